@@ -1,0 +1,2 @@
+//! The command clara.
+fn main() {}

@@ -1,0 +1,4 @@
+//! Trains, runs and serves LoRA adapters: engines, model files, data collation, training loop, generation.
+
+pub mod engine;
+pub mod model;

@@ -1,0 +1,64 @@
+//! `answers.json`: what candidate, champion and base model answered to a golden dataset.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{digest::Digest, spec::GenerationOptions};
+
+/// The answers to one golden dataset.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answers {
+    /// Layout of this file; now 1.
+    pub format: u32,
+    /// The candidate, e.g. `verwaltungsrecht-lora-v1.0.0`.
+    pub adapter_id: String,
+    /// The version in production that answered beside it, if any.
+    pub champion_id: Option<String>,
+    /// Name of the base model.
+    pub base_model: String,
+    /// The golden dataset as `id@version`.
+    pub golden_dataset: String,
+    /// Its digest.
+    pub golden_digest: Digest,
+    /// How the answers were made.
+    pub generation: GenerationOptions,
+    /// One entry per golden sample, in its order.
+    pub samples: Vec<SampleAnswers>,
+}
+
+/// The answers to one golden sample.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SampleAnswers {
+    /// The golden sample.
+    pub sample_id: String,
+    /// The answer of the new adapter.
+    pub candidate: Answer,
+    /// The answer of the version in production.
+    pub champion: Option<Answer>,
+    /// The answer of the base model without an adapter.
+    pub base: Answer,
+}
+
+/// One answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The text, without the prompt.
+    pub text: String,
+    /// Why it ended.
+    pub finish_reason: FinishReason,
+    /// Tokens generated.
+    pub tokens: u32,
+    /// Mean negative log-likelihood (nats per token) of the expected output, given the prompt.
+    pub expected_nll: f64,
+    /// Tokens of the expected output.
+    pub expected_tokens: u32,
+}
+
+/// Why a generation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishReason {
+    /// The model ended it.
+    Stop,
+    /// The limit on tokens was reached.
+    Length,
+}

@@ -1,0 +1,15 @@
+//! The adapter lifecycle as pure types and functions: no async, IO, clock or randomness.
+#![forbid(unsafe_code)]
+#![warn(clippy::wildcard_enum_match_arm)]
+
+pub mod answers;
+pub mod artifact;
+pub mod dataset;
+pub mod digest;
+pub mod gate;
+pub mod id;
+pub mod results;
+pub mod retry;
+pub mod spec;
+pub mod stage;
+pub mod time;

@@ -1,0 +1,352 @@
+//! What a user asks for: the specification of a job, validated once before anything is queued.
+
+mod problems;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    digest::Digest,
+    gate::GatePolicy,
+    id::{Domain, GoldenReference},
+    retry::RetryPolicy,
+};
+
+pub use problems::SpecProblem;
+
+/// Everything a job needs to know, fixed at submission.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobSpec {
+    /// Field of knowledge; names the adapter's family together with the method.
+    pub domain: Domain,
+    /// Where the training data comes from and how it is cleaned.
+    pub ingest: IngestOptions,
+    /// The golden dataset that judges the adapter.
+    pub golden_dataset: GoldenReference,
+    /// Hugging Face folder or GGUF file of the base model.
+    pub base_model: String,
+    /// How the adapter is trained.
+    pub method: Method,
+    /// Options of the training.
+    pub training: TrainingOptions,
+    /// How the golden dataset is answered.
+    pub generation: GenerationOptions,
+    /// Who scores the answers.
+    pub judge: JudgeOptions,
+    /// How scores become a decision.
+    pub gate: GatePolicy,
+    /// When attempts are repeated.
+    pub retry: RetryPolicy,
+    /// Version given by hand; must be greater than every version of the family.
+    pub version: Option<semver::Version>,
+    /// Servers that receive the approved adapter.
+    pub rollout_targets: Vec<String>,
+    /// 0 (lowest) to 9; default 5.
+    pub priority: u8,
+    /// Free labels, e.g. `tenant`.
+    pub labels: BTreeMap<String, String>,
+    /// Two submissions with the same key are one job.
+    pub idempotency_key: Option<String>,
+}
+
+/// How an adapter is trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Low-rank update of full-precision weights.
+    Lora,
+    /// Low-rank update of a base model quantised to four bits.
+    Qlora,
+    /// Low-rank update of the direction, with a learned magnitude.
+    Dora,
+}
+
+/// A text that names no method.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{found}` is not a training method; expected lora, qlora or dora")]
+pub struct UnknownMethod {
+    /// The text as given.
+    pub found: String,
+}
+
+impl Method {
+    /// The name on the wire, in adapter ids and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Lora => "lora",
+            Self::Qlora => "qlora",
+            Self::Dora => "dora",
+        }
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Method {
+    type Err = UnknownMethod;
+
+    fn from_str(text: &str) -> Result<Self, UnknownMethod> {
+        match text {
+            "lora" => Ok(Self::Lora),
+            "qlora" => Ok(Self::Qlora),
+            "dora" => Ok(Self::Dora),
+            _ => Err(UnknownMethod { found: text.to_owned() }),
+        }
+    }
+}
+
+/// Where training data comes from and how it is cleaned.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IngestOptions {
+    /// Files (`.jsonl`, `.md`, `.txt`) or folders of them.
+    pub sources: Vec<String>,
+    /// Names of the fields in JSONL sources.
+    pub fields: FieldNames,
+    /// Ranks documents by relevance and keeps the matching ones; without it all are kept.
+    pub query: Option<String>,
+    /// Keeps at most this many of the most relevant documents.
+    pub top_k: Option<u32>,
+    /// Least BM25 score, relative to the best document's (0–1).
+    pub min_relevance: f64,
+    /// Shortest document in characters.
+    pub min_chars: u32,
+    /// Longest document in characters; longer ones are dropped.
+    pub max_chars: u32,
+    /// Longest record in characters; longer running texts are cut at sentence borders.
+    pub chunk_chars: u32,
+    /// Words per n-gram of the golden-overlap check.
+    pub overlap_ngram_words: u32,
+    /// Share (0–1) of a golden sample's n-grams that a document may contain.
+    pub overlap_limit: f64,
+    /// Share (0–1) of the documents held out for validation.
+    pub validation_share: f64,
+    /// Share (0–1) of broken lines beyond which the stage fails.
+    pub max_broken_share: f64,
+    /// Seed of the split into training and validation documents.
+    pub seed: u64,
+}
+
+/// Names of the fields in JSONL sources.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FieldNames {
+    /// Running text.
+    pub text: String,
+    /// Instruction or question.
+    pub instruction: String,
+    /// Optional input to an instruction.
+    pub input: String,
+    /// Answer to an instruction.
+    pub output: String,
+    /// Conversation: a list of `{role, content}`.
+    pub messages: String,
+    /// Prompt of a completion.
+    pub prompt: String,
+    /// Completion of a prompt.
+    pub completion: String,
+    /// Document id; without it `file:line` is used.
+    pub id: String,
+    /// Domain of the document; documents without it pass the domain filter.
+    pub domain: String,
+}
+
+impl Default for FieldNames {
+    fn default() -> Self {
+        Self {
+            text: "text".into(),
+            instruction: "instruction".into(),
+            input: "input".into(),
+            output: "output".into(),
+            messages: "messages".into(),
+            prompt: "prompt".into(),
+            completion: "completion".into(),
+            id: "id".into(),
+            domain: "domain".into(),
+        }
+    }
+}
+
+impl Default for IngestOptions {
+    fn default() -> Self {
+        Self {
+            sources: Vec::new(),
+            fields: FieldNames::default(),
+            query: None,
+            top_k: None,
+            min_relevance: 0.0,
+            min_chars: 40,
+            max_chars: 100_000,
+            chunk_chars: 2_000,
+            overlap_ngram_words: 8,
+            overlap_limit: 0.2,
+            validation_share: 0.1,
+            max_broken_share: 0.01,
+            seed: 42,
+        }
+    }
+}
+
+/// Options of the training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainingOptions {
+    /// Inner width of the low-rank update.
+    pub rank: u32,
+    /// Numerator of the scale alpha / rank.
+    pub alpha: f32,
+    /// Share (0–1) of adapter inputs that are zeroed; only 0 is supported now.
+    pub dropout: f32,
+    /// Linear layers that carry the update, by their PEFT names.
+    pub target_modules: Vec<String>,
+    /// Passes over the training data.
+    pub epochs: u32,
+    /// Optimiser steps after which training ends, whatever the epochs; 0 means no limit.
+    pub max_steps: u32,
+    /// Peak learning rate of AdamW.
+    pub learning_rate: f32,
+    /// Course of the learning rate after warm-up.
+    pub schedule: Schedule,
+    /// Share (0–1) of the steps in which the learning rate rises to its peak.
+    pub warmup_ratio: f32,
+    /// Decoupled weight decay.
+    pub weight_decay: f32,
+    /// Gradient norm above which gradients are scaled down; 0 turns clipping off.
+    pub max_grad_norm: f32,
+    /// Longest packed row in tokens.
+    pub sequence_length: u32,
+    /// Packed rows per optimiser step.
+    pub accumulation: u32,
+    /// Whether several short records share a row.
+    pub packing: bool,
+    /// Whether the order of records changes from epoch to epoch.
+    pub shuffle: bool,
+    /// Optimiser steps between validations; 0 validates before and after training only.
+    pub validate_every: u32,
+    /// Optimiser steps between checkpoints; 0 turns checkpoints off.
+    pub checkpoint_every: u32,
+    /// Seed of initialisation and shuffling.
+    pub seed: u64,
+}
+
+/// All linear layers of a Llama block.
+pub const ALL_LINEAR: [&str; 7] =
+    ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"];
+
+impl Default for TrainingOptions {
+    fn default() -> Self {
+        Self {
+            rank: 16,
+            alpha: 32.0,
+            dropout: 0.0,
+            target_modules: ALL_LINEAR.iter().map(|name| (*name).to_owned()).collect(),
+            epochs: 2,
+            max_steps: 0,
+            learning_rate: 2e-4,
+            schedule: Schedule::Cosine,
+            warmup_ratio: 0.05,
+            weight_decay: 0.0,
+            max_grad_norm: 1.0,
+            sequence_length: 512,
+            accumulation: 4,
+            packing: true,
+            shuffle: true,
+            validate_every: 10,
+            checkpoint_every: 10,
+            seed: 42,
+        }
+    }
+}
+
+/// Course of the learning rate after warm-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Schedule {
+    /// Stays at the peak.
+    Constant,
+    /// Falls in a straight line to zero.
+    Linear,
+    /// Falls along half a cosine to zero.
+    Cosine,
+}
+
+/// How the golden dataset is answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GenerationOptions {
+    /// Longest answer in tokens.
+    pub max_new_tokens: u32,
+    /// 0 is greedy.
+    pub temperature: f32,
+    /// Seed of sampling, where the temperature is not 0.
+    pub seed: u64,
+    /// Text of the system turn; without it the model's template decides.
+    pub system_prompt: Option<String>,
+}
+
+impl Default for GenerationOptions {
+    fn default() -> Self {
+        Self { max_new_tokens: 192, temperature: 0.0, seed: 42, system_prompt: None }
+    }
+}
+
+/// Who scores the answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JudgeOptions {
+    /// Base URL of an OpenAI-compatible endpoint, e.g. `http://localhost:8000/v1`;
+    /// without it the endpoint of our own gpu-worker.
+    pub url: Option<String>,
+    /// Model name at the endpoint; without it the first model that the endpoint lists.
+    pub model: Option<String>,
+    /// Name of the environment variable that holds the endpoint's key.
+    pub api_key_env: Option<String>,
+    /// Whether the judge gives reasons; needs a judge that can write them.
+    pub reasoning: bool,
+    /// Calls in flight at once.
+    pub concurrency: u32,
+    /// Tries per call, the first included.
+    pub max_tries: u32,
+    /// Longest wait for one reply in seconds.
+    pub timeout_seconds: u32,
+    /// Whether the scores of this judge were compared with human labels.
+    pub calibrated: bool,
+}
+
+impl Default for JudgeOptions {
+    fn default() -> Self {
+        Self {
+            url: None,
+            model: None,
+            api_key_env: None,
+            reasoning: true,
+            concurrency: 4,
+            max_tries: 4,
+            timeout_seconds: 120,
+            calibrated: false,
+        }
+    }
+}
+
+impl JobSpec {
+    /// A digest over everything that shapes the result; the idempotency key is left out.
+    ///
+    /// # Errors
+    /// When the specification cannot be written as JSON, which no specification from the wire meets.
+    pub fn digest(&self) -> Result<Digest, serde_json::Error> {
+        let content = Self { idempotency_key: None, ..self.clone() };
+        Ok(Digest::of(&serde_json::to_vec(&content)?))
+    }
+
+    /// The family of adapters that the job adds a version to: `{domain}-{method}`.
+    pub fn family(&self) -> String {
+        format!("{}-{}", self.domain, self.method)
+    }
+}

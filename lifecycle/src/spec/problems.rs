@@ -1,0 +1,153 @@
+//! Checks a job specification and reports every problem at once.
+
+use super::{ALL_LINEAR, IngestOptions, JobSpec, JudgeOptions, Method, TrainingOptions};
+
+/// One thing that is wrong with a job specification.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpecProblem {
+    /// The field, e.g. `training.rank`.
+    pub field: &'static str,
+    /// What was found, what was expected and what to do.
+    pub message: String,
+}
+
+impl JobSpec {
+    /// Everything that is wrong with the specification itself; empty when it is sound.
+    ///
+    /// What needs a look outside (does the base model exist, is the golden dataset frozen) is checked at
+    /// submission, and reported together with these.
+    pub fn problems(&self) -> Vec<SpecProblem> {
+        let mut found = Findings::default();
+        self.training.check(&mut found);
+        self.ingest.check(&mut found);
+        self.judge.check(&mut found);
+        self.check_scope(&mut found);
+        for message in self.gate.problems() {
+            found.add("gate", message);
+        }
+        let tokens = self.generation.max_new_tokens;
+        found.require("generation.max_new_tokens", tokens > 0, || "is 0; expected at least 1".into());
+        let temperature = self.generation.temperature;
+        found.require("generation.temperature", (0.0..=2.0).contains(&temperature), || {
+            format!("is {temperature}; expected 0 to 2")
+        });
+        found.require("retry.max_attempts", self.retry.max_attempts > 0, || "is 0; expected at least 1".into());
+        found.require("priority", self.priority <= 9, || format!("is {}; expected 0 to 9", self.priority));
+        found.require("base_model", !self.base_model.is_empty(), || {
+            "is empty; give a Hugging Face folder or a GGUF file".into()
+        });
+        found.0
+    }
+
+    fn check_scope(&self, found: &mut Findings) {
+        found.require("method", self.method == Method::Lora, || {
+            format!(
+                "`{}` is not available in this version; use `lora`. Training as plain LoRA under \
+                 another name would be wrong, so the job is refused",
+                self.method
+            )
+        });
+        found.require("rollout_targets", self.rollout_targets.is_empty(), || {
+            "rollout to servers is not available in this version; leave it empty and the approved \
+             adapter becomes the champion in the registry"
+                .into()
+        });
+    }
+}
+
+impl TrainingOptions {
+    fn check(&self, found: &mut Findings) {
+        found.require("training.rank", (1..=1024).contains(&self.rank), || {
+            format!("is {}; expected 1 to 1024", self.rank)
+        });
+        found.require("training.alpha", self.alpha > 0.0 && self.alpha.is_finite(), || {
+            format!("is {}; expected a positive number", self.alpha)
+        });
+        found.require("training.dropout", self.dropout == 0.0, || {
+            format!("is {}; dropout is not available in this version, use 0", self.dropout)
+        });
+        found.require("training.target_modules", !self.target_modules.is_empty(), || {
+            format!("is empty; expected some of {}", ALL_LINEAR.join(", "))
+        });
+        for module in &self.target_modules {
+            found.require("training.target_modules", ALL_LINEAR.contains(&module.as_str()), || {
+                format!("`{module}` is unknown; expected some of {}", ALL_LINEAR.join(", "))
+            });
+        }
+        found.require("training.learning_rate", self.learning_rate > 0.0 && self.learning_rate < 1.0, || {
+            format!("is {}; expected a number between 0 and 1, e.g. 2e-4", self.learning_rate)
+        });
+        found.share("training.warmup_ratio", f64::from(self.warmup_ratio));
+        let rates = [("training.weight_decay", self.weight_decay), ("training.max_grad_norm", self.max_grad_norm)];
+        for (field, value) in rates {
+            found.require(field, value >= 0.0 && value.is_finite(), || {
+                format!("is {value}; expected 0 or a positive number")
+            });
+        }
+        found.require("training.epochs", self.epochs > 0, || "is 0; expected at least 1".into());
+        found.require("training.accumulation", self.accumulation > 0, || "is 0; expected at least 1".into());
+        found.require("training.sequence_length", self.sequence_length >= 16, || {
+            format!("is {}; expected at least 16 tokens", self.sequence_length)
+        });
+    }
+}
+
+impl IngestOptions {
+    fn check(&self, found: &mut Findings) {
+        found.require("ingest.sources", !self.sources.is_empty(), || {
+            "is empty; give at least one file or folder".into()
+        });
+        found.share("ingest.min_relevance", self.min_relevance);
+        found.share("ingest.overlap_limit", self.overlap_limit);
+        found.share("ingest.max_broken_share", self.max_broken_share);
+        found.require("ingest.validation_share", (0.0..0.9).contains(&self.validation_share), || {
+            format!("is {}; expected 0 to 0.9", self.validation_share)
+        });
+        found.require("ingest.top_k", self.top_k != Some(0), || "is 0; expected at least 1".into());
+        found.require("ingest.max_chars", self.max_chars > self.min_chars, || {
+            format!("is {}; expected more than ingest.min_chars ({})", self.max_chars, self.min_chars)
+        });
+        found.require("ingest.chunk_chars", self.chunk_chars >= 100, || {
+            format!("is {}; expected at least 100", self.chunk_chars)
+        });
+        found.require("ingest.overlap_ngram_words", (2..=50).contains(&self.overlap_ngram_words), || {
+            format!("is {}; expected 2 to 50", self.overlap_ngram_words)
+        });
+    }
+}
+
+impl JudgeOptions {
+    fn check(&self, found: &mut Findings) {
+        found.require("judge.concurrency", (1..=256).contains(&self.concurrency), || {
+            format!("is {}; expected 1 to 256", self.concurrency)
+        });
+        found.require("judge.max_tries", (1..=20).contains(&self.max_tries), || {
+            format!("is {}; expected 1 to 20", self.max_tries)
+        });
+        found.require("judge.timeout_seconds", self.timeout_seconds > 0, || "is 0; expected at least 1".into());
+        if let Some(url) = &self.url {
+            found.require("judge.url", url.starts_with("http://") || url.starts_with("https://"), || {
+                format!("`{url}` is not a URL; expected e.g. http://localhost:8000/v1")
+            });
+        }
+    }
+}
+
+#[derive(Default)]
+struct Findings(Vec<SpecProblem>);
+
+impl Findings {
+    fn add(&mut self, field: &'static str, message: String) {
+        self.0.push(SpecProblem { field, message });
+    }
+
+    fn require(&mut self, field: &'static str, holds: bool, message: impl FnOnce() -> String) {
+        if !holds {
+            self.add(field, message());
+        }
+    }
+
+    fn share(&mut self, field: &'static str, value: f64) {
+        self.require(field, (0.0..=1.0).contains(&value), || format!("is {value}; expected 0 to 1"));
+    }
+}
