@@ -4,6 +4,7 @@
 
 pub mod answers;
 pub mod artifact;
+pub mod attempt;
 pub mod dataset;
 pub mod digest;
 pub mod gate;

@@ -1,2 +1,8 @@
-//! Skeleton.
+//! What every process needs: ports and their implementations, worker loop, configuration, telemetry.
 #![forbid(unsafe_code)]
+
+pub mod artifacts;
+pub mod broker;
+pub mod state;
+pub mod stop;
+pub mod worker;

@@ -1,0 +1,83 @@
+//! What a worker is given for an attempt, and what it tells while it works.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    artifact::ArtifactRef,
+    digest::Digest,
+    id::{Attempt, Fence, JobId},
+    results::StageResult,
+    spec::JobSpec,
+    stage::Stage,
+};
+
+/// Everything a worker needs for one attempt of one stage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Assignment {
+    /// The job.
+    pub job: JobId,
+    /// The stage.
+    pub stage: Stage,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// The fence that every effect of this attempt carries.
+    pub fence: Fence,
+    /// What the user asked for.
+    pub spec: JobSpec,
+    /// The pinned golden dataset.
+    pub golden: GoldenInput,
+    /// Results of the stages before, in order.
+    pub results: Vec<StageResult>,
+    /// The version under test, once it is registered.
+    pub adapter_id: Option<String>,
+    /// The version in production, if any.
+    pub champion: Option<ChampionInput>,
+    /// The newest checkpoint of this stage, if an earlier attempt left one.
+    pub checkpoint: Option<ArtifactRef>,
+}
+
+/// A pinned golden dataset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GoldenInput {
+    /// `id@version`.
+    pub reference: String,
+    /// Digest of the frozen content.
+    pub digest: Digest,
+    /// One file, `golden.json`.
+    pub artifact: ArtifactRef,
+}
+
+/// The version in production.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChampionInput {
+    /// Its id.
+    pub adapter_id: String,
+    /// Its PEFT folder.
+    pub adapter: ArtifactRef,
+}
+
+impl Assignment {
+    /// Where this attempt writes: nothing else writes there, and nobody reads it before the commit.
+    pub fn prefix(&self, name: &str) -> String {
+        format!("jobs/{}/{}/attempt-{}-fence-{}/{name}", self.job, self.stage, self.attempt, self.fence)
+    }
+}
+
+/// How far an attempt has come.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Progress {
+    /// Grows whenever work was done; the progress deadline watches it.
+    pub counter: u64,
+    /// Units done, e.g. optimiser steps, documents or samples.
+    pub done: u64,
+    /// Units in all, where known.
+    pub total: Option<u64>,
+    /// What the units are, e.g. `steps`.
+    pub unit: String,
+    /// Figures of the moment, e.g. `loss`, `tokens_per_second`, `seconds_left`.
+    pub figures: BTreeMap<String, f64>,
+    /// The newest checkpoint.
+    pub checkpoint: Option<ArtifactRef>,
+}

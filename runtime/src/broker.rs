@@ -1,0 +1,107 @@
+//! The broker port: tickets that ask a worker for one attempt, delivered at least once.
+
+use std::{fmt, time::Duration};
+
+use async_trait::async_trait;
+use clara_lifecycle::{
+    id::{Attempt, JobId},
+    stage::Stage,
+};
+use serde::{Deserialize, Serialize};
+
+/// The broker message that asks for one attempt of one stage.
+///
+/// It is a ticket only: whether the attempt is still wanted says the state store.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Task {
+    /// The job.
+    pub job: JobId,
+    /// The stage.
+    pub stage: Stage,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// 0 (lowest) to 9.
+    pub priority: u8,
+}
+
+/// Names the queue of one stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct QueueName(pub Stage);
+
+impl fmt::Display for QueueName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "clara.{}", self.0)
+    }
+}
+
+/// One delivered task; unless acknowledged it is delivered again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// The task.
+    pub task: Task,
+    /// Names this delivery to the broker.
+    pub tag: String,
+    /// Whether the task was delivered before.
+    pub redelivered: bool,
+}
+
+/// Length of one queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueDepth {
+    /// Tasks waiting for a worker.
+    pub ready: u64,
+    /// Tasks delivered and not yet acknowledged.
+    pub unacknowledged: u64,
+}
+
+/// Why the broker could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// It could not be reached, or the answer did not come; the effect is unknown.
+    #[error("the broker at {broker} could not be reached: {reason}; check that it runs")]
+    Unavailable {
+        /// Which broker.
+        broker: String,
+        /// What failed.
+        reason: String,
+    },
+    /// A stored message cannot be read.
+    #[error("queue {queue} holds a message that is not a task: {reason}")]
+    Malformed {
+        /// The queue.
+        queue: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl BrokerError {
+    /// Whether the same call may succeed when repeated.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Unavailable { .. } => true,
+            Self::Malformed { .. } => false,
+        }
+    }
+}
+
+/// Delivers tasks at least once: a task is never lost, may come twice, and may come out of order.
+#[async_trait]
+pub trait Broker: Send + Sync + fmt::Debug {
+    /// Hands a task over; on return it is stored durably.
+    async fn publish(&self, task: &Task) -> Result<(), BrokerError>;
+
+    /// Waits at most `wait` for one task of the queue. The delivery belongs to the caller for a bounded
+    /// time (the visibility timeout, 30 s where nothing else is said), then it is delivered again.
+    /// Higher priorities come first. Cancellation safe: a task that nobody received is delivered again.
+    async fn receive(&self, queue: QueueName, wait: Duration) -> Result<Option<Delivery>, BrokerError>;
+
+    /// Removes a delivered task. Answers whether the delivery was still the caller's.
+    async fn acknowledge(&self, delivery: &Delivery) -> Result<bool, BrokerError>;
+
+    /// Gives a delivered task back at once.
+    async fn release(&self, delivery: &Delivery) -> Result<(), BrokerError>;
+
+    /// Length of a queue.
+    async fn depth(&self, queue: QueueName) -> Result<QueueDepth, BrokerError>;
+}

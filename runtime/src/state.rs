@@ -1,0 +1,173 @@
+//! The state store port: versioned records, event streams, outbox and deadlines, changed by one atomic commit.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use clara_lifecycle::time::Timestamp;
+use tokio::sync::broadcast;
+
+use crate::broker::Task;
+
+/// Names one record: a kind such as `job`, and an id within it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecordKey {
+    /// What the record is, e.g. `job`, `family`, `golden`.
+    pub kind: &'static str,
+    /// Which one.
+    pub id: String,
+}
+
+impl RecordKey {
+    /// The key of record `id` of `kind`.
+    pub fn new(kind: &'static str, id: impl Into<String>) -> Self {
+        Self { kind, id: id.into() }
+    }
+}
+
+impl fmt::Display for RecordKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.kind, self.id)
+    }
+}
+
+/// A stored record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its id within the kind.
+    pub id: String,
+    /// Grows by one with every change, from 1.
+    pub version: u64,
+    /// JSON.
+    pub body: String,
+}
+
+/// One change of one record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// The record.
+    pub key: RecordKey,
+    /// The version that must be stored now; `None` means that the record must not exist.
+    pub expected: Option<u64>,
+    /// The new body. `None` only checks the version and changes nothing.
+    pub body: Option<String>,
+}
+
+/// When a record needs a look, e.g. when its lease ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deadline {
+    /// The record.
+    pub key: RecordKey,
+    /// From when on; `None` removes the deadline.
+    pub at: Option<Timestamp>,
+}
+
+/// A task to be published, not before a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxEntry {
+    /// Unique; writing an entry twice keeps the first.
+    pub id: String,
+    /// The task.
+    pub task: Task,
+    /// Earliest time of publication.
+    pub not_before: Timestamp,
+}
+
+/// One event of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Position in its stream, from 1, without gaps.
+    pub number: u64,
+    /// When it was committed.
+    pub at: Timestamp,
+    /// JSON.
+    pub body: String,
+}
+
+/// Everything that happens in one atomic step: all of it, or nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Commit {
+    /// Names the commit: repeated after an unanswered call it changes nothing and answers as before.
+    pub id: String,
+    /// Records, each with the version it must have.
+    pub writes: Vec<Write>,
+    /// Events to append: stream and JSON body.
+    pub events: Vec<(String, String)>,
+    /// Tasks to publish.
+    pub outbox: Vec<OutboxEntry>,
+    /// Deadlines to set or remove.
+    pub deadlines: Vec<Deadline>,
+}
+
+/// Why the state store could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// A record had another version than expected: load again and decide anew.
+    #[error("record {key} has version {found:?}, expected {expected:?}")]
+    Conflict {
+        /// The record.
+        key: RecordKey,
+        /// The version that was expected.
+        expected: Option<u64>,
+        /// The version that is stored.
+        found: Option<u64>,
+    },
+    /// The store could not be reached, or the answer did not come; the effect is unknown.
+    #[error("the state store at {store} could not be used: {reason}; check that it is there and has room")]
+    Unavailable {
+        /// Which store.
+        store: String,
+        /// What failed.
+        reason: String,
+    },
+    /// The store was written by another version of Clara.
+    #[error("the state store at {store} has layout {found}, expected {expected}; use the version that wrote it")]
+    Layout {
+        /// Which store.
+        store: String,
+        /// Layout found.
+        found: i64,
+        /// Layout of this version.
+        expected: i64,
+    },
+}
+
+impl StateError {
+    /// Whether the same call may succeed when repeated unchanged.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Unavailable { .. } => true,
+            Self::Conflict { .. } | Self::Layout { .. } => false,
+        }
+    }
+}
+
+/// Holds everything that must survive: every change is one atomic, durable [`Commit`].
+#[async_trait]
+pub trait StateStore: Send + Sync + fmt::Debug {
+    /// The store's clock.
+    async fn now(&self) -> Result<Timestamp, StateError>;
+
+    /// One record.
+    async fn load(&self, key: &RecordKey) -> Result<Option<Record>, StateError>;
+
+    /// Records of a kind in order of their ids, after `after` (exclusive), at most `limit`.
+    async fn list(&self, kind: &'static str, after: Option<&str>, limit: usize) -> Result<Vec<Record>, StateError>;
+
+    /// Applies all of the commit, durably, or nothing.
+    async fn commit(&self, commit: &Commit) -> Result<(), StateError>;
+
+    /// Keys whose deadline has come by `until`, earliest first, at most `limit`.
+    async fn due(&self, until: Timestamp, limit: usize) -> Result<Vec<RecordKey>, StateError>;
+
+    /// Outbox entries to be published by `until`, earliest first, at most `limit`.
+    async fn outbox(&self, until: Timestamp, limit: usize) -> Result<Vec<OutboxEntry>, StateError>;
+
+    /// Removes an outbox entry after its publication. Settling twice is harmless.
+    async fn settle(&self, entry: &str) -> Result<(), StateError>;
+
+    /// Events of a stream after `after` (0 for all), at most `limit`.
+    async fn events(&self, stream: &str, after: u64, limit: usize) -> Result<Vec<StoredEvent>, StateError>;
+
+    /// Wakes after commits, with the names of streams that grew; a hint that may be lost or lag, never the truth.
+    fn watch(&self) -> broadcast::Receiver<String>;
+}
