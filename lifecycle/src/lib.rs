@@ -9,6 +9,7 @@ pub mod dataset;
 pub mod digest;
 pub mod gate;
 pub mod id;
+pub mod job;
 pub mod results;
 pub mod retry;
 pub mod spec;
