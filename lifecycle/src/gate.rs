@@ -1,6 +1,17 @@
 //! The gate: scores become a decision with reason codes.
 
+mod decide;
+mod reason;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
+
+pub use decide::decide;
+pub(crate) use decide::reaches;
+pub use reason::ReasonCode;
 
 /// How scores become a decision. Scores are 0–100.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,10 +64,79 @@ impl Default for GatePolicy {
 }
 
 impl GatePolicy {
-    /// Everything that is wrong with the policy.
-    pub fn problems(&self) -> Vec<String> {
-        Vec::new()
+    /// The policy with another threshold for approval; the lower bound keeps its distance to it, so that a
+    /// higher threshold asks for more evidence too.
+    #[must_use]
+    pub fn with_approve_at(self, threshold: f64) -> Self {
+        let guard = self.approve_at - self.approve_lower_bound;
+        Self { approve_at: threshold, approve_lower_bound: (threshold - guard).max(0.0), ..self }
     }
+
+    /// Everything that is wrong with the policy, each with what was expected.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut require = |holds: bool, message: String| {
+            if !holds {
+                problems.push(message);
+            }
+        };
+        let thresholds = [
+            ("approve_at", self.approve_at),
+            ("review_at", self.review_at),
+            ("pass_at", self.pass_at),
+            ("approve_lower_bound", self.approve_lower_bound),
+        ];
+        for (name, value) in thresholds {
+            require((0.0..=100.0).contains(&value), format!("{name} is {value}; expected 0 to 100"));
+        }
+        for (name, value) in
+            [("review_at", self.review_at), ("approve_lower_bound", self.approve_lower_bound)]
+        {
+            let message = format!("{name} is {value}; expected at most approve_at ({})", self.approve_at);
+            require(value <= self.approve_at, message);
+        }
+        let margin = self.champion_margin;
+        require((0.0..=100.0).contains(&margin), format!("champion_margin is {margin}; expected 0 to 100"));
+        let fewest = self.min_samples;
+        require(
+            fewest >= 2,
+            format!("min_samples is {fewest}; expected at least 2, one score has no bounds"),
+        );
+        let share = self.max_unscored_share;
+        require((0.0..1.0).contains(&share), format!("max_unscored_share is {share}; expected 0 to below 1"));
+        problems
+    }
+}
+
+impl fmt::Display for GateMode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Point => "point",
+            Self::Bounds => "bounds",
+        })
+    }
+}
+
+/// What the gate decides on; scores are 0–100.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct GateInput {
+    /// Overall scores of the scored samples.
+    pub scores: Vec<f64>,
+    /// Samples that the judge could not score.
+    pub unscored: u32,
+    /// The samples that are scored for candidate and champion both; `None` when there is no champion.
+    pub champion: Option<Vec<ScoredPair>>,
+    /// Whether the scores of the judge were compared with human labels.
+    pub calibrated: bool,
+}
+
+/// Overall scores (0–100) of candidate and champion for the same sample.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ScoredPair {
+    /// Of the version under test.
+    pub candidate: f64,
+    /// Of the version in production.
+    pub champion: f64,
 }
 
 /// What the gate says about a version.
@@ -73,6 +153,25 @@ pub enum Decision {
     Inconclusive,
     /// The judge or the infrastructure failed; says nothing about the version.
     Error,
+}
+
+impl Decision {
+    /// The name in files, metrics and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Approve => "approve",
+            Self::Review => "review",
+            Self::Reject => "reject",
+            Self::Inconclusive => "inconclusive",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
 }
 
 /// The decision and what it rests on.

@@ -170,7 +170,8 @@ impl GoldenDataset {
 
     /// How many samples there are of each difficulty; all three are listed.
     pub fn difficulty_distribution(&self) -> BTreeMap<Difficulty, u64> {
-        let mut counts: BTreeMap<_, _> = Difficulty::ALL.into_iter().map(|difficulty| (difficulty, 0)).collect();
+        let mut counts: BTreeMap<_, _> =
+            Difficulty::ALL.into_iter().map(|difficulty| (difficulty, 0)).collect();
         for sample in &self.samples {
             *counts.entry(sample.difficulty).or_insert(0) += 1;
         }
@@ -199,7 +200,8 @@ impl GoldenDataset {
     }
 
     fn fill_in(&mut self) {
-        let mut taken: BTreeSet<String> = self.samples.iter().map(|sample| sample.sample_id.clone()).collect();
+        let mut taken: BTreeSet<String> =
+            self.samples.iter().map(|sample| sample.sample_id.clone()).collect();
         for (index, sample) in self.samples.iter_mut().enumerate() {
             if sample.sample_id.is_empty() {
                 let mut number = index + 1;

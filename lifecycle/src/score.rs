@@ -10,8 +10,8 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 pub use evaluation::{
-    ChampionEvaluation, ChampionScore, Evaluation, EvaluationContext, JudgeIdentity, SampleScore, Subject, Summary,
-    Unscored, UnscoredReason,
+    ChampionEvaluation, ChampionScore, Evaluation, EvaluationContext, JudgeIdentity, Judgement, SampleScore,
+    Scored, Summary, Unscored, UnscoredReason,
 };
 pub use gap::{GapSeverity, GapStatus, KnowledgeGap};
 
@@ -116,11 +116,6 @@ impl CriteriaScores {
             }
         }
         Ok(Self(scores))
-    }
-
-    /// The score of one criterion.
-    pub fn get(&self, criterion: Criterion) -> f64 {
-        self.0.get(&criterion).copied().unwrap_or_default()
     }
 
     /// All scores in the order of [`Criterion::ALL`].
