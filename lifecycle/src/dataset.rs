@@ -1,6 +1,9 @@
 //! Training datasets: the records of `train.jsonl` and `validation.jsonl`, and their `manifest.json`.
 
-use std::collections::BTreeMap;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +12,7 @@ use crate::digest::Digest;
 /// One line of `train.jsonl` or `validation.jsonl`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrainingRecord {
-    /// The document it was made from.
+    /// The document it was made from; `id#n` names the n-th chunk, from 1, of a long document.
     pub document_id: String,
     /// What is learned.
     #[serde(flatten)]
@@ -37,6 +40,22 @@ pub enum TrainingContent {
         /// The text.
         text: String,
     },
+}
+
+impl TrainingContent {
+    /// All texts in the order in which a reader meets them, without roles.
+    pub fn texts(&self) -> Vec<&str> {
+        match self {
+            Self::Chat { messages } => messages.iter().map(|message| message.content.as_str()).collect(),
+            Self::PromptCompletion { prompt, completion } => vec![prompt, completion],
+            Self::Text { text } => vec![text],
+        }
+    }
+
+    /// Length in characters, blanks around each text aside.
+    pub fn chars(&self) -> usize {
+        self.texts().iter().map(|text| text.trim().chars().count()).sum()
+    }
 }
 
 /// One turn of a conversation.
@@ -70,6 +89,72 @@ pub enum DropReason {
     GoldenOverlap,
 }
 
+impl DropReason {
+    /// All reasons, in the order in which the filters run.
+    pub const ALL: [Self; 8] = [
+        Self::Broken,
+        Self::OtherDomain,
+        Self::TooShort,
+        Self::TooLong,
+        Self::Duplicate,
+        Self::GoldenOverlap,
+        Self::NotRelevant,
+        Self::BeyondTopK,
+    ];
+
+    /// The name in `manifest.json`, in `dropped.jsonl` and for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Broken => "broken",
+            Self::OtherDomain => "other_domain",
+            Self::NotRelevant => "not_relevant",
+            Self::BeyondTopK => "beyond_top_k",
+            Self::TooShort => "too_short",
+            Self::TooLong => "too_long",
+            Self::Duplicate => "duplicate",
+            Self::GoldenOverlap => "golden_overlap",
+        }
+    }
+}
+
+/// A text that names no reason.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{found}` is not a reason to drop a document")]
+pub struct UnknownDropReason {
+    /// The text as given.
+    pub found: String,
+}
+
+impl std::str::FromStr for DropReason {
+    type Err = UnknownDropReason;
+
+    fn from_str(text: &str) -> Result<Self, UnknownDropReason> {
+        Self::ALL
+            .into_iter()
+            .find(|reason| reason.as_str() == text)
+            .ok_or_else(|| UnknownDropReason { found: text.to_owned() })
+    }
+}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// One line of `dropped.jsonl`: a document that was left out; never holds its text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DroppedDocument {
+    /// The document; a broken line is named by its place.
+    pub document_id: String,
+    /// Where it was read: `file:line`, or `file` where the file is one document.
+    pub origin: String,
+    /// Why it was left out.
+    pub reason: DropReason,
+    /// What was found and what was expected.
+    pub detail: String,
+}
+
 /// `manifest.json`: what a dataset holds, where it came from and what was left out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DatasetManifest {
@@ -81,14 +166,22 @@ pub struct DatasetManifest {
     pub query: Option<String>,
     /// The sources as given.
     pub sources: Vec<String>,
-    /// SHA-256 over the source files.
+    /// SHA-256 over names and contents of the source files; where they lie does not matter.
     pub source_digest: Digest,
+    /// The files that were read, in order.
+    pub source_files: Vec<SourceFileEntry>,
+    /// Files in source folders that are of no known kind and were not read.
+    pub skipped_files: Vec<String>,
+    /// The ten most relevant documents, best first; empty without a query.
+    pub most_relevant: Vec<RankedDocument>,
     /// Documents read, broken lines included.
     pub documents_read: u64,
     /// Documents kept.
     pub documents_kept: u64,
     /// Documents left out, by reason.
     pub dropped: BTreeMap<DropReason, u64>,
+    /// Kept documents that are held out for validation.
+    pub validation_documents: u64,
     /// Records in `train.jsonl`.
     pub train_records: u64,
     /// Records in `validation.jsonl`.
@@ -99,6 +192,26 @@ pub struct DatasetManifest {
     pub validation_digest: Digest,
     /// How the golden dataset was kept out.
     pub golden_overlap: GoldenOverlapReport,
+}
+
+/// One file that a dataset was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceFileEntry {
+    /// Path below the given source, with `/` between parts.
+    pub name: String,
+    /// Size in bytes.
+    pub size_bytes: u64,
+    /// SHA-256 of the content.
+    pub digest: Digest,
+}
+
+/// A document and how well the query matches it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RankedDocument {
+    /// The document.
+    pub document_id: String,
+    /// Score relative to the best document's (0–1).
+    pub relevance: f64,
 }
 
 /// How the golden dataset was kept out of the training data.

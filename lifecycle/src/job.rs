@@ -159,12 +159,6 @@ pub struct Lease {
     pub progress: Progress,
 }
 
-impl Default for Attempt {
-    fn default() -> Self {
-        Self(0)
-    }
-}
-
 impl StageTable {
     /// One stage.
     pub fn get(&self, stage: Stage) -> &StageRecord {

@@ -1,0 +1,259 @@
+//! Job specifications.
+
+use clara_lifecycle::{
+    gate::{GateMode, GatePolicy},
+    retry::RetryPolicy,
+    spec::{
+        FieldNames, GenerationOptions, IngestOptions, JobSpec, JudgeOptions, Method, Schedule, TrainingOptions,
+    },
+};
+
+use super::{ConvertError, names::known, parsed, required};
+use crate::v1;
+
+impl From<JobSpec> for v1::JobSpec {
+    fn from(spec: JobSpec) -> Self {
+        Self {
+            domain: spec.domain.to_string(),
+            ingest: Some(spec.ingest.into()),
+            golden_dataset: spec.golden_dataset.to_string(),
+            base_model: spec.base_model,
+            method: v1::Method::from(spec.method).into(),
+            training: Some(spec.training.into()),
+            generation: Some(spec.generation.into()),
+            judge: Some(spec.judge.into()),
+            gate: Some(spec.gate.into()),
+            retry: Some(spec.retry.into()),
+            version: spec.version.map(|version| version.to_string()),
+            rollout_targets: spec.rollout_targets,
+            priority: spec.priority.into(),
+            labels: spec.labels.into_iter().collect(),
+            idempotency_key: spec.idempotency_key,
+        }
+    }
+}
+
+impl TryFrom<v1::JobSpec> for JobSpec {
+    type Error = ConvertError;
+
+    fn try_from(spec: v1::JobSpec) -> Result<Self, ConvertError> {
+        Ok(Self {
+            domain: parsed("spec.domain", &spec.domain)?,
+            ingest: required("spec.ingest", spec.ingest)?.try_into()?,
+            golden_dataset: parsed("spec.golden_dataset", &spec.golden_dataset)?,
+            base_model: spec.base_model,
+            method: known::<v1::Method, Method>("spec.method", spec.method)?,
+            training: required("spec.training", spec.training)?.try_into()?,
+            generation: required("spec.generation", spec.generation)?.into(),
+            judge: required("spec.judge", spec.judge)?.into(),
+            gate: required("spec.gate", spec.gate)?.try_into()?,
+            retry: required("spec.retry", spec.retry)?.into(),
+            version: spec.version.map(|version| parsed("spec.version", &version)).transpose()?,
+            rollout_targets: spec.rollout_targets,
+            priority: u8::try_from(spec.priority)
+                .map_err(|error| ConvertError::invalid("spec.priority", error))?,
+            labels: spec.labels.into_iter().collect(),
+            idempotency_key: spec.idempotency_key,
+        })
+    }
+}
+
+impl From<IngestOptions> for v1::IngestOptions {
+    fn from(options: IngestOptions) -> Self {
+        Self {
+            sources: options.sources,
+            fields: Some(options.fields.into()),
+            query: options.query,
+            top_k: options.top_k,
+            min_relevance: options.min_relevance,
+            min_chars: options.min_chars,
+            max_chars: options.max_chars,
+            chunk_chars: options.chunk_chars,
+            overlap_ngram_words: options.overlap_ngram_words,
+            overlap_limit: options.overlap_limit,
+            validation_share: options.validation_share,
+            max_broken_share: options.max_broken_share,
+            seed: options.seed,
+        }
+    }
+}
+
+impl TryFrom<v1::IngestOptions> for IngestOptions {
+    type Error = ConvertError;
+
+    fn try_from(options: v1::IngestOptions) -> Result<Self, ConvertError> {
+        Ok(Self {
+            sources: options.sources,
+            fields: required("spec.ingest.fields", options.fields)?.into(),
+            query: options.query,
+            top_k: options.top_k,
+            min_relevance: options.min_relevance,
+            min_chars: options.min_chars,
+            max_chars: options.max_chars,
+            chunk_chars: options.chunk_chars,
+            overlap_ngram_words: options.overlap_ngram_words,
+            overlap_limit: options.overlap_limit,
+            validation_share: options.validation_share,
+            max_broken_share: options.max_broken_share,
+            seed: options.seed,
+        })
+    }
+}
+
+impl From<FieldNames> for v1::FieldNames {
+    fn from(names: FieldNames) -> Self {
+        let FieldNames { text, instruction, input, output, messages, prompt, completion, id, domain } = names;
+        Self { text, instruction, input, output, messages, prompt, completion, id, domain }
+    }
+}
+
+impl From<v1::FieldNames> for FieldNames {
+    fn from(names: v1::FieldNames) -> Self {
+        let v1::FieldNames { text, instruction, input, output, messages, prompt, completion, id, domain } = names;
+        Self { text, instruction, input, output, messages, prompt, completion, id, domain }
+    }
+}
+
+impl From<TrainingOptions> for v1::TrainingOptions {
+    fn from(options: TrainingOptions) -> Self {
+        Self {
+            rank: options.rank,
+            alpha: options.alpha,
+            dropout: options.dropout,
+            target_modules: options.target_modules,
+            epochs: options.epochs,
+            max_steps: options.max_steps,
+            learning_rate: options.learning_rate,
+            schedule: v1::Schedule::from(options.schedule).into(),
+            warmup_ratio: options.warmup_ratio,
+            weight_decay: options.weight_decay,
+            max_grad_norm: options.max_grad_norm,
+            sequence_length: options.sequence_length,
+            accumulation: options.accumulation,
+            packing: options.packing,
+            shuffle: options.shuffle,
+            validate_every: options.validate_every,
+            checkpoint_every: options.checkpoint_every,
+            seed: options.seed,
+        }
+    }
+}
+
+impl TryFrom<v1::TrainingOptions> for TrainingOptions {
+    type Error = ConvertError;
+
+    fn try_from(options: v1::TrainingOptions) -> Result<Self, ConvertError> {
+        Ok(Self {
+            rank: options.rank,
+            alpha: options.alpha,
+            dropout: options.dropout,
+            target_modules: options.target_modules,
+            epochs: options.epochs,
+            max_steps: options.max_steps,
+            learning_rate: options.learning_rate,
+            schedule: known::<v1::Schedule, Schedule>("spec.training.schedule", options.schedule)?,
+            warmup_ratio: options.warmup_ratio,
+            weight_decay: options.weight_decay,
+            max_grad_norm: options.max_grad_norm,
+            sequence_length: options.sequence_length,
+            accumulation: options.accumulation,
+            packing: options.packing,
+            shuffle: options.shuffle,
+            validate_every: options.validate_every,
+            checkpoint_every: options.checkpoint_every,
+            seed: options.seed,
+        })
+    }
+}
+
+impl From<GenerationOptions> for v1::GenerationOptions {
+    fn from(options: GenerationOptions) -> Self {
+        let GenerationOptions { max_new_tokens, temperature, seed, system_prompt } = options;
+        Self { max_new_tokens, temperature, seed, system_prompt }
+    }
+}
+
+impl From<v1::GenerationOptions> for GenerationOptions {
+    fn from(options: v1::GenerationOptions) -> Self {
+        let v1::GenerationOptions { max_new_tokens, temperature, seed, system_prompt } = options;
+        Self { max_new_tokens, temperature, seed, system_prompt }
+    }
+}
+
+impl From<JudgeOptions> for v1::JudgeOptions {
+    fn from(options: JudgeOptions) -> Self {
+        Self {
+            url: options.url,
+            model: options.model,
+            api_key_env: options.api_key_env,
+            reasoning: options.reasoning,
+            concurrency: options.concurrency,
+            max_tries: options.max_tries,
+            timeout_seconds: options.timeout_seconds,
+            calibrated: options.calibrated,
+        }
+    }
+}
+
+impl From<v1::JudgeOptions> for JudgeOptions {
+    fn from(options: v1::JudgeOptions) -> Self {
+        Self {
+            url: options.url,
+            model: options.model,
+            api_key_env: options.api_key_env,
+            reasoning: options.reasoning,
+            concurrency: options.concurrency,
+            max_tries: options.max_tries,
+            timeout_seconds: options.timeout_seconds,
+            calibrated: options.calibrated,
+        }
+    }
+}
+
+impl From<GatePolicy> for v1::GatePolicy {
+    fn from(policy: GatePolicy) -> Self {
+        Self {
+            mode: v1::GateMode::from(policy.mode).into(),
+            approve_at: policy.approve_at,
+            review_at: policy.review_at,
+            pass_at: policy.pass_at,
+            approve_lower_bound: policy.approve_lower_bound,
+            champion_margin: policy.champion_margin,
+            min_samples: policy.min_samples,
+            max_unscored_share: policy.max_unscored_share,
+            seed: policy.seed,
+        }
+    }
+}
+
+impl TryFrom<v1::GatePolicy> for GatePolicy {
+    type Error = ConvertError;
+
+    fn try_from(policy: v1::GatePolicy) -> Result<Self, ConvertError> {
+        Ok(Self {
+            mode: known::<v1::GateMode, GateMode>("spec.gate.mode", policy.mode)?,
+            approve_at: policy.approve_at,
+            review_at: policy.review_at,
+            pass_at: policy.pass_at,
+            approve_lower_bound: policy.approve_lower_bound,
+            champion_margin: policy.champion_margin,
+            min_samples: policy.min_samples,
+            max_unscored_share: policy.max_unscored_share,
+            seed: policy.seed,
+        })
+    }
+}
+
+impl From<RetryPolicy> for v1::RetryPolicy {
+    fn from(policy: RetryPolicy) -> Self {
+        let RetryPolicy { max_attempts, first_pause_ms, longest_pause_ms } = policy;
+        Self { max_attempts, first_pause_ms, longest_pause_ms }
+    }
+}
+
+impl From<v1::RetryPolicy> for RetryPolicy {
+    fn from(policy: v1::RetryPolicy) -> Self {
+        let v1::RetryPolicy { max_attempts, first_pause_ms, longest_pause_ms } = policy;
+        Self { max_attempts, first_pause_ms, longest_pause_ms }
+    }
+}
