@@ -1,2 +1,22 @@
-//! Skeleton.
+//! Turns sources of documents into training datasets: read, rank, filter, keep golden samples out, chunk, split.
 #![forbid(unsafe_code)]
+
+mod broken;
+mod chunk;
+mod dataset;
+mod dedupe;
+pub mod error;
+mod filter;
+mod handler;
+pub mod ingest;
+mod overlap;
+mod query;
+mod selection;
+mod share;
+pub mod source;
+mod split;
+mod text;
+
+pub use error::IngestError;
+pub use handler::IngestHandler;
+pub use ingest::{GoldenText, GoldenTexts, IngestObserver, IngestRequest};

@@ -28,13 +28,15 @@ fn a_running_text_is_written_flat() {
 
 #[test]
 fn length_leaves_out_roles_and_outer_blanks() {
-    let content = TrainingContent::PromptCompletion { prompt: " Größe ".into(), completion: "\n1 m\n".into() };
+    let content =
+        TrainingContent::PromptCompletion { prompt: " Größe ".into(), completion: "\n1 m\n".into() };
     assert_eq!(content.chars(), 8);
 }
 
 #[test]
 fn a_drop_reason_is_shown_as_it_is_stored() {
-    for reason in [DropReason::OtherDomain, DropReason::BeyondTopK, DropReason::GoldenOverlap] {
+    for reason in DropReason::ALL {
         assert_eq!(serde_json::to_string(&reason).unwrap(), format!("\"{reason}\""));
+        assert_eq!(reason.as_str().parse(), Ok(reason));
     }
 }

@@ -1,0 +1,212 @@
+//! Where documents come from: files and folders, read one document at a time.
+
+mod discover;
+mod jsonl;
+mod plain;
+mod record;
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    io::{self, Read},
+    sync::Arc,
+};
+
+use clara_lifecycle::{
+    dataset::{SourceFileEntry, TrainingContent},
+    digest::Digest,
+    spec::FieldNames,
+};
+use sha2::{Digest as _, Sha256};
+
+use crate::error::IngestError;
+
+pub use discover::{FileKind, Found, SourceFile, discover};
+
+/// The longest line of a JSONL file and the longest text file in bytes; longer ones count as broken, so that
+/// one bad file cannot fill the memory.
+pub const MOST_DOCUMENT_BYTES: u64 = 64 << 20;
+
+/// One document as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// Unique within the sources.
+    pub id: String,
+    /// Where it was read.
+    pub origin: Origin,
+    /// The domain that it names, if any.
+    pub domain: Option<String>,
+    /// What it teaches.
+    pub content: TrainingContent,
+    /// Its other texts by field name, such as a heading; searched by the query, never trained on.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// A document or line that could not be understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// Where it was read.
+    pub origin: Origin,
+    /// What is wrong with it, without its content.
+    pub problem: String,
+}
+
+/// What a source yields.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceItem {
+    /// A document.
+    Document(Document),
+    /// A broken line or file.
+    Broken(Broken),
+}
+
+/// A place in a source, shown as `file:line`, or `file` where the file is one document.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Origin {
+    file: Arc<str>,
+    line: Option<u64>,
+}
+
+/// A file that yields documents. A new kind of file implements this and gets a line in [`FileKind`].
+pub trait Source {
+    /// The next document or broken line, `None` at the end.
+    ///
+    /// # Errors
+    /// [`IngestError::Read`] when the file cannot be read any further.
+    fn next_item(&mut self) -> Result<Option<SourceItem>, IngestError>;
+
+    /// Size and digest of what was read; of the whole file, once it is at its end.
+    fn read_so_far(&self) -> (u64, Digest);
+}
+
+/// All files of a job, one after the other.
+pub struct SourceReader<'a> {
+    files: std::slice::Iter<'a, SourceFile>,
+    fields: &'a FieldNames,
+    current: Option<(&'a SourceFile, Box<dyn Source>)>,
+    ids: HashSet<u64>,
+    entries: Vec<SourceFileEntry>,
+}
+
+impl Document {
+    /// Content and metadata as one text to search in.
+    pub fn searchable_text(&self) -> String {
+        let texts = self.content.texts().into_iter();
+        texts.chain(self.metadata.values().map(String::as_str)).collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Origin {
+    /// A line of a file, counted from 1.
+    pub fn line(file: impl Into<Arc<str>>, line: u64) -> Self {
+        Self { file: file.into(), line: Some(line) }
+    }
+
+    /// A whole file.
+    pub fn file(file: impl Into<Arc<str>>) -> Self {
+        Self { file: file.into(), line: None }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(formatter, "{}:{line}", self.file),
+            None => formatter.write_str(&self.file),
+        }
+    }
+}
+
+impl SourceItem {
+    /// Where it was read.
+    pub fn origin(&self) -> &Origin {
+        match self {
+            Self::Document(document) => &document.origin,
+            Self::Broken(broken) => &broken.origin,
+        }
+    }
+}
+
+impl fmt::Debug for SourceReader<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("SourceReader").field("files", &self.files).finish_non_exhaustive()
+    }
+}
+
+impl<'a> SourceReader<'a> {
+    /// A reader at the start of the first file.
+    pub fn new(files: &'a [SourceFile], fields: &'a FieldNames) -> Self {
+        Self { files: files.iter(), fields, current: None, ids: HashSet::new(), entries: Vec::new() }
+    }
+
+    /// The next document or broken line of any file, `None` at the end of the last.
+    ///
+    /// A document with the id of an earlier one gets `id@file:line`, so that ids stay unique.
+    ///
+    /// # Errors
+    /// [`IngestError::Read`] when a file cannot be opened or read.
+    pub fn next_item(&mut self) -> Result<Option<SourceItem>, IngestError> {
+        loop {
+            let Some((file, source)) = &mut self.current else {
+                let Some(file) = self.files.next() else { return Ok(None) };
+                self.current = Some((file, file.open(self.fields)?));
+                continue;
+            };
+            if let Some(mut item) = source.next_item()? {
+                if let SourceItem::Document(document) = &mut item {
+                    make_unique(&mut self.ids, document);
+                }
+                return Ok(Some(item));
+            }
+            let (size_bytes, digest) = source.read_so_far();
+            self.entries.push(SourceFileEntry { name: file.name.clone(), size_bytes, digest });
+            self.current = None;
+        }
+    }
+
+    /// The files that were read to their ends.
+    pub fn into_entries(self) -> Vec<SourceFileEntry> {
+        self.entries
+    }
+}
+
+/// One digest over names and contents of files, in their order.
+pub fn source_digest(entries: &[SourceFileEntry]) -> Digest {
+    Digest::of_parts(entries.iter().map(|entry| (entry.name.as_str(), entry.digest.as_str().as_bytes())))
+}
+
+fn make_unique(ids: &mut HashSet<u64>, document: &mut Document) {
+    let mut hasher = DefaultHasher::new();
+    document.id.hash(&mut hasher);
+    if !ids.insert(hasher.finish()) {
+        document.id = format!("{}@{}", document.id, document.origin);
+    }
+}
+
+/// Passes bytes on and computes their digest on the way.
+#[derive(Debug)]
+struct HashingReader<R> {
+    inner: R,
+    hasher: Sha256,
+    bytes: u64,
+}
+
+impl<R> HashingReader<R> {
+    fn new(inner: R) -> Self {
+        Self { inner, hasher: Sha256::new(), bytes: 0 }
+    }
+
+    fn read_so_far(&self) -> (u64, Digest) {
+        (self.bytes, Digest::from_hash(self.hasher.clone().finalize().as_ref()))
+    }
+}
+
+impl<R: Read> Read for HashingReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.hasher.update(buffer.get(..count).unwrap_or_default());
+        self.bytes += count as u64;
+        Ok(count)
+    }
+}

@@ -1,0 +1,109 @@
+//! Reads JSONL files: one document per line, its shape told by its fields.
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fs::File,
+    io::{self, BufRead as _, BufReader, Read as _},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use clara_lifecycle::{digest::Digest, spec::FieldNames};
+
+use super::{
+    Broken, Document, HashingReader, MOST_DOCUMENT_BYTES, Origin, Source, SourceFile, SourceItem, record,
+};
+use crate::error::IngestError;
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// A JSONL file that is read line by line.
+#[derive(Debug)]
+pub(super) struct JsonlSource {
+    path: PathBuf,
+    name: String,
+    shown_path: Arc<str>,
+    fields: FieldNames,
+    reader: BufReader<HashingReader<File>>,
+    line: u64,
+    buffer: Vec<u8>,
+}
+
+/// What the next line is, its bytes aside.
+enum Line {
+    Whole,
+    TooLong,
+    End,
+}
+
+impl JsonlSource {
+    pub(super) fn open(file: &SourceFile, fields: &FieldNames) -> Result<Self, IngestError> {
+        let reader = File::open(&file.path).map_err(IngestError::read(&file.path))?;
+        Ok(Self {
+            shown_path: file.path.to_string_lossy().into(),
+            path: file.path.clone(),
+            name: file.name.clone(),
+            fields: fields.clone(),
+            reader: BufReader::new(HashingReader::new(reader)),
+            line: 0,
+            buffer: Vec::new(),
+        })
+    }
+
+    fn read_line(&mut self) -> io::Result<Line> {
+        self.buffer.clear();
+        let read = (&mut self.reader).take(MOST_DOCUMENT_BYTES).read_until(b'\n', &mut self.buffer)?;
+        if read == 0 {
+            return Ok(Line::End);
+        }
+        self.line += 1;
+        if self.line == 1 && self.buffer.starts_with(BYTE_ORDER_MARK) {
+            self.buffer.drain(..BYTE_ORDER_MARK.len());
+        }
+        if read as u64 == MOST_DOCUMENT_BYTES && !self.buffer.ends_with(b"\n") {
+            self.reader.skip_until(b'\n')?;
+            return Ok(Line::TooLong);
+        }
+        Ok(Line::Whole)
+    }
+
+    fn item(&self) -> SourceItem {
+        let origin = Origin::line(Arc::clone(&self.shown_path), self.line);
+        let parsed = str::from_utf8(&self.buffer)
+            .map_err(|error| format!("not valid UTF-8 from byte {}", error.valid_up_to() + 1))
+            .and_then(|line| record::parse(line, &self.fields));
+        match parsed {
+            Err(problem) => SourceItem::Broken(Broken { origin, problem }),
+            Ok(record) => SourceItem::Document(Document {
+                id: record.id.unwrap_or_else(|| format!("{}:{}", self.name, self.line)),
+                origin,
+                domain: record.domain,
+                content: record.content,
+                metadata: record.metadata,
+            }),
+        }
+    }
+}
+
+impl Source for JsonlSource {
+    fn next_item(&mut self) -> Result<Option<SourceItem>, IngestError> {
+        loop {
+            match self.read_line().map_err(IngestError::read(&self.path))? {
+                Line::End => return Ok(None),
+                Line::Whole if self.buffer.trim_ascii().is_empty() => {}
+                Line::Whole => return Ok(Some(self.item())),
+                Line::TooLong => {
+                    let origin = Origin::line(Arc::clone(&self.shown_path), self.line);
+                    let problem = format!("the line is longer than {MOST_DOCUMENT_BYTES} bytes");
+                    return Ok(Some(SourceItem::Broken(Broken { origin, problem })));
+                }
+            }
+        }
+    }
+
+    fn read_so_far(&self) -> (u64, Digest) {
+        self.reader.get_ref().read_so_far()
+    }
+}

@@ -1,0 +1,51 @@
+//! Lines that are documents, lines that are not, and bytes that are counted.
+
+use clara_lifecycle::{digest::Digest, spec::FieldNames};
+
+use super::JsonlSource;
+use crate::source::{FileKind, Source as _, SourceFile, SourceItem};
+
+fn read(bytes: &[u8]) -> (Vec<SourceItem>, (u64, Digest)) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("law.jsonl");
+    std::fs::write(&path, bytes).unwrap();
+    let file = SourceFile { path, name: "law.jsonl".into(), kind: FileKind::Jsonl };
+    let mut source = JsonlSource::open(&file, &FieldNames::default()).unwrap();
+    let mut items = Vec::new();
+    while let Some(item) = source.next_item().unwrap() {
+        items.push(item);
+    }
+    (items, source.read_so_far())
+}
+
+fn summary(item: &SourceItem) -> String {
+    match item {
+        SourceItem::Document(document) => document.id.clone(),
+        SourceItem::Broken(broken) => {
+            let origin = broken.origin.to_string();
+            format!("{} {}", origin.rsplit('/').next().unwrap(), broken.problem)
+        }
+    }
+}
+
+#[test]
+fn blank_lines_a_byte_order_mark_and_a_missing_last_line_end_are_no_trouble() {
+    let (items, _) = read("\u{feff}{\"text\":\"a\"}\r\n\r\n  \n{\"id\":\"x\",\"text\":\"b\"}".as_bytes());
+    assert_eq!(items.iter().map(summary).collect::<Vec<_>>(), ["law.jsonl:1", "x"]);
+}
+
+#[test]
+fn a_broken_line_is_named_with_file_and_line_and_the_next_one_is_read() {
+    let (items, _) = read(b"{\"text\": \n\xff\xfe\n[1]\n{\"id\":\"x\",\"text\":\"b\"}\n");
+    let items: Vec<_> = items.iter().map(summary).collect();
+    assert!(items[0].starts_with("law.jsonl:1 not valid JSON"), "{items:?}");
+    assert_eq!(items[1], "law.jsonl:2 not valid UTF-8 from byte 1");
+    assert!(items[2].starts_with("law.jsonl:3 "), "{items:?}");
+    assert_eq!(items[3], "x");
+}
+
+#[test]
+fn the_digest_is_of_the_whole_file() {
+    let bytes = b"{\"text\":\"a\"}\nbroken\n\n";
+    assert_eq!(read(bytes).1, (bytes.len() as u64, Digest::of(bytes)));
+}
