@@ -26,10 +26,20 @@ import gguf_to_hf
 from transformers import AutoTokenizer
 
 SEQUENCE = 512
+# What bench_peft.py does, in the words of `gpu-worker train --config`.
 CONFIG = """\
+rank = 16
+alpha = 32.0
 sequence_length = 512
-batch_rows = 1
 accumulation = 1
+epochs = 1
+learning_rate = 2e-4
+schedule = "constant"
+warmup_ratio = 0.0
+weight_decay = 0.01
+max_grad_norm = 1.0
+validate_every = 0
+checkpoint_every = 0
 """
 
 
