@@ -1,6 +1,13 @@
 //! What every engine can do: train an adapter on a frozen base model, and continue token sequences.
 
+mod error;
+mod init;
+mod names;
+pub mod reference;
+
 use std::{collections::BTreeMap, ops::Range};
+
+pub use error::EngineError;
 
 use crate::model::HostTensor;
 
@@ -59,7 +66,7 @@ pub struct Batch {
 }
 
 /// Summed loss of one batch.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct BatchLoss {
     /// Sum of negative log-likelihoods over the target tokens, in nats.
     pub loss_sum: f64,
@@ -78,4 +85,142 @@ pub struct TrainingState {
     pub second_moments: BTreeMap<String, HostTensor>,
     /// Optimiser steps taken.
     pub steps: u64,
+}
+
+/// Settings of one optimiser step: AdamW with decoupled weight decay, after clipping by the global norm.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepOptions {
+    /// Step size.
+    pub learning_rate: f64,
+    /// Decay of the first and of the second moment.
+    pub betas: (f64, f64),
+    /// Added to the root of the second moment.
+    pub eps: f64,
+    /// Share of `learning_rate` by which every weight shrinks.
+    pub weight_decay: f64,
+    /// Largest L2 norm over all gradients together; longer gradients are scaled down. `None` never clips.
+    pub max_grad_norm: Option<f64>,
+}
+
+impl Default for StepOptions {
+    fn default() -> Self {
+        Self { learning_rate: 2e-4, betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.0, max_grad_norm: Some(1.0) }
+    }
+}
+
+/// What one optimiser step did.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepReport {
+    /// L2 norm of all gradients together, before clipping.
+    pub grad_norm: f64,
+    /// Whether the gradients were scaled down.
+    pub clipped: bool,
+}
+
+/// Trains one LoRA adapter on a frozen base model.
+///
+/// The same calls on the same machine give the same bytes, whatever the number of threads.
+pub trait Engine: Send {
+    /// Starts a new adapter: `A` uniform in ±1/√in, `B` zero; forgets gradients and moments.
+    ///
+    /// # Errors
+    /// [`EngineError::NoTargets`], [`EngineError::DuplicateTarget`] or [`EngineError::Rank`] for an adapter that the model cannot carry.
+    fn init_adapter(&mut self, config: &LoraConfig, seed: u64) -> Result<(), EngineError>;
+
+    /// Starts from an existing adapter; forgets gradients and moments.
+    ///
+    /// # Errors
+    /// As [`Engine::init_adapter`]; [`EngineError::MissingTensor`], [`EngineError::UnexpectedTensor`] or [`EngineError::TensorShape`]
+    /// when the tensors are not those of the configuration.
+    fn load_adapter(&mut self, adapter: &AdapterWeights) -> Result<(), EngineError>;
+
+    /// Adds the gradients of `loss_sum / target_tokens_in_step` and returns the loss.
+    ///
+    /// `target_tokens_in_step` counts the labels of all batches between two calls of [`Engine::step`], so that each target token
+    /// weighs the same however they are spread over batches.
+    ///
+    /// # Errors
+    /// [`EngineError::NoAdapter`] before there is one; the batch errors of [`EngineError`] for a malformed batch. Gradients are then unchanged.
+    fn forward_backward(&mut self, batch: &Batch, target_tokens_in_step: usize) -> Result<BatchLoss, EngineError>;
+
+    /// Clips the gradients, moves the adapter by AdamW and zeroes the gradients.
+    ///
+    /// # Errors
+    /// [`EngineError::NoAdapter`] before there is one, [`EngineError::NotFinite`] when the gradients hold NaN or infinity; the
+    /// adapter is then unchanged.
+    fn step(&mut self, options: &StepOptions) -> Result<StepReport, EngineError>;
+
+    /// The loss of a batch under the current adapter, or under the bare base model when there is none.
+    ///
+    /// # Errors
+    /// The batch errors of [`EngineError`].
+    fn evaluate(&mut self, batch: &Batch) -> Result<BatchLoss, EngineError>;
+
+    /// The gradients gathered since the last step, by PEFT tensor name.
+    ///
+    /// # Errors
+    /// [`EngineError::NoAdapter`] before there is one.
+    fn gradients(&self) -> Result<BTreeMap<String, HostTensor>, EngineError>;
+
+    /// Everything needed to continue with the same bytes. Gathered gradients are not part of it: call it right after a step.
+    ///
+    /// # Errors
+    /// [`EngineError::NoAdapter`] before there is one.
+    fn save(&self) -> Result<TrainingState, EngineError>;
+
+    /// Continues from a saved state; forgets gathered gradients.
+    ///
+    /// # Errors
+    /// As [`Engine::load_adapter`].
+    fn restore(&mut self, state: &TrainingState) -> Result<(), EngineError>;
+}
+
+/// An open sequence of a [`Decoder`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SequenceId(pub u64);
+
+/// Continues token sequences, each under its own adapter or none.
+pub trait Decoder: Send {
+    /// Makes an adapter available under `name`, replacing one that no sequence uses.
+    ///
+    /// # Errors
+    /// As [`Engine::load_adapter`]; [`EngineError::AdapterInUse`] while an open sequence uses that name.
+    fn add_adapter(&mut self, name: &str, adapter: &AdapterWeights) -> Result<(), EngineError>;
+
+    /// Forgets an adapter.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownAdapter`], or [`EngineError::AdapterInUse`] while an open sequence uses it.
+    fn remove_adapter(&mut self, name: &str) -> Result<(), EngineError>;
+
+    /// Opens an empty sequence.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownAdapter`].
+    fn open(&mut self, adapter: Option<&str>) -> Result<SequenceId, EngineError>;
+
+    /// Appends tokens to several sequences in one pass; returns for each the logits `[vocab]` after its last token.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownSequence`], [`EngineError::RepeatedSequence`], [`EngineError::NothingToExtend`],
+    /// [`EngineError::TokenRange`], [`EngineError::SequenceTooLong`]; no sequence has changed then.
+    fn extend(&mut self, inputs: &[(SequenceId, &[u32])]) -> Result<Vec<Vec<f32>>, EngineError>;
+
+    /// Log-probability, in nats, of each token from index `from` on, given all tokens before it; `from` is at least 1.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownAdapter`], [`EngineError::ScoreStart`], [`EngineError::TokenRange`], [`EngineError::SequenceTooLong`].
+    fn score(&mut self, adapter: Option<&str>, tokens: &[u32], from: usize) -> Result<Vec<f32>, EngineError>;
+
+    /// Tokens in a sequence so far.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownSequence`].
+    fn length(&self, id: SequenceId) -> Result<usize, EngineError>;
+
+    /// Closes a sequence and frees its cache.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownSequence`].
+    fn close(&mut self, id: SequenceId) -> Result<(), EngineError>;
 }

@@ -1,0 +1,212 @@
+//! The reference engine: a Llama-family decoder in f32 on the CPU, with a backward pass for LoRA written by hand.
+
+mod adapter;
+mod batch;
+mod block;
+mod buffers;
+mod decoder;
+mod head;
+mod weights;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+pub use decoder::ReferenceDecoder;
+
+use self::{
+    adapter::AdapterLayout,
+    batch::CheckedBatch,
+    block::{AdaptedRows, Adapter, AttentionOperands, BackwardPass, Pass, document_spans},
+    buffers::Buffers,
+    head::Targets,
+    weights::{Weights, heads},
+};
+use super::{
+    AdapterWeights, Batch, BatchLoss, Engine, EngineError, LoraConfig, StepOptions, StepReport, TrainingState,
+};
+use crate::{
+    model::{BaseModel, HostTensor},
+    ops::{attention::attention, embedding::embed, rope::RopeTable},
+    optim::{Parameters, adamw, clip_factor, global_norm},
+};
+
+/// Trains a LoRA adapter on the CPU.
+///
+/// Activation memory grows to the largest batch and is then reused. Work runs on rayon's global thread pool.
+#[derive(Debug)]
+pub struct ReferenceEngine {
+    base: Arc<BaseModel>,
+    adapter: Option<Training>,
+    buffers: Buffers,
+}
+
+/// An adapter in training; all slices in the order of the layout.
+#[derive(Debug)]
+struct Training {
+    layout: AdapterLayout,
+    values: Vec<f32>,
+    gradients: Vec<f32>,
+    first_moments: Vec<f32>,
+    second_moments: Vec<f32>,
+    steps: u64,
+}
+
+impl Training {
+    fn new(layout: AdapterLayout, values: Vec<f32>) -> Self {
+        let zeros = vec![0.0; layout.length()];
+        let (gradients, first_moments) = (zeros.clone(), zeros.clone());
+        Self { layout, values, gradients, first_moments, second_moments: zeros, steps: 0 }
+    }
+}
+
+impl ReferenceEngine {
+    /// An engine without adapter.
+    ///
+    /// # Errors
+    /// [`EngineError::Config`], [`EngineError::MissingTensor`] or [`EngineError::TensorShape`] when the model is not a complete Llama.
+    pub fn new(base: Arc<BaseModel>) -> Result<Self, EngineError> {
+        Weights::resolve(&base)?;
+        let buffers = Buffers::new(RopeTable::new(&base.config));
+        Ok(Self { base, adapter: None, buffers })
+    }
+
+    fn training(&self) -> Result<&Training, EngineError> {
+        self.adapter.as_ref().ok_or(EngineError::NoAdapter)
+    }
+}
+
+/// Embeds the tokens and moves them through all blocks; every block keeps its own activations only if `keep`.
+fn forward(
+    base: &BaseModel,
+    weights: &Weights<'_>,
+    adapter: Option<Adapter<'_>>,
+    (batch, checked): (&Batch, &CheckedBatch),
+    buffers: &mut Buffers,
+    keep: bool,
+) -> Result<(), EngineError> {
+    let (config, rows) = (&base.config, batch.tokens.len());
+    buffers.rope.reserve(checked.documents.iter().copied().max().unwrap_or_default());
+    buffers.reserve_blocks(if keep { config.layers } else { 1 });
+    let Buffers { rope, hidden, kept, scratch, .. } = buffers;
+    let hidden = hidden.write(rows * config.hidden_size);
+    embed(weights.embedding, config.hidden_size, &batch.tokens, hidden)?;
+    let adapted = [AdaptedRows { rows, adapter }];
+    let pass = Pass { config, rope, positions: &checked.positions, adapted: &adapted };
+    for (layer, block) in weights.blocks.iter().enumerate() {
+        let Some(kept) = kept.get_mut(if keep { layer } else { 0 }) else { continue };
+        block::forward((layer, block), &pass, hidden, kept, scratch, |operands| {
+            let AttentionOperands { query, key, value, out, log_sums } = operands;
+            let spans = document_spans(config, &checked.documents, key, value)?;
+            attention(heads(config), query, &spans, out, log_sums)
+        })?;
+    }
+    Ok(())
+}
+
+impl Engine for ReferenceEngine {
+    fn init_adapter(&mut self, config: &LoraConfig, seed: u64) -> Result<(), EngineError> {
+        let layout = AdapterLayout::new(config, &self.base.config)?;
+        let values = layout.initial(seed);
+        self.adapter = Some(Training::new(layout, values));
+        Ok(())
+    }
+
+    fn load_adapter(&mut self, adapter: &AdapterWeights) -> Result<(), EngineError> {
+        let layout = AdapterLayout::new(&adapter.config, &self.base.config)?;
+        let values = layout.import(&adapter.tensors, "the adapter")?;
+        self.adapter = Some(Training::new(layout, values));
+        Ok(())
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "one over a count of tokens")]
+    #[expect(clippy::cast_precision_loss, reason = "token counts are far below 2⁵²")]
+    fn forward_backward(&mut self, batch: &Batch, target_tokens_in_step: usize) -> Result<BatchLoss, EngineError> {
+        let Self { base, adapter, buffers } = self;
+        let training = adapter.as_mut().ok_or(EngineError::NoAdapter)?;
+        let config = &base.config;
+        let checked = CheckedBatch::new(batch, config)?;
+        if target_tokens_in_step == 0 {
+            return Err(EngineError::NoTargetTokens { positions: batch.tokens.len() });
+        }
+        let weights = Weights::resolve(base)?;
+        let adapter = Adapter { layout: &training.layout, values: &training.values };
+        forward(base, &weights, Some(adapter), (batch, &checked), buffers, true)?;
+
+        let Buffers { rope, hidden, d_hidden, kept, scratch, head } = buffers;
+        let length = batch.tokens.len() * config.hidden_size;
+        let d_hidden = d_hidden.write(length);
+        let targets = Targets { rows: &checked.labelled, labels: &checked.labels };
+        let scale = (1.0 / target_tokens_in_step as f64) as f32;
+        let loss_sum =
+            head::loss_and_gradient((config, &weights), hidden.read(length), targets, scale, d_hidden, head)?;
+        let context = BackwardPass {
+            pass: Pass { config, rope, positions: &checked.positions, adapted: &[] },
+            adapter,
+            documents: &checked.documents,
+        };
+        for ((layer, block), kept) in weights.blocks.iter().enumerate().zip(kept).rev() {
+            block::backward((layer, block), &context, d_hidden, kept, scratch, &mut training.gradients)?;
+        }
+        Ok(BatchLoss { loss_sum, target_tokens: checked.labels.len() })
+    }
+
+    fn step(&mut self, options: &StepOptions) -> Result<StepReport, EngineError> {
+        let training = self.adapter.as_mut().ok_or(EngineError::NoAdapter)?;
+        let grad_norm = global_norm(&training.gradients);
+        if !grad_norm.is_finite() {
+            return Err(EngineError::NotFinite { norm: grad_norm });
+        }
+        let clip = clip_factor(grad_norm, options.max_grad_norm);
+        training.steps += 1;
+        let parameters = Parameters {
+            values: &mut training.values,
+            gradients: &training.gradients,
+            first_moments: &mut training.first_moments,
+            second_moments: &mut training.second_moments,
+        };
+        adamw(parameters, clip, training.steps, options);
+        training.gradients.fill(0.0);
+        Ok(StepReport { grad_norm, clipped: clip < 1.0 })
+    }
+
+    fn evaluate(&mut self, batch: &Batch) -> Result<BatchLoss, EngineError> {
+        let Self { base, adapter, buffers } = self;
+        let checked = CheckedBatch::new(batch, &base.config)?;
+        let weights = Weights::resolve(base)?;
+        let adapter = adapter.as_ref().map(|t| Adapter { layout: &t.layout, values: &t.values });
+        forward(base, &weights, adapter, (batch, &checked), buffers, false)?;
+        let hidden = buffers.hidden.read(batch.tokens.len() * base.config.hidden_size);
+        let targets = Targets { rows: &checked.labelled, labels: &checked.labels };
+        let losses = head::losses(&base.config, &weights, hidden, targets, &mut buffers.head)?;
+        Ok(BatchLoss { loss_sum: losses.iter().sum(), target_tokens: losses.len() })
+    }
+
+    fn gradients(&self) -> Result<BTreeMap<String, HostTensor>, EngineError> {
+        let training = self.training()?;
+        Ok(training.layout.export(&training.gradients))
+    }
+
+    fn save(&self) -> Result<TrainingState, EngineError> {
+        let training = self.training()?;
+        Ok(TrainingState {
+            adapter: training.layout.adapter(&training.values),
+            first_moments: training.layout.export(&training.first_moments),
+            second_moments: training.layout.export(&training.second_moments),
+            steps: training.steps,
+        })
+    }
+
+    fn restore(&mut self, state: &TrainingState) -> Result<(), EngineError> {
+        let layout = AdapterLayout::new(&state.adapter.config, &self.base.config)?;
+        let values = layout.import(&state.adapter.tensors, "the saved adapter")?;
+        let first_moments = layout.import(&state.first_moments, "the saved first moments")?;
+        let second_moments = layout.import(&state.second_moments, "the saved second moments")?;
+        let training = Training::new(layout, values);
+        self.adapter = Some(Training { first_moments, second_moments, steps: state.steps, ..training });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+//! Activation memory that grows to the largest batch and is then reused by every step.
+
+use crate::ops::rope::RopeTable;
+
+/// A run of f32 that keeps its memory between uses.
+#[derive(Debug, Default)]
+pub(super) struct Buffer(Vec<f32>);
+
+impl Buffer {
+    /// `length` values to be overwritten; what they hold is unspecified.
+    pub(super) fn write(&mut self, length: usize) -> &mut [f32] {
+        if self.0.len() < length {
+            self.0.resize(length, 0.0);
+        }
+        self.0.get_mut(..length).unwrap_or_default()
+    }
+
+    /// The first `length` values, as last written.
+    pub(super) fn read(&self, length: usize) -> &[f32] {
+        self.0.get(..length).unwrap_or_default()
+    }
+}
+
+/// What a block keeps for its backward pass, each `[rows, …]`.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    /// Residual stream before attention.
+    pub(super) input: Buffer,
+    /// Rotated queries.
+    pub(super) query: Buffer,
+    /// Rotated keys.
+    pub(super) key: Buffer,
+    /// Values.
+    pub(super) value: Buffer,
+    /// Output of attention, before its projection.
+    pub(super) attention: Buffer,
+    /// `[query heads, rows]`
+    pub(super) log_sums: Buffer,
+    /// Residual stream between attention and the gated layers.
+    pub(super) middle: Buffer,
+    /// Gate, before its activation.
+    pub(super) gate: Buffer,
+    /// Up projection.
+    pub(super) up: Buffer,
+    /// `x·Aᵀ` of the four groups.
+    pub(super) low_rank: [Buffer; 4],
+}
+
+/// Memory that every block uses anew.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    /// `[rows, hidden]`
+    pub(super) normed: Buffer,
+    /// `[rows, hidden]`
+    pub(super) d_normed: Buffer,
+    /// `[rows, query width]`
+    pub(super) d_attention: Buffer,
+    /// `[rows, query width]`
+    pub(super) d_query: Buffer,
+    /// `[rows, key-value width]`
+    pub(super) d_key: Buffer,
+    /// `[rows, key-value width]`
+    pub(super) d_value: Buffer,
+    /// `[rows, intermediate]`
+    pub(super) activated: Buffer,
+    /// `[rows, intermediate]`
+    pub(super) d_activated: Buffer,
+    /// Gradient of `x·Aᵀ`.
+    pub(super) d_low_rank: Buffer,
+    /// Per-head shares of attention gradients.
+    pub(super) partial: Buffer,
+}
+
+/// Memory of whole passes.
+#[derive(Debug)]
+pub(super) struct Buffers {
+    /// Angles of the rotary embedding.
+    pub(super) rope: RopeTable,
+    /// Residual stream `[rows, hidden]`.
+    pub(super) hidden: Buffer,
+    /// Gradient of the residual stream.
+    pub(super) d_hidden: Buffer,
+    /// Per block; evaluation and decoding use the first alone.
+    pub(super) kept: Vec<Kept>,
+    /// Shared by the blocks.
+    pub(super) scratch: Scratch,
+    /// Memory of the output head.
+    pub(super) head: HeadBuffers,
+}
+
+/// Memory of the output head.
+#[derive(Debug, Default)]
+pub(super) struct HeadBuffers {
+    /// Normalised rows that have a label `[labelled, hidden]`.
+    pub(super) picked: Buffer,
+    /// Their gradients.
+    pub(super) d_picked: Buffer,
+    /// Logits of some rows `[chunk, vocab]`.
+    pub(super) logits: Buffer,
+    /// Loss of each of these rows.
+    pub(super) losses: Vec<f64>,
+}
+
+impl Buffers {
+    /// Empty buffers.
+    pub(super) fn new(rope: RopeTable) -> Self {
+        Self {
+            rope,
+            hidden: Buffer::default(),
+            d_hidden: Buffer::default(),
+            kept: Vec::new(),
+            scratch: Scratch::default(),
+            head: HeadBuffers::default(),
+        }
+    }
+
+    /// Makes sure that `blocks` blocks have memory to keep activations in.
+    pub(super) fn reserve_blocks(&mut self, blocks: usize) {
+        if self.kept.len() < blocks {
+            self.kept.resize_with(blocks, Kept::default);
+        }
+    }
+}

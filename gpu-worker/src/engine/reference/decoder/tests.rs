@@ -1,0 +1,132 @@
+use std::sync::Arc;
+
+use super::{ReferenceDecoder, passes};
+use crate::{
+    engine::{
+        AdapterWeights, Batch, Decoder, Engine, EngineError, IGNORED, SequenceId,
+        reference::{
+            ReferenceEngine,
+            testing::{lora, random_model, tiny_config},
+        },
+    },
+    ops::testing::{assert_close, random},
+};
+
+fn tokens(seed: u64, count: usize) -> Vec<u32> {
+    random(seed, count).iter().map(|v| ((v + 1.0) * 15.4) as u32).collect()
+}
+
+fn adapter(seed: u64) -> AdapterWeights {
+    let mut engine = ReferenceEngine::new(random_model(tiny_config())).unwrap();
+    engine.init_adapter(&lora(), seed).unwrap();
+    let mut adapter = engine.save().unwrap().adapter;
+    for (index, tensor) in adapter.tensors.values_mut().enumerate() {
+        tensor.values = random(seed * 100 + index as u64, tensor.values.len());
+        tensor.values.iter_mut().for_each(|v| *v *= 0.4);
+    }
+    adapter
+}
+
+/// A decoder with the adapters `one` and `two`.
+fn decoder() -> ReferenceDecoder {
+    let mut decoder = ReferenceDecoder::new(random_model(tiny_config())).unwrap();
+    decoder.add_adapter("one", &adapter(1)).unwrap();
+    decoder.add_adapter("two", &adapter(2)).unwrap();
+    decoder
+}
+
+fn once(decoder: &mut ReferenceDecoder, adapter: Option<&str>, tokens: &[u32]) -> Vec<f32> {
+    let id = decoder.open(adapter).unwrap();
+    let logits = decoder.extend(&[(id, tokens)]).unwrap().remove(0);
+    decoder.close(id).unwrap();
+    logits
+}
+
+#[test]
+fn extending_in_pieces_equals_extending_at_once() {
+    let mut decoder = decoder();
+    let text = tokens(1, 90);
+    let expected = once(&mut decoder, Some("one"), &text);
+    let id = decoder.open(Some("one")).unwrap();
+    let mut last = Vec::new();
+    for piece in [&text[..70], &text[70..71], &text[71..89], &text[89..]] {
+        last = decoder.extend(&[(id, piece)]).unwrap().remove(0);
+    }
+    assert_eq!(decoder.length(id).unwrap(), 90);
+    assert_close(&last, &expected, 1e-4);
+}
+
+#[test]
+fn sequences_of_one_pass_do_not_touch_each_other() {
+    let mut decoder = decoder();
+    let cases = [(Some("one"), 5), (None, 40), (Some("two"), 1), (Some("two"), 66), (Some("one"), 3)];
+    let texts: Vec<Vec<u32>> = (0..).zip(cases).map(|(seed, (_, length))| tokens(seed, length)).collect();
+    let expected: Vec<Vec<f32>> =
+        texts.iter().zip(cases).map(|(text, (adapter, _))| once(&mut decoder, adapter, text)).collect();
+    let ids: Vec<SequenceId> = cases.iter().map(|(adapter, _)| decoder.open(*adapter).unwrap()).collect();
+    let inputs: Vec<(SequenceId, &[u32])> = ids.iter().copied().zip(texts.iter().map(Vec::as_slice)).collect();
+    for (got, expected) in decoder.extend(&inputs).unwrap().iter().zip(&expected) {
+        assert_close(got, expected, 1e-4);
+    }
+    assert_ne!(once(&mut decoder, Some("one"), &texts[1]), once(&mut decoder, Some("two"), &texts[1]));
+}
+
+#[test]
+fn long_inputs_take_several_passes_with_the_same_result() {
+    let mut decoder = decoder();
+    let (long, short) = (tokens(1, 600), tokens(2, 30));
+    let expected = [once(&mut decoder, None, &long), once(&mut decoder, Some("one"), &short)];
+    let (first, second) = (decoder.open(None).unwrap(), decoder.open(Some("one")).unwrap());
+    let got = decoder.extend(&[(first, &long), (second, &short)]).unwrap();
+    assert_close(&got[0], &expected[0], 1e-4);
+    assert_close(&got[1], &expected[1], 1e-4);
+    assert_eq!(passes([600, 30].into_iter()), [vec![(0, 0..512)], vec![(0, 512..600), (1, 0..30)]]);
+}
+
+#[test]
+fn scores_agree_with_the_training_loss_and_with_the_logits() {
+    let text = tokens(3, 560);
+    let mut engine = ReferenceEngine::new(random_model(tiny_config())).unwrap();
+    engine.load_adapter(&adapter(1)).unwrap();
+    let mut labels: Vec<i64> = text[1..].iter().map(|token| i64::from(*token)).collect();
+    labels.push(IGNORED);
+    labels[..9].fill(IGNORED);
+    let batch = Batch { tokens: text.clone(), labels, documents: std::iter::once(0..560).collect() };
+    let loss = engine.evaluate(&batch).unwrap();
+
+    let mut decoder = decoder();
+    let scores = decoder.score(Some("one"), &text, 10).unwrap();
+    assert_eq!(scores.len(), 550);
+    let sum: f64 = scores.iter().map(|score| f64::from(*score)).sum();
+    assert!((sum + loss.loss_sum).abs() < 1e-3 * loss.loss_sum, "{sum} against {}", loss.loss_sum);
+
+    let logits = once(&mut decoder, Some("one"), &text[..10]);
+    let log_sum = logits.iter().map(|l| f64::from(*l).exp()).sum::<f64>().ln();
+    assert!((f64::from(scores[0]) - (f64::from(logits[text[10] as usize]) - log_sum)).abs() < 1e-4);
+    assert!(decoder.score(None, &text, 560).unwrap().is_empty());
+}
+
+#[test]
+fn impossible_requests_are_refused_and_change_nothing() {
+    let mut decoder = decoder();
+    let id = decoder.open(Some("one")).unwrap();
+    decoder.extend(&[(id, &[1, 2, 3])]).unwrap();
+    let unknown = SequenceId(99);
+    assert_eq!(decoder.open(Some("three")).unwrap_err(), EngineError::UnknownAdapter { name: "three".to_owned() });
+    assert_eq!(decoder.extend(&[(id, &[1]), (unknown, &[1])]).unwrap_err(), EngineError::UnknownSequence { id: 99 });
+    assert_eq!(decoder.extend(&[(id, &[1]), (id, &[1])]).unwrap_err(), EngineError::RepeatedSequence { id: id.0 });
+    assert_eq!(decoder.extend(&[(id, &[])]).unwrap_err(), EngineError::NothingToExtend { id: id.0 });
+    let refused = decoder.extend(&[(id, &[1, 31])]).unwrap_err();
+    assert_eq!(refused, EngineError::TokenRange { token: 31, position: 4, vocab_size: 31 });
+    let refused = decoder.extend(&[(id, &[1; 698])]).unwrap_err();
+    assert_eq!(refused, EngineError::SequenceTooLong { length: 701, max_positions: 700 });
+    assert_eq!(decoder.score(None, &[1, 2], 0).unwrap_err(), EngineError::ScoreStart { from: 0, length: 2 });
+    assert_eq!(decoder.score(None, &[1, 2], 3).unwrap_err(), EngineError::ScoreStart { from: 3, length: 2 });
+    let refused = decoder.remove_adapter("one").unwrap_err();
+    assert_eq!(refused, EngineError::AdapterInUse { name: "one".to_owned(), sequences: 1 });
+    assert_eq!(decoder.length(id).unwrap(), 3);
+    decoder.close(id).unwrap();
+    decoder.remove_adapter("one").unwrap();
+    assert_eq!(decoder.close(id).unwrap_err(), EngineError::UnknownSequence { id: id.0 });
+    assert_eq!(Arc::strong_count(&decoder.base), 1);
+}

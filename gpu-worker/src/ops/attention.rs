@@ -1,0 +1,77 @@
+//! Causal grouped-query attention over rows whose heads lie side by side, without a matrix of all scores.
+
+mod backward;
+mod forward;
+
+pub use backward::{AttentionBackward, attention_backward, partial_length};
+pub use forward::attention;
+
+use super::{OpError, check_length, matmul::Matrix};
+
+const OPERATION: &str = "attention";
+/// Query rows that are handled together; keys after the last of them are never read.
+const BLOCK: usize = 64;
+
+/// How the heads of a row are laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heads {
+    /// Query heads.
+    pub query: usize,
+    /// Key and value heads; divides `query`.
+    pub key_value: usize,
+    /// Width of one head.
+    pub dim: usize,
+}
+
+impl Heads {
+    /// Width of a row of queries.
+    pub fn query_width(self) -> usize {
+        self.query * self.dim
+    }
+
+    /// Width of a row of keys or values.
+    pub fn key_value_width(self) -> usize {
+        self.key_value * self.dim
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a head is far narrower than 2²⁴")]
+    fn scale(self) -> f32 {
+        1.0 / (self.dim as f32).sqrt()
+    }
+}
+
+/// Consecutive query rows that see the same keys: a document, or the new tokens of a sequence.
+#[derive(Debug, Clone, Copy)]
+pub struct Span<'a> {
+    /// How many query rows; they follow those of the span before.
+    pub rows: usize,
+    /// Keys `[n, key-value width]`, at least `rows`; the last `rows` of them belong to the queries.
+    pub keys: Matrix<'a>,
+    /// Values, in the shape of the keys.
+    pub values: Matrix<'a>,
+}
+
+impl Span<'_> {
+    /// Keys before the first query's own.
+    fn offset(&self) -> usize {
+        self.keys.rows() - self.rows
+    }
+}
+
+fn check_spans(heads: Heads, spans: &[Span<'_>], query_values: usize) -> Result<usize, OpError> {
+    let rows: usize = spans.iter().map(|span| span.rows).sum();
+    check_length(OPERATION, "queries", query_values, rows * heads.query_width())?;
+    for span in spans {
+        let expected = (span.keys.rows().max(span.rows), heads.key_value_width());
+        for (operand, matrix) in [("keys", span.keys), ("values", span.values)] {
+            let got = (matrix.rows(), matrix.columns());
+            if got != expected {
+                return Err(OpError::Shape { operation: OPERATION, operand, got, expected });
+            }
+        }
+    }
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests;

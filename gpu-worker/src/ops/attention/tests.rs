@@ -1,0 +1,138 @@
+use super::{AttentionBackward, Heads, Span, attention, attention_backward, partial_length};
+use crate::ops::{
+    OpError,
+    matmul::Matrix,
+    testing::{assert_close, numeric_gradient, random},
+};
+
+const HEADS: Heads = Heads { query: 4, key_value: 2, dim: 6 };
+
+struct Inputs {
+    queries: Vec<f32>,
+    keys: Vec<f32>,
+    values: Vec<f32>,
+}
+
+fn inputs(rows: usize) -> Inputs {
+    let scaled = |seed, count| random(seed, count).iter().map(|v| v * 1.5).collect();
+    Inputs {
+        queries: scaled(1, rows * HEADS.query_width()),
+        keys: scaled(2, rows * HEADS.key_value_width()),
+        values: scaled(3, rows * HEADS.key_value_width()),
+    }
+}
+
+fn spans<'a>(keys: &'a [f32], values: &'a [f32], lengths: &[usize]) -> Vec<Span<'a>> {
+    let (mut start, width) = (0, HEADS.key_value_width());
+    let mut spans = Vec::new();
+    for rows in lengths {
+        let part = start * width..(start + rows) * width;
+        let matrix = |values: &'a [f32]| Matrix::new(&values[part.clone()], *rows, width).unwrap();
+        spans.push(Span { rows: *rows, keys: matrix(keys), values: matrix(values) });
+        start += rows;
+    }
+    spans
+}
+
+fn run(inputs: &Inputs, lengths: &[usize]) -> (Vec<f32>, Vec<f32>) {
+    let rows: usize = lengths.iter().sum();
+    let (mut out, mut log_sums) = (vec![0.0; inputs.queries.len()], vec![0.0; rows * HEADS.query]);
+    let spans = spans(&inputs.keys, &inputs.values, lengths);
+    attention(HEADS, &inputs.queries, &spans, &mut out, &mut log_sums).unwrap();
+    (out, log_sums)
+}
+
+fn naive(inputs: &Inputs, rows: usize) -> Vec<f32> {
+    let (dim, q_width, kv_width) = (HEADS.dim, HEADS.query_width(), HEADS.key_value_width());
+    let mut out = vec![0.0; rows * q_width];
+    for head in 0..HEADS.query {
+        let kv = head / 2 * dim;
+        for i in 0..rows {
+            let query = &inputs.queries[i * q_width + head * dim..][..dim];
+            let scores: Vec<f64> = (0..=i)
+                .map(|j| {
+                    let key = &inputs.keys[j * kv_width + kv..][..dim];
+                    let dot: f64 = query.iter().zip(key).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum();
+                    (dot / (dim as f64).sqrt()).exp()
+                })
+                .collect();
+            let total: f64 = scores.iter().sum();
+            for d in 0..dim {
+                let sum: f64 =
+                    scores.iter().enumerate().map(|(j, s)| s * f64::from(inputs.values[j * kv_width + kv + d])).sum();
+                out[i * q_width + head * dim + d] = (sum / total) as f32;
+            }
+        }
+    }
+    out
+}
+
+#[test]
+fn attention_agrees_with_the_definition_across_block_borders() {
+    for rows in [1, 63, 64, 65, 150] {
+        let inputs = inputs(rows);
+        assert_close(&run(&inputs, &[rows]).0, &naive(&inputs, rows), 1e-5);
+    }
+}
+
+#[test]
+fn a_packed_document_sees_itself_alone() {
+    let inputs = inputs(90);
+    let (out, _) = run(&inputs, &[70, 20]);
+    let second = Inputs {
+        queries: inputs.queries[70 * HEADS.query_width()..].to_vec(),
+        keys: inputs.keys[70 * HEADS.key_value_width()..].to_vec(),
+        values: inputs.values[70 * HEADS.key_value_width()..].to_vec(),
+    };
+    assert_close(&out[70 * HEADS.query_width()..], &naive(&second, 20), 1e-5);
+}
+
+#[test]
+fn new_queries_see_all_earlier_keys() {
+    let inputs = inputs(80);
+    let full = naive(&inputs, 80);
+    let matrix = |values| Matrix::new(values, 80, HEADS.key_value_width()).unwrap();
+    let span = Span { rows: 3, keys: matrix(&inputs.keys), values: matrix(&inputs.values) };
+    let (mut out, mut log_sums) = (vec![0.0; 3 * HEADS.query_width()], vec![0.0; 3 * HEADS.query]);
+    attention(HEADS, &inputs.queries[77 * HEADS.query_width()..], &[span], &mut out, &mut log_sums).unwrap();
+    assert_close(&out, &full[77 * HEADS.query_width()..], 1e-5);
+}
+
+#[test]
+fn gradients_agree_with_finite_differences_for_packed_documents() {
+    let lengths = [7, 4];
+    let inputs = inputs(11);
+    let d_out = random(4, inputs.queries.len());
+    let (out, log_sums) = run(&inputs, &lengths);
+    let mut partial = vec![0.0; partial_length(HEADS, 11)];
+    let (mut d_queries, mut d_keys, mut d_values) =
+        (vec![0.0; inputs.queries.len()], vec![0.0; inputs.keys.len()], vec![0.0; inputs.values.len()]);
+    let operands = AttentionBackward {
+        queries: &inputs.queries,
+        out: &out,
+        d_out: &d_out,
+        log_sums: &log_sums,
+        partial: &mut partial,
+        d_queries: &mut d_queries,
+        d_keys: &mut d_keys,
+        d_values: &mut d_values,
+    };
+    attention_backward(HEADS, &spans(&inputs.keys, &inputs.values, &lengths), operands).unwrap();
+    let copy = || Inputs { queries: inputs.queries.clone(), keys: inputs.keys.clone(), values: inputs.values.clone() };
+    let expected = numeric_gradient(&inputs.queries, &d_out, |x| run(&Inputs { queries: x.to_vec(), ..copy() }, &lengths).0);
+    assert_close(&d_queries, &expected, 2e-3);
+    let expected = numeric_gradient(&inputs.keys, &d_out, |x| run(&Inputs { keys: x.to_vec(), ..copy() }, &lengths).0);
+    assert_close(&d_keys, &expected, 2e-3);
+    let expected = numeric_gradient(&inputs.values, &d_out, |x| run(&Inputs { values: x.to_vec(), ..copy() }, &lengths).0);
+    assert_close(&d_values, &expected, 2e-3);
+}
+
+#[test]
+fn fewer_keys_than_queries_are_refused() {
+    let inputs = inputs(2);
+    let keys = Matrix::new(&inputs.keys[..HEADS.key_value_width()], 1, HEADS.key_value_width()).unwrap();
+    let span = Span { rows: 2, keys, values: keys };
+    let refused =
+        attention(HEADS, &inputs.queries, &[span], &mut vec![0.0; inputs.queries.len()], &mut [0.0; 8]).unwrap_err();
+    assert!(matches!(refused, OpError::Shape { operand: "keys", got: (1, _), expected: (2, _), .. }));
+}

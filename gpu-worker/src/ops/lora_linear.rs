@@ -1,0 +1,202 @@
+//! Frozen linear layers that read the same input, with the low-rank updates that adapters add to them.
+//!
+//! `y = x·Wᵀ + scale·(x·Aᵀ)·Bᵀ`. Source: Hu et al., arXiv 2106.09685, section 4.1. Layers that share `x` (query, key and
+//! value; gate and up) also share one product with their stacked `A`.
+
+use super::{
+    OpError,
+    matmul::{Matrix, MatrixMut, Product, Term, multiply},
+};
+
+/// The low-rank updates of the layers of one group.
+#[derive(Debug, Clone)]
+pub struct LoraGroup<'a> {
+    /// Width of one update.
+    pub rank: usize,
+    /// alpha / rank, without unit.
+    pub scale: f32,
+    /// Factors `A` of the updated layers, one below the other: `[updates · rank, in]`.
+    pub a: Matrix<'a>,
+    /// For each layer of the group its factor `B`, transposed `[rank, out]`; `None` for a layer without update.
+    pub b: Vec<Option<Matrix<'a>>>,
+}
+
+/// Rows of the input that one adapter, or none, is applied to.
+#[derive(Debug, Clone)]
+pub struct Segment<'a> {
+    /// How many rows.
+    pub rows: usize,
+    /// The adapter's part in this group.
+    pub lora: Option<LoraGroup<'a>>,
+}
+
+/// Gradients of a [`LoraGroup`], in its layout.
+#[derive(Debug)]
+pub struct LoraGradients<'a> {
+    /// For the stacked `A`.
+    pub a: MatrixMut<'a>,
+    /// For each updated layer its transposed `B`; `None` for a layer without update.
+    pub b: Vec<Option<MatrixMut<'a>>>,
+}
+
+/// What the backward pass of a group reads and writes.
+#[derive(Debug)]
+pub struct BackwardOperands<'a> {
+    /// Input of the forward pass `[rows, in]`.
+    pub x: Matrix<'a>,
+    /// `x·Aᵀ` of the forward pass `[rows, updates · rank]`.
+    pub low_rank: &'a [f32],
+    /// Gradients of the outputs, each `[rows, out]`.
+    pub d_outputs: &'a [Matrix<'a>],
+    /// Scratch, as large as `low_rank`.
+    pub d_low_rank: &'a mut [f32],
+    /// Destination for the gradient of `x` `[rows, in]`, overwritten; `None` where nobody needs it.
+    pub dx: Option<&'a mut [f32]>,
+}
+
+/// Computes every layer of a group on `x [rows, in]`, or with `accumulate` adds it to the outputs.
+///
+/// `weights[i]` is `[out_i, in]`, `outputs[i]` `[rows, out_i]`. `low_rank` receives `x·Aᵀ` of the segments, one after another.
+///
+/// # Errors
+/// [`OpError`] when shapes differ. Outputs are then unspecified.
+pub fn forward(
+    x: Matrix<'_>,
+    weights: &[Matrix<'_>],
+    segments: &[Segment<'_>],
+    low_rank: &mut [f32],
+    outputs: &mut [&mut [f32]],
+    accumulate: bool,
+) -> Result<(), OpError> {
+    project_down(x, segments, low_rank)?;
+    let whole = if let [segment] = segments { segment.lora.as_ref() } else { None };
+    let mut products = Vec::with_capacity(weights.len());
+    for (index, (weight, output)) in weights.iter().zip(outputs.iter_mut()).enumerate() {
+        let mut terms = vec![Term { a: x, b: weight.transposed(), scale: 1.0 }];
+        if let Some(lora) = whole {
+            terms.extend(update_term(lora, index, low_rank, x.rows())?);
+        }
+        products.push(Product { into: MatrixMut::new(output, x.rows(), weight.rows())?, accumulate, terms });
+    }
+    multiply(products)?;
+    if segments.len() > 1 { add_updates(x.rows(), weights, segments, low_rank, outputs) } else { Ok(()) }
+}
+
+/// Adds the gradients of the low-rank factors to `gradients` and computes the gradient of the input.
+///
+/// # Errors
+/// [`OpError`] when shapes differ. Gradients are then unspecified.
+pub fn backward(
+    weights: &[Matrix<'_>],
+    lora: Option<&LoraGroup<'_>>,
+    gradients: Option<LoraGradients<'_>>,
+    operands: BackwardOperands<'_>,
+) -> Result<(), OpError> {
+    let BackwardOperands { x, low_rank, d_outputs, d_low_rank, dx } = operands;
+    let rows = x.rows();
+    let mut last = Vec::with_capacity(2);
+    if let (Some(lora), Some(gradients)) = (lora, gradients) {
+        let width = lora.a.rows();
+        let low_rank = Matrix::new(low_rank, rows, width)?;
+        let mut products = Vec::with_capacity(2 * weights.len());
+        let (mut rest, mut column) = (MatrixMut::new(d_low_rank, rows, width)?, 0);
+        for ((d_output, b), d_b) in d_outputs.iter().zip(&lora.b).zip(gradients.b) {
+            let (Some(b), Some(d_b)) = (b, d_b) else { continue };
+            let (into, right) = rest.split_columns(lora.rank)?;
+            let down = Term { a: *d_output, b: b.transposed(), scale: lora.scale };
+            products.push(Product { into, accumulate: false, terms: vec![down] });
+            let inner = low_rank.column_range(column, lora.rank)?.transposed();
+            let up = Term { a: inner, b: *d_output, scale: lora.scale };
+            products.push(Product { into: d_b, accumulate: true, terms: vec![up] });
+            rest = right;
+            column += lora.rank;
+        }
+        multiply(products)?;
+        let d_low_rank = Matrix::new(d_low_rank, rows, width)?;
+        let to_a = Term { a: d_low_rank.transposed(), b: x, scale: 1.0 };
+        last.push(Product { into: gradients.a, accumulate: true, terms: vec![to_a] });
+        if let Some(dx) = dx {
+            let through = Term { a: d_low_rank, b: lora.a, scale: 1.0 };
+            last.push(input_gradient(dx, x, weights, d_outputs, Some(through))?);
+        }
+    } else if let Some(dx) = dx {
+        last.push(input_gradient(dx, x, weights, d_outputs, None)?);
+    }
+    multiply(last)
+}
+
+fn input_gradient<'a>(
+    dx: &'a mut [f32],
+    x: Matrix<'_>,
+    weights: &[Matrix<'a>],
+    d_outputs: &[Matrix<'a>],
+    through: Option<Term<'a>>,
+) -> Result<Product<'a>, OpError> {
+    let frozen = weights.iter().zip(d_outputs).map(|(weight, d)| Term { a: *d, b: *weight, scale: 1.0 });
+    let terms = frozen.chain(through).collect();
+    Ok(Product { into: MatrixMut::new(dx, x.rows(), x.columns())?, accumulate: false, terms })
+}
+
+/// `low_rank = x·Aᵀ` for each segment's rows.
+fn project_down(x: Matrix<'_>, segments: &[Segment<'_>], low_rank: &mut [f32]) -> Result<(), OpError> {
+    let mut products = Vec::with_capacity(segments.len());
+    let (mut rest, mut row) = (low_rank, 0);
+    for Segment { rows, lora } in segments {
+        if let Some(lora) = lora {
+            let (into, after) = rest
+                .split_at_mut_checked(rows * lora.a.rows())
+                .ok_or_else(|| missing("low rank", rows * lora.a.rows()))?;
+            let terms = vec![Term { a: x.row_range(row, *rows)?, b: lora.a.transposed(), scale: 1.0 }];
+            products.push(Product { into: MatrixMut::new(into, *rows, lora.a.rows())?, accumulate: false, terms });
+            rest = after;
+        }
+        row += rows;
+    }
+    multiply(products)
+}
+
+/// The summand of one layer's update on all rows, if the layer has one.
+fn update_term<'a>(
+    lora: &LoraGroup<'a>,
+    index: usize,
+    low_rank: &'a [f32],
+    rows: usize,
+) -> Result<Option<Term<'a>>, OpError> {
+    let Some(Some(b)) = lora.b.get(index) else { return Ok(None) };
+    let before = lora.b.iter().take(index).flatten().count();
+    let width = lora.a.rows();
+    let used = low_rank.get(..rows * width).ok_or_else(|| missing("low rank", rows * width))?;
+    let a = Matrix::new(used, rows, width)?.column_range(before * lora.rank, lora.rank)?;
+    Ok(Some(Term { a, b: *b, scale: lora.scale }))
+}
+
+/// Adds each segment's updates to its rows of the outputs.
+fn add_updates(
+    rows: usize,
+    weights: &[Matrix<'_>],
+    segments: &[Segment<'_>],
+    low_rank: &[f32],
+    outputs: &mut [&mut [f32]],
+) -> Result<(), OpError> {
+    let mut products = Vec::new();
+    for (index, (weight, output)) in weights.iter().zip(outputs).enumerate() {
+        let (mut below, mut inner) = (MatrixMut::new(output, rows, weight.rows())?, low_rank);
+        for Segment { rows, lora } in segments {
+            let (into, rest) = below.split_rows(*rows)?;
+            below = rest;
+            let Some(lora) = lora else { continue };
+            if let Some(term) = update_term(lora, index, inner, *rows)? {
+                products.push(Product { into, accumulate: true, terms: vec![term] });
+            }
+            inner = inner.get(rows * lora.a.rows()..).unwrap_or_default();
+        }
+    }
+    multiply(products)
+}
+
+fn missing(operand: &'static str, expected: usize) -> OpError {
+    OpError::Length { operation: "LoRA linear", operand, got: 0, expected }
+}
+
+#[cfg(test)]
+mod tests;
