@@ -1,2 +1,12 @@
-//! Skeleton.
+//! Scores answers to a golden dataset through any OpenAI-compatible endpoint.
 #![forbid(unsafe_code)]
+
+mod client;
+mod handler;
+mod parse;
+mod prompt;
+mod rubric;
+mod score;
+
+pub use handler::{JudgeConfig, JudgeHandler};
+pub use rubric::Language;

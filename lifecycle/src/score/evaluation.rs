@@ -141,11 +141,13 @@ pub enum UnscoredReason {
     Refused,
     /// The endpoint does not accept the request for this sample, e.g. because it is too long.
     RequestRejected,
+    /// The endpoint fails for this sample again and again, while it answers for others.
+    ServerError,
 }
 
 impl UnscoredReason {
     /// All reasons.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Unparsable,
         Self::MissingCriterion,
         Self::ScoreOutOfRange,
@@ -153,6 +155,7 @@ impl UnscoredReason {
         Self::Truncated,
         Self::Refused,
         Self::RequestRejected,
+        Self::ServerError,
     ];
 
     /// The code in files and metrics.
@@ -165,6 +168,7 @@ impl UnscoredReason {
             Self::Truncated => "truncated",
             Self::Refused => "refused",
             Self::RequestRejected => "request_rejected",
+            Self::ServerError => "server_error",
         }
     }
 }

@@ -1,0 +1,107 @@
+//! Why a call to a judge gave no reply.
+
+use clara_runtime::stop::StopReason;
+
+/// Why a call gave no reply.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CallError {
+    /// The attempt was told to stop.
+    #[error("the attempt was stopped: {0:?}")]
+    Stopped(StopReason),
+    /// The endpoint cannot be called at all.
+    #[error(
+        "cannot call a judge at {url}: {detail}; correct `judge.url`, or install root certificates for https"
+    )]
+    Setup {
+        /// Base URL.
+        url: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// Nobody answers, or only with requests to come later.
+    #[error(
+        "the judge at {url} does not answer after {tries} tries: {detail}; check that it runs and that `judge.url` \
+         is right, then resume the job from stage judge"
+    )]
+    Down {
+        /// Base URL.
+        url: String,
+        /// How often it was called.
+        tries: u32,
+        /// What came of the last call.
+        detail: String,
+    },
+    /// The endpoint fails for this request again and again.
+    #[error(
+        "the judge at {url} fails: {detail}; look at its log, or choose another endpoint with `judge.url`, then \
+         resume the job from stage judge"
+    )]
+    ServerError {
+        /// Base URL.
+        url: String,
+        /// What came of the last call.
+        detail: String,
+    },
+    /// The account is used up; waiting does not help.
+    #[error(
+        "the quota at the judge {url} is used up: {detail}; top it up, then resume the job from stage judge"
+    )]
+    Quota {
+        /// Base URL.
+        url: String,
+        /// What the endpoint says.
+        detail: String,
+    },
+    /// The endpoint refuses every call: wrong key, model or URL.
+    #[error(
+        "the judge at {url} refuses the call with status {status}: {detail}; check `judge.url`, `judge.model` and \
+         the key in the variable named by `judge.api_key_env`"
+    )]
+    Refused {
+        /// Base URL.
+        url: String,
+        /// HTTP status.
+        status: u16,
+        /// What the endpoint says.
+        detail: String,
+    },
+    /// The endpoint does not accept this one request.
+    #[error("the judge does not accept the request (status {status}): {detail}")]
+    Rejected {
+        /// HTTP status.
+        status: u16,
+        /// What the endpoint says.
+        detail: String,
+        /// The whole answer.
+        body: String,
+    },
+}
+
+impl CallError {
+    /// Whether the same call may succeed later without anyone's doing.
+    pub(crate) fn is_retryable(&self) -> bool {
+        match self {
+            Self::Down { .. } | Self::ServerError { .. } => true,
+            Self::Stopped(_)
+            | Self::Setup { .. }
+            | Self::Quota { .. }
+            | Self::Refused { .. }
+            | Self::Rejected { .. } => false,
+        }
+    }
+}
+
+/// An error with everything that it comes from, on one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        source = inner.source();
+    }
+    text
+}

@@ -1,0 +1,48 @@
+//! The fence around a candidate's answer: the answer cannot close it, nor speak as another turn.
+
+use clara_lifecycle::{digest::Digest, golden::GoldenSample};
+
+use super::text::Texts;
+
+/// What would end a fence or open another turn of a chat template, and what stands in its place.
+const LOOK_ALIKES: [(&str, &str); 7] = [
+    ("<<<", "‹‹‹"),
+    (">>>", "›››"),
+    ("<|", "‹|"),
+    ("|>", "|›"),
+    ("</s>", "‹/s›"),
+    ("[INST]", "[ INST ]"),
+    ("[/INST]", "[ /INST ]"),
+];
+
+/// The answer between two marks. Their nonce comes from the digest of question and answer: an answer that holds
+/// its own digest cannot be written, and asking twice gives the same text.
+pub(super) fn fenced(texts: &Texts, sample: &GoldenSample, answer: &str) -> String {
+    let parts = [("prompt", sample.prompt.as_bytes()), ("answer", answer.as_bytes())];
+    let digest = Digest::of_parts(parts);
+    let nonce = digest.short();
+    let shown = neutralised(answer);
+    let shown = if shown.trim().is_empty() { texts.empty } else { shown.trim() };
+    format!("{}:\n<<<{} {nonce}>>>\n{shown}\n<<<{} {nonce}>>>", texts.answer, texts.begin, texts.end)
+}
+
+/// The text without invisible characters, and with look-alikes of marks replaced.
+fn neutralised(answer: &str) -> String {
+    let visible: String = answer.chars().filter(|character| !is_invisible(*character)).collect();
+    LOOK_ALIKES.iter().fold(visible, |text, (from, to)| text.replace(from, to))
+}
+
+/// Control characters but line breaks and tabs, zero-width characters, and marks of writing direction.
+fn is_invisible(character: char) -> bool {
+    let control = character.is_control() && !matches!(character, '\n' | '\t');
+    control
+        || matches!(
+            character,
+            '\u{00AD}'
+                | '\u{200B}'..='\u{200F}'
+                | '\u{202A}'..='\u{202E}'
+                | '\u{2060}'..='\u{206F}'
+                | '\u{FEFF}'
+                | '\u{E0000}'..='\u{E007F}'
+        )
+}
