@@ -1,15 +1,29 @@
 //! Stored bytes: written, read back against their digests, then referred to; never overwritten.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use bytes::Bytes;
-use clara_lifecycle::artifact::ArtifactRef;
-use object_store::ObjectStore;
+use clara_lifecycle::{
+    artifact::{ArtifactFile, ArtifactRef},
+    digest::Digest,
+};
+use object_store::{ObjectStore, ObjectStoreExt, local::LocalFileSystem, path::Path as ObjectPath};
+use tracing::Instrument;
+
+#[cfg(any(test, feature = "testing"))]
+pub mod contract;
+mod download;
+mod folder;
+mod upload;
 
 /// The artifact store, on any [`ObjectStore`].
 #[derive(Debug, Clone)]
 pub struct ArtifactStore {
     objects: Arc<dyn ObjectStore>,
+    local: Option<Arc<LocalFileSystem>>,
 }
 
 /// Why an artifact could not be stored or read.
@@ -24,6 +38,45 @@ pub enum ArtifactError {
         found: String,
         /// Digest that was recorded.
         expected: String,
+    },
+    /// The place holds other bytes already.
+    #[error(
+        "cannot store artifact file {path} with digest {new}: digest {stored} is stored there, and nothing is \
+         overwritten; store it under another prefix"
+    )]
+    Occupied {
+        /// Path in the store.
+        path: String,
+        /// Digest of what is there.
+        stored: String,
+        /// Digest of what should have been stored.
+        new: String,
+    },
+    /// The artifact does not have such a file.
+    #[error("the artifact at {prefix} has no file {path}; it has {files}")]
+    NoSuchFile {
+        /// Prefix of the artifact.
+        prefix: String,
+        /// The file asked for.
+        path: String,
+        /// The files that it has.
+        files: String,
+    },
+    /// A path that would leave its folder, or that a store cannot hold.
+    #[error("`{path}` cannot name an artifact: {reason}")]
+    Name {
+        /// The path as given.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is no room left.
+    #[error("cannot store {path}: no space left there ({reason}); free some space, then repeat")]
+    Full {
+        /// The path that could not be written.
+        path: String,
+        /// What the system said.
+        reason: String,
     },
     /// The store failed.
     #[error("cannot reach artifact {path}: {source}")]
@@ -43,28 +96,94 @@ pub enum ArtifactError {
     },
 }
 
-impl ArtifactStore {
-    /// A store over `objects`.
-    pub fn new(objects: Arc<dyn ObjectStore>) -> Self {
-        Self { objects }
+impl ArtifactError {
+    /// Whether the same call may succeed when repeated.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Store { source, .. } => !matches!(source, object_store::Error::NotFound { .. }),
+            Self::Full { .. } | Self::Local { .. } => true,
+            Self::Digest { .. } | Self::Occupied { .. } | Self::NoSuchFile { .. } | Self::Name { .. } => false,
+        }
+    }
+
+    fn store(path: &ObjectPath, source: object_store::Error) -> Self {
+        match no_space(&source) {
+            Some(reason) => Self::Full { path: path.to_string(), reason },
+            None => Self::Store { path: path.to_string(), source },
+        }
+    }
+
+    fn local(path: &Path, source: std::io::Error) -> Self {
+        match no_space(&source) {
+            Some(reason) => Self::Full { path: path.display().to_string(), reason },
+            None => Self::Local { path: path.display().to_string(), source },
+        }
     }
 }
 
 impl ArtifactStore {
+    /// A store over `objects`.
+    pub fn new(objects: Arc<dyn ObjectStore>) -> Self {
+        Self { objects, local: None }
+    }
+
+    /// A store in a folder of this machine, which is made when missing; what it acknowledges is on the disk.
+    ///
+    /// # Errors
+    /// [`ArtifactError::Local`] when the folder cannot be made, [`ArtifactError::Store`] when it cannot be used.
+    pub fn local(folder: impl AsRef<Path>) -> Result<Self, ArtifactError> {
+        let folder = folder.as_ref();
+        std::fs::create_dir_all(folder).map_err(|source| ArtifactError::local(folder, source))?;
+        let objects = LocalFileSystem::new_with_prefix(folder).map_err(|source| ArtifactError::Store {
+            path: folder.display().to_string(),
+            source,
+        })?;
+        let objects = Arc::new(objects.with_fsync(true));
+        Ok(Self { objects: objects.clone(), local: Some(objects) })
+    }
+
+    /// Where a file of the artifact lies on this machine, if the store is a local folder and the file is there.
+    /// It must not be changed, and its digest is not verified here.
+    pub fn local_path(&self, artifact: &ArtifactRef, path: &str) -> Option<PathBuf> {
+        let local = self.local.as_ref()?;
+        let object = object_path(&artifact.prefix, &artifact.file(path)?.path).ok()?;
+        local.path_to_filesystem(&object).ok().filter(|path| path.is_file())
+    }
+
     /// Stores every file below `folder` under `prefix` and verifies what was stored.
+    ///
+    /// Storing the same folder again is harmless. After an error some of the files may be stored, each of
+    /// them whole. An empty folder becomes an artifact without files.
     ///
     /// # Errors
     /// [`ArtifactError`] when a file cannot be read, stored or verified, or `prefix` holds other bytes already.
     pub async fn put_folder(&self, prefix: &str, folder: &Path) -> Result<ArtifactRef, ArtifactError> {
-        let _ = (&self.objects, folder);
-        Ok(ArtifactRef { prefix: prefix.to_owned(), files: Vec::new() })
+        let span = tracing::debug_span!("artifact.put", artifact.prefix = prefix);
+        async {
+            let mut files = Vec::new();
+            for (path, local) in folder::files(folder).await? {
+                let object = object_path(prefix, &path)?;
+                let (digest, size_bytes) = upload::put(self.objects.as_ref(), &object, &local).await?;
+                files.push(ArtifactFile { path, size_bytes, digest });
+            }
+            Ok(ArtifactRef { prefix: prefix.to_owned(), files })
+        }
+        .instrument(span)
+        .await
     }
 
     /// Copies the artifact's files into `folder`, which is made when missing, and verifies their digests.
     ///
+    /// A file appears in `folder` only when it is whole and verified; one that is there already is replaced.
+    ///
     /// # Errors
     /// [`ArtifactError`] when a file is missing, differs from its digest or cannot be written.
-    pub async fn fetch(&self, _artifact: &ArtifactRef, _folder: &Path) -> Result<(), ArtifactError> {
+    pub async fn fetch(&self, artifact: &ArtifactRef, folder: &Path) -> Result<(), ArtifactError> {
+        std::fs::create_dir_all(folder).map_err(|source| ArtifactError::local(folder, source))?;
+        for file in &artifact.files {
+            let object = object_path(&artifact.prefix, &file.path)?;
+            download::to_file(self.objects.as_ref(), &object, file, &folder.join(&file.path)).await?;
+        }
         Ok(())
     }
 
@@ -72,7 +191,68 @@ impl ArtifactStore {
     ///
     /// # Errors
     /// [`ArtifactError`] when the file is missing or differs from its digest.
-    pub async fn read(&self, _artifact: &ArtifactRef, _path: &str) -> Result<Bytes, ArtifactError> {
-        Ok(Bytes::new())
+    pub async fn read(&self, artifact: &ArtifactRef, path: &str) -> Result<Bytes, ArtifactError> {
+        let file = artifact.file(path).ok_or_else(|| {
+            let files: Vec<&str> = artifact.files.iter().map(|file| file.path.as_str()).collect();
+            ArtifactError::NoSuchFile {
+                prefix: artifact.prefix.clone(),
+                path: path.to_owned(),
+                files: if files.is_empty() { "none".to_owned() } else { files.join(", ") },
+            }
+        })?;
+        let object = object_path(&artifact.prefix, &file.path)?;
+        let failed = |source| ArtifactError::store(&object, source);
+        let bytes = self.objects.get(&object).await.map_err(failed)?.bytes().await.map_err(failed)?;
+        let found = Digest::of(&bytes);
+        same_digest(&object, &found, &file.digest)?;
+        Ok(bytes)
     }
 }
+
+/// Where the file `path` of the artifact at `prefix` lies in the store.
+fn object_path(prefix: &str, path: &str) -> Result<ObjectPath, ArtifactError> {
+    let whole = format!("{prefix}/{path}");
+    let refuse = |reason: &str| {
+        Err(ArtifactError::Name { path: whole.clone(), reason: format!("{reason}; use parts separated by `/`") })
+    };
+    for part in whole.split('/') {
+        match part {
+            "" => return refuse("it has an empty part"),
+            "." | ".." => return refuse("`.` and `..` are not allowed"),
+            part if part.contains(['\\', '#']) || part.contains(char::is_control) => {
+                return refuse("backslashes, `#` and control characters are not allowed");
+            }
+            _ => {}
+        }
+    }
+    ObjectPath::parse(&whole)
+        .map_err(|error| ArtifactError::Name { path: whole.clone(), reason: error.to_string() })
+}
+
+fn same_digest(object: &ObjectPath, found: &Digest, expected: &Digest) -> Result<(), ArtifactError> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(ArtifactError::Digest {
+        path: object.to_string(),
+        found: found.to_string(),
+        expected: expected.to_string(),
+    })
+}
+
+/// What the system said when some error below `error` says that a disk or a quota is full.
+fn no_space(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<std::io::Error>()
+            && matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+        {
+            return Some(error.to_string());
+        }
+        next = error.source();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,10 @@ use clara_lifecycle::{
 };
 use serde::{Deserialize, Serialize};
 
+#[cfg(any(test, feature = "testing"))]
+pub mod contract;
+pub mod sqlite;
+
 /// The broker message that asks for one attempt of one stage.
 ///
 /// It is a ticket only: whether the attempt is still wanted says the state store.

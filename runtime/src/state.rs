@@ -8,6 +8,11 @@ use tokio::sync::broadcast;
 
 use crate::broker::Task;
 
+#[cfg(any(test, feature = "testing"))]
+pub mod contract;
+mod kinds;
+pub mod sqlite;
+
 /// Names one record: a kind such as `job`, and an id within it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordKey {
@@ -87,6 +92,7 @@ pub struct StoredEvent {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Commit {
     /// Names the commit: repeated after an unanswered call it changes nothing and answers as before.
+    /// An empty id names nothing: such a commit is never taken for a repetition.
     pub id: String,
     /// Records, each with the version it must have.
     pub writes: Vec<Write>,

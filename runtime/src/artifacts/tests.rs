@@ -1,0 +1,68 @@
+//! The artifact store on a local folder and in memory, with a damaged file and a full disk.
+
+use object_store::memory::InMemory;
+
+use super::*;
+
+#[tokio::test]
+async fn a_local_folder_keeps_the_contract() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = ArtifactStore::local(folder.path().join("artifacts")).unwrap();
+    contract::check(&store, &folder.path().join("scratch")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_store_in_memory_keeps_the_contract() {
+    let folder = tempfile::tempdir().unwrap();
+    contract::check(&ArtifactStore::new(Arc::new(InMemory::new())), folder.path()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_changed_on_the_disk_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = ArtifactStore::local(folder.path().join("artifacts")).unwrap();
+    let source = folder.path().join("source");
+    std::fs::create_dir(&source).unwrap();
+    std::fs::write(source.join("adapter.bin"), "trained").unwrap();
+    let artifact = store.put_folder("jobs/job-1", &source).await.unwrap();
+    let local = store.local_path(&artifact, "adapter.bin").unwrap();
+    std::fs::write(local, "damaged").unwrap();
+    let read = store.read(&artifact, "adapter.bin").await;
+    assert!(matches!(read, Err(ArtifactError::Digest { .. })), "{read:?}");
+    let again = store.put_folder("jobs/job-1", &source).await;
+    assert!(matches!(again, Err(ArtifactError::Occupied { .. })), "{again:?}");
+}
+
+#[tokio::test]
+async fn a_fetched_file_replaces_an_older_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = ArtifactStore::local(folder.path().join("artifacts")).unwrap();
+    let (source, target) = (folder.path().join("source"), folder.path().join("target"));
+    for path in [&source, &target] {
+        std::fs::create_dir(path).unwrap();
+    }
+    std::fs::write(source.join("a.txt"), "new").unwrap();
+    std::fs::write(target.join("a.txt"), "old").unwrap();
+    let artifact = store.put_folder("jobs/job-1", &source).await.unwrap();
+    store.fetch(&artifact, &target).await.unwrap();
+    assert_eq!(std::fs::read_to_string(target.join("a.txt")).unwrap(), "new");
+}
+
+#[tokio::test]
+async fn a_missing_local_folder_is_an_error_that_names_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = ArtifactStore::local(folder.path().join("artifacts")).unwrap();
+    let error = store.put_folder("jobs/job-1", &folder.path().join("nowhere")).await.unwrap_err();
+    assert!(matches!(&error, ArtifactError::Local { path, .. } if path.ends_with("nowhere")), "{error}");
+}
+
+/// The device that is always full stands for a full disk: writing to it fails as on one.
+#[test]
+fn a_full_disk_is_told_apart() {
+    use std::io::Write as _;
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap().write_all(b"x").unwrap_err();
+    let wrapped = object_store::Error::Generic { store: "local", source: full.into() };
+    let error = ArtifactError::store(&ObjectPath::from("jobs/job-1/a.bin"), wrapped);
+    assert!(matches!(error, ArtifactError::Full { .. }), "{error}");
+    assert!(error.to_string().contains("no space left"), "{error}");
+}
