@@ -95,7 +95,7 @@ pub enum IngestError {
     /// No document matches the query.
     #[error(
         "empty result: the query `{query}` matches none of {searched} documents; use words that occur in the \
-         documents (beginnings of words match, synonyms do not), or leave the query out to take all of them"
+         documents (stems and compounds match, synonyms do not), or leave the query out to take all of them"
     )]
     NothingMatches {
         /// The query as given.

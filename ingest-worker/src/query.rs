@@ -1,4 +1,4 @@
-//! Ranks documents by full-text relevance: BM25 over German word stems, umlauts folded, beginnings of words included.
+//! Ranks documents by full-text relevance: BM25 over German word stems, umlauts folded, compounds included.
 
 mod index;
 #[cfg(test)]

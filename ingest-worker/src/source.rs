@@ -155,7 +155,7 @@ impl<'a> SourceReader<'a> {
             };
             if let Some(mut item) = source.next_item()? {
                 if let SourceItem::Document(document) = &mut item {
-                    make_unique(&mut self.ids, document);
+                    make_unique(&mut self.ids, document, &file.name);
                 }
                 return Ok(Some(item));
             }
@@ -176,12 +176,21 @@ pub fn source_digest(entries: &[SourceFileEntry]) -> Digest {
     Digest::of_parts(entries.iter().map(|entry| (entry.name.as_str(), entry.digest.as_str().as_bytes())))
 }
 
-fn make_unique(ids: &mut HashSet<u64>, document: &mut Document) {
-    let mut hasher = DefaultHasher::new();
-    document.id.hash(&mut hasher);
-    if !ids.insert(hasher.finish()) {
-        document.id = format!("{}@{}", document.id, document.origin);
+/// Adds `@file:line` to an id that was met before; the path of the source does not matter.
+fn make_unique(ids: &mut HashSet<u64>, document: &mut Document, file_name: &str) {
+    while !ids.insert(id_hash(&document.id)) {
+        let place = match document.origin.line {
+            Some(line) => format!("@{file_name}:{line}"),
+            None => format!("@{file_name}"),
+        };
+        document.id.push_str(&place);
     }
+}
+
+fn id_hash(id: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Passes bytes on and computes their digest on the way.

@@ -28,10 +28,12 @@ const TOKENIZER: &str = "german";
 const LONGEST_WORD_BYTES: usize = 200;
 /// A stem this long also matches words that begin with it.
 const LEAST_PREFIX_CHARS: usize = 4;
-/// A word that only begins with a stem counts half of the word itself.
-const PREFIX_BOOST: Score = 0.5;
-/// At most so many words that begin with a stem are searched for; the most frequent ones.
-const MOST_VARIANTS: usize = 1_000;
+/// A stem this long also matches words that hold it elsewhere; shorter ones occur in too many words by chance.
+const LEAST_INNER_CHARS: usize = 6;
+/// A compound counts half of the word itself.
+const COMPOUND_BOOST: Score = 0.5;
+/// At most so many compounds of a stem are searched for; the most frequent ones.
+const MOST_COMPOUNDS: usize = 1_000;
 
 /// A full-text index on disk.
 pub(crate) struct SearchIndex {
@@ -125,40 +127,44 @@ impl SearchIndex {
         numbers(&searcher, found)
     }
 
-    /// The stem itself or, at half the weight, the best of the words that begin with it.
+    /// The stem itself or, at half the weight, the best of its compounds.
     fn term_query(&self, searcher: &Searcher, stem: &str) -> Result<Box<dyn Query>, TantivyError> {
         let term_query = |text: &str| {
             let term = Term::from_field_text(self.body, text);
             Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs)) as Box<dyn Query>
         };
         let mut alternatives = vec![term_query(stem)];
-        if stem.chars().count() >= LEAST_PREFIX_CHARS {
-            for variant in self.variants(searcher, stem)? {
-                alternatives.push(Box::new(BoostQuery::new(term_query(&variant), PREFIX_BOOST)));
-            }
+        for compound in self.compounds(searcher, stem)? {
+            alternatives.push(Box::new(BoostQuery::new(term_query(&compound), COMPOUND_BOOST)));
         }
         Ok(Box::new(DisjunctionMaxQuery::new(alternatives)))
     }
 
-    /// Indexed words that begin with `stem` and are longer.
-    fn variants(&self, searcher: &Searcher, stem: &str) -> Result<Vec<String>, TantivyError> {
+    /// Indexed words that are made with `stem`.
+    fn compounds(&self, searcher: &Searcher, stem: &str) -> Result<Vec<String>, TantivyError> {
         let mut frequencies: BTreeMap<String, u64> = BTreeMap::new();
         for segment in searcher.segment_readers() {
             let inverted = segment.inverted_index(self.body)?;
-            let mut terms = inverted.terms().range().gt(stem).into_stream()?;
+            let mut terms = inverted.terms().stream()?;
             while let Some((word, info)) = terms.next() {
-                let Some(word) = std::str::from_utf8(word).ok().filter(|word| word.starts_with(stem)) else {
-                    break;
-                };
-                *frequencies.entry(word.to_owned()).or_default() += u64::from(info.doc_freq);
+                if let Some(word) = str::from_utf8(word).ok().filter(|word| is_compound(word, stem)) {
+                    *frequencies.entry(word.to_owned()).or_default() += u64::from(info.doc_freq);
+                }
             }
         }
-        let mut variants: Vec<(String, u64)> = frequencies.into_iter().collect();
+        let mut compounds: Vec<(String, u64)> = frequencies.into_iter().collect();
         // A stable sort: words of equal frequency stay in alphabetical order.
-        variants.sort_by_key(|(_, documents)| std::cmp::Reverse(*documents));
-        variants.truncate(MOST_VARIANTS);
-        Ok(variants.into_iter().map(|(word, _)| word).collect())
+        compounds.sort_by_key(|(_, documents)| std::cmp::Reverse(*documents));
+        compounds.truncate(MOST_COMPOUNDS);
+        Ok(compounds.into_iter().map(|(word, _)| word).collect())
     }
+}
+
+/// Whether `word` begins with `stem` or, for a long stem, holds it anywhere.
+fn is_compound(word: &str, stem: &str) -> bool {
+    let chars = stem.chars().count();
+    let begins = chars >= LEAST_PREFIX_CHARS && word.starts_with(stem);
+    word != stem && (begins || (chars >= LEAST_INNER_CHARS && word.contains(stem)))
 }
 
 fn analyzer() -> TextAnalyzer {

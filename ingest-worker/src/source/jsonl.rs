@@ -29,6 +29,7 @@ pub(super) struct JsonlSource {
     reader: BufReader<HashingReader<File>>,
     line: u64,
     buffer: Vec<u8>,
+    most_line_bytes: u64,
 }
 
 /// What the next line is, its bytes aside.
@@ -49,12 +50,13 @@ impl JsonlSource {
             reader: BufReader::new(HashingReader::new(reader)),
             line: 0,
             buffer: Vec::new(),
+            most_line_bytes: MOST_DOCUMENT_BYTES,
         })
     }
 
     fn read_line(&mut self) -> io::Result<Line> {
         self.buffer.clear();
-        let read = (&mut self.reader).take(MOST_DOCUMENT_BYTES).read_until(b'\n', &mut self.buffer)?;
+        let read = (&mut self.reader).take(self.most_line_bytes).read_until(b'\n', &mut self.buffer)?;
         if read == 0 {
             return Ok(Line::End);
         }
@@ -62,7 +64,7 @@ impl JsonlSource {
         if self.line == 1 && self.buffer.starts_with(BYTE_ORDER_MARK) {
             self.buffer.drain(..BYTE_ORDER_MARK.len());
         }
-        if read as u64 == MOST_DOCUMENT_BYTES && !self.buffer.ends_with(b"\n") {
+        if read as u64 == self.most_line_bytes && !self.buffer.ends_with(b"\n") {
             self.reader.skip_until(b'\n')?;
             return Ok(Line::TooLong);
         }
@@ -96,7 +98,7 @@ impl Source for JsonlSource {
                 Line::Whole => return Ok(Some(self.item())),
                 Line::TooLong => {
                     let origin = Origin::line(Arc::clone(&self.shown_path), self.line);
-                    let problem = format!("the line is longer than {MOST_DOCUMENT_BYTES} bytes");
+                    let problem = format!("the line is longer than {} bytes", self.most_line_bytes);
                     return Ok(Some(SourceItem::Broken(Broken { origin, problem })));
                 }
             }

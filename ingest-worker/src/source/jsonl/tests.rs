@@ -3,14 +3,19 @@
 use clara_lifecycle::{digest::Digest, spec::FieldNames};
 
 use super::JsonlSource;
-use crate::source::{FileKind, Source as _, SourceFile, SourceItem};
+use crate::source::{FileKind, MOST_DOCUMENT_BYTES, Source as _, SourceFile, SourceItem};
 
 fn read(bytes: &[u8]) -> (Vec<SourceItem>, (u64, Digest)) {
+    read_limited(bytes, MOST_DOCUMENT_BYTES)
+}
+
+fn read_limited(bytes: &[u8], most_line_bytes: u64) -> (Vec<SourceItem>, (u64, Digest)) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("law.jsonl");
     std::fs::write(&path, bytes).unwrap();
     let file = SourceFile { path, name: "law.jsonl".into(), kind: FileKind::Jsonl };
     let mut source = JsonlSource::open(&file, &FieldNames::default()).unwrap();
+    source.most_line_bytes = most_line_bytes;
     let mut items = Vec::new();
     while let Some(item) = source.next_item().unwrap() {
         items.push(item);
@@ -48,4 +53,13 @@ fn a_broken_line_is_named_with_file_and_line_and_the_next_one_is_read() {
 fn the_digest_is_of_the_whole_file() {
     let bytes = b"{\"text\":\"a\"}\nbroken\n\n";
     assert_eq!(read(bytes).1, (bytes.len() as u64, Digest::of(bytes)));
+}
+
+#[test]
+fn an_overlong_line_is_passed_over_without_being_held() {
+    let bytes = format!("{}\n{{\"id\":\"x\",\"text\":\"b\"}}\n", "a".repeat(100_000));
+    let (items, (size_bytes, _)) = read_limited(bytes.as_bytes(), 30);
+    let items: Vec<_> = items.iter().map(summary).collect();
+    assert_eq!(items, ["law.jsonl:1 the line is longer than 30 bytes", "x"]);
+    assert_eq!(size_bytes, bytes.len() as u64);
 }
