@@ -6,7 +6,7 @@
 #
 # 1. The fixtures that `make test` compares with are made anew and must be the same.
 # 2. The adapter is loaded by PEFT on the same base in f32; logits must agree within 1e-3 on 20 prompts.
-# GPU_WORKER names a binary of your own; otherwise the release build is made and used.
+# GPU_WORKER names a binary of your own; otherwise the build that `make test` uses is made.
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -17,8 +17,8 @@ cd "$root"
 scripts/python-env.sh peft
 base="$(scripts/fetch-model.sh)"
 if [[ -z "${GPU_WORKER:-}" ]]; then
-  cargo build --quiet --release -p clara-gpu-worker --bin gpu-worker
-  GPU_WORKER="${CARGO_TARGET_DIR:-target}/release/gpu-worker"
+  cargo build --quiet -p clara-gpu-worker --bin gpu-worker
+  GPU_WORKER="${CARGO_TARGET_DIR:-target}/debug/gpu-worker"
 fi
 
 .venv/bin/python tests/peft/check_fixture.py

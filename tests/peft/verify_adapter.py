@@ -158,7 +158,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", type=pathlib.Path, required=True, help="GGUF file or Hugging Face folder")
     parser.add_argument("--adapter", type=pathlib.Path, required=True, help="PEFT folder of the adapter")
-    parser.add_argument("--gpu-worker", type=pathlib.Path, default=here.parents[1] / "target/release/gpu-worker")
+    parser.add_argument("--gpu-worker", type=pathlib.Path, default=here.parents[1] / "target/debug/gpu-worker")
     parser.add_argument("--prompts", type=pathlib.Path, default=here / "prompts.jsonl")
     parser.add_argument("--logits", type=pathlib.Path, help="use this output of `gpu-worker logits` instead of running it")
     parser.add_argument("--limit", type=float, default=1e-3, help="largest allowed difference of a logit (default 1e-3)")
