@@ -1,2 +1,20 @@
-//! Skeleton.
+//! Drives jobs from event to commit, and serves workers and users.
 #![forbid(unsafe_code)]
+
+mod change;
+mod control_service;
+mod driver;
+mod golden;
+mod outbox;
+mod reaper;
+mod records;
+mod registry;
+mod server;
+mod stages;
+mod submit;
+mod worker_service;
+
+pub use driver::{Driver, DriverError};
+pub use server::{Coordinator, CoordinatorOptions};
+pub use stages::{GateHandler, RolloutHandler};
+pub use submit::SubmissionCheck;

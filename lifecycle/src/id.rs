@@ -16,7 +16,8 @@ pub struct InvalidName {
     pub expected: &'static str,
 }
 
-const SLUG_RULE: &str = "1 to 100 characters from a-z, 0-9, `-`, `_` and `.`, starting with a letter or digit";
+const SLUG_RULE: &str =
+    "1 to 100 characters from a-z, 0-9, `-`, `_` and `.`, starting with a letter or digit";
 
 fn is_slug(text: &str) -> bool {
     let first_is_alphanumeric = text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());

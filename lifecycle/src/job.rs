@@ -234,7 +234,9 @@ impl Job {
     pub fn is_at_rest(&self) -> bool {
         match self.state {
             JobState::Active { .. } => false,
-            JobState::Stuck { .. } | JobState::InReview | JobState::Finished { .. } | JobState::Cancelled => true,
+            JobState::Stuck { .. } | JobState::InReview | JobState::Finished { .. } | JobState::Cancelled => {
+                true
+            }
         }
     }
 

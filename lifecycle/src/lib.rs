@@ -2,9 +2,11 @@
 #![forbid(unsafe_code)]
 #![warn(clippy::wildcard_enum_match_arm)]
 
+pub mod adapter;
 pub mod answers;
 pub mod artifact;
 pub mod attempt;
+pub mod audit;
 pub mod dataset;
 pub mod digest;
 pub mod gate;
@@ -13,6 +15,8 @@ pub mod id;
 pub mod job;
 pub mod results;
 pub mod retry;
+#[cfg(any(test, feature = "testing"))]
+pub mod samples;
 pub mod score;
 pub mod spec;
 pub mod stage;

@@ -1,15 +1,11 @@
 //! The one place where a job changes: event in, new job and commands out.
 
 use super::{
-    AttemptKey, Command, Event, Job, JobEvent, JobState, Lease, LeaseTerms, Outcome, Rejected, StageState, Verdict,
+    AttemptKey, Command, Event, Job, JobEvent, JobState, Lease, LeaseTerms, Outcome, Rejected, StageState,
+    Verdict,
 };
 use crate::{
-    attempt::Progress,
-    gate::Decision,
-    id::Attempt,
-    results::StageResult,
-    retry::Failure,
-    stage::Stage,
+    attempt::Progress, gate::Decision, id::Attempt, results::StageResult, retry::Failure, stage::Stage,
     time::Timestamp,
 };
 
@@ -165,7 +161,8 @@ impl Job {
         }
         let record = self.stages.get_mut(key.stage);
         record.state = StageState::Succeeded { fence: key.fence, at: now, result: result.clone() };
-        let mut commands = vec![Command::Watch(None), Command::Record(JobEvent::Succeeded { result: result.clone() })];
+        let mut commands =
+            vec![Command::Watch(None), Command::Record(JobEvent::Succeeded { result: result.clone() })];
         match *result {
             StageResult::Train(training) => {
                 commands.push(Command::Register(Box::new(training)));
@@ -212,7 +209,8 @@ impl Job {
         record.failures = record.failures.saturating_add(1);
         record.last_failure = Some(Failure { attempt, message: message.clone(), retryable });
         let failures = record.failures;
-        let mut commands = vec![Command::Record(JobEvent::Failed { stage, attempt, message: message.clone() })];
+        let mut commands =
+            vec![Command::Record(JobEvent::Failed { stage, attempt, message: message.clone() })];
         if retryable && policy.allows_another(failures) {
             commands.extend(self.enqueue(stage, now.after(policy.pause_after(failures))));
         } else {
@@ -279,7 +277,9 @@ impl Job {
         let refused = Rejected::NotApplicable { state: self.state_name() };
         let first_unfinished = Stage::ALL.into_iter().find(|stage| self.result(*stage).is_none());
         let from = match (&self.state, from) {
-            (JobState::Active { .. } | JobState::Finished { outcome: Outcome::Approved }, _) => return Err(refused),
+            (JobState::Active { .. } | JobState::Finished { outcome: Outcome::Approved }, _) => {
+                return Err(refused);
+            }
             (JobState::Stuck { stage }, None) => *stage,
             (JobState::Cancelled, None) => first_unfinished.ok_or(refused)?,
             (JobState::InReview | JobState::Finished { .. }, None) => Stage::Judge,
@@ -313,7 +313,10 @@ impl Job {
     ) -> Result<Vec<Command>, Rejected> {
         match self.state {
             JobState::InReview => {}
-            JobState::Active { .. } | JobState::Stuck { .. } | JobState::Finished { .. } | JobState::Cancelled => {
+            JobState::Active { .. }
+            | JobState::Stuck { .. }
+            | JobState::Finished { .. }
+            | JobState::Cancelled => {
                 return Err(Rejected::NotApplicable { state: self.state_name() });
             }
         }

@@ -31,7 +31,9 @@ impl JobSpec {
         found.require("generation.temperature", (0.0..=2.0).contains(&temperature), || {
             format!("is {temperature}; expected 0 to 2")
         });
-        found.require("retry.max_attempts", self.retry.max_attempts > 0, || "is 0; expected at least 1".into());
+        found.require("retry.max_attempts", self.retry.max_attempts > 0, || {
+            "is 0; expected at least 1".into()
+        });
         found.require("priority", self.priority <= 9, || format!("is {}; expected 0 to 9", self.priority));
         found.require("base_model", !self.base_model.is_empty(), || {
             "is empty; give a Hugging Face folder or a GGUF file".into()
@@ -78,7 +80,8 @@ impl TrainingOptions {
             format!("is {}; expected a number between 0 and 1, e.g. 2e-4", self.learning_rate)
         });
         found.share("training.warmup_ratio", f64::from(self.warmup_ratio));
-        let rates = [("training.weight_decay", self.weight_decay), ("training.max_grad_norm", self.max_grad_norm)];
+        let rates =
+            [("training.weight_decay", self.weight_decay), ("training.max_grad_norm", self.max_grad_norm)];
         for (field, value) in rates {
             found.require(field, value >= 0.0 && value.is_finite(), || {
                 format!("is {value}; expected 0 or a positive number")
@@ -124,7 +127,9 @@ impl JudgeOptions {
         found.require("judge.max_tries", (1..=20).contains(&self.max_tries), || {
             format!("is {}; expected 1 to 20", self.max_tries)
         });
-        found.require("judge.timeout_seconds", self.timeout_seconds > 0, || "is 0; expected at least 1".into());
+        found.require("judge.timeout_seconds", self.timeout_seconds > 0, || {
+            "is 0; expected at least 1".into()
+        });
         if let Some(url) = &self.url {
             found.require("judge.url", url.starts_with("http://") || url.starts_with("https://"), || {
                 format!("`{url}` is not a URL; expected e.g. http://localhost:8000/v1")

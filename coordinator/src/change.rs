@@ -1,0 +1,143 @@
+//! One change in the making: records, events, tasks and audit entries of one atomic commit.
+
+use std::collections::BTreeMap;
+
+use clara_lifecycle::{
+    adapter::Family,
+    audit::{AuditHead, AuditNote},
+    id::{Domain, JobId},
+    spec::Method,
+    stage::Stage,
+    time::Timestamp,
+};
+use clara_runtime::{
+    broker::Task,
+    state::{Commit, Deadline, OutboxEntry, RecordKey, Write},
+};
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::{
+    driver::DriverError,
+    records::{AUDIT_STREAM, Records, Stored, audit_key, family_key, job_key, job_stream, to_json},
+};
+
+/// Collects what shall happen together.
+#[derive(Debug)]
+pub(crate) struct Change<'a> {
+    records: &'a Records,
+    now: Timestamp,
+    commit: Commit,
+    families: BTreeMap<String, Stored<Family>>,
+    audit: Option<Stored<AuditHead>>,
+}
+
+impl<'a> Change<'a> {
+    /// An empty change at the store's time.
+    pub(crate) async fn begin(records: &'a Records) -> Result<Self, DriverError> {
+        let now = records.state.now().await?;
+        let commit = Commit { id: Uuid::new_v4().to_string(), ..Commit::default() };
+        Ok(Self { records, now, commit, families: BTreeMap::new(), audit: None })
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The store's time as RFC 3339.
+    pub(crate) fn now_text(&self) -> String {
+        time_text(self.now)
+    }
+
+    /// The family, loaded once and written with the change.
+    pub(crate) async fn family(
+        &mut self,
+        domain: &Domain,
+        method: Method,
+    ) -> Result<&mut Family, DriverError> {
+        let family_id = format!("{domain}-{method}");
+        if !self.families.contains_key(&family_id) {
+            let stored = self.records.family(&family_id).await?;
+            let empty = || Stored { version: None, value: Family::new(domain.clone(), method) };
+            self.families.insert(family_id.clone(), stored.unwrap_or_else(empty));
+        }
+        let missing = || DriverError::Record { key: family_id.clone(), reason: "is not loaded".to_owned() };
+        Ok(&mut self.families.get_mut(&family_id).ok_or_else(missing)?.value)
+    }
+
+    /// Writes a record that must have the version under which it was loaded.
+    pub(crate) fn write<T: Serialize>(
+        &mut self,
+        key: RecordKey,
+        stored: &Stored<T>,
+    ) -> Result<(), DriverError> {
+        let body = Some(to_json(&key, &stored.value)?);
+        self.commit.writes.push(Write { key, expected: stored.version, body });
+        Ok(())
+    }
+
+    pub(crate) fn event<T: Serialize>(&mut self, stream: String, event: &T) -> Result<(), DriverError> {
+        let body = to_json(&RecordKey::new("event", stream.clone()), event)?;
+        self.commit.events.push((stream, body));
+        Ok(())
+    }
+
+    pub(crate) fn job_event<T: Serialize>(&mut self, job: &JobId, event: &T) -> Result<(), DriverError> {
+        self.event(job_stream(job), event)
+    }
+
+    pub(crate) fn publish(&mut self, task: Task, not_before: Timestamp) {
+        let Task { job, stage, attempt, .. } = &task;
+        self.commit.outbox.push(OutboxEntry { id: format!("{job}/{stage}/{attempt}"), task, not_before });
+    }
+
+    pub(crate) fn watch(&mut self, job: &JobId, at: Option<Timestamp>) {
+        self.commit.deadlines.retain(|deadline| deadline.key != job_key(job));
+        self.commit.deadlines.push(Deadline { key: job_key(job), at });
+    }
+
+    pub(crate) async fn audit(&mut self, note: AuditNote) -> Result<(), DriverError> {
+        let at = self.now_text();
+        let mut head = match self.audit.take() {
+            Some(head) => head,
+            None => self.records.audit_head().await?,
+        };
+        let entry = head.value.append(note, at);
+        self.audit = Some(head);
+        self.event(AUDIT_STREAM.to_owned(), &entry)
+    }
+
+    /// Makes it happen, all of it or nothing.
+    pub(crate) async fn commit(mut self) -> Result<(), DriverError> {
+        for (family_id, family) in std::mem::take(&mut self.families) {
+            self.write(family_key(&family_id), &family)?;
+        }
+        if let Some(head) = self.audit.take() {
+            self.write(audit_key(), &head)?;
+        }
+        let mut result = self.records.state.commit(&self.commit).await;
+        // The commit's id makes the repetition harmless when only the answer was lost.
+        for _ in 0..3 {
+            match &result {
+                Err(error) if error.is_retryable() => result = self.records.state.commit(&self.commit).await,
+                _ => break,
+            }
+        }
+        Ok(result?)
+    }
+}
+
+/// A point in time as RFC 3339.
+pub(crate) fn time_text(at: Timestamp) -> String {
+    jiff::Timestamp::from_millisecond(at.0).unwrap_or(jiff::Timestamp::MAX).to_string()
+}
+
+/// The task of one attempt.
+pub(crate) fn task_of(
+    job: &JobId,
+    stage: Stage,
+    attempt: clara_lifecycle::id::Attempt,
+    priority: u8,
+) -> Task {
+    Task { job: job.clone(), stage, attempt, priority }
+}

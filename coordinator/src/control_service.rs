@@ -1,0 +1,68 @@
+//! What users say, over gRPC: jobs, registry, golden datasets.
+
+mod jobs;
+mod library;
+mod watch;
+
+use std::{pin::Pin, sync::Arc};
+
+use clara_proto::v1::{self, control_service_server::ControlService};
+use clara_runtime::{artifacts::ArtifactStore, task::Tasks};
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status};
+
+use crate::{
+    driver::{Driver, DriverError},
+    submit::SubmissionCheck,
+    worker_service::status_of,
+};
+
+/// The coordinator as users see it.
+#[derive(Debug, Clone)]
+pub(crate) struct Control {
+    pub(crate) driver: Driver,
+    pub(crate) artifacts: ArtifactStore,
+    pub(crate) check: Option<Arc<dyn SubmissionCheck>>,
+    pub(crate) tasks: Tasks,
+}
+
+type Events = Pin<Box<dyn Stream<Item = Result<v1::WatchJobResponse, Status>> + Send>>;
+
+fn answered<T>(result: Result<T, DriverError>) -> Result<Response<T>, Status> {
+    result.map(Response::new).map_err(|error| status_of(&error))
+}
+
+macro_rules! control_service {
+    ($($call:ident: $request:ident => $response:ident;)+) => {
+        #[tonic::async_trait]
+        impl ControlService for Control {
+            type WatchJobStream = Events;
+
+            async fn watch_job(&self, request: Request<v1::WatchJobRequest>) -> Result<Response<Events>, Status> {
+                answered(self.watch(request.into_inner()).await)
+            }
+
+            $(async fn $call(&self, request: Request<v1::$request>) -> Result<Response<v1::$response>, Status> {
+                answered(self.$call(request.into_inner()).await)
+            })+
+        }
+    };
+}
+
+control_service! {
+    submit_job: SubmitJobRequest => SubmitJobResponse;
+    get_job: GetJobRequest => GetJobResponse;
+    list_jobs: ListJobsRequest => ListJobsResponse;
+    cancel_job: CancelJobRequest => CancelJobResponse;
+    retry_job: RetryJobRequest => RetryJobResponse;
+    list_adapters: ListAdaptersRequest => ListAdaptersResponse;
+    get_adapter: GetAdapterRequest => GetAdapterResponse;
+    review_adapter: ReviewAdapterRequest => ReviewAdapterResponse;
+    list_audit: ListAuditRequest => ListAuditResponse;
+    export_registry: ExportRegistryRequest => ExportRegistryResponse;
+    import_registry: ImportRegistryRequest => ImportRegistryResponse;
+    put_golden: PutGoldenRequest => PutGoldenResponse;
+    get_golden: GetGoldenRequest => GetGoldenResponse;
+    list_golden: ListGoldenRequest => ListGoldenResponse;
+    freeze_golden: FreezeGoldenRequest => FreezeGoldenResponse;
+}

@@ -1,0 +1,261 @@
+//! The driver: event in, `Job::apply`, one atomic commit out.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use clara_lifecycle::{
+    adapter::{
+        AdapterStatus, ImportError, Lineage, NewVersion, RegistrationError, StatusChange, StatusError,
+    },
+    attempt::ChampionInput,
+    audit::AuditNote,
+    gate::GateReport,
+    id::JobId,
+    job::{Command, Event, Job, Rejected, Verdict},
+    results::{StageResult, TrainingResult},
+    spec::SpecProblem,
+    stage::Stage,
+};
+use clara_runtime::{
+    artifacts::ArtifactError,
+    state::{StateError, StateStore},
+};
+
+use crate::{
+    change::{Change, task_of},
+    records::{Records, Stored, is_conflict, job_key},
+};
+
+/// How often a commit that lost a race is decided anew.
+const RACES: usize = 50;
+
+/// Why a request was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// There is no such job.
+    #[error("there is no job {job}; `clara job list` shows all")]
+    UnknownJob {
+        /// The job.
+        job: String,
+    },
+    /// There is no such golden dataset, draft or version.
+    #[error("there is no golden dataset {reference}; `clara golden list` shows all")]
+    UnknownGolden {
+        /// As asked for.
+        reference: String,
+    },
+    /// The request cannot be carried out as it stands.
+    #[error("{0}")]
+    Invalid(String),
+    /// The specification of a job is not valid.
+    #[error("the job was refused:{}", listed(.0))]
+    Spec(Vec<SpecProblem>),
+    /// The event does not apply to the job.
+    #[error(transparent)]
+    Rejected(#[from] Rejected),
+    /// The adapter cannot get a version.
+    #[error(transparent)]
+    Registration(#[from] RegistrationError),
+    /// The version's status cannot change so.
+    #[error(transparent)]
+    Status(#[from] StatusError),
+    /// The registry file cannot be imported.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// A record is not what this version writes.
+    #[error("record {key} cannot be used: {reason}; it was written by another version or was damaged")]
+    Record {
+        /// The record.
+        key: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The state store failed.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The artifact store failed.
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+}
+
+fn listed(problems: &[SpecProblem]) -> String {
+    problems.iter().map(|problem| format!("\n  {} {}", problem.field, problem.message)).collect()
+}
+
+/// Applies events to jobs.
+#[derive(Debug, Clone)]
+pub struct Driver {
+    pub(crate) records: Records,
+}
+
+impl Driver {
+    /// A driver over `state`.
+    pub fn new(state: Arc<dyn StateStore>) -> Self {
+        Self { records: Records { state } }
+    }
+
+    /// Lets `event` happen to a job: decides, commits, and decides anew when another commit was faster.
+    ///
+    /// # Errors
+    /// [`DriverError::Rejected`] when the event does not apply; the others when it could not be stored.
+    pub async fn apply(&self, job: &JobId, event: Event) -> Result<Job, DriverError> {
+        let mut result = self.apply_once(job, event.clone()).await;
+        for _ in 0..RACES {
+            match &result {
+                Err(error) if is_conflict(error) => result = self.apply_once(job, event.clone()).await,
+                _ => break,
+            }
+        }
+        result
+    }
+
+    async fn apply_once(&self, id: &JobId, event: Event) -> Result<Job, DriverError> {
+        let Stored { version, value: job } = self.records.job(id).await?;
+        let mut change = Change::begin(&self.records).await?;
+        let (job, commands) = job.apply(event, change.now())?;
+        let job = follow(&mut change, job, commands).await?;
+        let stored = Stored { version, value: job };
+        change.write(job_key(id), &stored)?;
+        change.commit().await?;
+        Ok(stored.value)
+    }
+
+    /// The version in production that a job's candidate is compared with.
+    pub(crate) async fn champion_for(&self, job: &Job) -> Result<Option<ChampionInput>, DriverError> {
+        let Some(family) = self.records.family(&job.spec.family()).await? else { return Ok(None) };
+        let champion = family
+            .value
+            .champion_version()
+            .filter(|version| Some(&version.adapter_id) != job.adapter_id.as_ref());
+        Ok(champion.and_then(|version| {
+            let lineage = version.lineage.as_ref()?;
+            Some(ChampionInput { adapter_id: version.adapter_id.clone(), adapter: lineage.adapter.clone() })
+        }))
+    }
+}
+
+/// Puts everything that follows from an event into the change.
+pub(crate) async fn follow(
+    change: &mut Change<'_>,
+    mut job: Job,
+    commands: Vec<Command>,
+) -> Result<Job, DriverError> {
+    let mut commands = VecDeque::from(commands);
+    while let Some(command) = commands.pop_front() {
+        match command {
+            Command::Publish { stage, attempt, not_before } => {
+                change.publish(task_of(&job.id, stage, attempt, job.spec.priority), not_before);
+            }
+            Command::Watch(at) => change.watch(&job.id, at),
+            Command::Record(event) => change.job_event(&job.id, &event)?,
+            Command::Register(training) => {
+                let adapter_id = register(change, &job, &training).await?;
+                let (registered, more) = job.apply(Event::Registered { adapter_id }, change.now())?;
+                job = registered;
+                commands.extend(more);
+            }
+            Command::Decide(report) => decide(change, &job, &report).await?,
+            Command::Review { verdict, actor, reason } => {
+                let to = match verdict {
+                    Verdict::Approve => AdapterStatus::Approved,
+                    Verdict::Reject => AdapterStatus::Rejected,
+                };
+                set_status(change, &job, to, (&actor, &reason)).await?;
+            }
+            Command::Promote => promote(change, &job).await?,
+        }
+    }
+    Ok(job)
+}
+
+async fn register(
+    change: &mut Change<'_>,
+    job: &Job,
+    training: &TrainingResult,
+) -> Result<String, DriverError> {
+    let Some(StageResult::Ingest(dataset)) = job.result(Stage::Ingest) else {
+        return Err(Rejected::InputMissing { stage: Stage::Train, missing: Stage::Ingest }.into());
+    };
+    let created_at = change.now_text();
+    let lineage = Lineage {
+        job: job.id.clone(),
+        adapter: training.adapter.clone(),
+        training: job.spec.training.clone(),
+        dataset: dataset.dataset.clone(),
+        source_digest: dataset.source_digest.clone(),
+        golden_dataset: job.golden.reference.clone(),
+        golden_digest: job.golden.digest.clone(),
+        code_version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let version = job.spec.version.clone();
+    let created_by = format!("job {}", job.id);
+    let new = NewVersion { training, lineage, version, created_at, created_by };
+    let family = change.family(&job.spec.domain, job.spec.method).await?;
+    let registered = family.register(new)?;
+    if registered.created {
+        let reason = format!("trained by job {}", job.id);
+        audit(change, "adapter.registered", &registered.adapter_id, ("coordinator", &reason)).await?;
+    }
+    Ok(registered.adapter_id)
+}
+
+async fn decide(change: &mut Change<'_>, job: &Job, report: &GateReport) -> Result<(), DriverError> {
+    let Some(adapter_id) = job.adapter_id.clone() else { return Ok(()) };
+    let pass_rate = report.pass_rate;
+    let metrics = [
+        ("llm_judge_score", report.mean),
+        ("pass_rate", pass_rate.map(|rate| rate * 100.0)),
+        ("golden_dataset_accuracy", pass_rate),
+    ];
+    let metrics = metrics.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    let family = change.family(&job.spec.domain, job.spec.method).await?;
+    family.add_metrics(&adapter_id, metrics)?;
+    let reasons: Vec<_> = report.reasons.iter().map(|reason| reason.text.as_str()).collect();
+    let reasons = reasons.join("; ");
+    match AdapterStatus::of_decision(report.decision) {
+        Some(to) => set_status(change, job, to, ("gate", &reasons)).await,
+        None => audit(change, "adapter.undecided", &adapter_id, ("gate", &reasons)).await,
+    }
+}
+
+async fn set_status(
+    change: &mut Change<'_>,
+    job: &Job,
+    to: AdapterStatus,
+    (actor, reason): (&str, &str),
+) -> Result<(), DriverError> {
+    let Some(adapter_id) = job.adapter_id.clone() else { return Ok(()) };
+    let at = change.now_text();
+    let family = change.family(&job.spec.domain, job.spec.method).await?;
+    family.set_status(&adapter_id, StatusChange { to, actor, reason, at: &at })?;
+    audit(change, action_of(to), &adapter_id, (actor, reason)).await
+}
+
+async fn promote(change: &mut Change<'_>, job: &Job) -> Result<(), DriverError> {
+    let Some(adapter_id) = job.adapter_id.clone() else { return Ok(()) };
+    let family = change.family(&job.spec.domain, job.spec.method).await?;
+    let before = family.promote(&adapter_id)?;
+    let reason = before.map_or_else(|| "first champion".to_owned(), |before| format!("replaces {before}"));
+    audit(change, "adapter.promoted", &adapter_id, ("coordinator", &reason)).await
+}
+
+/// The audit action of a new status.
+pub(crate) fn action_of(status: AdapterStatus) -> &'static str {
+    match status {
+        AdapterStatus::PendingReview => "adapter.pending_review",
+        AdapterStatus::InReview => "adapter.in_review",
+        AdapterStatus::Approved => "adapter.approved",
+        AdapterStatus::Rejected => "adapter.rejected",
+        AdapterStatus::Deprecated => "adapter.deprecated",
+    }
+}
+
+pub(crate) async fn audit(
+    change: &mut Change<'_>,
+    action: &'static str,
+    subject: &str,
+    (actor, reason): (&str, &str),
+) -> Result<(), DriverError> {
+    let note =
+        AuditNote { actor: actor.to_owned(), action, subject: subject.to_owned(), reason: reason.to_owned() };
+    change.audit(note).await
+}

@@ -1,0 +1,140 @@
+//! The coordinator's records in the state store, as typed JSON.
+
+use std::sync::Arc;
+
+use clara_lifecycle::{
+    adapter::Family,
+    audit::AuditHead,
+    id::{GoldenDatasetId, GoldenReference, JobId},
+    job::Job,
+};
+use clara_runtime::state::{RecordKey, StateError, StateStore};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::driver::DriverError;
+
+pub(crate) const JOB: &str = "job";
+pub(crate) const FAMILY: &str = "family";
+pub(crate) const GOLDEN: &str = "golden";
+pub(crate) const GOLDEN_DRAFT: &str = "golden_draft";
+/// The stream of audit entries.
+pub(crate) const AUDIT_STREAM: &str = "audit";
+
+/// A record together with the version under which it is stored.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored<T> {
+    /// `None` when it is not stored yet.
+    pub(crate) version: Option<u64>,
+    pub(crate) value: T,
+}
+
+/// Typed access to the state store.
+#[derive(Debug, Clone)]
+pub(crate) struct Records {
+    pub(crate) state: Arc<dyn StateStore>,
+}
+
+pub(crate) fn job_key(job: &JobId) -> RecordKey {
+    RecordKey::new(JOB, job.as_str())
+}
+
+pub(crate) fn family_key(family_id: &str) -> RecordKey {
+    RecordKey::new(FAMILY, family_id)
+}
+
+pub(crate) fn audit_key() -> RecordKey {
+    RecordKey::new("audit", "head")
+}
+
+pub(crate) fn submission_key(idempotency_key: &str) -> RecordKey {
+    RecordKey::new("submission", idempotency_key)
+}
+
+pub(crate) fn draft_key(dataset: &GoldenDatasetId) -> RecordKey {
+    RecordKey::new(GOLDEN_DRAFT, dataset.as_str())
+}
+
+pub(crate) fn golden_key(reference: &GoldenReference) -> RecordKey {
+    RecordKey::new(GOLDEN, reference.to_string())
+}
+
+/// The stream of a job's events.
+pub(crate) fn job_stream(job: &JobId) -> String {
+    format!("job/{job}")
+}
+
+pub(crate) fn to_json<T: Serialize>(key: &RecordKey, value: &T) -> Result<String, DriverError> {
+    serde_json::to_string(value)
+        .map_err(|error| DriverError::Record { key: key.to_string(), reason: error.to_string() })
+}
+
+pub(crate) fn from_json<T: DeserializeOwned>(key: &str, body: &str) -> Result<T, DriverError> {
+    serde_json::from_str(body)
+        .map_err(|error| DriverError::Record { key: key.to_owned(), reason: error.to_string() })
+}
+
+impl Records {
+    pub(crate) async fn load<T: DeserializeOwned>(
+        &self,
+        key: &RecordKey,
+    ) -> Result<Option<Stored<T>>, DriverError> {
+        let Some(record) = self.state.load(key).await? else { return Ok(None) };
+        Ok(Some(Stored { version: Some(record.version), value: from_json(&key.to_string(), &record.body)? }))
+    }
+
+    /// All records of a kind, in order of their ids.
+    pub(crate) async fn all<T: DeserializeOwned>(&self, kind: &'static str) -> Result<Vec<T>, DriverError> {
+        const PAGE: usize = 500;
+        let mut found = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let page = self.state.list(kind, after.as_deref(), PAGE).await?;
+            for record in &page {
+                found.push(from_json(&format!("{kind}/{}", record.id), &record.body)?);
+            }
+            match page.last() {
+                Some(last) if page.len() == PAGE => after = Some(last.id.clone()),
+                _ => return Ok(found),
+            }
+        }
+    }
+
+    pub(crate) async fn job(&self, job: &JobId) -> Result<Stored<Job>, DriverError> {
+        self.load(&job_key(job)).await?.ok_or_else(|| DriverError::UnknownJob { job: job.to_string() })
+    }
+
+    pub(crate) async fn family(&self, family_id: &str) -> Result<Option<Stored<Family>>, DriverError> {
+        self.load(&family_key(family_id)).await
+    }
+
+    pub(crate) async fn audit_head(&self) -> Result<Stored<AuditHead>, DriverError> {
+        let stored = self.load(&audit_key()).await?;
+        Ok(stored.unwrap_or(Stored { version: None, value: AuditHead::default() }))
+    }
+
+    /// All events of a stream after a number.
+    pub(crate) async fn events<T: DeserializeOwned>(
+        &self,
+        stream: &str,
+        after: u64,
+    ) -> Result<Vec<T>, DriverError> {
+        const PAGE: usize = 500;
+        let mut found = Vec::new();
+        let mut after = after;
+        loop {
+            let page = self.state.events(stream, after, PAGE).await?;
+            for event in &page {
+                found.push(from_json(stream, &event.body)?);
+            }
+            match page.last() {
+                Some(last) if page.len() == PAGE => after = last.number,
+                _ => return Ok(found),
+            }
+        }
+    }
+}
+
+/// Whether a commit lost a race and should be decided anew.
+pub(crate) fn is_conflict(error: &DriverError) -> bool {
+    matches!(error, DriverError::State(StateError::Conflict { .. }))
+}

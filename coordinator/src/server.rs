@@ -1,0 +1,84 @@
+//! A coordinator: gRPC services, outbox relay and reaper over two ports and the artifact store.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use clara_lifecycle::job::LeaseTerms;
+use clara_proto::v1::{
+    control_service_server::ControlServiceServer, worker_service_server::WorkerServiceServer,
+};
+use clara_runtime::{artifacts::ArtifactStore, broker::Broker, state::StateStore, task::Tasks};
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Server;
+
+use crate::{
+    control_service::Control, driver::Driver, outbox, reaper, submit::SubmissionCheck,
+    worker_service::Workers,
+};
+
+/// Documents such as evaluations travel in one message; the default of 4 MiB is too small for them.
+const LARGEST_MESSAGE_BYTES: usize = 64 << 20;
+
+/// How a coordinator works.
+#[derive(Debug, Clone)]
+pub struct CoordinatorOptions {
+    /// Where it listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// How long leases last.
+    pub lease: LeaseTerms,
+    /// Looks at what only the surroundings know before a job is accepted.
+    pub check: Option<Arc<dyn SubmissionCheck>>,
+}
+
+/// A running coordinator; its tasks belong to the owner that it was started with.
+#[derive(Debug)]
+pub struct Coordinator {
+    address: SocketAddr,
+}
+
+impl Coordinator {
+    /// Starts the services, the relay and the reaper.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on.
+    pub async fn start(
+        options: CoordinatorOptions,
+        state: Arc<dyn StateStore>,
+        broker: Arc<dyn Broker>,
+        artifacts: ArtifactStore,
+        tasks: &Tasks,
+    ) -> Result<Self, std::io::Error> {
+        let listener = TcpListener::bind(options.listen).await?;
+        let address = listener.local_addr()?;
+        let driver = Driver::new(Arc::clone(&state));
+        let workers = WorkerServiceServer::new(Workers { driver: driver.clone(), terms: options.lease });
+        let control =
+            Control { driver: driver.clone(), artifacts, check: options.check, tasks: tasks.clone() };
+        let control = ControlServiceServer::new(control);
+        let server = Server::builder()
+            .add_service(workers.max_decoding_message_size(LARGEST_MESSAGE_BYTES))
+            .add_service(
+                control
+                    .max_decoding_message_size(LARGEST_MESSAGE_BYTES)
+                    .max_encoding_message_size(LARGEST_MESSAGE_BYTES),
+            )
+            .serve_with_incoming_shutdown(
+                TcpListenerStream::new(listener),
+                tasks.shutdown().clone().cancelled_owned(),
+            );
+        tasks.spawn("coordinator.serve", async move {
+            if let Err(error) = server.await {
+                tracing::error!("the coordinator stopped serving: {error}");
+            }
+        });
+        let shutdown = tasks.shutdown().clone();
+        tasks.spawn("coordinator.relay", outbox::relay(state, Arc::clone(&broker), shutdown.clone()));
+        tasks.spawn("coordinator.reap", reaper::reap(driver, broker, shutdown));
+        Ok(Self { address })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}

@@ -1,0 +1,68 @@
+//! The coordinator's own stages, gate and rollout: ordinary handlers for the ordinary worker loop.
+
+use async_trait::async_trait;
+use clara_lifecycle::{
+    attempt::Assignment,
+    gate::decide,
+    results::{EvaluationResult, RolloutResult, StageResult},
+    score::Evaluation,
+    stage::Stage,
+};
+use clara_runtime::worker::{AttemptContext, StageFailure, StageHandler};
+
+/// Turns scores into a decision.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct GateHandler;
+
+/// Puts the approved version in its place; servers as targets are refused at submission for now.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RolloutHandler;
+
+#[async_trait]
+impl StageHandler for GateHandler {
+    fn stage(&self) -> Stage {
+        Stage::Gate
+    }
+
+    async fn run(&self, context: AttemptContext) -> Result<StageResult, StageFailure> {
+        let judged = evaluation_of(&context.assignment)?;
+        let bytes = context
+            .artifacts
+            .read(&judged.evaluation, "evaluation.json")
+            .await
+            .map_err(StageFailure::retryable)?;
+        let evaluation: Evaluation = serde_json::from_slice(&bytes)
+            .map_err(|error| StageFailure::permanent(format!("evaluation.json is not valid: {error}")))?;
+        Ok(StageResult::Gate(decide(&context.assignment.spec.gate, &evaluation.gate_input())))
+    }
+}
+
+#[async_trait]
+impl StageHandler for RolloutHandler {
+    fn stage(&self) -> Stage {
+        Stage::Rollout
+    }
+
+    async fn run(&self, context: AttemptContext) -> Result<StageResult, StageFailure> {
+        let Assignment { adapter_id, champion, .. } = context.assignment;
+        let adapter_id =
+            adapter_id.ok_or_else(|| StageFailure::permanent("the job has no registered adapter"))?;
+        let previous_champion = champion.map(|champion| champion.adapter_id);
+        Ok(StageResult::Rollout(RolloutResult { adapter_id, previous_champion }))
+    }
+}
+
+fn evaluation_of(assignment: &Assignment) -> Result<&EvaluationResult, StageFailure> {
+    assignment
+        .results
+        .iter()
+        .find_map(|result| match result {
+            StageResult::Judge(evaluation) => Some(evaluation),
+            StageResult::Ingest(_)
+            | StageResult::Train(_)
+            | StageResult::Generate(_)
+            | StageResult::Gate(_)
+            | StageResult::Rollout(_) => None,
+        })
+        .ok_or_else(|| StageFailure::permanent("the job has no evaluation"))
+}

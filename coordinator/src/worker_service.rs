@@ -1,0 +1,164 @@
+//! What workers say, over gRPC: claim, heartbeat, report.
+
+use clara_lifecycle::{
+    id::{Attempt, JobId},
+    job::{AttemptKey, Event, Job, LeaseTerms, Rejected, StageState},
+    stage::Stage,
+};
+use clara_proto::{
+    convert::{ConvertError, claim_key},
+    v1::{self, worker_service_server::WorkerService},
+};
+use tonic::{Request, Response, Status};
+use tracing::{info, warn};
+
+use crate::driver::{Driver, DriverError};
+
+/// The coordinator as workers see it.
+#[derive(Debug, Clone)]
+pub(crate) struct Workers {
+    pub(crate) driver: Driver,
+    pub(crate) terms: LeaseTerms,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+impl Workers {
+    async fn grant(&self, job: &Job, stage: Stage) -> Result<v1::Grant, DriverError> {
+        let record = job.stages.get(stage);
+        let StageState::Leased(lease) = &record.state else {
+            return Err(Rejected::NotApplicable { state: "not leased" }.into());
+        };
+        let key = AttemptKey { stage, attempt: record.attempt, fence: lease.fence };
+        let champion = self.driver.champion_for(job).await?;
+        let assignment = job
+            .assignment(key, champion)
+            .ok_or(DriverError::Rejected(Rejected::StaleFence { got: key.fence, live: job.fence }))?;
+        let lease_ttl = prost_types::Duration::try_from(self.terms.ttl)
+            .map_err(|error| DriverError::Invalid(format!("the lease is too long: {error}")))?;
+        Ok(v1::Grant { assignment: Some(assignment.into()), lease_ttl: Some(lease_ttl) })
+    }
+
+    async fn claim_of(&self, request: v1::ClaimRequest) -> Result<v1::Grant, DriverError> {
+        let (job, stage, attempt): (JobId, Stage, Attempt) = claim_key(&request)?;
+        let event = Event::Claimed {
+            stage,
+            attempt,
+            worker: request.worker_id,
+            claim: request.claim_id,
+            terms: self.terms,
+        };
+        let job = self.driver.apply(&job, event).await?;
+        self.grant(&job, stage).await
+    }
+
+    async fn report(&self, job: &JobId, event: Event) -> Result<v1::ReportOutcome, DriverError> {
+        match self.driver.apply(job, event).await {
+            Ok(_) => Ok(v1::ReportOutcome::Accepted),
+            Err(DriverError::Rejected(Rejected::Duplicate)) => Ok(v1::ReportOutcome::Duplicate),
+            Err(DriverError::Rejected(Rejected::WrongResult { got, expected })) => {
+                Err(Rejected::WrongResult { got, expected }.into())
+            }
+            Err(DriverError::Rejected(reason)) => {
+                info!(job.id = %job, "refused a report of {job}: {reason}");
+                Ok(v1::ReportOutcome::Stale)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A result that cannot be registered fails its attempt for good, with the reason.
+    async fn complete_of(&self, request: v1::CompleteRequest) -> Result<v1::ReportOutcome, DriverError> {
+        let (job, key) = key_of(request.key)?;
+        let result = request.result.ok_or(DriverError::Invalid("field `result` is missing".into()))?;
+        let event = Event::Completed { key, result: Box::new(result.try_into()?) };
+        match self.report(&job, event).await {
+            Err(DriverError::Registration(error)) => {
+                warn!(job.id = %job, "the adapter of {job} cannot be registered: {error}");
+                let message = error.to_string();
+                self.report(&job, Event::Failed { key, message, retryable: false }).await
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+fn key_of(key: Option<v1::AttemptKey>) -> Result<(JobId, AttemptKey), DriverError> {
+    Ok(key.ok_or(DriverError::Invalid("field `key` is missing".into()))?.try_into()?)
+}
+
+#[tonic::async_trait]
+impl WorkerService for Workers {
+    async fn claim(&self, request: Request<v1::ClaimRequest>) -> Answer<v1::ClaimResponse> {
+        let answer = match self.claim_of(request.into_inner()).await {
+            Ok(grant) => v1::claim_response::Answer::Grant(grant),
+            Err(DriverError::Rejected(reason)) => refusal(&reason),
+            Err(error @ DriverError::UnknownJob { .. }) => refusal(&error),
+            Err(error) => return Err(status_of(&error)),
+        };
+        Ok(Response::new(v1::ClaimResponse { answer: Some(answer) }))
+    }
+
+    async fn heartbeat(&self, request: Request<v1::HeartbeatRequest>) -> Answer<v1::HeartbeatResponse> {
+        let request = request.into_inner();
+        let (job, key) = key_of(request.key).map_err(|error| status_of(&error))?;
+        let progress = request.progress.unwrap_or_default();
+        let progress = progress.try_into().map_err(|error| status_of(&DriverError::from(error)))?;
+        let directive =
+            match self.driver.apply(&job, Event::Heartbeat { key, progress, terms: self.terms }).await {
+                Ok(_) => v1::Directive::Continue,
+                Err(DriverError::Rejected(Rejected::Cancelled)) => v1::Directive::Cancel,
+                Err(DriverError::Rejected(_) | DriverError::UnknownJob { .. }) => v1::Directive::Fenced,
+                Err(error) => return Err(status_of(&error)),
+            };
+        Ok(Response::new(v1::HeartbeatResponse { directive: directive.into() }))
+    }
+
+    async fn complete(&self, request: Request<v1::CompleteRequest>) -> Answer<v1::CompleteResponse> {
+        let outcome = self.complete_of(request.into_inner()).await.map_err(|error| status_of(&error))?;
+        Ok(Response::new(v1::CompleteResponse { outcome: outcome.into() }))
+    }
+
+    async fn fail(&self, request: Request<v1::FailRequest>) -> Answer<v1::FailResponse> {
+        let request = request.into_inner();
+        let (job, key) = key_of(request.key).map_err(|error| status_of(&error))?;
+        let event = Event::Failed { key, message: request.message, retryable: request.retryable };
+        let outcome = self.report(&job, event).await.map_err(|error| status_of(&error))?;
+        Ok(Response::new(v1::FailResponse { outcome: outcome.into() }))
+    }
+
+    async fn hand_back(&self, request: Request<v1::HandBackRequest>) -> Answer<v1::HandBackResponse> {
+        let (job, key) = key_of(request.into_inner().key).map_err(|error| status_of(&error))?;
+        let outcome =
+            self.report(&job, Event::HandedBack { key }).await.map_err(|error| status_of(&error))?;
+        Ok(Response::new(v1::HandBackResponse { outcome: outcome.into() }))
+    }
+}
+
+fn refusal(reason: &dyn std::fmt::Display) -> v1::claim_response::Answer {
+    v1::claim_response::Answer::Refusal(v1::Refusal { reason: reason.to_string() })
+}
+
+/// How a failed request looks on the wire; only `UNAVAILABLE` is worth a repetition.
+pub(crate) fn status_of(error: &DriverError) -> Status {
+    let message = error.to_string();
+    match error {
+        DriverError::UnknownJob { .. } | DriverError::UnknownGolden { .. } => Status::not_found(message),
+        DriverError::Invalid(_) | DriverError::Spec(_) | DriverError::Import(_) => {
+            Status::invalid_argument(message)
+        }
+        DriverError::Rejected(_) | DriverError::Registration(_) | DriverError::Status(_) => {
+            Status::failed_precondition(message)
+        }
+        DriverError::State(error) if error.is_retryable() => Status::unavailable(message),
+        DriverError::State(clara_runtime::state::StateError::Conflict { .. }) => Status::aborted(message),
+        DriverError::Record { .. } | DriverError::State(_) => Status::internal(message),
+        DriverError::Artifact(_) => Status::unavailable(message),
+    }
+}
+
+impl From<ConvertError> for DriverError {
+    fn from(error: ConvertError) -> Self {
+        Self::Invalid(error.to_string())
+    }
+}

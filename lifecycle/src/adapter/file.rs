@@ -1,0 +1,120 @@
+//! The registry as one file: `adapter_registry.json`.
+
+use serde::{Deserialize, Serialize};
+
+use super::Family;
+
+/// `adapter_registry.json`: all families with their versions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RegistryFile {
+    /// Layout of the file; `1.0.0`.
+    pub version: String,
+    /// RFC 3339.
+    pub last_updated: String,
+    /// All families.
+    pub families: Vec<Family>,
+}
+
+/// Why a registry file cannot be imported.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ImportError {
+    /// The file has another layout.
+    #[error("the registry file has layout {found}; expected 1.0.0")]
+    Layout {
+        /// The layout found.
+        found: String,
+    },
+    /// Two versions with one id.
+    #[error("{adapter_id} stands twice in the registry file; remove one of the two")]
+    Twice {
+        /// The version.
+        adapter_id: String,
+    },
+    /// A version stands in a family that is not its own, or its id does not follow from it.
+    #[error("{adapter_id} stands in family {family_id}, but its id should be {expected}")]
+    WrongId {
+        /// The id found.
+        adapter_id: String,
+        /// The family.
+        family_id: String,
+        /// The id that follows from family and version.
+        expected: String,
+    },
+    /// A version is here already with other content.
+    #[error(
+        "{adapter_id} is already registered with another checksum ({found}, the file says {expected}); versions are immutable"
+    )]
+    Differs {
+        /// The version.
+        adapter_id: String,
+        /// The registered checksum.
+        found: String,
+        /// The checksum in the file.
+        expected: String,
+    },
+}
+
+impl RegistryFile {
+    /// A file with these families.
+    pub fn new(families: Vec<Family>, last_updated: String) -> Self {
+        Self { version: "1.0.0".to_owned(), last_updated, families }
+    }
+
+    /// Checks the file as a whole.
+    ///
+    /// # Errors
+    /// [`ImportError`] names the first version that is wrong.
+    pub fn check(&self) -> Result<(), ImportError> {
+        if self.version != "1.0.0" {
+            return Err(ImportError::Layout { found: self.version.clone() });
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        for family in &self.families {
+            for version in &family.versions {
+                let expected = format!("{}-v{}", family.family_id, version.version);
+                if version.adapter_id != expected {
+                    let (adapter_id, family_id) = (version.adapter_id.clone(), family.family_id.clone());
+                    return Err(ImportError::WrongId { adapter_id, family_id, expected });
+                }
+                if !seen.insert(&version.adapter_id) {
+                    return Err(ImportError::Twice { adapter_id: version.adapter_id.clone() });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Family {
+    /// Takes over the versions of `other` that are not here yet and answers how many were new. Versions
+    /// keep their status; the champion stays unless there is none.
+    ///
+    /// # Errors
+    /// [`ImportError::Differs`] when a version is here with another checksum; nothing is changed then.
+    pub fn merge(&mut self, other: Self) -> Result<u32, ImportError> {
+        for version in &other.versions {
+            if let Some(here) = self
+                .version(&version.adapter_id)
+                .filter(|here| here.adapter_checksum != version.adapter_checksum)
+            {
+                return Err(ImportError::Differs {
+                    adapter_id: version.adapter_id.clone(),
+                    found: here.adapter_checksum.clone(),
+                    expected: version.adapter_checksum.clone(),
+                });
+            }
+        }
+        let mut imported = 0;
+        for version in other.versions {
+            if self.version(&version.adapter_id).is_none() {
+                self.versions.push(version);
+                imported += 1;
+            }
+        }
+        self.versions.sort_by(|a, b| b.version.cmp(&a.version));
+        if self.champion.is_none() {
+            self.champion = other.champion.filter(|champion| self.version(champion).is_some());
+        }
+        Ok(imported)
+    }
+}
