@@ -13,6 +13,8 @@ use clara_lifecycle::{
 use object_store::{ObjectStore, ObjectStoreExt, local::LocalFileSystem, path::Path as ObjectPath};
 use tracing::Instrument;
 
+use crate::metrics;
+
 #[cfg(any(test, feature = "testing"))]
 pub mod contract;
 mod download;
@@ -164,6 +166,7 @@ impl ArtifactStore {
             for (path, local) in folder::files(folder).await? {
                 let object = object_path(prefix, &path)?;
                 let (digest, size_bytes) = upload::put(self.objects.as_ref(), &object, &local).await?;
+                metrics::artifact_stored(size_bytes);
                 files.push(ArtifactFile { path, size_bytes, digest });
             }
             Ok(ArtifactRef { prefix: prefix.to_owned(), files })

@@ -4,11 +4,18 @@
 pub mod artifacts;
 pub mod broker;
 pub mod clock;
+pub mod config;
 #[cfg(any(test, feature = "testing"))]
 pub mod contract;
+pub mod coordinator_client;
+pub mod daemon;
 #[cfg(any(test, feature = "testing"))]
 pub mod faults;
+pub mod metrics;
 mod sqlite;
 pub mod state;
 pub mod stop;
+pub mod task;
+pub mod telemetry;
 pub mod worker;
+pub mod worker_loop;

@@ -62,4 +62,13 @@ impl StopSignal {
             }
         }
     }
+
+    /// Waits until another attempt owns the stage, whatever other reasons come before. Waits for ever when the
+    /// switch is dropped untold.
+    pub async fn fenced(&mut self) {
+        let fenced = self.0.wait_for(|reason| *reason == Some(StopReason::Fenced)).await.is_ok();
+        if !fenced {
+            std::future::pending::<()>().await;
+        }
+    }
 }

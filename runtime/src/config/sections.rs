@@ -1,0 +1,170 @@
+//! The settings that every process shares, section by section.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Configuration, HumanDuration, OutOfRange};
+
+/// The settings of `clara` and of the daemons.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Folder of the state store and the artifacts. Default `.clara`.
+    pub home: PathBuf,
+    /// Leases that the coordinator grants.
+    pub lease: LeaseSettings,
+    /// Workers.
+    pub worker: WorkerSettings,
+    /// What listens where.
+    pub serve: ServeSettings,
+    /// Logs and metrics.
+    pub telemetry: TelemetrySettings,
+}
+
+/// Leases that the coordinator grants.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeaseSettings {
+    /// An attempt is lost when its worker was not heard for so long. Default `15s`, 1s to 1h.
+    pub ttl: HumanDuration,
+    /// An attempt is lost when its work did not move for so long. Default `10min`, at least the time to live.
+    pub progress_deadline: HumanDuration,
+}
+
+/// Workers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkerSettings {
+    /// Where the coordinator's gRPC service is. Default `http://127.0.0.1:7400`.
+    pub coordinator_url: String,
+    /// Attempts at the same time, for each stage. Default 1, 1 to 64.
+    pub slots: usize,
+    /// Folder for scratch files. Default: `scratch` in the home folder.
+    pub scratch: Option<PathBuf>,
+    /// How long a worker that is told to end may take to save its work. Default `30s`.
+    pub drain_within: HumanDuration,
+}
+
+/// What listens where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServeSettings {
+    /// The coordinator's gRPC services. Default `127.0.0.1:7400`.
+    pub grpc_address: SocketAddr,
+    /// The coordinator's web page and metrics. Default `127.0.0.1:7401`.
+    pub http_address: SocketAddr,
+    /// The OpenAI-compatible endpoint. Default `127.0.0.1:7402`.
+    pub openai_address: SocketAddr,
+}
+
+/// Logs and metrics.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TelemetrySettings {
+    /// What is logged, e.g. `info` or `info,clara_runtime=debug`. Default `info`.
+    pub log_filter: String,
+    /// `text` for people, `json` for machines. Default `text`.
+    pub log_format: LogFormat,
+    /// Where a daemon without a web page of its own shows its metrics. Default: nowhere.
+    pub metrics_address: Option<SocketAddr>,
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            home: PathBuf::from(".clara"),
+            lease: LeaseSettings::default(),
+            worker: WorkerSettings::default(),
+            serve: ServeSettings::default(),
+            telemetry: TelemetrySettings::default(),
+        }
+    }
+}
+
+impl Default for LeaseSettings {
+    fn default() -> Self {
+        Self {
+            ttl: HumanDuration(Duration::from_secs(15)),
+            progress_deadline: HumanDuration(Duration::from_mins(10)),
+        }
+    }
+}
+
+impl Default for WorkerSettings {
+    fn default() -> Self {
+        Self {
+            coordinator_url: "http://127.0.0.1:7400".to_owned(),
+            slots: 1,
+            scratch: None,
+            drain_within: HumanDuration(Duration::from_secs(30)),
+        }
+    }
+}
+
+impl Default for ServeSettings {
+    fn default() -> Self {
+        let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Self { grpc_address: local(7400), http_address: local(7401), openai_address: local(7402) }
+    }
+}
+
+impl Default for TelemetrySettings {
+    fn default() -> Self {
+        Self { log_filter: "info".to_owned(), log_format: LogFormat::Text, metrics_address: None }
+    }
+}
+
+impl Settings {
+    /// The file of the embedded state store and broker.
+    pub fn state_file(&self) -> PathBuf {
+        self.home.join("clara.db")
+    }
+
+    /// The folder of the embedded artifact store.
+    pub fn artifact_folder(&self) -> PathBuf {
+        self.home.join("artifacts")
+    }
+
+    /// The folder for scratch files.
+    pub fn scratch_folder(&self) -> PathBuf {
+        self.worker.scratch.clone().unwrap_or_else(|| self.home.join("scratch"))
+    }
+}
+
+impl Configuration for Settings {
+    fn out_of_range(&self) -> Vec<OutOfRange> {
+        let HumanDuration(ttl) = self.lease.ttl;
+        let url = &self.worker.coordinator_url;
+        let checks = [
+            ("lease.ttl", (Duration::from_secs(1)..=Duration::from_hours(1)).contains(&ttl), "1s to 1h"),
+            ("lease.progress_deadline", self.lease.progress_deadline.0 >= ttl, "at least lease.ttl"),
+            ("worker.slots", (1..=64).contains(&self.worker.slots), "1 to 64"),
+            (
+                "worker.coordinator_url",
+                url.starts_with("http://") || url.starts_with("https://"),
+                "a URL that starts with http:// or https://",
+            ),
+            (
+                "telemetry.log_filter",
+                crate::telemetry::is_filter(&self.telemetry.log_filter),
+                "a level (error, warn, info, debug, trace) or levels by module, e.g. `info,clara_runtime=debug`",
+            ),
+        ];
+        checks
+            .into_iter()
+            .filter(|(_, holds, _)| !holds)
+            .map(|(key, _, allowed)| OutOfRange { key: key.to_owned(), allowed: format!("expected {allowed}") })
+            .collect()
+    }
+}

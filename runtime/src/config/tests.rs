@@ -1,0 +1,120 @@
+//! Layers, problems told together, units and secrets.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::*;
+
+fn file(content: &str) -> (tempfile::TempDir, Layers) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("clara.toml");
+    std::fs::write(&path, content).unwrap();
+    (folder, Layers { file: Some(path), ..Layers::default() })
+}
+
+fn with_environment(mut layers: Layers, name: &str, value: &str) -> Layers {
+    layers.environment.push((name.to_owned(), value.to_owned()));
+    layers
+}
+
+#[test]
+fn nothing_given_means_the_defaults() {
+    let loaded = load::<Settings>(&Layers::default()).unwrap();
+    assert_eq!(loaded.value, Settings::default());
+    assert!(loaded.origins().iter().all(|setting| setting.origin == "default"));
+}
+
+#[test]
+fn a_flag_outranks_the_environment_which_outranks_the_file() {
+    let (_folder, layers) = file("home = \"a\"\n[worker]\nslots = 2\n[lease]\nttl = \"20s\"");
+    let layers = with_environment(layers, "CLARA_WORKER__SLOTS", "3");
+    let layers = with_environment(layers, "CLARA_HOME", "b");
+    let loaded = load::<Settings>(&layers.with_flag("worker.slots", 4, "--slots")).unwrap();
+    let settings = &loaded.value;
+    assert_eq!((settings.worker.slots, settings.home.to_str()), (4, Some("b")));
+    assert_eq!(settings.lease.ttl, HumanDuration(Duration::from_secs(20)));
+    let origin = |key: &str| loaded.origins().into_iter().find(|setting| setting.key == key).unwrap();
+    assert_eq!(origin("worker.slots").origin, "flag --slots");
+    assert_eq!(origin("home").origin, "environment variable CLARA_HOME");
+    assert!(origin("lease.ttl").origin.starts_with("file "));
+    assert_eq!(origin("lease.ttl").value, "20s");
+    assert_eq!(origin("telemetry.log_format").origin, "default");
+}
+
+#[test]
+fn all_problems_are_told_together_with_key_value_origin_and_range() {
+    let (_folder, layers) = file(
+        "hmoe = \"x\"\n[worker]\nslots = \"many\"\n[lease]\nttl = 15\n[telemetry]\nlog_format = \"xml\"",
+    );
+    let layers = with_environment(layers, "CLARA_SERVE__GRPC_ADDRESS", "nowhere");
+    let problems = load::<Settings>(&layers).unwrap_err();
+    let keys: Vec<&str> = problems.0.iter().map(|problem| problem.key.as_str()).collect();
+    assert_eq!(keys, ["hmoe", "lease.ttl", "serve.grpc_address", "telemetry.log_format", "worker.slots"]);
+    let text = problems.to_string();
+    for part in ["worker.slots = many", "CLARA_SERVE__GRPC_ADDRESS", "clara.toml", "expected one of home"] {
+        assert!(text.contains(part), "{part} is missing in {text}");
+    }
+}
+
+#[test]
+fn impossible_values_are_told_with_their_range() {
+    let layers = Layers::default()
+        .with_flag("worker.slots", 0, "--slots")
+        .with_flag("lease.ttl", "1ms", "--lease-ttl");
+    let text = load::<Settings>(&layers).unwrap_err().to_string();
+    assert!(text.contains("worker.slots = 0 (flag --slots): expected 1 to 64"), "{text}");
+    assert!(text.contains("lease.ttl = 1ms (flag --lease-ttl): expected 1s to 1h"), "{text}");
+}
+
+#[test]
+fn a_named_file_must_exist_and_be_toml() {
+    let missing = Layers { file: Some("/nowhere/clara.toml".into()), ..Layers::default() };
+    assert!(load::<Settings>(&missing).unwrap_err().to_string().contains("/nowhere/clara.toml"));
+    let (_folder, broken) = file("home = ");
+    assert!(load::<Settings>(&broken).is_err());
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Guarded {
+    token: Option<Secret>,
+    labels: BTreeMap<String, String>,
+}
+
+impl Configuration for Guarded {
+    fn out_of_range(&self) -> Vec<OutOfRange> {
+        Vec::new()
+    }
+}
+
+#[test]
+fn a_secret_is_usable_and_never_shown() {
+    let layers = Layers::default().with_flag("token", "hunter2", "--token");
+    let loaded = load::<Guarded>(&layers).unwrap();
+    assert_eq!(loaded.value.token.as_ref().unwrap().reveal(), "hunter2");
+    let shown = format!("{:?} {:?}", loaded.value, loaded.origins());
+    assert!(!shown.contains("hunter2"), "{shown}");
+    let (_folder, wrong) = file("[token]\nvalue = \"hunter2\"");
+    let problems = load::<Guarded>(&wrong).unwrap_err();
+    assert!(!problems.to_string().contains("hunter2"), "{problems}");
+}
+
+#[test]
+fn keys_of_a_free_table_are_free() {
+    let (_folder, layers) = file("[labels]\nteam = \"law\"");
+    assert_eq!(load::<Guarded>(&layers).unwrap().value.labels["team"], "law");
+}
+
+#[test]
+fn durations_and_sizes_read_what_they_write() {
+    for text in ["500ms", "30s", "10min", "2h", "1d", "1500ms", "0ms"] {
+        assert_eq!(text.parse::<HumanDuration>().unwrap().to_string(), text);
+    }
+    for text in ["0B", "512B", "64KiB", "8MiB", "4GiB", "1TiB"] {
+        assert_eq!(text.parse::<ByteSize>().unwrap().to_string(), text);
+    }
+    assert_eq!("2GB".parse::<ByteSize>().unwrap().0, 2_000_000_000);
+    for text in ["", "s", "30", "-1s", "1.5s", "30 parsecs", "99999999999999999999s"] {
+        assert!(text.parse::<HumanDuration>().is_err(), "{text}");
+    }
+}

@@ -1,0 +1,252 @@
+//! Every metric by name, and the only place that records them.
+#![expect(clippy::disallowed_macros, reason = "this is the one place that names metrics")]
+
+use std::{sync::OnceLock, time::Duration};
+
+use clara_lifecycle::stage::Stage;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+use crate::broker::{QueueDepth, QueueName};
+
+#[cfg(test)]
+mod tests;
+
+/// What a metric does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricKind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// A distribution.
+    Histogram,
+}
+
+/// One metric, as the table in the documentation shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// What it does.
+    pub kind: MetricKind,
+    /// Its labels; their values come from enums.
+    pub labels: &'static [&'static str],
+    /// What it says.
+    pub description: &'static str,
+}
+
+macro_rules! metrics {
+    ($($constant:ident = $kind:ident $name:literal [$($label:literal),*] $description:literal;)*) => {
+        $(const $constant: &str = $name;)*
+
+        /// Every metric.
+        pub const METRICS: &[Metric] = &[$(Metric {
+            name: $name,
+            kind: MetricKind::$kind,
+            labels: &[$($label),*],
+            description: $description,
+        }),*];
+    };
+}
+
+metrics! {
+    STAGE_ATTEMPTS = Counter "clara_stage_attempts_total" ["stage", "outcome"] "Attempts that ended in this worker.";
+    STAGE_DURATION = Histogram "clara_stage_duration_seconds" ["stage"] "Time from claim to end of an attempt.";
+    ATTEMPTS_ACTIVE = Gauge "clara_attempts_active" ["stage"] "Attempts that this worker carries out now.";
+    CLAIMS_REFUSED = Counter "clara_claims_refused_total" ["stage"] "Tasks that were no longer wanted when a worker claimed them.";
+    HEARTBEATS_FAILED = Counter "clara_heartbeats_failed_total" ["stage"] "Heartbeats that got no answer.";
+    LEASES_EXPIRED = Counter "clara_leases_expired_total" ["stage"] "Attempts whose worker was not heard or made no progress in time.";
+    REPORTS_REFUSED = Counter "clara_reports_refused_total" ["stage"] "Reports that came too late or from an attempt that lost its lease.";
+    JOBS = Gauge "clara_jobs" ["state"] "Jobs by state.";
+    QUEUE_MESSAGES = Gauge "clara_queue_messages" ["queue"] "Tasks that wait for a worker.";
+    QUEUE_UNACKNOWLEDGED = Gauge "clara_queue_unacknowledged_messages" ["queue"] "Tasks delivered and not yet acknowledged.";
+    OUTBOX_PUBLISHED = Counter "clara_outbox_published_total" ["stage"] "Tasks published from the outbox.";
+    OUTBOX_AGE = Gauge "clara_outbox_age_seconds" [] "Age of the oldest task that waits for publication.";
+    COMMIT_DURATION = Histogram "clara_commit_duration_seconds" [] "Time of a commit to the state store.";
+    COMMIT_CONFLICTS = Counter "clara_commit_conflicts_total" [] "Commits refused because a record had changed.";
+    ARTIFACT_STORED = Counter "clara_artifact_stored_bytes_total" [] "Bytes of artifacts stored and verified.";
+    DOCUMENTS = Counter "clara_documents_total" ["outcome"] "Documents read by ingest, kept or dropped.";
+    TRAIN_TOKENS = Counter "clara_train_tokens_total" [] "Tokens passed through the model in training.";
+    GENERATED_TOKENS = Counter "clara_generated_tokens_total" [] "Tokens generated.";
+    SAMPLES_JUDGED = Counter "clara_samples_judged_total" ["outcome"] "Samples that a judge looked at, scored or unscored.";
+    JUDGE_DURATION = Histogram "clara_judge_request_duration_seconds" [] "Time of one request to a judge.";
+}
+
+/// Bounds of the time histograms: from a commit to a long training.
+const SECONDS: [f64; 17] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0, 43200.0,
+];
+
+/// How an attempt ended in its worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttemptOutcome {
+    /// With a result.
+    Completed,
+    /// With a failure.
+    Failed,
+    /// The user cancelled the job.
+    Cancelled,
+    /// The worker gave it back.
+    HandedBack,
+    /// It lost its lease.
+    Fenced,
+}
+
+impl AttemptOutcome {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::HandedBack => "handed_back",
+            Self::Fenced => "fenced",
+        }
+    }
+}
+
+/// Why metrics could not be set up.
+#[derive(Debug, thiserror::Error)]
+#[error("metrics cannot be set up: {0}")]
+pub struct MetricsError(String);
+
+/// The metrics of this process, as Prometheus reads them.
+#[derive(Clone)]
+pub struct MetricsPage(PrometheusHandle);
+
+impl std::fmt::Debug for MetricsPage {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("MetricsPage").finish_non_exhaustive()
+    }
+}
+
+impl MetricsPage {
+    /// The Prometheus text format; the content type is `text/plain; version=0.0.4`.
+    pub fn render(&self) -> String {
+        self.0.render()
+    }
+}
+
+/// Starts to record the metrics of this process. Called again it answers the same page.
+///
+/// # Errors
+/// [`MetricsError`] when something else records metrics in this process.
+pub fn install() -> Result<MetricsPage, MetricsError> {
+    static PAGE: OnceLock<Result<MetricsPage, String>> = OnceLock::new();
+    let installed = PAGE.get_or_init(|| {
+        let recorder = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
+            .and_then(PrometheusBuilder::install_recorder)
+            .map_err(|error| error.to_string())?;
+        describe();
+        Ok(MetricsPage(recorder))
+    });
+    installed.clone().map_err(MetricsError)
+}
+
+fn describe() {
+    for metric in METRICS {
+        match metric.kind {
+            MetricKind::Counter => metrics::describe_counter!(metric.name, metric.description),
+            MetricKind::Gauge => metrics::describe_gauge!(metric.name, metric.description),
+            MetricKind::Histogram => metrics::describe_histogram!(metric.name, metric.description),
+        }
+    }
+}
+
+/// An attempt ended after `duration`.
+pub fn attempt_ended(stage: Stage, outcome: AttemptOutcome, duration: Duration) {
+    metrics::counter!(STAGE_ATTEMPTS, "stage" => stage.as_str(), "outcome" => outcome.as_str()).increment(1);
+    metrics::histogram!(STAGE_DURATION, "stage" => stage.as_str()).record(duration.as_secs_f64());
+    metrics::gauge!(ATTEMPTS_ACTIVE, "stage" => stage.as_str()).decrement(1.0);
+}
+
+/// An attempt began; [`attempt_ended`] must follow.
+pub fn attempt_began(stage: Stage) {
+    metrics::gauge!(ATTEMPTS_ACTIVE, "stage" => stage.as_str()).increment(1.0);
+}
+
+/// A claim was refused.
+pub fn claim_refused(stage: Stage) {
+    metrics::counter!(CLAIMS_REFUSED, "stage" => stage.as_str()).increment(1);
+}
+
+/// A heartbeat got no answer.
+pub fn heartbeat_failed(stage: Stage) {
+    metrics::counter!(HEARTBEATS_FAILED, "stage" => stage.as_str()).increment(1);
+}
+
+/// A lease ended without a report.
+pub fn lease_expired(stage: Stage) {
+    metrics::counter!(LEASES_EXPIRED, "stage" => stage.as_str()).increment(1);
+}
+
+/// A stale report was refused.
+pub fn report_refused(stage: Stage) {
+    metrics::counter!(REPORTS_REFUSED, "stage" => stage.as_str()).increment(1);
+}
+
+/// There are `count` jobs in `state`, the name of a variant.
+pub fn jobs(state: &'static str, count: usize) {
+    metrics::gauge!(JOBS, "state" => state).set(float(count as u64));
+}
+
+/// The length of a queue.
+pub fn queue_depth(queue: QueueName, depth: QueueDepth) {
+    metrics::gauge!(QUEUE_MESSAGES, "queue" => queue.to_string()).set(float(depth.ready));
+    metrics::gauge!(QUEUE_UNACKNOWLEDGED, "queue" => queue.to_string()).set(float(depth.unacknowledged));
+}
+
+/// A task was published from the outbox.
+pub fn outbox_published(stage: Stage) {
+    metrics::counter!(OUTBOX_PUBLISHED, "stage" => stage.as_str()).increment(1);
+}
+
+/// How long the oldest entry of the outbox has waited beyond its time.
+pub fn outbox_age(age: Duration) {
+    metrics::gauge!(OUTBOX_AGE).set(age.as_secs_f64());
+}
+
+/// A commit took `duration`; `conflict` says that it was refused.
+pub fn committed(duration: Duration, conflict: bool) {
+    metrics::histogram!(COMMIT_DURATION).record(duration.as_secs_f64());
+    if conflict {
+        metrics::counter!(COMMIT_CONFLICTS).increment(1);
+    }
+}
+
+/// Bytes of an artifact were stored and verified.
+pub fn artifact_stored(size_bytes: u64) {
+    metrics::counter!(ARTIFACT_STORED).increment(size_bytes);
+}
+
+/// Documents were read.
+pub fn documents(kept: u64, dropped: u64) {
+    metrics::counter!(DOCUMENTS, "outcome" => "kept").increment(kept);
+    metrics::counter!(DOCUMENTS, "outcome" => "dropped").increment(dropped);
+}
+
+/// Tokens were passed through the model in training.
+pub fn tokens_trained(tokens: u64) {
+    metrics::counter!(TRAIN_TOKENS).increment(tokens);
+}
+
+/// Tokens were generated.
+pub fn tokens_generated(tokens: u64) {
+    metrics::counter!(GENERATED_TOKENS).increment(tokens);
+}
+
+/// A judge looked at a sample.
+pub fn sample_judged(scored: bool) {
+    let outcome = if scored { "scored" } else { "unscored" };
+    metrics::counter!(SAMPLES_JUDGED, "outcome" => outcome).increment(1);
+}
+
+/// A request to a judge took `duration`.
+pub fn judge_asked(duration: Duration) {
+    metrics::histogram!(JUDGE_DURATION).record(duration.as_secs_f64());
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
+fn float(count: u64) -> f64 {
+    count as f64
+}

@@ -1,0 +1,52 @@
+//! Names keep the rules, the documentation shows them all, and recording them shows on the page.
+
+use super::*;
+
+fn kind_name(kind: MetricKind) -> &'static str {
+    match kind {
+        MetricKind::Counter => "counter",
+        MetricKind::Gauge => "gauge",
+        MetricKind::Histogram => "histogram",
+    }
+}
+
+fn table_row(metric: &Metric) -> String {
+    let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+    format!("| `{}` | {} | {} | {} |", metric.name, kind_name(metric.kind), labels.join(", "), metric.description)
+}
+
+#[test]
+fn the_table_in_the_documentation_shows_every_metric_and_no_other() {
+    let documented = include_str!("../../../docs/metrics.md");
+    let rows: Vec<&str> = documented.lines().filter(|line| line.starts_with("| `")).collect();
+    let wanted: Vec<String> = METRICS.iter().map(table_row).collect();
+    assert_eq!(rows, wanted, "write docs/metrics.md so:\n{}", wanted.join("\n"));
+}
+
+#[test]
+fn names_say_project_unit_and_kind() {
+    for Metric { name, kind, description, .. } in METRICS {
+        assert!(name.starts_with("clara_"), "{name}");
+        assert!(description.ends_with('.'), "{name}");
+        assert_eq!(name.ends_with("_total"), *kind == MetricKind::Counter, "{name}");
+        assert!(*kind != MetricKind::Histogram || name.ends_with("_seconds"), "{name}");
+    }
+}
+
+#[test]
+fn what_is_recorded_shows_on_the_page() {
+    let page = install().unwrap();
+    attempt_began(Stage::Train);
+    attempt_ended(Stage::Train, AttemptOutcome::Completed, Duration::from_secs(90));
+    queue_depth(QueueName(Stage::Judge), QueueDepth { ready: 3, unacknowledged: 1 });
+    let text = install().unwrap().render();
+    assert_eq!(page.render(), text);
+    for line in [
+        "clara_stage_attempts_total{stage=\"train\",outcome=\"completed\"} 1",
+        "clara_stage_duration_seconds_bucket{stage=\"train\",le=\"300\"} 1",
+        "clara_queue_messages{queue=\"clara.judge\"} 3",
+        "# HELP clara_stage_duration_seconds Time from claim to end of an attempt.",
+    ] {
+        assert!(text.contains(line), "{line} is missing in\n{text}");
+    }
+}

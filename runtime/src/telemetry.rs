@@ -1,0 +1,50 @@
+//! Logs: to standard error, filtered and formed as the configuration says.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::{EnvFilter, util::SubscriberInitExt};
+
+use crate::config::{LogFormat, TelemetrySettings};
+
+/// Why logs could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter cannot be read.
+    #[error("telemetry.log_filter = `{filter}` cannot be read: {reason}; use e.g. `info,clara_runtime=debug`")]
+    Filter {
+        /// The filter as given.
+        filter: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Something else in this process logs already.
+    #[error("logs are already set up in this process: {0}")]
+    AlreadySetUp(String),
+}
+
+/// Sends the logs of this process to standard error; call it once, at the start.
+///
+/// # Errors
+/// [`TelemetryError`] when the filter cannot be read or logs were set up before.
+pub fn install(settings: &TelemetrySettings) -> Result<(), TelemetryError> {
+    let filter = filter(&settings.log_filter)?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let installed = match settings.log_format {
+        LogFormat::Json => lines.json().finish().try_init(),
+        // Colours only for a terminal, and there the library honours NO_COLOR.
+        LogFormat::Text if std::io::stderr().is_terminal() => lines.finish().try_init(),
+        LogFormat::Text => lines.with_ansi(false).finish().try_init(),
+    };
+    installed.map_err(|error| TelemetryError::AlreadySetUp(error.to_string()))
+}
+
+/// Whether `text` can be used as a filter.
+pub(crate) fn is_filter(text: &str) -> bool {
+    filter(text).is_ok()
+}
+
+fn filter(text: &str) -> Result<EnvFilter, TelemetryError> {
+    EnvFilter::builder()
+        .parse(text)
+        .map_err(|error| TelemetryError::Filter { filter: text.to_owned(), reason: error.to_string() })
+}

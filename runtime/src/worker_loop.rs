@@ -1,0 +1,236 @@
+//! The worker loop: receive a task, claim it, run it under a lease, report; until it is told to drain.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use clara_lifecycle::id::{InvalidName, WorkerId};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    artifacts::ArtifactStore,
+    broker::{Broker, BrokerError, Delivery, QueueName},
+    coordinator_client::{Claim, ClaimAnswer, Coordinator},
+    metrics,
+    task::Tasks,
+    worker::StageHandler,
+};
+use attempt::Attempt;
+use backoff::Backoff;
+use scratch::Scratch;
+
+mod attempt;
+mod backoff;
+mod heartbeat;
+mod report;
+mod scratch;
+#[cfg(test)]
+mod tests;
+
+/// How long one look into the queue takes; a drain waits for it to end.
+const RECEIVE_WAIT: Duration = Duration::from_secs(1);
+
+/// How long a claim is repeated; less than the time for which the delivery is the worker's (30 s).
+const CLAIM_WITHIN: Duration = Duration::from_secs(20);
+
+/// How a worker works.
+#[derive(Debug, Clone)]
+pub struct WorkerOptions {
+    /// Fresh per start of the worker, see [`fresh_worker_id`].
+    pub worker_id: WorkerId,
+    /// Attempts at the same time, at least 1.
+    pub slots: usize,
+    /// Where scratch folders are made. Workers that run side by side may share it.
+    pub scratch_root: PathBuf,
+    /// How long a running attempt may take to save its work after the shutdown began.
+    pub drain_within: Duration,
+    /// Heartbeats come every third of the lease, and at least this often, for a person who watches.
+    pub heartbeat_at_least_every: Duration,
+}
+
+impl WorkerOptions {
+    /// One slot, 30 s to drain, a heartbeat at least every 5 s, and a fresh id for a worker of `kind`.
+    ///
+    /// # Errors
+    /// [`InvalidName`] when `kind` is not made of small letters, digits and hyphens.
+    pub fn new(kind: &str, scratch_root: impl Into<PathBuf>) -> Result<Self, InvalidName> {
+        Ok(Self {
+            worker_id: fresh_worker_id(kind)?,
+            slots: 1,
+            scratch_root: scratch_root.into(),
+            drain_within: Duration::from_secs(30),
+            heartbeat_at_least_every: Duration::from_secs(5),
+        })
+    }
+}
+
+/// A worker id that no other start of a worker has, e.g. `gpu-worker-0198c1…`.
+///
+/// # Errors
+/// [`InvalidName`] when `kind` is not made of small letters, digits and hyphens.
+pub fn fresh_worker_id(kind: &str) -> Result<WorkerId, InvalidName> {
+    format!("{kind}-{}", Uuid::now_v7().simple()).parse()
+}
+
+/// Why a worker could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// There is no place for scratch files.
+    #[error("worker {worker} cannot use {path} for scratch files: {source}; correct worker.scratch or make room")]
+    Scratch {
+        /// The worker.
+        worker: WorkerId,
+        /// The folder.
+        path: PathBuf,
+        /// What failed.
+        source: std::io::Error,
+    },
+}
+
+/// What the slots of a worker share.
+#[derive(Clone)]
+struct Worker {
+    handler: Arc<dyn StageHandler>,
+    broker: Arc<dyn Broker>,
+    coordinator: Arc<dyn Coordinator>,
+    artifacts: ArtifactStore,
+    options: Arc<WorkerOptions>,
+    scratch: Arc<Scratch>,
+    tasks: Tasks,
+}
+
+/// Carries out tasks of the handler's stage until `shutdown` is cancelled; then takes no new ones, tells running
+/// attempts to save their work, hands them back and ends.
+///
+/// Outages of broker and coordinator are waited out.
+///
+/// # Errors
+/// [`WorkerError`] when there is no place for scratch files.
+pub async fn run_worker(
+    handler: Arc<dyn StageHandler>,
+    broker: Arc<dyn Broker>,
+    coordinator: Arc<dyn Coordinator>,
+    artifacts: ArtifactStore,
+    options: WorkerOptions,
+    shutdown: CancellationToken,
+) -> Result<(), WorkerError> {
+    let scratch = Scratch::open(&options.scratch_root, &options.worker_id).map_err(|source| {
+        WorkerError::Scratch {
+            worker: options.worker_id.clone(),
+            path: options.scratch_root.clone(),
+            source,
+        }
+    })?;
+    let stage = handler.stage();
+    let worker = Worker {
+        handler,
+        broker,
+        coordinator,
+        artifacts,
+        options: Arc::new(options),
+        scratch: Arc::new(scratch),
+        tasks: Tasks::new(shutdown),
+    };
+    let id = &worker.options.worker_id;
+    tracing::info!(worker.id = %id, %stage, slots = worker.options.slots, "worker {id} waits for tasks of {stage}");
+    let slots = (0..worker.options.slots.max(1)).map(|_| {
+        let slot = worker.clone();
+        worker.tasks.spawn("worker.slot", async move { slot.work().await })
+    });
+    // A panic in a slot is logged by its task and ends that slot alone.
+    drop(futures::future::join_all(slots.collect::<Vec<_>>()).await);
+    tracing::info!(worker.id = %id, %stage, "worker {id} ended");
+    Ok(())
+}
+
+impl Worker {
+    fn is_draining(&self) -> bool {
+        self.tasks.shutdown().is_cancelled()
+    }
+
+    /// Waits, but not beyond the beginning of a drain.
+    async fn pause(&self, duration: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(duration) => {}
+            () = self.tasks.shutdown().cancelled() => {}
+        }
+    }
+
+    async fn work(&self) {
+        let queue = QueueName(self.handler.stage());
+        let mut outage = Backoff::new(Duration::from_millis(200), Duration::from_secs(15));
+        while !self.is_draining() {
+            match self.broker.receive(queue, RECEIVE_WAIT).await {
+                Ok(None) => outage.reset(),
+                Ok(Some(delivery)) => {
+                    outage.reset();
+                    self.take(delivery).await;
+                }
+                Err(error @ BrokerError::Malformed { .. }) => tracing::error!("{error}"),
+                Err(error) => {
+                    let wait = outage.next_wait();
+                    tracing::warn!(retry_in_ms = wait.as_millis(), "no tasks: {error}");
+                    self.pause(wait).await;
+                }
+            }
+        }
+    }
+
+    /// Claims what was delivered and carries it out.
+    async fn take(&self, delivery: Delivery) {
+        let stage = self.handler.stage();
+        if self.is_draining() {
+            return self.give_back(&delivery).await;
+        }
+        let claim = Claim {
+            task: delivery.task.clone(),
+            worker: self.options.worker_id.clone(),
+            claim_id: Uuid::new_v4().to_string(),
+        };
+        let Some((answer, asked_at)) = self.claim(&claim).await else {
+            return self.give_back(&delivery).await;
+        };
+        // Unacknowledged, the task comes again and its claim is refused: that costs little and loses nothing.
+        if let Err(error) = self.broker.acknowledge(&delivery).await {
+            tracing::debug!("a claimed task could not be acknowledged: {error}");
+        }
+        match answer {
+            ClaimAnswer::Refused { reason } => {
+                metrics::claim_refused(stage);
+                let job = &delivery.task.job;
+                tracing::debug!(job.id = %job, %stage, "a task of job {job} is no longer wanted: {reason}");
+            }
+            ClaimAnswer::Granted { assignment, lease_ttl } => {
+                Attempt::new(self, *assignment, lease_ttl, asked_at).carry_out().await;
+            }
+        }
+    }
+
+    /// Claims until there is an answer; also tells when the answered call began, since the lease runs from there.
+    async fn claim(&self, claim: &Claim) -> Option<(ClaimAnswer, Instant)> {
+        let give_up = Instant::now() + CLAIM_WITHIN;
+        let mut outage = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+        loop {
+            let asked_at = Instant::now();
+            let error = match tokio::time::timeout_at(give_up, self.coordinator.claim(claim)).await {
+                Ok(Ok(answer)) => return Some((answer, asked_at)),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "no answer in time".to_owned(),
+            };
+            let wait = outage.next_wait();
+            let job = &claim.task.job;
+            if self.is_draining() || Instant::now() + wait >= give_up {
+                tracing::warn!(job.id = %job, "could not claim a task of job {job}, so it goes back: {error}");
+                return None;
+            }
+            tracing::debug!(job.id = %job, "claiming again: {error}");
+            self.pause(wait).await;
+        }
+    }
+
+    async fn give_back(&self, delivery: &Delivery) {
+        if let Err(error) = self.broker.release(delivery).await {
+            tracing::debug!("a task could not be given back and comes again by itself: {error}");
+        }
+    }
+}

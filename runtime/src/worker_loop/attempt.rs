@@ -1,0 +1,172 @@
+//! One claimed attempt: scratch folder, handler, heartbeat, stop, report.
+
+use std::{sync::Arc, time::Duration};
+
+use clara_lifecycle::{
+    attempt::{Assignment, Progress},
+    results::StageResult,
+};
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinHandle},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use super::{
+    Worker,
+    heartbeat::Heartbeat,
+    report::{Report, report},
+    scratch,
+};
+use crate::{
+    coordinator_client::ClaimedAttempt,
+    metrics::{self, AttemptOutcome},
+    stop::{StopReason, StopSignal, StopSwitch, stop_switch},
+    task::panic_message,
+    worker::{AttemptContext, ProgressSender, StageFailure},
+};
+
+/// A claimed attempt before it is carried out.
+pub(super) struct Attempt<'a> {
+    worker: &'a Worker,
+    assignment: Assignment,
+    name: ClaimedAttempt,
+    lease_ttl: Duration,
+    claimed_at: Instant,
+    stop: Arc<StopSwitch>,
+    signal: StopSignal,
+}
+
+impl<'a> Attempt<'a> {
+    /// The attempt of `assignment`, claimed by a call that began at `claimed_at`.
+    pub(super) fn new(
+        worker: &'a Worker,
+        assignment: Assignment,
+        lease_ttl: Duration,
+        claimed_at: Instant,
+    ) -> Self {
+        let (stop, signal) = stop_switch();
+        let name = ClaimedAttempt::of(&assignment);
+        Self { worker, assignment, name, lease_ttl, claimed_at, stop: Arc::new(stop), signal }
+    }
+
+    /// Carries the attempt out and reports how it ended.
+    pub(super) async fn carry_out(self) {
+        let key = self.name.key;
+        let span = tracing::info_span!(
+            "stage.attempt", job.id = %self.name.job, stage = %key.stage, attempt = %key.attempt, fence = %key.fence
+        );
+        async {
+            metrics::attempt_began(key.stage);
+            tracing::info!("began {}", self.name);
+            let outcome = self.under_lease().await;
+            let duration = self.claimed_at.elapsed();
+            metrics::attempt_ended(key.stage, outcome, duration);
+            let duration_ms = duration.as_millis();
+            tracing::info!(duration_ms, "ended {}: {outcome:?}", self.name);
+        }
+        .instrument(span)
+        .await;
+    }
+
+    async fn under_lease(&self) -> AttemptOutcome {
+        let (progress, latest) = ProgressSender::new();
+        let heartbeat = Heartbeat {
+            coordinator: self.worker.coordinator.clone(),
+            attempt: self.name.clone(),
+            progress: latest.clone(),
+            stop: self.stop.clone(),
+            renewed_at: self.claimed_at,
+            lease_ttl: self.lease_ttl,
+            every: (self.lease_ttl / 3).min(self.worker.options.heartbeat_at_least_every),
+        };
+        // On a task of its own: the handler may compute as long as it likes.
+        let heartbeat = self.worker.tasks.spawn("worker.heartbeat", heartbeat.keep().in_current_span());
+        let ended = self.run(progress).await;
+        let outcome = self.tell(ended, &latest).await;
+        heartbeat.abort();
+        outcome
+    }
+
+    /// Runs the handler in its scratch folder, which is removed afterwards.
+    async fn run(&self, progress: ProgressSender) -> Result<StageResult, StageFailure> {
+        let scratch = self.worker.scratch.make(&self.name).map_err(|error| {
+            StageFailure::retryable(format!("cannot make a scratch folder: {error}; make room for it"))
+        })?;
+        let context = AttemptContext {
+            assignment: self.assignment.clone(),
+            artifacts: self.worker.artifacts.clone(),
+            scratch: scratch.clone(),
+            progress,
+            stop: self.signal.clone(),
+        };
+        let handler = self.worker.handler.clone();
+        let work = async move { handler.run(context).await }.in_current_span();
+        let ended = self.until_drained(self.worker.tasks.spawn("worker.handler", work)).await;
+        scratch::remove(&scratch);
+        ended
+    }
+
+    /// Waits for the handler. At a shutdown it is told to save its work, and given up when it takes too long.
+    async fn until_drained(
+        &self,
+        mut handler: JoinHandle<Result<StageResult, StageFailure>>,
+    ) -> Result<StageResult, StageFailure> {
+        let shutdown: &CancellationToken = self.worker.tasks.shutdown();
+        tokio::select! {
+            biased;
+            ended = &mut handler => return unpanicked(ended),
+            () = shutdown.cancelled() => self.stop.stop(StopReason::Drain),
+        }
+        let grace = self.worker.options.drain_within;
+        if let Ok(ended) = tokio::time::timeout(grace, &mut handler).await {
+            return unpanicked(ended);
+        }
+        tracing::warn!("{} did not save its work within {grace:?} and is given up", self.name);
+        handler.abort();
+        Err(StageFailure::Stopped(StopReason::Drain))
+    }
+
+    /// Reports the end of the attempt, unless nobody wants to know.
+    async fn tell(
+        &self,
+        ended: Result<StageResult, StageFailure>,
+        latest: &watch::Receiver<Progress>,
+    ) -> AttemptOutcome {
+        let (to_report, outcome) = match (self.signal.reason(), ended) {
+            (Some(StopReason::Fenced), _) => return AttemptOutcome::Fenced,
+            (Some(StopReason::Cancel), _) => return AttemptOutcome::Cancelled,
+            (_, Ok(result)) => (Report::Complete(Box::new(result)), AttemptOutcome::Completed),
+            (Some(StopReason::Drain), Err(StageFailure::Stopped(_))) => {
+                (Report::HandBack, AttemptOutcome::HandedBack)
+            }
+            (None, Err(StageFailure::Stopped(reason))) => {
+                let message = format!("the attempt stopped for {reason:?} though nobody told it to; retry the job");
+                (Report::Fail { message, retryable: true }, AttemptOutcome::Failed)
+            }
+            (_, Err(StageFailure::Failed { message, retryable })) => {
+                tracing::warn!(retryable, "{} failed: {message}", self.name);
+                (Report::Fail { message, retryable }, AttemptOutcome::Failed)
+            }
+        };
+        let last_progress = latest.borrow().clone();
+        let coordinator = self.worker.coordinator.as_ref();
+        let accepted =
+            report(coordinator, &self.name, &to_report, &last_progress, self.signal.clone()).await;
+        if accepted { outcome } else { AttemptOutcome::Fenced }
+    }
+}
+
+fn unpanicked(
+    ended: Result<Result<StageResult, StageFailure>, JoinError>,
+) -> Result<StageResult, StageFailure> {
+    ended.unwrap_or_else(|cut| {
+        let reason = match cut.try_into_panic() {
+            Ok(panic) => panic_message(&*panic),
+            Err(cut) => cut.to_string(),
+        };
+        Err(StageFailure::retryable(format!("the stage's code panicked: {reason}; this is a fault in Clara")))
+    })
+}
