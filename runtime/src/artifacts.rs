@@ -32,7 +32,9 @@ pub struct ArtifactStore {
 #[derive(Debug, thiserror::Error)]
 pub enum ArtifactError {
     /// A file of the artifact is missing, or is not what was recorded.
-    #[error("artifact file {path} has digest {found}, expected {expected}; it was changed after it was stored")]
+    #[error(
+        "artifact file {path} has digest {found}, expected {expected}; it was changed after it was stored"
+    )]
     Digest {
         /// Path in the store.
         path: String,
@@ -104,7 +106,9 @@ impl ArtifactError {
         match self {
             Self::Store { source, .. } => !matches!(source, object_store::Error::NotFound { .. }),
             Self::Full { .. } | Self::Local { .. } => true,
-            Self::Digest { .. } | Self::Occupied { .. } | Self::NoSuchFile { .. } | Self::Name { .. } => false,
+            Self::Digest { .. } | Self::Occupied { .. } | Self::NoSuchFile { .. } | Self::Name { .. } => {
+                false
+            }
         }
     }
 
@@ -136,10 +140,8 @@ impl ArtifactStore {
     pub fn local(folder: impl AsRef<Path>) -> Result<Self, ArtifactError> {
         let folder = folder.as_ref();
         std::fs::create_dir_all(folder).map_err(|source| ArtifactError::local(folder, source))?;
-        let objects = LocalFileSystem::new_with_prefix(folder).map_err(|source| ArtifactError::Store {
-            path: folder.display().to_string(),
-            source,
-        })?;
+        let objects = LocalFileSystem::new_with_prefix(folder)
+            .map_err(|source| ArtifactError::Store { path: folder.display().to_string(), source })?;
         let objects = Arc::new(objects.with_fsync(true));
         Ok(Self { objects: objects.clone(), local: Some(objects) })
     }
@@ -216,7 +218,10 @@ impl ArtifactStore {
 fn object_path(prefix: &str, path: &str) -> Result<ObjectPath, ArtifactError> {
     let whole = format!("{prefix}/{path}");
     let refuse = |reason: &str| {
-        Err(ArtifactError::Name { path: whole.clone(), reason: format!("{reason}; use parts separated by `/`") })
+        Err(ArtifactError::Name {
+            path: whole.clone(),
+            reason: format!("{reason}; use parts separated by `/`"),
+        })
     };
     for part in whole.split('/') {
         match part {

@@ -158,7 +158,8 @@ pub fn load<T: Configuration>(layers: &Layers) -> Result<Loaded<T>, ConfigProble
     let value: T = chosen.extract().map_err(|error| ConfigProblems(vec![whole(&error)]))?;
     for OutOfRange { key, allowed } in value.out_of_range() {
         let set = effective.get(&key).map(|given| given.problem(&allowed));
-        let default = || ConfigProblem { key, value: "its default".to_owned(), origin: "default".to_owned(), allowed };
+        let default =
+            || ConfigProblem { key, value: "its default".to_owned(), origin: "default".to_owned(), allowed };
         problems.push(set.unwrap_or_else(default));
     }
     if !problems.is_empty() {
@@ -175,7 +176,12 @@ impl Given {
         } else {
             self.readings.first().map(as_text).unwrap_or_default()
         };
-        ConfigProblem { key: self.key.clone(), value, origin: self.origin.clone(), allowed: allowed.to_owned() }
+        ConfigProblem {
+            key: self.key.clone(),
+            value,
+            origin: self.origin.clone(),
+            allowed: allowed.to_owned(),
+        }
     }
 }
 
@@ -196,7 +202,11 @@ fn given(layers: &Layers, defaults: &Dict, problems: &mut Vec<ConfigProblem>) ->
     for (name, value) in &layers.environment {
         if let Some(rest) = name.strip_prefix(ENVIRONMENT_PREFIX) {
             let key = rest.to_lowercase().replace("__", ".");
-            all.push(Given { key, readings: readings(value), origin: format!("environment variable {name}") });
+            all.push(Given {
+                key,
+                readings: readings(value),
+                origin: format!("environment variable {name}"),
+            });
         }
     }
     for (key, value, flag) in &layers.flags {

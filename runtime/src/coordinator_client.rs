@@ -12,6 +12,10 @@ use clara_lifecycle::{
 
 use crate::broker::Task;
 
+pub use grpc::GrpcCoordinator;
+
+mod grpc;
+
 /// Asks for the attempt that a task names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
@@ -100,7 +104,9 @@ pub enum CoordinatorError {
         reason: String,
     },
     /// It does not accept the call.
-    #[error("the coordinator at {url} does not accept {call}: {reason}; check that both have the same version")]
+    #[error(
+        "the coordinator at {url} does not accept {call}: {reason}; check that both have the same version"
+    )]
     Invalid {
         /// Where it is.
         url: String,

@@ -44,13 +44,16 @@ where
 /// Cancels `shutdown` at the first SIGTERM or SIGINT and answers the exit code at the second; select it against
 /// the work that it ends. Without signals it never answers.
 pub async fn signals(name: &str, shutdown: &CancellationToken) -> u8 {
-    let (mut terminate, mut interrupt) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-        (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
-        (Err(error), _) | (_, Err(error)) => {
-            tracing::warn!("{name} cannot listen for signals, so it will end without saving its work: {error}");
-            return std::future::pending().await;
-        }
-    };
+    let (mut terminate, mut interrupt) =
+        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+            (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
+            (Err(error), _) | (_, Err(error)) => {
+                tracing::warn!(
+                    "{name} cannot listen for signals, so it will end without saving its work: {error}"
+                );
+                return std::future::pending().await;
+            }
+        };
     loop {
         let number = tokio::select! {
             _ = terminate.recv() => 15,

@@ -56,7 +56,11 @@ pub struct Faulty<P: ?Sized> {
 
 impl<P: ?Sized> fmt::Debug for Faulty<P> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Faulty").field("fault", &self.fault).field("chance", &self.chance).finish_non_exhaustive()
+        formatter
+            .debug_struct("Faulty")
+            .field("fault", &self.fault)
+            .field("chance", &self.chance)
+            .finish_non_exhaustive()
     }
 }
 

@@ -126,7 +126,9 @@ pub enum StateError {
         reason: String,
     },
     /// The store was written by another version of Clara.
-    #[error("the state store at {store} has layout {found}, expected {expected}; use the version that wrote it")]
+    #[error(
+        "the state store at {store} has layout {found}, expected {expected}; use the version that wrote it"
+    )]
     Layout {
         /// Which store.
         store: String,
@@ -157,7 +159,12 @@ pub trait StateStore: Send + Sync + fmt::Debug {
     async fn load(&self, key: &RecordKey) -> Result<Option<Record>, StateError>;
 
     /// Records of a kind in order of their ids, after `after` (exclusive), at most `limit`.
-    async fn list(&self, kind: &'static str, after: Option<&str>, limit: usize) -> Result<Vec<Record>, StateError>;
+    async fn list(
+        &self,
+        kind: &'static str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StateError>;
 
     /// Applies all of the commit, durably, or nothing.
     async fn commit(&self, commit: &Commit) -> Result<(), StateError>;

@@ -40,7 +40,10 @@ impl Tasks {
             match AssertUnwindSafe(work).catch_unwind().await {
                 Ok(output) => output,
                 Err(panic) => {
-                    tracing::error!("task {name} panicked: {}; this is a fault in Clara", panic_message(&*panic));
+                    tracing::error!(
+                        "task {name} panicked: {}; this is a fault in Clara",
+                        panic_message(&*panic)
+                    );
                     std::panic::resume_unwind(panic)
                 }
             }

@@ -10,7 +10,9 @@ use crate::config::{LogFormat, TelemetrySettings};
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// The filter cannot be read.
-    #[error("telemetry.log_filter = `{filter}` cannot be read: {reason}; use e.g. `info,clara_runtime=debug`")]
+    #[error(
+        "telemetry.log_filter = `{filter}` cannot be read: {reason}; use e.g. `info,clara_runtime=debug`"
+    )]
     Filter {
         /// The filter as given.
         filter: String,

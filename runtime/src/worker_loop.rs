@@ -76,7 +76,9 @@ pub fn fresh_worker_id(kind: &str) -> Result<WorkerId, InvalidName> {
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
     /// There is no place for scratch files.
-    #[error("worker {worker} cannot use {path} for scratch files: {source}; correct worker.scratch or make room")]
+    #[error(
+        "worker {worker} cannot use {path} for scratch files: {source}; correct worker.scratch or make room"
+    )]
     Scratch {
         /// The worker.
         worker: WorkerId,
@@ -115,11 +117,7 @@ pub async fn run_worker(
     shutdown: CancellationToken,
 ) -> Result<(), WorkerError> {
     let scratch = Scratch::open(&options.scratch_root, &options.worker_id).map_err(|source| {
-        WorkerError::Scratch {
-            worker: options.worker_id.clone(),
-            path: options.scratch_root.clone(),
-            source,
-        }
+        WorkerError::Scratch { worker: options.worker_id.clone(), path: options.scratch_root.clone(), source }
     })?;
     let stage = handler.stage();
     let worker = Worker {

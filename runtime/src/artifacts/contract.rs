@@ -16,7 +16,10 @@ pub async fn check(store: &ArtifactStore, scratch: &Path) -> Result<(), Broken> 
     judge("what is fetched and read is what was stored", round_trip(store, scratch).await)?;
     judge("storing the same bytes again is harmless", repetition(store, scratch).await)?;
     judge("other bytes are refused where some are stored", no_overwriting(store, scratch).await)?;
-    judge("a file that is missing or differs from its digest is refused", verification(store, scratch).await)?;
+    judge(
+        "a file that is missing or differs from its digest is refused",
+        verification(store, scratch).await,
+    )?;
     judge("names that leave their folder are refused", names(store, scratch).await)
 }
 

@@ -25,7 +25,8 @@ pub(super) async fn files(folder: &Path) -> Result<Vec<(String, PathBuf)>, Artif
                 let local = entry.map_err(|source| ArtifactError::local(&folder, source))?.path();
                 let path = format!("{prefix}{}", name_of(&local)?);
                 // Follows links: what counts is the content.
-                let kind = std::fs::metadata(&local).map_err(|source| ArtifactError::local(&local, source))?;
+                let kind =
+                    std::fs::metadata(&local).map_err(|source| ArtifactError::local(&local, source))?;
                 if kind.is_dir() {
                     open.push((format!("{path}/"), local));
                 } else if kind.is_file() {

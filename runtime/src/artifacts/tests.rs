@@ -60,7 +60,8 @@ async fn a_missing_local_folder_is_an_error_that_names_it() {
 #[test]
 fn a_full_disk_is_told_apart() {
     use std::io::Write as _;
-    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap().write_all(b"x").unwrap_err();
+    let full =
+        std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap().write_all(b"x").unwrap_err();
     let wrapped = object_store::Error::Generic { store: "local", source: full.into() };
     let error = ArtifactError::store(&ObjectPath::from("jobs/job-1/a.bin"), wrapped);
     assert!(matches!(error, ArtifactError::Full { .. }), "{error}");

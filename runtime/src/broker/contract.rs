@@ -48,9 +48,7 @@ pub async fn check_under_faults(broker: &dyn Broker, visibility_timeout: Duratio
     judge("every published task arrives and the queue ends empty", no_loss(broker, visibility_timeout).await)
 }
 
-async fn again<T, F: Future<Output = Result<T, BrokerError>>>(
-    call: impl FnMut() -> F,
-) -> Result<T, String> {
+async fn again<T, F: Future<Output = Result<T, BrokerError>>>(call: impl FnMut() -> F) -> Result<T, String> {
     insist(BrokerError::is_retryable, call).await.map_err(unexpected)
 }
 

@@ -98,10 +98,8 @@ impl SqliteBroker {
 impl Broker for SqliteBroker {
     async fn publish(&self, task: &Task) -> Result<(), BrokerError> {
         let (queue, priority) = (QueueName(task.stage).to_string(), task.priority);
-        let body = serde_json::to_string(task).map_err(|error| BrokerError::Malformed {
-            queue: queue.clone(),
-            reason: error.to_string(),
-        })?;
+        let body = serde_json::to_string(task)
+            .map_err(|error| BrokerError::Malformed { queue: queue.clone(), reason: error.to_string() })?;
         let span = tracing::debug_span!("broker.publish", job.id = %task.job, stage = %task.stage);
         self.call(move |session| {
             session.write(|transaction, _| {

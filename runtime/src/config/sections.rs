@@ -164,7 +164,10 @@ impl Configuration for Settings {
         checks
             .into_iter()
             .filter(|(_, holds, _)| !holds)
-            .map(|(key, _, allowed)| OutOfRange { key: key.to_owned(), allowed: format!("expected {allowed}") })
+            .map(|(key, _, allowed)| OutOfRange {
+                key: key.to_owned(),
+                allowed: format!("expected {allowed}"),
+            })
             .collect()
     }
 }

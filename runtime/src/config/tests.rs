@@ -59,9 +59,11 @@ fn all_problems_are_told_together_with_key_value_origin_and_range() {
 
 #[test]
 fn impossible_values_are_told_with_their_range() {
-    let layers = Layers::default()
-        .with_flag("worker.slots", 0, "--slots")
-        .with_flag("lease.ttl", "1ms", "--lease-ttl");
+    let layers = Layers::default().with_flag("worker.slots", 0, "--slots").with_flag(
+        "lease.ttl",
+        "1ms",
+        "--lease-ttl",
+    );
     let text = load::<Settings>(&layers).unwrap_err().to_string();
     assert!(text.contains("worker.slots = 0 (flag --slots): expected 1 to 64"), "{text}");
     assert!(text.contains("lease.ttl = 1ms (flag --lease-ttl): expected 1s to 1h"), "{text}");

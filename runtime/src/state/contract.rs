@@ -150,10 +150,7 @@ fn expect_conflict(
 async fn checks_change_nothing(store: &Patient) -> Finding {
     let (guard, key) = (RecordKey::new(KIND, fresh_name()), RecordKey::new(KIND, fresh_name()));
     let absent_check = write(&guard, None, None);
-    store
-        .commit(&commit_of(vec![absent_check, write(&key, None, Some("1"))]))
-        .await
-        .map_err(unexpected)?;
+    store.commit(&commit_of(vec![absent_check, write(&key, None, Some("1"))])).await.map_err(unexpected)?;
     let guarded = store.load(&guard).await?;
     ensure(guarded.is_none(), || format!("a check made {guarded:?}"))?;
     store
@@ -289,10 +286,8 @@ async fn due(store: &Patient) -> Finding {
     ensure(ours == [key("c"), key("b")], || format!("by 25 are due {ours:?}"))?;
     let limited = store.due(30, 1).await?;
     ensure(limited.len() == 1, || format!("a limit of 1 gives {limited:?}"))?;
-    let remove = Commit {
-        deadlines: vec![set("a", None), set("b", None), set("c", None)],
-        ..commit_of(Vec::new())
-    };
+    let remove =
+        Commit { deadlines: vec![set("a", None), set("b", None), set("c", None)], ..commit_of(Vec::new()) };
     store.commit(&remove).await.map_err(unexpected)?;
     let left: BTreeSet<RecordKey> = store.due(30, 1000).await?.into_iter().collect();
     ensure(!left.iter().any(|key| key.id.starts_with(&prefix)), || format!("removed, but due: {left:?}"))

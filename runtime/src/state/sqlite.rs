@@ -178,7 +178,11 @@ impl StateStore for SqliteState {
                 .query_map(params![until.0, sql_limit(limit)], |row| {
                     let task: String = row.get(1)?;
                     let task = serde_json::from_str(&task).map_err(|error| {
-                        rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, error.into())
+                        rusqlite::Error::FromSqlConversionFailure(
+                            1,
+                            rusqlite::types::Type::Text,
+                            error.into(),
+                        )
                     })?;
                     Ok(OutboxEntry { id: row.get(0)?, task, not_before: Timestamp(row.get(2)?) })
                 })?
@@ -209,11 +213,7 @@ impl StateStore for SqliteState {
                      ORDER BY number LIMIT ?3",
                 )?
                 .query_map(params![stream, sql_number(after), sql_limit(limit)], |row| {
-                    Ok(StoredEvent {
-                        number: row.get(0)?,
-                        at: Timestamp(row.get(1)?),
-                        body: row.get(2)?,
-                    })
+                    Ok(StoredEvent { number: row.get(0)?, at: Timestamp(row.get(1)?), body: row.get(2)? })
                 })?
                 .collect()
         })
@@ -274,8 +274,9 @@ fn apply(transaction: &Transaction<'_>, commit: &Commit, now: Timestamp) -> Resu
                  ON CONFLICT (kind, id) DO UPDATE SET at = excluded.at",
                 params![kind, id, at.0],
             )?,
-            None => transaction
-                .execute("DELETE FROM deadlines WHERE kind = ?1 AND id = ?2", params![kind, id])?,
+            None => {
+                transaction.execute("DELETE FROM deadlines WHERE kind = ?1 AND id = ?2", params![kind, id])?
+            }
         };
     }
     Ok(())
@@ -306,7 +307,8 @@ fn write_record(transaction: &Transaction<'_>, write: &Write) -> Result<(), Comm
 
 /// Announces streams that other processes, or other handles in this one, let grow.
 fn follow(database: &WeakDatabase, streams: &broadcast::Sender<String>) {
-    let Some(Ok((mut version, mut position))) = database.call_blocking(|session| look(session.reader())) else {
+    let Some(Ok((mut version, mut position))) = database.call_blocking(|session| look(session.reader()))
+    else {
         return;
     };
     loop {

@@ -143,7 +143,8 @@ impl<'a> Attempt<'a> {
                 (Report::HandBack, AttemptOutcome::HandedBack)
             }
             (None, Err(StageFailure::Stopped(reason))) => {
-                let message = format!("the attempt stopped for {reason:?} though nobody told it to; retry the job");
+                let message =
+                    format!("the attempt stopped for {reason:?} though nobody told it to; retry the job");
                 (Report::Fail { message, retryable: true }, AttemptOutcome::Failed)
             }
             (_, Err(StageFailure::Failed { message, retryable })) => {
@@ -153,8 +154,7 @@ impl<'a> Attempt<'a> {
         };
         let last_progress = latest.borrow().clone();
         let coordinator = self.worker.coordinator.as_ref();
-        let accepted =
-            report(coordinator, &self.name, &to_report, &last_progress, self.signal.clone()).await;
+        let accepted = report(coordinator, &self.name, &to_report, &last_progress, self.signal.clone()).await;
         if accepted { outcome } else { AttemptOutcome::Fenced }
     }
 }

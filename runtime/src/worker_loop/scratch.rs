@@ -54,7 +54,10 @@ impl Drop for Scratch {
 /// Removes a folder and what is in it.
 pub(super) fn remove(folder: &Path) {
     if let Err(error) = fs::remove_dir_all(folder) {
-        tracing::warn!("scratch folder {} could not be removed: {error}; remove it by hand", folder.display());
+        tracing::warn!(
+            "scratch folder {} could not be removed: {error}; remove it by hand",
+            folder.display()
+        );
     }
 }
 

@@ -30,7 +30,9 @@ pub(super) async fn numbering(store: &Patient) -> Finding {
         let events = store.events(stream, 0, 10_000).await?;
         let numbers: Vec<u64> = events.iter().map(|event| event.number).collect();
         let wanted: Vec<u64> = (1..=WRITERS * EACH).collect();
-        ensure(numbers == wanted, || format!("{WRITERS} writers of {EACH} events numbered them {numbers:?}"))?;
+        ensure(numbers == wanted, || {
+            format!("{WRITERS} writers of {EACH} events numbered them {numbers:?}")
+        })?;
     }
     // What one writer wrote in order stays in order.
     let bodies: Vec<String> = store.events(&shared, 0, 10_000).await?.into_iter().map(|e| e.body).collect();
@@ -66,7 +68,9 @@ pub(super) async fn time(store: &Patient) -> Finding {
         let at = written.first().ok_or_else(|| format!("event {n} is missing"))?.at;
         let after = store.now().await?;
         let in_order = latest <= before && before <= at && at <= after;
-        ensure(in_order, || format!("{before:?} before, {at:?} stored, {after:?} after; earlier {latest:?}"))?;
+        ensure(in_order, || {
+            format!("{before:?} before, {at:?} stored, {after:?} after; earlier {latest:?}")
+        })?;
         latest = after;
     }
     Ok(())

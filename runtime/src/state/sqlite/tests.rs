@@ -145,7 +145,9 @@ async fn old_commit_ids_are_forgotten() {
     store.commit(&named("second")).await.unwrap();
     store.commit(&named("second")).await.unwrap();
     let remembered = store
-        .read(|connection| connection.query_row("SELECT count(*) FROM commits", [], |row| row.get::<_, u64>(0)))
+        .read(|connection| {
+            connection.query_row("SELECT count(*) FROM commits", [], |row| row.get::<_, u64>(0))
+        })
         .await;
     assert_eq!(remembered.unwrap(), 1);
     assert_eq!(store.events("jobs", 0, 10).await.unwrap().len(), 2);
@@ -178,14 +180,19 @@ async fn a_killed_writer_loses_nothing_acknowledged_and_leaves_nothing_half_done
     let mut acknowledged = 0;
     for round in 1..=6_u64 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "--nocapture", "state::sqlite::tests::a_writer_says_each_commit_after_it_is_stored"])
+            .args([
+                "--exact",
+                "--nocapture",
+                "state::sqlite::tests::a_writer_says_each_commit_after_it_is_stored",
+            ])
             .env(CHILD_FILE, &path)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut stored = lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("stored ")?.parse().ok());
+        let mut stored =
+            lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("stored ")?.parse().ok());
         let wanted = acknowledged + 10 + round * 7;
         acknowledged = stored.find(|n: &u64| *n >= wanted).expect("the writer ended by itself");
         child.kill().unwrap();
