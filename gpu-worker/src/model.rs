@@ -1,6 +1,18 @@
 //! A base model in memory: its configuration and its weights as f32, under Hugging Face tensor names.
 
-use std::collections::BTreeMap;
+mod digest;
+mod error;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+pub use error::ModelError;
+
+pub(crate) use digest::{digest_file, digest_files};
+
+use crate::{gguf, hf, template::ChatTemplate, tokenizer::Tokenizer};
 
 /// A dense row-major f32 tensor in host memory.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,4 +81,140 @@ pub struct BaseModel {
     pub digest: String,
     /// Name for people and for `adapter_config.json`, e.g. the folder's name.
     pub name: String,
+}
+
+/// A base model with everything needed to use it.
+#[derive(Debug)]
+pub struct LoadedModel {
+    /// Configuration and weights.
+    pub base: BaseModel,
+    /// Turns text into tokens and back.
+    pub tokenizer: Tokenizer,
+    /// Turns conversations into text.
+    pub chat_template: ChatTemplate,
+}
+
+/// What the headers of a base model say; cheap to get.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelInfo {
+    /// Name for people, without the path.
+    pub name: String,
+    /// Shape and constants.
+    pub config: ModelConfig,
+    /// Weights in the model.
+    pub parameters: u64,
+}
+
+/// Loads a base model, its tokenizer and its chat template from a Hugging Face folder or a GGUF file.
+///
+/// # Errors
+/// [`ModelError`] names the file and what is wrong with it.
+pub fn load(path: &Path) -> Result<LoadedModel, ModelError> {
+    match kind_of(path)? {
+        Kind::Folder => hf::load(path),
+        Kind::Gguf => gguf::load(path),
+    }
+}
+
+/// Reads headers only: the architecture is known, every tensor is there with the right shape, no file is cut off.
+///
+/// # Errors
+/// As [`load`], except for what only the tokenizer or the weights themselves show.
+pub fn inspect(path: &Path) -> Result<ModelInfo, ModelError> {
+    let config = match kind_of(path)? {
+        Kind::Folder => hf::HfModel::open(path)?.config,
+        Kind::Gguf => gguf::GgufModel::open(path)?.config,
+    };
+    let parameters =
+        tensor_shapes(&config).iter().map(|(_, shape)| shape.iter().product::<usize>() as u64).sum();
+    Ok(ModelInfo { name: name_of(path), config, parameters })
+}
+
+/// The tensors of a model with their shapes, under Hugging Face names.
+pub fn tensor_shapes(config: &ModelConfig) -> Vec<(String, Vec<usize>)> {
+    let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+    let queries = config.attention_heads * config.head_dim;
+    let keys = config.key_value_heads * config.head_dim;
+    let mut shapes = vec![
+        ("model.embed_tokens.weight".to_owned(), vec![config.vocab_size, hidden]),
+        ("model.norm.weight".to_owned(), vec![hidden]),
+    ];
+    if !config.tie_word_embeddings {
+        shapes.push(("lm_head.weight".to_owned(), vec![config.vocab_size, hidden]));
+    }
+    for layer in 0..config.layers {
+        let blocks = [
+            ("input_layernorm", vec![hidden]),
+            ("post_attention_layernorm", vec![hidden]),
+            ("self_attn.q_proj", vec![queries, hidden]),
+            ("self_attn.k_proj", vec![keys, hidden]),
+            ("self_attn.v_proj", vec![keys, hidden]),
+            ("self_attn.o_proj", vec![hidden, queries]),
+            ("mlp.gate_proj", vec![inner, hidden]),
+            ("mlp.up_proj", vec![inner, hidden]),
+            ("mlp.down_proj", vec![hidden, inner]),
+        ];
+        shapes.extend(
+            blocks.into_iter().map(|(part, shape)| (format!("model.layers.{layer}.{part}.weight"), shape)),
+        );
+    }
+    shapes
+}
+
+/// Checks that a file's header lists exactly the tensors that the configuration asks for.
+pub(crate) fn check_tensors(
+    path: &Path,
+    config: &ModelConfig,
+    found: &BTreeMap<String, Vec<usize>>,
+) -> Result<(), ModelError> {
+    let expected = tensor_shapes(config);
+    for (tensor, shape) in &expected {
+        match found.get(tensor) {
+            None => return Err(ModelError::MissingTensor { path: path.into(), tensor: tensor.clone() }),
+            Some(got) if got != shape => {
+                return Err(ModelError::Shape {
+                    path: path.into(),
+                    tensor: tensor.clone(),
+                    got: got.clone(),
+                    expected: shape.clone(),
+                });
+            }
+            Some(_) => {}
+        }
+    }
+    let known: BTreeSet<&str> = expected.iter().map(|(name, _)| name.as_str()).collect();
+    match found.keys().find(|name| !known.contains(name.as_str())) {
+        Some(tensor) => Err(ModelError::UnexpectedTensor { path: path.into(), tensor: tensor.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// The file's or folder's own name, without the extension `.gguf`.
+pub(crate) fn name_of(path: &Path) -> String {
+    let absolute = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let name =
+        absolute.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy().into_owned());
+    name.strip_suffix(".gguf").map(str::to_owned).unwrap_or(name)
+}
+
+enum Kind {
+    Folder,
+    Gguf,
+}
+
+fn kind_of(path: &Path) -> Result<Kind, ModelError> {
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(source) if source.kind() == std::io::ErrorKind::NotFound => {
+            return Err(ModelError::NotFound { path: path.into() });
+        }
+        Err(source) => return Err(ModelError::Io { path: path.into(), source }),
+    };
+    if metadata.is_dir() {
+        return Ok(Kind::Folder);
+    }
+    if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf")) {
+        return Ok(Kind::Gguf);
+    }
+    Err(ModelError::NotAModel { path: path.into() })
 }

@@ -1,0 +1,176 @@
+//! Reads a base model from a GGUF file: configuration and tokenizer from its metadata, weights de-quantised to f32.
+
+mod metadata;
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::BufReader,
+    path::{Path, PathBuf},
+};
+
+use candle_core::{Device, quantized::gguf_file::Content};
+use rayon::prelude::*;
+
+use crate::{
+    model::{self, BaseModel, HostTensor, LoadedModel, ModelConfig, ModelError},
+    template::ChatTemplate,
+};
+
+use metadata::Metadata;
+
+/// A file whose header was read and found sound.
+pub(crate) struct GgufModel {
+    path: PathBuf,
+    content: Content,
+    /// Shape and constants.
+    pub(crate) config: ModelConfig,
+}
+
+/// Loads the file.
+pub(crate) fn load(path: &Path) -> Result<LoadedModel, ModelError> {
+    let model = GgufModel::open(path)?;
+    let metadata = Metadata { path, values: &model.content.metadata };
+    let (digest, (tensors, tokenizer)) = rayon::join(
+        || model::digest_file(path),
+        || rayon::join(|| model.tensors(), || metadata.tokenizer(&model.config)),
+    );
+    let tokenizer = tokenizer?;
+    let chat_template = ChatTemplate::new(metadata.text("tokenizer.chat_template"), &tokenizer)
+        .map_err(|source| ModelError::Template { path: path.into(), source })?;
+    let base = BaseModel {
+        config: model.config.clone(),
+        tensors: tensors?,
+        digest: digest?.as_str().to_owned(),
+        name: model::name_of(path),
+    };
+    Ok(LoadedModel { base, tokenizer, chat_template })
+}
+
+impl GgufModel {
+    /// Reads the header and checks that the file holds every tensor whole.
+    pub(crate) fn open(path: &Path) -> Result<Self, ModelError> {
+        let file = File::open(path).map_err(|source| ModelError::io(path, source))?;
+        let file_bytes = file.metadata().map_err(|source| ModelError::io(path, source))?.len();
+        let content = Content::read(&mut BufReader::with_capacity(1 << 20, file))
+            .map_err(|error| header_error(path, file_bytes, &error))?;
+        let metadata = Metadata { path, values: &content.metadata };
+        let config = metadata.config(&content)?;
+        let mut shapes = BTreeMap::new();
+        for (name, info) in &content.tensor_infos {
+            let known = hugging_face_name(name)
+                .ok_or_else(|| ModelError::UnexpectedTensor { path: path.into(), tensor: name.clone() })?;
+            shapes.insert(known, info.shape.dims().to_vec());
+        }
+        model::check_tensors(path, &config, &shapes)?;
+        let model = Self { path: path.into(), content, config };
+        model.check_length(file_bytes)?;
+        Ok(model)
+    }
+
+    fn check_length(&self, file_bytes: u64) -> Result<(), ModelError> {
+        for (name, info) in &self.content.tensor_infos {
+            let (elements, block) = (info.shape.elem_count(), info.ggml_dtype.block_size());
+            let size = (elements / block * info.ggml_dtype.type_size()) as u64;
+            let end = self.content.tensor_data_offset.saturating_add(info.offset).saturating_add(size);
+            if end > file_bytes {
+                let reason = format!("tensor {name} ends at byte {end}, the file at {file_bytes}");
+                return Err(ModelError::Truncated { path: self.path.clone(), reason });
+            }
+        }
+        Ok(())
+    }
+
+    fn tensors(&self) -> Result<BTreeMap<String, HostTensor>, ModelError> {
+        self.content
+            .tensor_infos
+            .par_iter()
+            .map(|(name, _)| {
+                let known = hugging_face_name(name).ok_or_else(|| ModelError::UnexpectedTensor {
+                    path: self.path.clone(),
+                    tensor: name.clone(),
+                })?;
+                Ok((known, self.tensor(name)?))
+            })
+            .collect()
+    }
+
+    fn tensor(&self, name: &str) -> Result<HostTensor, ModelError> {
+        let mut file = File::open(&self.path).map_err(|source| ModelError::io(&self.path, source))?;
+        let format = |error| ModelError::format(&self.path, format!("tensor {name}: {error}"));
+        let stored = self.content.tensor(&mut file, name, &Device::Cpu).map_err(format)?;
+        let shape = stored.shape().dims().to_vec();
+        let values = stored
+            .dequantize(&Device::Cpu)
+            .and_then(|tensor| tensor.flatten_all())
+            .and_then(|tensor| tensor.to_vec1::<f32>())
+            .map_err(format)?;
+        let heads = match name {
+            _ if name.ends_with(".attn_q.weight") => self.config.attention_heads,
+            _ if name.ends_with(".attn_k.weight") => self.config.key_value_heads,
+            _ => return Ok(HostTensor { shape, values }),
+        };
+        Ok(HostTensor { values: unpermute(&values, heads, self.config.hidden_size), shape })
+    }
+}
+
+/// Puts the rows of a query or key projection `[heads · width, columns]` back in Hugging Face order.
+///
+/// GGUF files of the llama architecture pair neighbouring rows for the rotation, Hugging Face the two halves of a head.
+fn unpermute(values: &[f32], heads: usize, columns: usize) -> Vec<f32> {
+    let mut ordered = Vec::with_capacity(values.len());
+    let head_values = values.len() / heads.max(1);
+    for head in values.chunks(head_values.max(1)) {
+        for parity in 0..2 {
+            for row in head.chunks(columns).skip(parity).step_by(2) {
+                ordered.extend_from_slice(row);
+            }
+        }
+    }
+    ordered
+}
+
+/// The Hugging Face name of a tensor that a plain Llama has.
+fn hugging_face_name(name: &str) -> Option<String> {
+    match name {
+        "token_embd.weight" => return Some("model.embed_tokens.weight".into()),
+        "output_norm.weight" => return Some("model.norm.weight".into()),
+        "output.weight" => return Some("lm_head.weight".into()),
+        _ => {}
+    }
+    let (layer, part) = name.strip_prefix("blk.")?.split_once('.')?;
+    let layer: usize = layer.parse().ok()?;
+    let known = match part.strip_suffix(".weight")? {
+        "attn_norm" => "input_layernorm",
+        "ffn_norm" => "post_attention_layernorm",
+        "attn_q" => "self_attn.q_proj",
+        "attn_k" => "self_attn.k_proj",
+        "attn_v" => "self_attn.v_proj",
+        "attn_output" => "self_attn.o_proj",
+        "ffn_gate" => "mlp.gate_proj",
+        "ffn_up" => "mlp.up_proj",
+        "ffn_down" => "mlp.down_proj",
+        _ => return None,
+    };
+    Some(format!("model.layers.{layer}.{known}.weight"))
+}
+
+fn header_error(path: &Path, file_bytes: u64, error: &candle_core::Error) -> ModelError {
+    let text = error.to_string();
+    let cut_off = matches!(error, candle_core::Error::Io(io) if io.kind() == std::io::ErrorKind::UnexpectedEof)
+        || text.contains("remaining");
+    if cut_off {
+        let reason = format!("its header goes beyond the end of the file at byte {file_bytes}");
+        return ModelError::Truncated { path: path.into(), reason };
+    }
+    ModelError::format(path, text.lines().next().unwrap_or_default())
+}
+
+impl std::fmt::Debug for GgufModel {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("GgufModel").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

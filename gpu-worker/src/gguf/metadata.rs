@@ -1,0 +1,197 @@
+//! What the metadata of a GGUF file says about shape, constants and tokenizer.
+
+use std::{collections::HashMap, path::Path};
+
+use candle_core::quantized::gguf_file::{Content, Value};
+
+use crate::{
+    model::{ModelConfig, ModelError},
+    tokenizer::{SpecialTokens, Tokenizer, Vocabulary},
+};
+
+/// The metadata of one file.
+pub(super) struct Metadata<'a> {
+    pub(super) path: &'a Path,
+    pub(super) values: &'a HashMap<String, Value>,
+}
+
+const CONTROL: i64 = 3;
+const USER_DEFINED: i64 = 4;
+
+impl<'a> Metadata<'a> {
+    /// Shape and constants.
+    pub(super) fn config(&self, content: &Content) -> Result<ModelConfig, ModelError> {
+        match self.text("general.architecture") {
+            Some("llama") => {}
+            other => {
+                let found = other.unwrap_or("(none named)").to_owned();
+                return Err(ModelError::Architecture { path: self.path.into(), found });
+            }
+        }
+        self.check_options(content)?;
+        let embedding = content.tensor_infos.get("token_embd.weight").ok_or_else(|| {
+            ModelError::MissingTensor { path: self.path.into(), tensor: "token_embd.weight".into() }
+        })?;
+        let hidden_size = self.size("llama.embedding_length")?;
+        let attention_heads = self.size("llama.attention.head_count")?;
+        if attention_heads == 0 {
+            return Err(ModelError::config(
+                self.path,
+                "llama.attention.head_count is 0; expected at least 1",
+            ));
+        }
+        let head_dim = match self.number("llama.attention.key_length") {
+            Some(_) => self.size("llama.attention.key_length")?,
+            None => hidden_size / attention_heads,
+        };
+        let special = self.special_tokens()?;
+        Ok(ModelConfig {
+            hidden_size,
+            intermediate_size: self.size("llama.feed_forward_length")?,
+            layers: self.size("llama.block_count")?,
+            attention_heads,
+            key_value_heads: match self.number("llama.attention.head_count_kv") {
+                Some(_) => self.size("llama.attention.head_count_kv")?,
+                None => attention_heads,
+            },
+            head_dim,
+            vocab_size: embedding.shape.dims().first().copied().unwrap_or_default(),
+            rms_norm_eps: self.float("llama.attention.layer_norm_rms_epsilon").ok_or_else(|| {
+                ModelError::config(self.path, "llama.attention.layer_norm_rms_epsilon is missing")
+            })?,
+            rope_theta: self.float("llama.rope.freq_base").unwrap_or(10_000.0),
+            rope_scaling: None,
+            max_positions: self.size("llama.context_length")?,
+            tie_word_embeddings: !content.tensor_infos.contains_key("output.weight"),
+            bos_token: special.bos,
+            eos_tokens: special.eos,
+        })
+    }
+
+    fn check_options(&self, content: &Content) -> Result<(), ModelError> {
+        if let Some(kind) = self.text("llama.rope.scaling.type").filter(|kind| *kind != "none") {
+            return Err(ModelError::unsupported(self.path, format!("rope scaling `{kind}`")));
+        }
+        if content.tensor_infos.contains_key("rope_freqs.weight") {
+            let advice =
+                "rescaled rotary frequencies (rope_freqs.weight) in a GGUF file; use its Hugging Face folder";
+            return Err(ModelError::unsupported(self.path, advice));
+        }
+        if self.number("llama.expert_count").is_some_and(|count| count > 0) {
+            return Err(ModelError::unsupported(self.path, "a mixture of experts (llama.expert_count)"));
+        }
+        Ok(())
+    }
+
+    /// The tokenizer, checked against the size of the vocabulary.
+    pub(super) fn tokenizer(&self, config: &ModelConfig) -> Result<Tokenizer, ModelError> {
+        match self.text("tokenizer.ggml.model") {
+            Some("gpt2") => {}
+            other => {
+                let found = other.unwrap_or("(none named)");
+                return Err(ModelError::unsupported(
+                    self.path,
+                    format!("a tokenizer of model `{found}` (supported: gpt2)"),
+                ));
+            }
+        }
+        let tokens = self.texts("tokenizer.ggml.tokens")?;
+        let kinds = self.list("tokenizer.ggml.token_type").unwrap_or_default();
+        let of_kind = |wanted: i64| {
+            tokens
+                .iter()
+                .zip(kinds)
+                .filter(|(_, kind)| integer(kind) == Some(wanted))
+                .map(|(token, _)| (*token).to_owned())
+                .collect()
+        };
+        let vocabulary = Vocabulary {
+            pre_tokenizer: self.text("tokenizer.ggml.pre").unwrap_or("(none named)").to_owned(),
+            control: of_kind(CONTROL),
+            user_defined: of_kind(USER_DEFINED),
+            merges: self.texts("tokenizer.ggml.merges")?.into_iter().map(str::to_owned).collect(),
+            tokens: tokens.iter().map(|token| (*token).to_owned()).collect(),
+        };
+        let failed = |source| ModelError::Tokenizer { path: self.path.into(), source };
+        let tokenizer = Tokenizer::from_vocabulary(vocabulary, self.special_tokens()?).map_err(failed)?;
+        tokenizer.check_vocabulary(config.vocab_size).map_err(failed)?;
+        Ok(tokenizer)
+    }
+
+    fn special_tokens(&self) -> Result<SpecialTokens, ModelError> {
+        let token = |key| self.number(key).and_then(|id| u32::try_from(id).ok());
+        let mut eos: Vec<u32> = Vec::new();
+        for key in ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"] {
+            eos.extend(token(key).filter(|id| !eos.contains(id)));
+        }
+        if eos.is_empty() {
+            return Err(ModelError::config(self.path, "tokenizer.ggml.eos_token_id is missing"));
+        }
+        let add_bos = match self.values.get("tokenizer.ggml.add_bos_token") {
+            Some(Value::Bool(set)) => Some(*set),
+            _ => None,
+        };
+        Ok(SpecialTokens { bos: token("tokenizer.ggml.bos_token_id"), eos, add_bos })
+    }
+
+    /// A text, where there is one under that key.
+    pub(super) fn text(&self, key: &str) -> Option<&'a str> {
+        match self.values.get(key)? {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    fn number(&self, key: &str) -> Option<i64> {
+        integer(self.values.get(key)?)
+    }
+
+    fn size(&self, key: &str) -> Result<usize, ModelError> {
+        let number =
+            self.number(key).ok_or_else(|| ModelError::config(self.path, format!("{key} is missing")))?;
+        usize::try_from(number)
+            .map_err(|_| ModelError::config(self.path, format!("{key} is {number}; expected 0 or more")))
+    }
+
+    fn float(&self, key: &str) -> Option<f32> {
+        match self.values.get(key)? {
+            Value::F32(number) => Some(*number),
+            #[expect(clippy::cast_possible_truncation, reason = "constants of the model are f32 everywhere")]
+            Value::F64(number) => Some(*number as f32),
+            _ => None,
+        }
+    }
+
+    fn list(&self, key: &str) -> Option<&'a [Value]> {
+        match self.values.get(key)? {
+            Value::Array(list) => Some(list),
+            _ => None,
+        }
+    }
+
+    fn texts(&self, key: &str) -> Result<Vec<&'a str>, ModelError> {
+        let missing = || ModelError::config(self.path, format!("{key} is missing or not a list of texts"));
+        self.list(key)
+            .ok_or_else(missing)?
+            .iter()
+            .map(|value| match value {
+                Value::String(text) => Ok(text.as_str()),
+                _ => Err(missing()),
+            })
+            .collect()
+    }
+}
+
+fn integer(value: &Value) -> Option<i64> {
+    match value {
+        Value::U8(number) => Some(i64::from(*number)),
+        Value::I8(number) => Some(i64::from(*number)),
+        Value::U16(number) => Some(i64::from(*number)),
+        Value::I16(number) => Some(i64::from(*number)),
+        Value::U32(number) => Some(i64::from(*number)),
+        Value::I32(number) => Some(i64::from(*number)),
+        Value::U64(number) => i64::try_from(*number).ok(),
+        Value::I64(number) => Some(*number),
+        Value::F32(_) | Value::F64(_) | Value::Bool(_) | Value::String(_) | Value::Array(_) => None,
+    }
+}

@@ -1,0 +1,91 @@
+//! Reads a base model from a Hugging Face folder: `config.json`, safetensors files, tokenizer and chat template.
+
+mod config;
+mod files;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use rayon::prelude::*;
+
+use crate::{
+    model::{self, BaseModel, HostTensor, LoadedModel, ModelConfig, ModelError},
+    template::ChatTemplate,
+    tokenizer::{SpecialTokens, Tokenizer},
+};
+
+use files::StoredTensor;
+
+/// A folder whose headers were read and found sound.
+#[derive(Debug)]
+pub(crate) struct HfModel {
+    folder: PathBuf,
+    /// Shape and constants.
+    pub(crate) config: ModelConfig,
+    weights: BTreeMap<String, StoredTensor>,
+    chat_template: Option<String>,
+    special: SpecialTokens,
+}
+
+/// Side files that shape the result; those that exist are part of the model's digest.
+const SIDE_FILES: [&str; 5] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+];
+
+/// Loads the folder.
+pub(crate) fn load(folder: &Path) -> Result<LoadedModel, ModelError> {
+    let model = HfModel::open(folder)?;
+    let (digest, tensors) = rayon::join(|| model.digest(), || model.tensors());
+    let tokenizer_error = |source| ModelError::Tokenizer { path: folder.into(), source };
+    let tokenizer = Tokenizer::from_file(&folder.join("tokenizer.json"), model.special.clone())
+        .map_err(tokenizer_error)?;
+    tokenizer.check_vocabulary(model.config.vocab_size).map_err(tokenizer_error)?;
+    let chat_template = ChatTemplate::new(model.chat_template.as_deref(), &tokenizer)
+        .map_err(|source| ModelError::Template { path: folder.into(), source })?;
+    let base = BaseModel {
+        config: model.config.clone(),
+        tensors: tensors?,
+        digest: digest?,
+        name: model::name_of(folder),
+    };
+    Ok(LoadedModel { base, tokenizer, chat_template })
+}
+
+impl HfModel {
+    /// Reads the configuration and the headers of the weight files.
+    pub(crate) fn open(folder: &Path) -> Result<Self, ModelError> {
+        let (config, special, chat_template) = config::read(folder)?;
+        let mut weights = files::read_headers(folder)?;
+        weights.retain(|name, _| {
+            let repeats_embedding = config.tie_word_embeddings && name == "lm_head.weight";
+            !repeats_embedding && !name.ends_with("rotary_emb.inv_freq")
+        });
+        let shapes = weights.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone())).collect();
+        model::check_tensors(folder, &config, &shapes)?;
+        Ok(Self { folder: folder.into(), config, weights, chat_template, special })
+    }
+
+    fn tensors(&self) -> Result<BTreeMap<String, HostTensor>, ModelError> {
+        self.weights.par_iter().map(|(name, tensor)| Ok((name.clone(), tensor.read()?))).collect()
+    }
+
+    fn digest(&self) -> Result<String, ModelError> {
+        let mut paths: Vec<PathBuf> =
+            SIDE_FILES.iter().map(|name| self.folder.join(name)).filter(|path| path.exists()).collect();
+        for tensor in self.weights.values() {
+            if !paths.contains(&tensor.file) {
+                paths.push(tensor.file.clone());
+            }
+        }
+        Ok(model::digest_files(&paths)?.as_str().to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests;

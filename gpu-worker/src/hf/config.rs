@@ -1,0 +1,198 @@
+//! Parses `config.json` and the small files beside it.
+
+use std::path::Path;
+
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{
+    model::{ModelConfig, ModelError, RopeScaling},
+    tokenizer::SpecialTokens,
+};
+
+#[derive(Deserialize)]
+struct RawConfig {
+    hidden_size: usize,
+    intermediate_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    num_key_value_heads: Option<usize>,
+    head_dim: Option<usize>,
+    vocab_size: usize,
+    rms_norm_eps: f32,
+    rope_theta: Option<f32>,
+    rope_scaling: Option<RawRope>,
+    rope_parameters: Option<RawRope>,
+    max_position_embeddings: usize,
+    #[serde(default)]
+    tie_word_embeddings: bool,
+    #[serde(default)]
+    attention_bias: bool,
+    #[serde(default)]
+    mlp_bias: bool,
+    hidden_act: Option<String>,
+    quantization_config: Option<Value>,
+    bos_token_id: Option<TokenIds>,
+    eos_token_id: Option<TokenIds>,
+}
+
+#[derive(Deserialize)]
+struct RawRope {
+    #[serde(alias = "type")]
+    rope_type: Option<String>,
+    rope_theta: Option<f32>,
+    factor: Option<f32>,
+    low_freq_factor: Option<f32>,
+    high_freq_factor: Option<f32>,
+    original_max_position_embeddings: Option<usize>,
+}
+
+#[derive(Deserialize, Clone)]
+#[serde(untagged)]
+enum TokenIds {
+    One(u32),
+    Several(Vec<u32>),
+}
+
+impl TokenIds {
+    fn list(self) -> Vec<u32> {
+        match self {
+            Self::One(id) => vec![id],
+            Self::Several(ids) => ids,
+        }
+    }
+}
+
+#[derive(Deserialize, Default)]
+struct RawGeneration {
+    bos_token_id: Option<TokenIds>,
+    eos_token_id: Option<TokenIds>,
+}
+
+#[derive(Deserialize, Default)]
+struct RawTokenizerConfig {
+    add_bos_token: Option<bool>,
+    chat_template: Option<RawTemplate>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RawTemplate {
+    One(String),
+    Several(Vec<NamedTemplate>),
+}
+
+#[derive(Deserialize)]
+struct NamedTemplate {
+    name: String,
+    template: String,
+}
+
+/// Configuration, special tokens and the source of the chat template.
+pub(super) fn read(folder: &Path) -> Result<(ModelConfig, SpecialTokens, Option<String>), ModelError> {
+    let path = folder.join("config.json");
+    if !path.exists() {
+        return Err(ModelError::NotAModel { path: folder.into() });
+    }
+    let kind: Value = parse(&path)?;
+    match kind.get("model_type").and_then(Value::as_str) {
+        Some("llama") => {}
+        other => {
+            return Err(ModelError::Architecture { path, found: other.unwrap_or("(none named)").to_owned() });
+        }
+    }
+    let raw: RawConfig = parse(&path)?;
+    let generation: RawGeneration = parse_if_there(&folder.join("generation_config.json"))?;
+    let tokenizer: RawTokenizerConfig = parse_if_there(&folder.join("tokenizer_config.json"))?;
+    let ids =
+        |preferred: Option<TokenIds>, other| preferred.or(other).map(TokenIds::list).unwrap_or_default();
+    let special = SpecialTokens {
+        bos: ids(generation.bos_token_id, raw.bos_token_id.clone()).first().copied(),
+        eos: ids(generation.eos_token_id, raw.eos_token_id.clone()),
+        add_bos: tokenizer.add_bos_token,
+    };
+    if special.eos.is_empty() {
+        return Err(ModelError::config(&path, "no eos_token_id, neither here nor in generation_config.json"));
+    }
+    let config = convert(&path, raw, &special)?;
+    Ok((config, special, template_source(folder, tokenizer.chat_template)?))
+}
+
+fn convert(path: &Path, raw: RawConfig, special: &SpecialTokens) -> Result<ModelConfig, ModelError> {
+    for (option, set) in [("attention_bias", raw.attention_bias), ("mlp_bias", raw.mlp_bias)] {
+        if set {
+            return Err(ModelError::unsupported(path, format!("{option} = true")));
+        }
+    }
+    if let Some(activation) = raw.hidden_act.filter(|name| name != "silu") {
+        return Err(ModelError::unsupported(path, format!("hidden_act = {activation}")));
+    }
+    if raw.quantization_config.is_some() {
+        return Err(ModelError::unsupported(path, "quantization_config"));
+    }
+    let head_dim = match raw.head_dim {
+        Some(width) => width,
+        None if raw.num_attention_heads > 0 => raw.hidden_size / raw.num_attention_heads,
+        None => return Err(ModelError::config(path, "num_attention_heads is 0; expected at least 1")),
+    };
+    let rope = raw.rope_parameters.as_ref().or(raw.rope_scaling.as_ref());
+    let theta = raw.rope_theta.or(rope.and_then(|rope| rope.rope_theta));
+    Ok(ModelConfig {
+        hidden_size: raw.hidden_size,
+        intermediate_size: raw.intermediate_size,
+        layers: raw.num_hidden_layers,
+        attention_heads: raw.num_attention_heads,
+        key_value_heads: raw.num_key_value_heads.unwrap_or(raw.num_attention_heads),
+        head_dim,
+        vocab_size: raw.vocab_size,
+        rms_norm_eps: raw.rms_norm_eps,
+        rope_theta: theta.unwrap_or(10_000.0),
+        rope_scaling: rope.map(|rope| scaling(path, rope)).transpose()?.flatten(),
+        max_positions: raw.max_position_embeddings,
+        tie_word_embeddings: raw.tie_word_embeddings,
+        bos_token: special.bos,
+        eos_tokens: special.eos.clone(),
+    })
+}
+
+fn scaling(path: &Path, rope: &RawRope) -> Result<Option<RopeScaling>, ModelError> {
+    match rope.rope_type.as_deref() {
+        None | Some("default") => Ok(None),
+        Some("llama3") => {
+            let lacking =
+                |field: &str| ModelError::config(path, format!("rope scaling llama3 lacks {field}"));
+            Ok(Some(RopeScaling {
+                factor: rope.factor.ok_or_else(|| lacking("factor"))?,
+                low_freq_factor: rope.low_freq_factor.ok_or_else(|| lacking("low_freq_factor"))?,
+                high_freq_factor: rope.high_freq_factor.ok_or_else(|| lacking("high_freq_factor"))?,
+                original_max_positions: rope
+                    .original_max_position_embeddings
+                    .ok_or_else(|| lacking("original_max_position_embeddings"))?,
+            }))
+        }
+        Some(other) => Err(ModelError::unsupported(path, format!("rope scaling `{other}`"))),
+    }
+}
+
+fn template_source(folder: &Path, configured: Option<RawTemplate>) -> Result<Option<String>, ModelError> {
+    let path = folder.join("chat_template.jinja");
+    if path.exists() {
+        return std::fs::read_to_string(&path).map(Some).map_err(|source| ModelError::io(&path, source));
+    }
+    Ok(match configured {
+        None => None,
+        Some(RawTemplate::One(source)) => Some(source),
+        Some(RawTemplate::Several(list)) => {
+            list.into_iter().find(|entry| entry.name == "default").map(|entry| entry.template)
+        }
+    })
+}
+
+fn parse<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
+    let text = std::fs::read(path).map_err(|source| ModelError::io(path, source))?;
+    serde_json::from_slice(&text).map_err(|error| ModelError::config(path, error.to_string()))
+}
+
+fn parse_if_there<T: DeserializeOwned + Default>(path: &Path) -> Result<T, ModelError> {
+    if path.exists() { parse(path) } else { Ok(T::default()) }
+}

@@ -1,0 +1,167 @@
+//! Hugging Face folders: sound ones load, broken ones say what is wrong.
+
+use std::fs;
+
+use super::*;
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures").join(name)
+}
+
+fn copy_of(name: &str) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(fixture(name)).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+    }
+    copy
+}
+
+fn edit_config(folder: &Path, edit: impl FnOnce(&mut serde_json::Map<String, serde_json::Value>)) {
+    let path = folder.join("config.json");
+    let mut config: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    edit(config.as_object_mut().unwrap());
+    fs::write(&path, config.to_string()).unwrap();
+}
+
+fn refused(folder: &Path) -> ModelError {
+    model::inspect(folder).unwrap_err()
+}
+
+#[test]
+fn a_tied_model_loads_with_its_configuration() {
+    let loaded = model::load(&fixture("tiny-llama")).unwrap();
+    let config = &loaded.base.config;
+    assert_eq!((config.layers, config.hidden_size, config.vocab_size), (2, 64, 320));
+    assert_eq!((config.attention_heads, config.key_value_heads, config.head_dim), (4, 2, 16));
+    assert!(config.tie_word_embeddings);
+    assert_eq!((config.bos_token, config.eos_tokens.as_slice()), (Some(1), [2].as_slice()));
+    assert_eq!(loaded.base.name, "tiny-llama");
+    assert_eq!(loaded.base.tensors.len(), 2 + 2 * 9);
+    assert_eq!(loaded.base.tensors["model.layers.1.mlp.down_proj.weight"].shape, [64, 128]);
+}
+
+#[test]
+fn an_untied_model_with_rescaled_rotation_loads() {
+    let loaded = model::load(&fixture("tiny-llama3")).unwrap();
+    let scaling = loaded.base.config.rope_scaling.unwrap();
+    assert_eq!((scaling.factor, scaling.original_max_positions), (8.0, 64));
+    assert!(loaded.base.tensors.contains_key("lm_head.weight"));
+}
+
+#[test]
+fn the_digest_changes_with_every_file_that_shapes_the_result() {
+    let before = model::load(&fixture("tiny-llama")).unwrap().base.digest;
+    assert_eq!(before, model::load(copy_of("tiny-llama").path()).unwrap().base.digest);
+    let copy = copy_of("tiny-llama");
+    edit_config(copy.path(), |config| {
+        config.insert("max_position_embeddings".into(), 1024.into());
+    });
+    assert_ne!(before, model::load(copy.path()).unwrap().base.digest);
+}
+
+#[test]
+fn bf16_and_f16_weights_become_f32() {
+    for (dtype, bytes) in [("BF16", [0x80, 0x3f]), ("F16", [0x00, 0x3c])] {
+        let copy = copy_of("tiny-llama");
+        let weights = copy.path().join("model.safetensors");
+        let original = fs::read(&weights).unwrap();
+        let tensors = safetensors::SafeTensors::deserialize(&original).unwrap();
+        let dtype = if dtype == "BF16" { safetensors::Dtype::BF16 } else { safetensors::Dtype::F16 };
+        let ones: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
+            .tensors()
+            .into_iter()
+            .map(|(name, view)| (name, view.shape().to_vec(), bytes.repeat(view.shape().iter().product())))
+            .collect();
+        let views = ones.iter().map(|(name, shape, data)| {
+            (name.as_str(), safetensors::tensor::TensorView::new(dtype, shape.clone(), data).unwrap())
+        });
+        fs::write(&weights, safetensors::serialize(views, None).unwrap()).unwrap();
+        let loaded = model::load(copy.path()).unwrap();
+        assert!(loaded.base.tensors.values().all(|tensor| tensor.values.iter().all(|value| *value == 1.0)));
+    }
+}
+
+#[test]
+fn weights_may_be_spread_over_indexed_files() {
+    let copy = copy_of("tiny-llama");
+    fs::rename(copy.path().join("model.safetensors"), copy.path().join("part-1.safetensors")).unwrap();
+    let index = r#"{"weight_map": {"model.norm.weight": "part-1.safetensors"}}"#;
+    fs::write(copy.path().join("model.safetensors.index.json"), index).unwrap();
+    assert_eq!(model::inspect(copy.path()).unwrap().config.layers, 2);
+    fs::write(copy.path().join("model.safetensors.index.json"), index.replace("part-1", "../part-1"))
+        .unwrap();
+    assert!(matches!(refused(copy.path()), ModelError::Format { .. }));
+}
+
+#[test]
+fn another_architecture_is_refused_by_name() {
+    let copy = copy_of("tiny-llama");
+    edit_config(copy.path(), |config| {
+        config.insert("model_type".into(), "mamba".into());
+    });
+    let message = refused(copy.path()).to_string();
+    assert!(message.contains("`mamba`") && message.contains("supported: llama"), "{message}");
+}
+
+#[test]
+fn options_that_would_change_the_result_are_refused() {
+    for (key, value) in [("attention_bias", "true"), ("mlp_bias", "true"), ("hidden_act", "\"gelu\"")] {
+        let copy = copy_of("tiny-llama");
+        edit_config(copy.path(), |config| {
+            config.insert(key.into(), serde_json::from_str(value).unwrap());
+        });
+        assert!(matches!(refused(copy.path()), ModelError::Unsupported { .. }), "{key}");
+    }
+}
+
+#[test]
+fn more_layers_than_weights_are_a_missing_tensor() {
+    let copy = copy_of("tiny-llama");
+    edit_config(copy.path(), |config| {
+        config.insert("num_hidden_layers".into(), 3.into());
+    });
+    match refused(copy.path()) {
+        ModelError::MissingTensor { tensor, .. } => {
+            assert!(tensor.starts_with("model.layers.2."), "{tensor}")
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn fewer_layers_than_weights_are_an_unexpected_tensor() {
+    let copy = copy_of("tiny-llama");
+    edit_config(copy.path(), |config| {
+        config.insert("num_hidden_layers".into(), 1.into());
+    });
+    assert!(matches!(refused(copy.path()), ModelError::UnexpectedTensor { .. }));
+}
+
+#[test]
+fn a_wrong_width_names_both_shapes() {
+    let copy = copy_of("tiny-llama");
+    edit_config(copy.path(), |config| {
+        config.insert("intermediate_size".into(), 96.into());
+    });
+    let message = refused(copy.path()).to_string();
+    assert!(message.contains("expected [96, 64]") || message.contains("expected [64, 96]"), "{message}");
+}
+
+#[test]
+fn a_cut_off_weight_file_is_refused_before_it_is_read() {
+    let copy = copy_of("tiny-llama");
+    let weights = copy.path().join("model.safetensors");
+    let bytes = fs::read(&weights).unwrap();
+    for kept in [bytes.len() - 1, 20, 3] {
+        fs::write(&weights, &bytes[..kept]).unwrap();
+        assert!(matches!(refused(copy.path()), ModelError::Truncated { .. }), "{kept} bytes");
+    }
+}
+
+#[test]
+fn a_folder_without_a_model_is_told_apart_from_no_folder() {
+    let empty = tempfile::tempdir().unwrap();
+    assert!(matches!(refused(empty.path()), ModelError::NotAModel { .. }));
+    assert!(matches!(refused(&empty.path().join("nothing")), ModelError::NotFound { .. }));
+}
