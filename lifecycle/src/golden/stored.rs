@@ -23,9 +23,9 @@ pub(super) struct StoredDataset {
     created_by: String,
     #[serde(default)]
     tags: Vec<String>,
-    #[serde(default, skip_deserializing)]
+    #[serde(default)]
     total_samples: u64,
-    #[serde(default, skip_deserializing)]
+    #[serde(default)]
     difficulty_distribution: BTreeMap<Difficulty, u64>,
 }
 
