@@ -104,7 +104,13 @@ pub struct StepOptions {
 
 impl Default for StepOptions {
     fn default() -> Self {
-        Self { learning_rate: 2e-4, betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.0, max_grad_norm: Some(1.0) }
+        Self {
+            learning_rate: 2e-4,
+            betas: (0.9, 0.999),
+            eps: 1e-8,
+            weight_decay: 0.0,
+            max_grad_norm: Some(1.0),
+        }
     }
 }
 
@@ -141,7 +147,11 @@ pub trait Engine: Send {
     ///
     /// # Errors
     /// [`EngineError::NoAdapter`] before there is one; the batch errors of [`EngineError`] for a malformed batch. Gradients are then unchanged.
-    fn forward_backward(&mut self, batch: &Batch, target_tokens_in_step: usize) -> Result<BatchLoss, EngineError>;
+    fn forward_backward(
+        &mut self,
+        batch: &Batch,
+        target_tokens_in_step: usize,
+    ) -> Result<BatchLoss, EngineError>;
 
     /// Clips the gradients, moves the adapter by AdamW and zeroes the gradients.
     ///

@@ -38,7 +38,10 @@ pub struct Parameters<'a> {
 /// Takes one AdamW step, the `step`-th counted from 1, on gradients multiplied by `clip`.
 ///
 /// Source: Loshchilov and Hutter, arXiv 1711.05101; bias correction and order as in `torch.optim.AdamW`.
-#[expect(clippy::cast_possible_truncation, reason = "factors are computed in f64 and applied in f32, as PyTorch does")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "factors are computed in f64 and applied in f32, as PyTorch does"
+)]
 pub fn adamw(parameters: Parameters<'_>, clip: f32, step: u64, options: &StepOptions) {
     let (beta_1, beta_2) = options.betas;
     let exponent = i32::try_from(step).unwrap_or(i32::MAX);

@@ -20,7 +20,7 @@ const ABSOLUTE: f32 = 1e-4;
 fn loss_and_every_gradient_agree_with_peft() -> Result<()> {
     let oracle = floats("peft-tiny/oracle.safetensors")?;
     let mut engine = engine()?;
-    let batch = batch("input_ids", "labels", vec![0..64])?;
+    let batch = batch("input_ids", "labels", &[0..64])?;
     let loss = engine.forward_backward(&batch, 34)?;
     assert_eq!(loss.target_tokens, 34);
     assert_relative(loss.loss_sum / 34.0, oracle["losses"].values[0]);
@@ -31,7 +31,7 @@ fn loss_and_every_gradient_agree_with_peft() -> Result<()> {
 fn packed_documents_agree_with_peft() -> Result<()> {
     let oracle = floats("peft-tiny/oracle.safetensors")?;
     let mut engine = engine()?;
-    let batch = batch("packed.input_ids", "packed.labels", vec![0..64, 64..82])?;
+    let batch = batch("packed.input_ids", "packed.labels", &[0..64, 64..82])?;
     let loss = engine.forward_backward(&batch, 51)?;
     assert_eq!(loss.target_tokens, 51);
     assert_relative(loss.loss_sum / 51.0, oracle["packed.loss"].values[0]);
@@ -42,9 +42,13 @@ fn packed_documents_agree_with_peft() -> Result<()> {
 fn ten_steps_end_in_the_same_adapter_as_peft() -> Result<()> {
     let oracle = floats("peft-tiny/oracle.safetensors")?;
     let mut engine = engine()?;
-    let batch = batch("input_ids", "labels", vec![0..64])?;
-    let options =
-        StepOptions { learning_rate: 1e-3, weight_decay: 0.01, max_grad_norm: Some(1.0), ..StepOptions::default() };
+    let batch = batch("input_ids", "labels", &[0..64])?;
+    let options = StepOptions {
+        learning_rate: 1e-3,
+        weight_decay: 0.01,
+        max_grad_norm: Some(1.0),
+        ..StepOptions::default()
+    };
     for (loss, norm) in oracle["losses"].values.iter().zip(&oracle["grad_norms"].values) {
         let got = engine.forward_backward(&batch, 34)?;
         assert_relative(got.loss_sum / 34.0, *loss);
@@ -52,7 +56,8 @@ fn ten_steps_end_in_the_same_adapter_as_peft() -> Result<()> {
         assert_relative(report.grad_norm, *norm);
         assert!(report.clipped);
     }
-    let (got, expected) = (engine.save()?.adapter.tensors, floats("peft-tiny/final/adapter_model.safetensors")?);
+    let (got, expected) =
+        (engine.save()?.adapter.tensors, floats("peft-tiny/final/adapter_model.safetensors")?);
     assert_eq!(got.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
     for (name, tensor) in &expected {
         assert_eq!(got[name].shape, tensor.shape, "{name}");
@@ -67,7 +72,7 @@ fn decoded_logits_agree_with_transformers_with_and_without_adapter() -> Result<(
     let oracle = floats("peft-tiny/oracle.safetensors")?;
     let mut decoder = ReferenceDecoder::new(base()?)?;
     decoder.add_adapter("init", &adapter("init")?)?;
-    let tokens = batch("input_ids", "labels", vec![0..64])?.tokens;
+    let tokens = batch("input_ids", "labels", &[0..64])?.tokens;
     let (bare, adapted) = (decoder.open(None)?, decoder.open(Some("init"))?);
     for (position, token) in tokens.iter().enumerate() {
         let logits = decoder.extend(&[(bare, &[*token]), (adapted, &[*token])])?;
@@ -88,12 +93,16 @@ fn assert_gradients(
     let gradients = engine.gradients()?;
     assert_eq!(gradients.len(), oracle.keys().filter(|name| name.starts_with(prefix)).count());
     for (name, got) in &gradients {
-        let expected = oracle.get(&format!("{prefix}{name}")).with_context(|| format!("no oracle for {name}"))?;
+        let expected =
+            oracle.get(&format!("{prefix}{name}")).with_context(|| format!("no oracle for {name}"))?;
         assert_eq!(got.shape, expected.shape, "{name}");
         let largest = expected.values.iter().fold(0.0_f32, |largest, value| largest.max(value.abs()));
         assert!(largest > 0.0, "the gradient of {name} is zero");
         let difference = largest_difference(&got.values, &expected.values);
-        assert!(difference <= RELATIVE * largest, "{name} differs by {difference}, its largest value is {largest}");
+        assert!(
+            difference <= RELATIVE * largest,
+            "{name} differs by {difference}, its largest value is {largest}"
+        );
     }
     Ok(())
 }
@@ -124,10 +133,10 @@ fn base() -> Result<Arc<BaseModel>> {
     let text = std::fs::read_to_string(path("tiny-llama/config.json"))?;
     let json: Value = serde_json::from_str(&text)?;
     let size = |name: &str| -> Result<usize> {
-        let value = json[name].as_u64().with_context(|| format!("{name} is no number"))?;
+        let value = json.get(name).and_then(Value::as_u64).with_context(|| format!("{name} is no number"))?;
         Ok(usize::try_from(value)?)
     };
-    let real = |value: &Value| -> Result<f32> { Ok(value.to_string().parse()?) };
+    let real = |name: &str| -> Result<f32> { Ok(json.get(name).context("no number")?.to_string().parse()?) };
     let config = ModelConfig {
         hidden_size: size("hidden_size")?,
         intermediate_size: size("intermediate_size")?,
@@ -136,11 +145,11 @@ fn base() -> Result<Arc<BaseModel>> {
         key_value_heads: size("num_key_value_heads")?,
         head_dim: size("hidden_size")? / size("num_attention_heads")?,
         vocab_size: size("vocab_size")?,
-        rms_norm_eps: real(&json["rms_norm_eps"])?,
-        rope_theta: real(&json["rope_theta"])?,
+        rms_norm_eps: real("rms_norm_eps")?,
+        rope_theta: real("rope_theta")?,
         rope_scaling: None,
         max_positions: size("max_position_embeddings")?,
-        tie_word_embeddings: json["tie_word_embeddings"].as_bool().context("tie_word_embeddings")?,
+        tie_word_embeddings: json.get("tie_word_embeddings").and_then(Value::as_bool).context("no flag")?,
         bos_token: None,
         eos_tokens: vec![2],
     };
@@ -149,7 +158,7 @@ fn base() -> Result<Arc<BaseModel>> {
 }
 
 /// The oracle's tokens; its labels are unshifted, ours name the token that follows.
-fn batch(tokens: &str, labels: &str, documents: Vec<Range<usize>>) -> Result<Batch> {
+fn batch(tokens: &str, labels: &str, documents: &[Range<usize>]) -> Result<Batch> {
     let bytes = std::fs::read(path("peft-tiny/oracle.safetensors"))?;
     let file = SafeTensors::deserialize(&bytes)?;
     let read = |name: &str| -> Result<Vec<i64>> {
@@ -161,7 +170,7 @@ fn batch(tokens: &str, labels: &str, documents: Vec<Range<usize>>) -> Result<Bat
     let unshifted = read(labels)?;
     let mut labels: Vec<i64> = unshifted.iter().skip(1).copied().collect();
     labels.push(IGNORED);
-    Ok(Batch { tokens, labels, documents })
+    Ok(Batch { tokens, labels, documents: documents.to_vec() })
 }
 
 fn floats(file: &str) -> Result<BTreeMap<String, HostTensor>> {
@@ -169,7 +178,8 @@ fn floats(file: &str) -> Result<BTreeMap<String, HostTensor>> {
     let mut tensors = BTreeMap::new();
     for (name, view) in SafeTensors::deserialize(&bytes)?.tensors() {
         if view.dtype() == Dtype::F32 {
-            let values = view.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+            let values =
+                view.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
             tensors.insert(name, HostTensor { shape: view.shape().to_vec(), values });
         }
     }

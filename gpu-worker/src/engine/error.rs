@@ -14,7 +14,9 @@ pub enum EngineError {
         reason: String,
     },
     /// A tensor that the configuration asks for is not there.
-    #[error("tensor {tensor} is missing in {source_name}; export it again or correct the configuration beside it")]
+    #[error(
+        "tensor {tensor} is missing in {source_name}; export it again or correct the configuration beside it"
+    )]
     MissingTensor {
         /// Name of the tensor.
         tensor: String,
@@ -22,7 +24,9 @@ pub enum EngineError {
         source_name: String,
     },
     /// A tensor that the configuration does not know.
-    #[error("tensor {tensor} of the adapter belongs to no target module; correct `target_modules` in adapter_config.json")]
+    #[error(
+        "tensor {tensor} of the adapter belongs to no target module; correct `target_modules` in adapter_config.json"
+    )]
     UnexpectedTensor {
         /// Name of the tensor.
         tensor: String,
@@ -79,13 +83,17 @@ pub enum EngineError {
         reason: String,
     },
     /// A batch without a single label, or a step that counts none.
-    #[error("the batch has no target tokens ({positions} positions, all ignored); check truncation and the label mask")]
+    #[error(
+        "the batch has no target tokens ({positions} positions, all ignored); check truncation and the label mask"
+    )]
     NoTargetTokens {
         /// Positions in the batch.
         positions: usize,
     },
     /// A token or label outside the vocabulary.
-    #[error("token {token} at position {position} is outside the vocabulary of {vocab_size}; check that tokenizer and model belong together")]
+    #[error(
+        "token {token} at position {position} is outside the vocabulary of {vocab_size}; check that tokenizer and model belong together"
+    )]
     TokenRange {
         /// The token or label.
         token: i64,
@@ -141,7 +149,9 @@ pub enum EngineError {
         id: u64,
     },
     /// Scoring that starts before the second token or after the end.
-    #[error("cannot score from token {from} of {length}: the first scored token needs one before it; choose 1 to {length}")]
+    #[error(
+        "cannot score from token {from} of {length}: the first scored token needs one before it; choose 1 to {length}"
+    )]
     ScoreStart {
         /// Index asked for.
         from: usize,

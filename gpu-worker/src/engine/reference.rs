@@ -89,8 +89,8 @@ fn forward(
     let Buffers { rope, hidden, kept, scratch, .. } = buffers;
     let hidden = hidden.write(rows * config.hidden_size);
     embed(weights.embedding, config.hidden_size, &batch.tokens, hidden)?;
-    let adapted = [AdaptedRows { rows, adapter }];
-    let pass = Pass { config, rope, positions: &checked.positions, adapted: &adapted };
+    let everyone = [AdaptedRows { rows, adapter }];
+    let pass = Pass { config, rope, positions: &checked.positions, adapted: &everyone };
     for (layer, block) in weights.blocks.iter().enumerate() {
         let Some(kept) = kept.get_mut(if keep { layer } else { 0 }) else { continue };
         block::forward((layer, block), &pass, hidden, kept, scratch, |operands| {
@@ -119,7 +119,11 @@ impl Engine for ReferenceEngine {
 
     #[expect(clippy::cast_possible_truncation, reason = "one over a count of tokens")]
     #[expect(clippy::cast_precision_loss, reason = "token counts are far below 2⁵²")]
-    fn forward_backward(&mut self, batch: &Batch, target_tokens_in_step: usize) -> Result<BatchLoss, EngineError> {
+    fn forward_backward(
+        &mut self,
+        batch: &Batch,
+        target_tokens_in_step: usize,
+    ) -> Result<BatchLoss, EngineError> {
         let Self { base, adapter, buffers } = self;
         let training = adapter.as_mut().ok_or(EngineError::NoAdapter)?;
         let config = &base.config;

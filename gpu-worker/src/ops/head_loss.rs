@@ -57,7 +57,14 @@ pub fn cross_entropy(logits: &[f32], labels: &[u32], losses: &mut [f64]) -> Resu
             #[inline(always)]
             || {
                 let largest = max(row);
-                (largest, super::simd::sum_of(row, #[inline(always)] |value| exp(value - largest)))
+                (
+                    largest,
+                    super::simd::sum_of(
+                        row,
+                        #[inline(always)]
+                        |value| exp(value - largest),
+                    ),
+                )
             },
         );
         *loss = negative_log_likelihood(target, largest, sum);

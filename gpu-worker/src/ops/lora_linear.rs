@@ -147,7 +147,11 @@ fn project_down(x: Matrix<'_>, segments: &[Segment<'_>], low_rank: &mut [f32]) -
                 .split_at_mut_checked(rows * lora.a.rows())
                 .ok_or_else(|| missing("low rank", rows * lora.a.rows()))?;
             let terms = vec![Term { a: x.row_range(row, *rows)?, b: lora.a.transposed(), scale: 1.0 }];
-            products.push(Product { into: MatrixMut::new(into, *rows, lora.a.rows())?, accumulate: false, terms });
+            products.push(Product {
+                into: MatrixMut::new(into, *rows, lora.a.rows())?,
+                accumulate: false,
+                terms,
+            });
             rest = after;
         }
         row += rows;

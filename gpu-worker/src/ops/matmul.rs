@@ -9,6 +9,8 @@ const OPERATION: &str = "matrix product";
 /// Largest tile: its f32 values and the packed factors stay within a 1 MiB second-level cache.
 const TILE_ROWS: usize = 512;
 const TILE_COLUMNS: usize = 192;
+/// Columns that the widest kernel of the library takes at once; tiles of other widths leave slower kernels a rest.
+const KERNEL_COLUMNS: usize = 96;
 
 /// A read-only matrix over a slice.
 #[derive(Debug, Clone, Copy)]
@@ -156,7 +158,7 @@ pub fn multiply(products: Vec<Product<'_>>) -> Result<(), OpError> {
     for ((into, accumulate), terms) in destinations.into_iter().zip(&terms) {
         cut(into, accumulate, terms, &mut tiles);
     }
-    tiles.into_par_iter().with_max_len(1).for_each(|tile| tile.compute());
+    tiles.into_par_iter().with_max_len(1).for_each(Tile::compute);
     Ok(())
 }
 
@@ -197,9 +199,9 @@ fn add_term(into: MatMut<'_, f32>, accumulate: bool, term: Term<'_>) {
     faer_matmul(into, accumulate, term.a.0, term.b.0, term.scale, Par::Seq);
 }
 
-/// Cuts a destination into tiles of at most [`TILE_ROWS`] rows and about an eighth of the columns.
+/// Cuts a destination into tiles of at most [`TILE_ROWS`] rows and about a sixth of the columns.
 fn cut<'t, 'a>(into: MatrixMut<'a>, accumulate: bool, terms: &'t [Term<'a>], tiles: &mut Vec<Tile<'t, 'a>>) {
-    let width = (into.columns() / 8).next_multiple_of(64).clamp(64, TILE_COLUMNS);
+    let width = (into.columns() / 6).next_multiple_of(KERNEL_COLUMNS).clamp(KERNEL_COLUMNS, TILE_COLUMNS);
     let (mut below, mut row) = (into.0, 0);
     while below.nrows() > 0 {
         let (mut band, rest) = split_at_row(below, TILE_ROWS);
@@ -230,10 +232,20 @@ fn check_terms(rows: usize, columns: usize, terms: &[Term<'_>]) -> Result<(), Op
     for Term { a, b, .. } in terms {
         let (a, b) = ((a.rows(), a.columns()), (b.rows(), b.columns()));
         if a.0 != rows {
-            return Err(OpError::Shape { operation: OPERATION, operand: "left factor", got: a, expected: (rows, b.0) });
+            return Err(OpError::Shape {
+                operation: OPERATION,
+                operand: "left factor",
+                got: a,
+                expected: (rows, b.0),
+            });
         }
         if b != (a.1, columns) {
-            return Err(OpError::Shape { operation: OPERATION, operand: "right factor", got: b, expected: (a.1, columns) });
+            return Err(OpError::Shape {
+                operation: OPERATION,
+                operand: "right factor",
+                got: b,
+                expected: (a.1, columns),
+            });
         }
     }
     Ok(())
@@ -242,7 +254,12 @@ fn check_terms(rows: usize, columns: usize, terms: &[Term<'_>]) -> Result<(), Op
 fn check_range(operand: &'static str, start: usize, count: usize, limit: usize) -> Result<(), OpError> {
     match start.checked_add(count) {
         Some(end) if end <= limit => Ok(()),
-        end => Err(OpError::Index { operation: OPERATION, operand, got: end.unwrap_or(usize::MAX), limit: limit + 1 }),
+        end => Err(OpError::Index {
+            operation: OPERATION,
+            operand,
+            got: end.unwrap_or(usize::MAX),
+            limit: limit + 1,
+        }),
     }
 }
 

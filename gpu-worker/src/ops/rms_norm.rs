@@ -40,7 +40,13 @@ pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32, y: &mut [f32]) -> Result<()
 ///
 /// # Errors
 /// [`OpError::Length`] as [`rms_norm`].
-pub fn rms_norm_backward(x: &[f32], weight: &[f32], eps: f32, dy: &[f32], dx: &mut [f32]) -> Result<(), OpError> {
+pub fn rms_norm_backward(
+    x: &[f32],
+    weight: &[f32],
+    eps: f32,
+    dy: &[f32],
+    dx: &mut [f32],
+) -> Result<(), OpError> {
     let task = check(x, weight, dx)?;
     check_length(OPERATION, "dy", dy.len(), x.len())?;
     let width = weight.len();
@@ -59,7 +65,6 @@ pub fn rms_norm_backward(x: &[f32], weight: &[f32], eps: f32, dy: &[f32], dx: &m
 }
 
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "must be compiled inside `vectorised`")]
 #[expect(clippy::cast_precision_loss, reason = "a width is far below 2²⁴")]
 fn backward_row(x: &[f32], weight: &[f32], eps: f32, dy: &[f32], dx: &mut [f32]) {
     const LANES: usize = 16;
@@ -82,7 +87,13 @@ fn backward_row(x: &[f32], weight: &[f32], eps: f32, dy: &[f32], dx: &mut [f32])
 #[expect(clippy::inline_always, reason = "must be compiled inside `vectorised`")]
 #[expect(clippy::cast_precision_loss, reason = "a width is far below 2²⁴")]
 fn inverse_rms(x: &[f32], eps: f32) -> f32 {
-    1.0 / (sum_of(x, #[inline(always)] |v| v * v) / x.len() as f32 + eps).sqrt()
+    1.0 / (sum_of(
+        x,
+        #[inline(always)]
+        |v| v * v,
+    ) / x.len() as f32
+        + eps)
+        .sqrt()
 }
 
 /// Values that one task handles, after checking the lengths.

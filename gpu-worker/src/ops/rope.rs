@@ -66,7 +66,9 @@ impl RopeTable {
                     || {
                         for (row, position) in x.chunks_exact_mut(row).zip(positions) {
                             let angles = position * half..(position + 1) * half;
-                            if let (Some(cosines), Some(sines)) = (self.cosines.get(angles.clone()), self.sines.get(angles)) {
+                            if let (Some(cosines), Some(sines)) =
+                                (self.cosines.get(angles.clone()), self.sines.get(angles))
+                            {
                                 rotate_row(row, cosines, sines, sign);
                             }
                         }

@@ -28,8 +28,11 @@ pub(super) fn with_scratch<R>(length: usize, work: impl FnOnce(&mut [f32]) -> R)
 
 /// `eˣ` for x in [-87, 88] (clamped), relative error below 3e-7: range reduction by ln 2 and a polynomial of degree 6.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "must be compiled inside `vectorised`")]
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "n is a whole number within ±128")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "n is a whole number within ±128"
+)]
 pub(super) fn exp(x: f32) -> f32 {
     /// Adding and subtracting 1.5 · 2²³ rounds to the nearest whole number.
     const ROUND: f32 = 12_582_912.0;
@@ -45,7 +48,6 @@ pub(super) fn exp(x: f32) -> f32 {
     let p = p * r + 4.166_579_6e-2;
     let p = p * r + 1.666_666_5e-1;
     let p = p * r + 5e-1;
-    // SAFETY-free conversion: `to_int_unchecked` would be faster only without the clamp above.
     let power = f32::from_bits(((n as i32 + 127) << 23) as u32);
     (p * r * r + r + 1.0) * power
 }

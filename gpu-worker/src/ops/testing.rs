@@ -1,5 +1,7 @@
 //! Seeded values, tolerant comparison and finite differences for the tests of operations.
 
+#![expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "test values are small")]
+
 /// `count` values uniform in ±1 from a seed.
 pub(crate) fn random(seed: u64, count: usize) -> Vec<f32> {
     let mut state = seed;
@@ -19,16 +21,18 @@ pub(crate) fn assert_close(got: &[f32], expected: &[f32], tolerance: f32) {
     assert_eq!(got.len(), expected.len());
     let magnitude = expected.iter().fold(1e-3_f32, |largest, v| largest.max(v.abs()));
     for (i, (g, e)) in got.iter().zip(expected).enumerate() {
-        assert!((g - e).abs() <= tolerance * magnitude, "value {i}: got {g}, expected {e} (magnitude {magnitude})");
+        assert!(
+            (g - e).abs() <= tolerance * magnitude,
+            "value {i}: got {g}, expected {e} (magnitude {magnitude})"
+        );
     }
 }
 
 /// Gradient of `Σ weights · f(x)` by central differences, summed in f64.
 pub(crate) fn numeric_gradient(x: &[f32], weights: &[f32], f: impl Fn(&[f32]) -> Vec<f32>) -> Vec<f32> {
     let step = 1e-2;
-    let weighted = |x: &[f32]| -> f64 {
-        f(x).iter().zip(weights).map(|(y, w)| f64::from(*y) * f64::from(*w)).sum()
-    };
+    let weighted =
+        |x: &[f32]| -> f64 { f(x).iter().zip(weights).map(|(y, w)| f64::from(*y) * f64::from(*w)).sum() };
     let mut moved = x.to_vec();
     (0..x.len())
         .map(|i| {

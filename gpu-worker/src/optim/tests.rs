@@ -1,3 +1,5 @@
+//! Checks AdamW and clipping.
+
 use super::{Parameters, adamw, clip_factor, global_norm};
 use crate::engine::StepOptions;
 

@@ -1,3 +1,5 @@
+//! Checks the generator of initial values.
+
 use super::{SplitMix64, fill_uniform};
 
 #[test]
@@ -18,5 +20,8 @@ fn values_fill_the_range_evenly_and_streams_differ() {
     assert!(first.iter().all(|v| (-0.25..0.25).contains(v)));
     let mean = first.iter().sum::<f32>() / 10_000.0;
     let variance = first.iter().map(|v| v * v).sum::<f32>() / 10_000.0;
-    assert!(mean.abs() < 0.005 && (variance - 0.0625 / 3.0).abs() < 0.001, "mean {mean}, variance {variance}");
+    assert!(
+        mean.abs() < 0.005 && (variance - 0.0625 / 3.0).abs() < 0.001,
+        "mean {mean}, variance {variance}"
+    );
 }

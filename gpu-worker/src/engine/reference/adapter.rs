@@ -67,7 +67,8 @@ impl AdapterLayout {
         let updated: Vec<_> = modules.iter().map(|module| self.config.targets.contains(module)).collect();
         let mut group = Group::default();
         let first = self.updates.len();
-        for module in modules.iter().zip(&updated).filter_map(|(module, updated)| updated.then_some(*module)) {
+        for module in modules.iter().zip(&updated).filter_map(|(module, updated)| updated.then_some(*module))
+        {
             let (in_features, out_features) = features(model, module);
             let a = self.length..self.length + rank * in_features;
             self.length = a.end;
@@ -254,7 +255,12 @@ fn check(config: &LoraConfig, model: &ModelConfig) -> Result<(), EngineError> {
         }
         let (in_features, out_features) = features(model, *module);
         if config.rank == 0 || config.rank > in_features.min(out_features) {
-            return Err(EngineError::Rank { rank: config.rank, module: module.name(), in_features, out_features });
+            return Err(EngineError::Rank {
+                rank: config.rank,
+                module: module.name(),
+                in_features,
+                out_features,
+            });
         }
     }
     Ok(())

@@ -27,13 +27,16 @@ impl CheckedBatch {
             return Err(EngineError::Batch { reason });
         }
         let (positions, documents) = cover(batch, config)?;
-        let range = |token, position| EngineError::TokenRange { token, position, vocab_size: config.vocab_size };
+        let range =
+            |token, position| EngineError::TokenRange { token, position, vocab_size: config.vocab_size };
         if let Some(position) = batch.tokens.iter().position(|token| *token as usize >= config.vocab_size) {
             let token = batch.tokens.get(position).copied().unwrap_or_default();
             return Err(range(i64::from(token), position));
         }
         let (mut labelled, mut labels) = (Vec::new(), Vec::new());
-        for (position, label) in batch.labels.iter().copied().enumerate().filter(|(_, label)| *label != IGNORED) {
+        for (position, label) in
+            batch.labels.iter().copied().enumerate().filter(|(_, label)| *label != IGNORED)
+        {
             let known = u32::try_from(label).ok().filter(|label| (*label as usize) < config.vocab_size);
             labels.push(known.ok_or_else(|| range(label, position))?);
             labelled.push(position);

@@ -166,7 +166,8 @@ fn gated_backward(
     let activated = scratch.activated.write(inner_length);
     let d_activated = scratch.d_activated.write(inner_length);
     swiglu(gate, up, activated)?;
-    let linear = LinearBackward { context, layer, group: 3, low_rank: down_low, scratch: &mut scratch.d_low_rank };
+    let linear =
+        LinearBackward { context, layer, group: 3, low_rank: down_low, scratch: &mut scratch.d_low_rank };
     let d_outputs = [Matrix::new(d_hidden, rows, config.hidden_size)?];
     let x = Matrix::new(activated, rows, config.intermediate_size)?;
     linear.run(x, down_group, &d_outputs, Some(d_activated), gradients)?;
@@ -176,7 +177,8 @@ fn gated_backward(
     let normed = scratch.normed.write(hidden_length);
     let d_normed = scratch.d_normed.write(hidden_length);
     rms_norm(middle, weights.gated_norm, config.rms_norm_eps, normed)?;
-    let linear = LinearBackward { context, layer, group: 2, low_rank: gated_low, scratch: &mut scratch.d_low_rank };
+    let linear =
+        LinearBackward { context, layer, group: 2, low_rank: gated_low, scratch: &mut scratch.d_low_rank };
     let d_outputs = [
         Matrix::new(gate, rows, config.intermediate_size)?,
         Matrix::new(up, rows, config.intermediate_size)?,
@@ -200,14 +202,16 @@ fn attention_part_backward(
     let [input_group, output_group, ..] = &weights.groups;
     let [input_low, output_low, ..] = &kept.low_rank;
     let d_attention = scratch.d_attention.write(query_length);
-    let linear = LinearBackward { context, layer, group: 1, low_rank: output_low, scratch: &mut scratch.d_low_rank };
+    let linear =
+        LinearBackward { context, layer, group: 1, low_rank: output_low, scratch: &mut scratch.d_low_rank };
     let d_outputs = [Matrix::new(d_hidden, rows, config.hidden_size)?];
     let x = Matrix::new(kept.attention.read(query_length), rows, heads.query_width())?;
     linear.run(x, output_group, &d_outputs, Some(d_attention), gradients)?;
 
     let d_query = scratch.d_query.write(query_length);
     let (d_key, d_value) = (scratch.d_key.write(key_length), scratch.d_value.write(key_length));
-    let spans = document_spans(config, context.documents, kept.key.read(key_length), kept.value.read(key_length))?;
+    let spans =
+        document_spans(config, context.documents, kept.key.read(key_length), kept.value.read(key_length))?;
     let operands = AttentionBackward {
         queries: kept.query.read(query_length),
         out: kept.attention.read(query_length),
@@ -226,7 +230,8 @@ fn attention_part_backward(
     let normed = scratch.normed.write(d_hidden.len());
     rms_norm(input, weights.attention_norm, config.rms_norm_eps, normed)?;
     let d_normed = scratch.d_normed.write(d_hidden.len());
-    let linear = LinearBackward { context, layer, group: 0, low_rank: input_low, scratch: &mut scratch.d_low_rank };
+    let linear =
+        LinearBackward { context, layer, group: 0, low_rank: input_low, scratch: &mut scratch.d_low_rank };
     let d_outputs = [
         Matrix::new(d_query, rows, heads.query_width())?,
         Matrix::new(d_key, rows, heads.key_value_width())?,

@@ -211,7 +211,8 @@ impl Decoder for ReferenceDecoder {
             let mut extensions = [Extension { sequence: &mut sequence, tokens: part }];
             run_pass(&base, &weights, &self.adapters, &mut extensions, &mut self.buffers)?;
             let rows: Vec<usize> = (0..part.len()).filter(|row| start + row + 1 >= from).collect();
-            let labels = tokens.get(start + part.len() - rows.len() + 1..start + part.len() + 1).unwrap_or_default();
+            let labels =
+                tokens.get(start + part.len() - rows.len() + 1..start + part.len() + 1).unwrap_or_default();
             let Buffers { hidden, head, .. } = &mut self.buffers;
             let hidden = hidden.read(part.len() * base.config.hidden_size);
             let losses = head::losses(&base.config, &weights, hidden, Targets { rows: &rows, labels }, head)?;
@@ -222,7 +223,10 @@ impl Decoder for ReferenceDecoder {
     }
 
     fn length(&self, id: SequenceId) -> Result<usize, EngineError> {
-        self.sequences.get(&id.0).map(|sequence| sequence.length).ok_or(EngineError::UnknownSequence { id: id.0 })
+        self.sequences
+            .get(&id.0)
+            .map(|sequence| sequence.length)
+            .ok_or(EngineError::UnknownSequence { id: id.0 })
     }
 
     fn close(&mut self, id: SequenceId) -> Result<(), EngineError> {
@@ -322,7 +326,10 @@ fn attend_with_cache(
         let (new_values, later_values) = value.split_at(tokens.len() * width);
         (key, value) = (later_keys, later_values);
         let total = sequence.length + tokens.len();
-        let (Some(keys), Some(values)) = (sequence.keys.get_mut(layer), sequence.values.get_mut(layer)) else { continue };
+        let (Some(keys), Some(values)) = (sequence.keys.get_mut(layer), sequence.values.get_mut(layer))
+        else {
+            continue;
+        };
         for (cache, new) in [(&mut *keys, new_keys), (&mut *values, new_values)] {
             cache.truncate(sequence.length * width);
             cache.extend_from_slice(new);

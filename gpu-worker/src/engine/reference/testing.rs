@@ -1,5 +1,12 @@
 //! A tiny random Llama and batches for tests.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "test values are small"
+)]
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
@@ -30,7 +37,8 @@ pub(crate) fn tiny_config() -> ModelConfig {
 
 /// A model with random weights of the given shape.
 pub(crate) fn random_model(config: ModelConfig) -> Arc<BaseModel> {
-    let mut shapes = vec![("model.embed_tokens.weight".to_owned(), vec![config.vocab_size, config.hidden_size])];
+    let mut shapes =
+        vec![("model.embed_tokens.weight".to_owned(), vec![config.vocab_size, config.hidden_size])];
     for layer in 0..config.layers {
         for module in TargetModule::ALL {
             let (columns, rows) = super::weights::features(&config, module);
@@ -48,7 +56,9 @@ pub(crate) fn random_model(config: ModelConfig) -> Arc<BaseModel> {
     for (seed, (name, shape)) in shapes.into_iter().enumerate() {
         let mut values = random(seed as u64, shape.iter().product());
         let norm = shape.len() == 1;
-        values.iter_mut().for_each(|v| *v = if norm { 1.0 + 0.3 * *v } else { 0.6 * *v });
+        for v in &mut values {
+            *v = if norm { 1.0 + 0.3 * *v } else { 0.6 * *v };
+        }
         tensors.insert(name, HostTensor { shape, values });
     }
     Arc::new(BaseModel { config, tensors, digest: "0".repeat(64), name: "tiny".to_owned() })

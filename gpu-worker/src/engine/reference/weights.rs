@@ -46,7 +46,8 @@ impl<'a> Weights<'a> {
         let embedding = values(base, "model.embed_tokens.weight", &[config.vocab_size, config.hidden_size])?;
         let mut blocks = Vec::with_capacity(config.layers);
         for layer in 0..config.layers {
-            let norm = |name| values(base, &format!("model.layers.{layer}.{name}.weight"), &[config.hidden_size]);
+            let norm =
+                |name| values(base, &format!("model.layers.{layer}.{name}.weight"), &[config.hidden_size]);
             blocks.push(BlockWeights {
                 attention_norm: norm("input_layernorm")?,
                 gated_norm: norm("post_attention_layernorm")?,
@@ -125,11 +126,11 @@ fn check_config(base: &BaseModel) -> Result<(), EngineError> {
             return refuse(format!("{name} is 0"));
         }
     }
-    if config.attention_heads % config.key_value_heads != 0 {
+    if !config.attention_heads.is_multiple_of(config.key_value_heads) {
         let (query, key_value) = (config.attention_heads, config.key_value_heads);
         return refuse(format!("{query} attention heads cannot share {key_value} key-value heads evenly"));
     }
-    if config.head_dim % 2 != 0 {
+    if !config.head_dim.is_multiple_of(2) {
         return refuse(format!("head_dim {} is odd, rotary embedding needs pairs", config.head_dim));
     }
     Ok(())

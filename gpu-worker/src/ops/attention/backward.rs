@@ -39,7 +39,11 @@ pub fn partial_length(heads: Heads, rows: usize) -> usize {
 ///
 /// # Errors
 /// [`OpError`] when shapes differ. Destinations are then unspecified.
-pub fn attention_backward(heads: Heads, spans: &[Span<'_>], operands: AttentionBackward<'_>) -> Result<(), OpError> {
+pub fn attention_backward(
+    heads: Heads,
+    spans: &[Span<'_>],
+    operands: AttentionBackward<'_>,
+) -> Result<(), OpError> {
     let AttentionBackward { queries, out, d_out, log_sums, partial, d_queries, d_keys, d_values } = operands;
     let rows = check_spans(heads, spans, queries.len())?;
     for (operand, got, expected) in [
@@ -110,7 +114,8 @@ fn cut<'a>(
         let key_column = head / (heads.query / heads.key_value) * heads.dim;
         let mut row = 0;
         for span in spans {
-            let of_span = |m: Matrix<'a>| m.row_range(row, span.rows)?.column_range(head * heads.dim, heads.dim);
+            let of_span =
+                |m: Matrix<'a>| m.row_range(row, span.rows)?.column_range(head * heads.dim, heads.dim);
             let (into, below) = column.split_rows(span.rows)?;
             let (span_keys, later_keys) = d_keys.split_at_mut(span.rows * heads.dim);
             let (span_values, later_values) = d_values.split_at_mut(span.rows * heads.dim);
@@ -144,7 +149,8 @@ impl Task<'_> {
             let seen = start + count;
             let (into, below) = d_queries.split_rows(count)?;
             d_queries = below;
-            let (queries, d_out) = (self.queries.row_range(start, count)?, self.d_out.row_range(start, count)?);
+            let (queries, d_out) =
+                (self.queries.row_range(start, count)?, self.d_out.row_range(start, count)?);
             let out = self.out.row_range(start, count)?;
             let (keys, values) = (self.keys.row_range(0, seen)?, self.values.row_range(0, seen)?);
             let (d_keys, d_values) = (

@@ -1,3 +1,7 @@
+//! Checks attention against its definition and finite differences.
+
+#![expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "test values are small")]
+
 use super::{AttentionBackward, Heads, Span, attention, attention_backward, partial_length};
 use crate::ops::{
     OpError,
@@ -58,8 +62,11 @@ fn naive(inputs: &Inputs, rows: usize) -> Vec<f32> {
                 .collect();
             let total: f64 = scores.iter().sum();
             for d in 0..dim {
-                let sum: f64 =
-                    scores.iter().enumerate().map(|(j, s)| s * f64::from(inputs.values[j * kv_width + kv + d])).sum();
+                let sum: f64 = scores
+                    .iter()
+                    .enumerate()
+                    .map(|(j, s)| s * f64::from(inputs.values[j * kv_width + kv + d]))
+                    .sum();
                 out[i * q_width + head * dim + d] = (sum / total) as f32;
             }
         }
@@ -118,12 +125,21 @@ fn gradients_agree_with_finite_differences_for_packed_documents() {
         d_values: &mut d_values,
     };
     attention_backward(HEADS, &spans(&inputs.keys, &inputs.values, &lengths), operands).unwrap();
-    let copy = || Inputs { queries: inputs.queries.clone(), keys: inputs.keys.clone(), values: inputs.values.clone() };
-    let expected = numeric_gradient(&inputs.queries, &d_out, |x| run(&Inputs { queries: x.to_vec(), ..copy() }, &lengths).0);
+    let copy = || Inputs {
+        queries: inputs.queries.clone(),
+        keys: inputs.keys.clone(),
+        values: inputs.values.clone(),
+    };
+    let expected = numeric_gradient(&inputs.queries, &d_out, |x| {
+        run(&Inputs { queries: x.to_vec(), ..copy() }, &lengths).0
+    });
     assert_close(&d_queries, &expected, 2e-3);
-    let expected = numeric_gradient(&inputs.keys, &d_out, |x| run(&Inputs { keys: x.to_vec(), ..copy() }, &lengths).0);
+    let expected =
+        numeric_gradient(&inputs.keys, &d_out, |x| run(&Inputs { keys: x.to_vec(), ..copy() }, &lengths).0);
     assert_close(&d_keys, &expected, 2e-3);
-    let expected = numeric_gradient(&inputs.values, &d_out, |x| run(&Inputs { values: x.to_vec(), ..copy() }, &lengths).0);
+    let expected = numeric_gradient(&inputs.values, &d_out, |x| {
+        run(&Inputs { values: x.to_vec(), ..copy() }, &lengths).0
+    });
     assert_close(&d_values, &expected, 2e-3);
 }
 
@@ -133,6 +149,7 @@ fn fewer_keys_than_queries_are_refused() {
     let keys = Matrix::new(&inputs.keys[..HEADS.key_value_width()], 1, HEADS.key_value_width()).unwrap();
     let span = Span { rows: 2, keys, values: keys };
     let refused =
-        attention(HEADS, &inputs.queries, &[span], &mut vec![0.0; inputs.queries.len()], &mut [0.0; 8]).unwrap_err();
+        attention(HEADS, &inputs.queries, &[span], &mut vec![0.0; inputs.queries.len()], &mut [0.0; 8])
+            .unwrap_err();
     assert!(matches!(refused, OpError::Shape { operand: "keys", got: (1, _), expected: (2, _), .. }));
 }

@@ -1,3 +1,7 @@
+//! Checks the cross entropy and its gradient.
+
+#![expect(clippy::cast_possible_truncation, reason = "test values are small")]
+
 use super::{OpError, cross_entropy, cross_entropy_gradient};
 use crate::ops::testing::{assert_close, numeric_gradient, random};
 
@@ -21,7 +25,8 @@ fn the_gradient_agrees_with_finite_differences_and_both_losses_agree() {
     let logits: Vec<f32> = random(1, 3 * 37).iter().map(|v| v * 3.0).collect();
     let (mut gradient, mut with_gradient) = (logits.clone(), vec![0.0; 3]);
     cross_entropy_gradient(&mut gradient, &LABELS, 0.5, &mut with_gradient).unwrap();
-    let expected = numeric_gradient(&logits, &[0.5; 3], |logits| losses(logits).iter().map(|l| *l as f32).collect());
+    let expected =
+        numeric_gradient(&logits, &[0.5; 3], |logits| losses(logits).iter().map(|l| *l as f32).collect());
     assert_close(&gradient, &expected, 2e-3);
     for (a, b) in with_gradient.iter().zip(losses(&logits)) {
         assert!((a - b).abs() < 1e-6);

@@ -1,3 +1,5 @@
+//! Checks adapted linear layers against merged weights and finite differences.
+
 use super::{BackwardOperands, LoraGradients, LoraGroup, Segment, backward, forward};
 use crate::ops::{
     matmul::{Matrix, MatrixMut},
@@ -22,15 +24,20 @@ impl Fixture {
     fn new(seed: u64) -> Self {
         Self {
             x: random(seed, ROWS * IN),
-            weights: [11, 12, 13].map(|s| random(s, OUT[s as usize - 11] * IN)),
+            weights: [0_u8, 1, 2].map(|i| random(11 + u64::from(i), OUT[usize::from(i)] * IN)),
             a: random(seed + 20, 2 * RANK * IN),
-            b: [0, 1, 2].map(|i| random(seed + 30 + i, OUT[i as usize] * RANK)),
+            b: [0_u8, 1, 2].map(|i| random(seed + 30 + u64::from(i), OUT[usize::from(i)] * RANK)),
         }
     }
 
     fn group(&self) -> LoraGroup<'_> {
         let b = |i: usize| Some(Matrix::new(&self.b[i], RANK, OUT[i]).unwrap());
-        LoraGroup { rank: RANK, scale: SCALE, a: Matrix::new(&self.a, 2 * RANK, IN).unwrap(), b: vec![b(0), None, b(2)] }
+        LoraGroup {
+            rank: RANK,
+            scale: SCALE,
+            a: Matrix::new(&self.a, 2 * RANK, IN).unwrap(),
+            b: vec![b(0), None, b(2)],
+        }
     }
 
     fn weights(&self) -> [Matrix<'_>; 3] {
@@ -66,7 +73,8 @@ fn the_layers_equal_their_merged_weights() {
                         let update: f32 = (0..RANK)
                             .map(|r| fixture.a[(first + r) * IN + i] * fixture.b[layer][r * out + column])
                             .sum();
-                        let merged = fixture.weights[layer][column * IN + i] + if layer == 1 { 0.0 } else { SCALE * update };
+                        let merged = fixture.weights[layer][column * IN + i]
+                            + if layer == 1 { 0.0 } else { SCALE * update };
                         fixture.x[row * IN + i] * merged
                     })
                     .sum();
@@ -106,7 +114,8 @@ fn gradients_agree_with_finite_differences() {
     let (first, rest) = dy.split_at(ROWS * OUT[0]);
     let (second, third) = rest.split_at(ROWS * OUT[1]);
     let d_outputs = [(first, 0), (second, 1), (third, 2)].map(|(d, i)| Matrix::new(d, ROWS, OUT[i]).unwrap());
-    let (mut da, mut d_b0, mut d_b2) = (vec![0.5; fixture.a.len()], vec![0.0; RANK * OUT[0]], vec![0.0; RANK * OUT[2]]);
+    let (mut da, mut d_b0, mut d_b2) =
+        (vec![0.5; fixture.a.len()], vec![0.0; RANK * OUT[0]], vec![0.0; RANK * OUT[2]]);
     let (mut d_low_rank, mut dx) = (vec![0.0; low_rank.len()], vec![0.0; fixture.x.len()]);
     let gradients = LoraGradients {
         a: MatrixMut::new(&mut da, 2 * RANK, IN).unwrap(),

@@ -1,3 +1,7 @@
+//! Checks sums of products against the definition.
+
+#![expect(clippy::cast_possible_truncation, clippy::many_single_char_names, reason = "test values are small")]
+
 use super::{Matrix, MatrixMut, OpError, Product, Term, multiply};
 use crate::ops::testing::{assert_close, random};
 
@@ -25,8 +29,11 @@ fn a_sum_of_products_agrees_with_the_definition_on_awkward_shapes() {
             terms: vec![term, Term { scale: 1.0, ..term }],
         };
         multiply(vec![product]).unwrap();
-        let expected: Vec<f32> =
-            naive(&a, &b, shape).iter().zip(&before).map(|(product, before)| before + 1.5 * product).collect();
+        let expected: Vec<f32> = naive(&a, &b, shape)
+            .iter()
+            .zip(&before)
+            .map(|(product, before)| before + 1.5 * product)
+            .collect();
         assert_close(&into, &expected, 1e-5);
     }
 }

@@ -1,3 +1,5 @@
+//! Checks RMS normalisation and its gradient.
+
 use super::{OpError, rms_norm, rms_norm_backward};
 use crate::ops::testing::{assert_close, numeric_gradient, random};
 
@@ -9,7 +11,7 @@ fn normalised(x: &[f32], weight: &[f32]) -> Vec<f32> {
 
 #[test]
 fn rows_have_unit_mean_square_under_a_unit_weight() {
-    let y = normalised(&random(1, 40 * 37), &vec![1.0; 37]);
+    let y = normalised(&random(1, 40 * 37), &[1.0; 37]);
     for row in y.chunks(37) {
         let mean_square = row.iter().map(|v| v * v).sum::<f32>() / 37.0;
         assert!((mean_square - 1.0).abs() < 1e-3);

@@ -1,3 +1,5 @@
+//! Checks rotary embedding and its scaling.
+
 use super::{OpError, RopeTable, Rotation, frequencies, scaled};
 use crate::{
     engine::reference::testing::tiny_config,
@@ -35,8 +37,12 @@ fn the_backward_rotation_is_the_gradient() {
 
 #[test]
 fn llama_3_scaling_keeps_high_and_stretches_low_frequencies() {
-    let scaling =
-        RopeScaling { factor: 8.0, low_freq_factor: 1.0, high_freq_factor: 4.0, original_max_positions: 8192 };
+    let scaling = RopeScaling {
+        factor: 8.0,
+        low_freq_factor: 1.0,
+        high_freq_factor: 4.0,
+        original_max_positions: 8192,
+    };
     assert!((scaled(1.0, scaling) - 1.0).abs() < f32::EPSILON);
     assert!((scaled(1e-5, scaling) - 1.25e-6).abs() < 1e-12);
     let blended = scaled(0.0015, scaling);

@@ -1,3 +1,5 @@
+//! Checks the vectorised building blocks.
+
 use super::{dot, exp, exp_in_place, max, sum_of, vectorised};
 
 #[test]

@@ -1,3 +1,7 @@
+//! Checks decoding: pieces, batches, scores, refusals.
+
+#![expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "test values are small")]
+
 use std::sync::Arc;
 
 use super::{ReferenceDecoder, passes};
@@ -22,7 +26,9 @@ fn adapter(seed: u64) -> AdapterWeights {
     let mut adapter = engine.save().unwrap().adapter;
     for (index, tensor) in adapter.tensors.values_mut().enumerate() {
         tensor.values = random(seed * 100 + index as u64, tensor.values.len());
-        tensor.values.iter_mut().for_each(|v| *v *= 0.4);
+        for v in &mut tensor.values {
+            *v *= 0.4;
+        }
     }
     adapter
 }
@@ -64,7 +70,8 @@ fn sequences_of_one_pass_do_not_touch_each_other() {
     let expected: Vec<Vec<f32>> =
         texts.iter().zip(cases).map(|(text, (adapter, _))| once(&mut decoder, adapter, text)).collect();
     let ids: Vec<SequenceId> = cases.iter().map(|(adapter, _)| decoder.open(*adapter).unwrap()).collect();
-    let inputs: Vec<(SequenceId, &[u32])> = ids.iter().copied().zip(texts.iter().map(Vec::as_slice)).collect();
+    let inputs: Vec<(SequenceId, &[u32])> =
+        ids.iter().copied().zip(texts.iter().map(Vec::as_slice)).collect();
     for (got, expected) in decoder.extend(&inputs).unwrap().iter().zip(&expected) {
         assert_close(got, expected, 1e-4);
     }
@@ -112,9 +119,18 @@ fn impossible_requests_are_refused_and_change_nothing() {
     let id = decoder.open(Some("one")).unwrap();
     decoder.extend(&[(id, &[1, 2, 3])]).unwrap();
     let unknown = SequenceId(99);
-    assert_eq!(decoder.open(Some("three")).unwrap_err(), EngineError::UnknownAdapter { name: "three".to_owned() });
-    assert_eq!(decoder.extend(&[(id, &[1]), (unknown, &[1])]).unwrap_err(), EngineError::UnknownSequence { id: 99 });
-    assert_eq!(decoder.extend(&[(id, &[1]), (id, &[1])]).unwrap_err(), EngineError::RepeatedSequence { id: id.0 });
+    assert_eq!(
+        decoder.open(Some("three")).unwrap_err(),
+        EngineError::UnknownAdapter { name: "three".to_owned() }
+    );
+    assert_eq!(
+        decoder.extend(&[(id, &[1]), (unknown, &[1])]).unwrap_err(),
+        EngineError::UnknownSequence { id: 99 }
+    );
+    assert_eq!(
+        decoder.extend(&[(id, &[1]), (id, &[1])]).unwrap_err(),
+        EngineError::RepeatedSequence { id: id.0 }
+    );
     assert_eq!(decoder.extend(&[(id, &[])]).unwrap_err(), EngineError::NothingToExtend { id: id.0 });
     let refused = decoder.extend(&[(id, &[1, 31])]).unwrap_err();
     assert_eq!(refused, EngineError::TokenRange { token: 31, position: 4, vocab_size: 31 });
