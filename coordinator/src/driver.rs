@@ -78,7 +78,9 @@ pub enum DriverError {
 }
 
 fn listed(problems: &[SpecProblem]) -> String {
-    problems.iter().map(|problem| format!("\n  {} {}", problem.field, problem.message)).collect()
+    let lines: Vec<_> =
+        problems.iter().map(|problem| format!("\n  {} {}", problem.field, problem.message)).collect();
+    lines.concat()
 }
 
 /// Applies events to jobs.

@@ -91,7 +91,7 @@ fn key_of(key: Option<v1::AttemptKey>) -> Result<(JobId, AttemptKey), DriverErro
 impl WorkerService for Workers {
     async fn claim(&self, request: Request<v1::ClaimRequest>) -> Answer<v1::ClaimResponse> {
         let answer = match self.claim_of(request.into_inner()).await {
-            Ok(grant) => v1::claim_response::Answer::Grant(grant),
+            Ok(grant) => v1::claim_response::Answer::Grant(Box::new(grant)),
             Err(DriverError::Rejected(reason)) => refusal(&reason),
             Err(error @ DriverError::UnknownJob { .. }) => refusal(&error),
             Err(error) => return Err(status_of(&error)),

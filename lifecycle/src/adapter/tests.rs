@@ -1,1 +1,160 @@
 //! Tests of the registry rules.
+
+use semver::Version;
+
+use super::*;
+use crate::{
+    results::TrainingResult,
+    samples::{artifact, digest, spec},
+};
+
+const AT: &str = "2026-01-01T00:00:00Z";
+
+fn family() -> Family {
+    Family::new("law".parse().unwrap(), Method::Lora)
+}
+
+fn training(base: &str) -> TrainingResult {
+    TrainingResult {
+        adapter: artifact("adapter"),
+        report: artifact("report"),
+        base_model: base.into(),
+        base_model_digest: digest(base),
+        validation_loss_before: Some(2.0),
+        validation_loss_after: Some(1.0),
+        training_loss: 1.1,
+        steps: 10,
+        tokens: 1000,
+    }
+}
+
+fn lineage(job: &str) -> Lineage {
+    Lineage {
+        job: job.parse().unwrap(),
+        adapter: artifact("adapter"),
+        training: spec().training,
+        dataset: artifact("dataset"),
+        source_digest: digest("source"),
+        golden_dataset: "law-golden@1.0.0".into(),
+        golden_digest: digest("golden"),
+        code_version: "0.1.0".into(),
+    }
+}
+
+fn register(
+    family: &mut Family,
+    base: &str,
+    lineage: Lineage,
+    version: Option<&str>,
+) -> Result<String, RegistrationError> {
+    let training = training(base);
+    let version = version.map(|version| version.parse().unwrap());
+    let new =
+        NewVersion { training: &training, lineage, version, created_at: AT.into(), created_by: "x".into() };
+    family.register(new).map(|registered| registered.adapter_id)
+}
+
+fn change(to: AdapterStatus) -> StatusChange<'static> {
+    StatusChange { to, actor: "anna", reason: "read it", at: AT }
+}
+
+#[test]
+fn versions_follow_what_changed() {
+    let mut family = family();
+    let mut next = |base: &str, lineage: Lineage| register(&mut family, base, lineage, None).unwrap();
+    assert_eq!(next("tiny", lineage("job-1")), "law-lora-v1.0.0");
+    assert_eq!(next("tiny", lineage("job-2")), "law-lora-v1.0.1", "the same once more");
+    let mut wider = lineage("job-3");
+    wider.training.rank = 32;
+    assert_eq!(next("tiny", wider.clone()), "law-lora-v1.1.0", "another rank");
+    let reseeded =
+        Lineage { training: TrainingOptions { seed: 7, ..wider.training.clone() }, ..lineage("job-4") };
+    assert_eq!(next("tiny", reseeded.clone()), "law-lora-v1.1.1", "another seed");
+    let source = Lineage { job: "job-5".parse().unwrap(), source_digest: digest("other"), ..reseeded };
+    assert_eq!(next("tiny", source), "law-lora-v1.2.0", "another data source");
+    assert_eq!(next("large", lineage("job-6")), "law-lora-v2.0.0", "another base model");
+}
+
+#[test]
+fn the_same_job_gets_the_same_version_again() {
+    let mut family = family();
+    let first = register(&mut family, "tiny", lineage("job-1"), None).unwrap();
+    assert_eq!(register(&mut family, "tiny", lineage("job-1"), None).unwrap(), first);
+    assert_eq!(family.versions.len(), 1);
+}
+
+#[test]
+fn a_version_given_by_hand_must_be_the_greatest() {
+    let mut family = family();
+    register(&mut family, "tiny", lineage("job-1"), Some("2.0.0")).unwrap();
+    let refused = register(&mut family, "tiny", lineage("job-2"), Some("2.0.0")).unwrap_err();
+    let (asked, newest) = (Version::new(2, 0, 0), Version::new(2, 0, 0));
+    assert_eq!(refused, RegistrationError::NotGreater { asked, newest, family_id: "law-lora".into() });
+}
+
+#[test]
+fn only_an_approved_version_becomes_champion() {
+    let mut family = family();
+    let first = register(&mut family, "tiny", lineage("job-1"), None).unwrap();
+    assert!(family.promote(&first).is_err());
+    family.set_status(&first, change(AdapterStatus::Approved)).unwrap();
+    assert_eq!(family.promote(&first).unwrap(), None);
+    let second = register(&mut family, "tiny", lineage("job-2"), None).unwrap();
+    family.set_status(&second, change(AdapterStatus::Approved)).unwrap();
+    assert_eq!(family.promote(&second).unwrap(), Some(first));
+    assert_eq!(family.champion_version().unwrap().adapter_id, second);
+}
+
+#[test]
+fn an_approved_version_cannot_be_rejected_any_more() {
+    let mut family = family();
+    let id = register(&mut family, "tiny", lineage("job-1"), None).unwrap();
+    family.set_status(&id, change(AdapterStatus::Approved)).unwrap();
+    let refused = family.set_status(&id, change(AdapterStatus::Rejected)).unwrap_err();
+    assert_eq!(refused.to_string(), "law-lora-v1.0.0 is approved and cannot become rejected");
+}
+
+#[test]
+fn a_change_of_status_notes_who_and_why() {
+    let mut family = family();
+    let id = register(&mut family, "tiny", lineage("job-1"), None).unwrap();
+    family.set_status(&id, change(AdapterStatus::Approved)).unwrap();
+    let version = family.version(&id).unwrap();
+    assert_eq!(version.review_notes, ["anna: read it"]);
+    assert_eq!((version.approved_by.as_deref(), version.approved_at.as_deref()), (Some("anna"), Some(AT)));
+}
+
+#[test]
+fn an_exported_registry_can_be_imported_and_a_second_time_changes_nothing() {
+    let mut family = family();
+    register(&mut family, "tiny", lineage("job-1"), None).unwrap();
+    let text = serde_json::to_string(&RegistryFile::new(vec![family.clone()], AT.into())).unwrap();
+    let file: RegistryFile = serde_json::from_str(&text).unwrap();
+    file.check().unwrap();
+    let mut empty = Family::new("law".parse().unwrap(), Method::Lora);
+    assert_eq!(empty.merge(family.clone()).unwrap(), 1);
+    assert_eq!(empty.merge(family.clone()).unwrap(), 0);
+    assert_eq!(empty, family);
+}
+
+#[test]
+fn an_import_of_other_bytes_under_a_known_id_is_refused() {
+    let mut here = family();
+    register(&mut here, "tiny", lineage("job-1"), None).unwrap();
+    let mut there = here.clone();
+    there.versions[0].adapter_checksum = "0".repeat(64);
+    assert!(matches!(here.merge(there), Err(ImportError::Differs { .. })));
+}
+
+#[test]
+fn a_registry_file_of_older_versions_is_read() {
+    let text = r#"{"version": "1.0.0", "last_updated": "2025-11-22T14:05:30Z", "families": [{
+        "family_id": "law-lora", "domain": "law", "method": "lora", "versions": [{
+            "adapter_id": "law-lora-v1.0.1", "version": "1.0.1", "domain": "law", "method": "lora", "rank": 16,
+            "base_model": "leo-base", "base_model_hash": "abc123", "adapter_path": "models/x",
+            "adapter_checksum": "def456", "created_at": "2025-11-22T14:00:00", "status": "approved",
+            "metrics": {"llm_judge_score": 87.5}, "approved_by": "automated-pipeline", "deployed": false}]}]}"#;
+    let file: RegistryFile = serde_json::from_str(text).unwrap();
+    file.check().unwrap();
+    assert_eq!(file.families[0].versions[0].status, AdapterStatus::Approved);
+}

@@ -107,6 +107,12 @@ impl IngestOptions {
             format!("is {}; expected 0 to 0.9", self.validation_share)
         });
         found.require("ingest.top_k", self.top_k != Some(0), || "is 0; expected at least 1".into());
+        found.require("ingest.top_k", self.top_k.is_none() || self.query.is_some(), || {
+            "needs ingest.query: without one, documents have no order of relevance".into()
+        });
+        found.require("ingest.min_relevance", self.min_relevance == 0.0 || self.query.is_some(), || {
+            "needs ingest.query: without one, documents have no relevance".into()
+        });
         found.require("ingest.max_chars", self.max_chars > self.min_chars, || {
             format!("is {}; expected more than ingest.min_chars ({})", self.max_chars, self.min_chars)
         });

@@ -1,1 +1,69 @@
 //! Tests of the job specification.
+
+use super::*;
+use crate::samples::spec;
+
+fn fields(spec: &JobSpec) -> Vec<&'static str> {
+    spec.problems().into_iter().map(|problem| problem.field).collect()
+}
+
+#[test]
+fn a_sound_specification_has_no_problems() {
+    assert_eq!(spec().problems(), []);
+}
+
+#[test]
+fn all_problems_are_reported_together() {
+    let mut spec = spec();
+    spec.training.rank = 0;
+    spec.training.learning_rate = -1.0;
+    spec.ingest.sources.clear();
+    spec.judge.url = Some("localhost".into());
+    spec.priority = 12;
+    let expected = ["training.rank", "training.learning_rate", "ingest.sources", "judge.url", "priority"];
+    assert_eq!(fields(&spec), expected);
+}
+
+#[test]
+fn methods_of_later_versions_are_refused_instead_of_trained_as_plain_lora() {
+    for method in [Method::Qlora, Method::Dora] {
+        let spec = JobSpec { method, ..spec() };
+        let problems = spec.problems();
+        assert_eq!(fields(&spec), ["method"]);
+        assert!(problems[0].message.contains(method.as_str()), "{problems:?}");
+    }
+}
+
+#[test]
+fn an_unknown_target_module_is_named() {
+    let mut spec = spec();
+    spec.training.target_modules.push("lm_head".into());
+    assert!(spec.problems()[0].message.contains("`lm_head`"));
+}
+
+#[test]
+fn limits_by_relevance_need_a_query() {
+    let mut spec = spec();
+    spec.ingest.top_k = Some(10);
+    spec.ingest.min_relevance = 0.5;
+    assert_eq!(fields(&spec), ["ingest.top_k", "ingest.min_relevance"]);
+    spec.ingest.query = Some("Baurecht".into());
+    assert_eq!(fields(&spec), [""; 0]);
+}
+
+#[test]
+fn the_digest_follows_the_content_and_not_the_idempotency_key() {
+    let keyed = JobSpec { idempotency_key: Some("nightly".into()), ..spec() };
+    assert_eq!(keyed.digest().unwrap(), spec().digest().unwrap());
+    let mut other = spec();
+    other.training.seed += 1;
+    assert_ne!(other.digest().unwrap(), spec().digest().unwrap());
+}
+
+#[test]
+fn missing_fields_of_options_take_their_defaults_and_unknown_ones_are_refused() {
+    let options: TrainingOptions = serde_json::from_str(r#"{"rank": 8}"#).unwrap();
+    assert_eq!(options, TrainingOptions { rank: 8, ..TrainingOptions::default() });
+    let refused = serde_json::from_str::<TrainingOptions>(r#"{"rnak": 8}"#).unwrap_err();
+    assert!(refused.to_string().contains("rnak"));
+}

@@ -56,7 +56,7 @@ impl GrpcCoordinator {
         }
     }
 
-    fn malformed(&self, call: &'static str, reason: impl ToString) -> CoordinatorError {
+    fn malformed(&self, call: &'static str, reason: &dyn std::fmt::Display) -> CoordinatorError {
         CoordinatorError::Invalid { url: self.url.clone(), call, reason: reason.to_string() }
     }
 
@@ -66,14 +66,14 @@ impl GrpcCoordinator {
             Ok(v1::ReportOutcome::Duplicate) => Ok(ReportOutcome::Duplicate),
             Ok(v1::ReportOutcome::Stale) => Ok(ReportOutcome::Stale),
             Ok(v1::ReportOutcome::Unspecified) | Err(_) => {
-                Err(self.malformed(call, format!("it answered the unknown outcome {number}")))
+                Err(self.malformed(call, &format!("it answered the unknown outcome {number}")))
             }
         }
     }
 }
 
-fn key(attempt: &ClaimedAttempt) -> Option<v1::AttemptKey> {
-    Some(key_to_wire(&attempt.job, attempt.key))
+fn key(attempt: &ClaimedAttempt) -> v1::AttemptKey {
+    key_to_wire(&attempt.job, attempt.key)
 }
 
 #[async_trait]
@@ -93,14 +93,15 @@ impl Coordinator for GrpcCoordinator {
                 Ok(ClaimAnswer::Refused { reason: refusal.reason })
             }
             Some(v1::claim_response::Answer::Grant(grant)) => {
-                let missing = |what: &str| self.malformed(CALL, format!("its answer has no {what}"));
+                let missing = |what: &str| self.malformed(CALL, &format!("its answer has no {what}"));
                 let assignment = grant.assignment.ok_or_else(|| missing("assignment"))?;
-                let assignment = assignment.try_into().map_err(|error| self.malformed(CALL, error))?;
+                let assignment = assignment.try_into().map_err(|error| self.malformed(CALL, &error))?;
                 let lease_ttl = grant.lease_ttl.ok_or_else(|| missing("lease"))?;
-                let lease_ttl = Duration::try_from(lease_ttl).map_err(|error| self.malformed(CALL, error))?;
+                let lease_ttl =
+                    Duration::try_from(lease_ttl).map_err(|error| self.malformed(CALL, &error))?;
                 Ok(ClaimAnswer::Granted { assignment: Box::new(assignment), lease_ttl })
             }
-            None => Err(self.malformed(CALL, "its answer is neither a grant nor a refusal")),
+            None => Err(self.malformed(CALL, &"its answer is neither a grant nor a refusal")),
         }
     }
 
@@ -110,7 +111,8 @@ impl Coordinator for GrpcCoordinator {
         progress: &Progress,
     ) -> Result<Directive, CoordinatorError> {
         const CALL: &str = "a heartbeat";
-        let request = v1::HeartbeatRequest { key: key(attempt), progress: Some(progress.clone().into()) };
+        let request =
+            v1::HeartbeatRequest { key: Some(key(attempt)), progress: Some(progress.clone().into()) };
         let answer =
             self.client.clone().heartbeat(request).await.map_err(|status| self.failed(CALL, &status))?;
         let number = answer.into_inner().directive;
@@ -120,7 +122,7 @@ impl Coordinator for GrpcCoordinator {
             Ok(v1::Directive::Drain) => Ok(Directive::Drain),
             Ok(v1::Directive::Fenced) => Ok(Directive::Fenced),
             Ok(v1::Directive::Unspecified) | Err(_) => {
-                Err(self.malformed(CALL, format!("it answered the unknown directive {number}")))
+                Err(self.malformed(CALL, &format!("it answered the unknown directive {number}")))
             }
         }
     }
@@ -131,7 +133,7 @@ impl Coordinator for GrpcCoordinator {
         result: &StageResult,
     ) -> Result<ReportOutcome, CoordinatorError> {
         const CALL: &str = "a result";
-        let request = v1::CompleteRequest { key: key(attempt), result: Some(result.clone().into()) };
+        let request = v1::CompleteRequest { key: Some(key(attempt)), result: Some(result.clone().into()) };
         let answer =
             self.client.clone().complete(request).await.map_err(|status| self.failed(CALL, &status))?;
         self.outcome(CALL, answer.into_inner().outcome)
@@ -144,14 +146,14 @@ impl Coordinator for GrpcCoordinator {
         retryable: bool,
     ) -> Result<ReportOutcome, CoordinatorError> {
         const CALL: &str = "a failure";
-        let request = v1::FailRequest { key: key(attempt), message: message.to_owned(), retryable };
+        let request = v1::FailRequest { key: Some(key(attempt)), message: message.to_owned(), retryable };
         let answer = self.client.clone().fail(request).await.map_err(|status| self.failed(CALL, &status))?;
         self.outcome(CALL, answer.into_inner().outcome)
     }
 
     async fn hand_back(&self, attempt: &ClaimedAttempt) -> Result<ReportOutcome, CoordinatorError> {
         const CALL: &str = "a hand-back";
-        let request = v1::HandBackRequest { key: key(attempt) };
+        let request = v1::HandBackRequest { key: Some(key(attempt)) };
         let answer =
             self.client.clone().hand_back(request).await.map_err(|status| self.failed(CALL, &status))?;
         self.outcome(CALL, answer.into_inner().outcome)
