@@ -1,0 +1,44 @@
+# `make demo` and `make test` do all of their set-up themselves. `make help` lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test check doc faults full-disk peft bench
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+setup:
+	@scripts/setup.sh
+
+build: setup ## build all programs into target/debug
+	cargo build --workspace --bins
+
+demo: build ## train, evaluate and judge a real adapter on examples/verwaltungsrecht
+	@scripts/demo.sh
+
+test: ## pass all tests (unit, contract, pipeline, faults, documentation)
+	@scripts/setup.sh test
+	cargo build --workspace --bins
+	cargo nextest run --workspace
+	cargo test --doc --workspace
+
+check: ## what must be green before a commit: format, lints, tests
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+	@$(MAKE) --no-print-directory test
+
+faults: ## kill -9 the whole process at twelve moments of a job
+	@scripts/setup.sh test
+	cargo build --workspace --bins
+	cargo nextest run -p clara-tests --run-ignored all -E 'test(/slow_/)' --no-capture
+
+full-disk: ## run a job on a disk that is too small (needs root)
+	@scripts/setup.sh test
+	cargo build --workspace --bins
+	cargo nextest run -p clara-tests --run-ignored all -E 'test(/full_disk/)' --no-capture
+
+peft: build ## train an adapter and compare it with PEFT on the same base model
+	@scripts/peft.sh
+
+bench: build ## training speed beside PyTorch + PEFT, by turns
+	@scripts/bench-train.sh

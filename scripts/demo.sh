@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Runs the main job on examples/verwaltungsrecht with a real base model, in a home folder of its own.
+#
+# The judge is the base model itself, served by our own gpu-worker, so nothing is needed from outside. It is too small
+# to be trusted, and the gate knows it: the best it can lead to is a review.
+set -euo pipefail
+
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+cd "$root"
+home="${CLARA_HOME:-$root/.clara/demo}"
+model="$(scripts/fetch-model.sh)"
+
+outcome=0
+target/debug/clara --home "$home" run \
+  --domain verwaltungsrecht \
+  --source examples/verwaltungsrecht/training.jsonl \
+  --golden-dataset examples/verwaltungsrecht/golden.json \
+  --base-model "$model" \
+  --epochs 1 --max-new-tokens 96 "$@" || outcome=$?
+
+case "$outcome" in
+  0 | 10 | 11 | 12) ;;
+  *) exit "$outcome" ;;
+esac
+echo
+echo "This was the main job. Next:"
+echo "  target/debug/clara --home $home registry list"
+echo "  target/debug/clara --home $home review list"
+echo "  target/debug/clara --home $home eval show verwaltungsrecht-lora@champion"
