@@ -3,12 +3,15 @@
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use clara_lifecycle::time::Timestamp;
+use clara_lifecycle::{attempt::Progress, results::StageResult, time::Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
 use crate::{
     broker::{Broker, BrokerError, Delivery, QueueDepth, QueueName, Task},
+    coordinator_client::{
+        Claim, ClaimAnswer, ClaimedAttempt, Coordinator, CoordinatorError, Directive, ReportOutcome,
+    },
     state::{Commit, OutboxEntry, Record, RecordKey, StateError, StateStore, StoredEvent},
 };
 
@@ -97,6 +100,10 @@ fn no_broker(reason: &str) -> BrokerError {
     BrokerError::Unavailable { broker: "faulty broker".to_owned(), reason: reason.to_owned() }
 }
 
+fn no_coordinator(reason: &str) -> CoordinatorError {
+    CoordinatorError::Unavailable { url: "faulty coordinator".to_owned(), reason: reason.to_owned() }
+}
+
 #[async_trait]
 impl StateStore for Faulty<dyn StateStore> {
     async fn now(&self) -> Result<Timestamp, StateError> {
@@ -161,6 +168,42 @@ impl Broker for Faulty<dyn Broker> {
 
     async fn depth(&self, queue: QueueName) -> Result<QueueDepth, BrokerError> {
         self.through(self.inner.depth(queue), no_broker).await
+    }
+}
+
+#[async_trait]
+impl Coordinator for Faulty<dyn Coordinator> {
+    async fn claim(&self, claim: &Claim) -> Result<ClaimAnswer, CoordinatorError> {
+        self.through(self.inner.claim(claim), no_coordinator).await
+    }
+
+    async fn heartbeat(
+        &self,
+        attempt: &ClaimedAttempt,
+        progress: &Progress,
+    ) -> Result<Directive, CoordinatorError> {
+        self.through(self.inner.heartbeat(attempt, progress), no_coordinator).await
+    }
+
+    async fn complete(
+        &self,
+        attempt: &ClaimedAttempt,
+        result: &StageResult,
+    ) -> Result<ReportOutcome, CoordinatorError> {
+        self.through(self.inner.complete(attempt, result), no_coordinator).await
+    }
+
+    async fn fail(
+        &self,
+        attempt: &ClaimedAttempt,
+        message: &str,
+        retryable: bool,
+    ) -> Result<ReportOutcome, CoordinatorError> {
+        self.through(self.inner.fail(attempt, message, retryable), no_coordinator).await
+    }
+
+    async fn hand_back(&self, attempt: &ClaimedAttempt) -> Result<ReportOutcome, CoordinatorError> {
+        self.through(self.inner.hand_back(attempt), no_coordinator).await
     }
 }
 

@@ -8,8 +8,11 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::broker::{QueueDepth, QueueName};
 
+mod server;
 #[cfg(test)]
 mod tests;
+
+pub use server::serve;
 
 /// What a metric does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

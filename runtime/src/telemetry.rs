@@ -50,3 +50,6 @@ fn filter(text: &str) -> Result<EnvFilter, TelemetryError> {
         .parse(text)
         .map_err(|error| TelemetryError::Filter { filter: text.to_owned(), reason: error.to_string() })
 }
+
+#[cfg(test)]
+mod tests;

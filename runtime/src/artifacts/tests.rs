@@ -67,3 +67,25 @@ fn a_full_disk_is_told_apart() {
     assert!(matches!(error, ArtifactError::Full { .. }), "{error}");
     assert!(error.to_string().contains("no space left"), "{error}");
 }
+
+#[tokio::test]
+#[ignore = "needs a full disk: SMALL_DISK=<folder on an empty tmpfs of 16 MiB>"]
+async fn a_full_disk_is_told_and_leaves_nothing_visible() {
+    let disk = PathBuf::from(std::env::var_os("SMALL_DISK").expect("SMALL_DISK names a folder"));
+    let folder = tempfile::tempdir().unwrap();
+    let store = ArtifactStore::local(disk.join("artifacts")).unwrap();
+    // Sent whole, and sent in parts.
+    for (name, size) in [("whole", 7 << 20), ("parts", 20 << 20)] {
+        let source = folder.path().join(name);
+        std::fs::create_dir(&source).unwrap();
+        for file in ["a.bin", "b.bin", "c.bin"] {
+            std::fs::write(source.join(file), vec![1; size]).unwrap();
+        }
+        let error = store.put_folder(name, &source).await.unwrap_err();
+        assert!(matches!(&error, ArtifactError::Full { .. }), "{error}");
+        for stored in folder::files(&disk).await.unwrap() {
+            let length = std::fs::metadata(&stored.1).unwrap().len();
+            assert_eq!(length, 7 << 20, "{} is half-written", stored.0);
+        }
+    }
+}

@@ -1,14 +1,15 @@
 //! One claimed attempt: scratch folder, handler, heartbeat, stop, report.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use clara_lifecycle::{
     attempt::{Assignment, Progress},
     results::StageResult,
 };
 use tokio::{
+    runtime::{Handle, RuntimeFlavor},
     sync::watch,
-    task::{JoinError, JoinHandle},
+    task::{JoinError, JoinHandle, block_in_place},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -103,8 +104,12 @@ impl<'a> Attempt<'a> {
             stop: self.signal.clone(),
         };
         let handler = self.worker.handler.clone();
-        let work = async move { handler.run(context).await }.in_current_span();
-        let ended = self.until_drained(self.worker.tasks.spawn("worker.handler", work)).await;
+        let given_up = CancellationToken::new();
+        let guarded = given_up.clone();
+        let work = apart(async move { guarded.run_until_cancelled(handler.run(context)).await });
+        let running = self.worker.tasks.spawn("worker.handler", work.in_current_span());
+        let ended = self.until_drained(running).await;
+        given_up.cancel();
         scratch::remove(&scratch);
         ended
     }
@@ -112,7 +117,7 @@ impl<'a> Attempt<'a> {
     /// Waits for the handler. At a shutdown it is told to save its work, and given up when it takes too long.
     async fn until_drained(
         &self,
-        mut handler: JoinHandle<Result<StageResult, StageFailure>>,
+        mut handler: JoinHandle<Option<Result<StageResult, StageFailure>>>,
     ) -> Result<StageResult, StageFailure> {
         let shutdown: &CancellationToken = self.worker.tasks.shutdown();
         tokio::select! {
@@ -125,7 +130,6 @@ impl<'a> Attempt<'a> {
             return unpanicked(ended);
         }
         tracing::warn!("{} did not save its work within {grace:?} and is given up", self.name);
-        handler.abort();
         Err(StageFailure::Stopped(StopReason::Drain))
     }
 
@@ -159,14 +163,30 @@ impl<'a> Attempt<'a> {
     }
 }
 
+/// Runs `work` so that it may block its thread: the runtime gives its other tasks, heartbeats among them, another
+/// one. Without that a handler that forgets to yield would lose its lease.
+async fn apart<T>(work: impl Future<Output = T>) -> T {
+    let runtime = Handle::current();
+    match runtime.runtime_flavor() {
+        RuntimeFlavor::MultiThread => block_in_place(|| runtime.block_on(work)),
+        // A runtime of one thread has no other one to give.
+        _ => work.await,
+    }
+}
+
 fn unpanicked(
-    ended: Result<Result<StageResult, StageFailure>, JoinError>,
+    ended: Result<Option<Result<StageResult, StageFailure>>, JoinError>,
 ) -> Result<StageResult, StageFailure> {
-    ended.unwrap_or_else(|cut| {
-        let reason = match cut.try_into_panic() {
-            Ok(panic) => panic_message(&*panic),
-            Err(cut) => cut.to_string(),
-        };
-        Err(StageFailure::retryable(format!("the stage's code panicked: {reason}; this is a fault in Clara")))
-    })
+    match ended {
+        Ok(Some(ended)) => ended,
+        Ok(None) => Err(StageFailure::Stopped(StopReason::Drain)),
+        Err(cut) => {
+            let reason = match cut.try_into_panic() {
+                Ok(panic) => panic_message(&*panic),
+                Err(cut) => cut.to_string(),
+            };
+            let message = format!("the stage's code panicked: {reason}; this is a fault in Clara");
+            Err(StageFailure::retryable(message))
+        }
+    }
 }

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::{
     coordinator_client::{Directive, ReportOutcome},
+    faults::{Fault, Faulty},
     stop::StopReason,
     worker::{AttemptContext, StageFailure},
 };
@@ -127,11 +128,28 @@ async fn an_outage_of_the_broker_is_waited_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn every_task_ends_though_calls_to_the_coordinator_are_lost() {
+    for (fault, seed) in
+        [(Fault::Flaky, 11), (Fault::Unanswered, 12), (Fault::Slow(Duration::from_secs(2)), 13)]
+    {
+        let world = World::with_tasks((1..=20).map(task));
+        let coordinator: Arc<dyn Coordinator> = world.coordinator.clone();
+        let faulty = Arc::new(Faulty::new(coordinator, fault, 30, seed));
+        let running = world.start_with(handler(|_| async { Ok(result()) }), 4, faulty);
+        for number in 1..=20 {
+            world.until_told(1, &format!("complete job-{number} ")).await;
+        }
+        world.shutdown.cancel();
+        running.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn slots_work_at_the_same_time() {
     let world = World::with_tasks([task(1), task(2), task(3)]);
     let started = Instant::now();
     let slow = handler(|_| async {
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        tokio::time::sleep(Duration::from_mins(1)).await;
         Ok(result())
     });
     let running = world.start(slow, 3);

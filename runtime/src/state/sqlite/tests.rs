@@ -135,6 +135,41 @@ async fn a_file_that_is_no_database_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
+async fn a_full_disk_refuses_the_commit_and_keeps_what_is_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(&folder);
+    store.commit(&event("jobs")).await.unwrap();
+    // The database may not grow any more, as on a full disk.
+    let set_limit = |pages: i64| {
+        store.read(move |connection| {
+            connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |row| row.get::<_, i64>(0))
+        })
+    };
+    set_limit(1).await.unwrap();
+    let large = Commit {
+        events: vec![("jobs".to_owned(), "x".repeat(1 << 20)), ("jobs".to_owned(), "y".to_owned())],
+        ..Commit::default()
+    };
+    let error = store.commit(&large).await.unwrap_err();
+    assert!(error.is_retryable() && error.to_string().contains("full"), "{error}");
+    assert_eq!(store.events("jobs", 0, 10).await.unwrap().len(), 1);
+    set_limit(1 << 20).await.unwrap();
+    store.commit(&large).await.unwrap();
+    assert_eq!(store.events("jobs", 0, 10).await.unwrap().len(), 3);
+}
+
+#[test]
+fn many_can_open_a_new_file_at_the_same_time() {
+    let folder = tempfile::tempdir().unwrap();
+    std::thread::scope(|scope| {
+        let opened = [(); 8].map(|()| scope.spawn(|| open(&folder)));
+        for store in opened {
+            store.join().unwrap();
+        }
+    });
+}
+
+#[tokio::test]
 async fn old_commit_ids_are_forgotten() {
     let folder = tempfile::tempdir().unwrap();
     let clock = Arc::new(TestClock::at(Timestamp(1_000_000)));

@@ -282,20 +282,23 @@ impl World {
         handler: Arc<dyn StageHandler>,
         slots: usize,
     ) -> JoinHandle<Result<(), WorkerError>> {
+        self.start_with(handler, slots, self.coordinator.clone())
+    }
+
+    pub(super) fn start_with(
+        &self,
+        handler: Arc<dyn StageHandler>,
+        slots: usize,
+        coordinator: Arc<dyn Coordinator>,
+    ) -> JoinHandle<Result<(), WorkerError>> {
         let options = WorkerOptions {
             slots,
-            heartbeat_at_least_every: Duration::from_secs(60),
+            heartbeat_at_least_every: Duration::from_mins(1),
             ..WorkerOptions::new("test-worker", self.scratch_root()).unwrap()
         };
         let artifacts = ArtifactStore::new(Arc::new(InMemory::new()));
-        let worker = run_worker(
-            handler,
-            self.broker.clone(),
-            self.coordinator.clone(),
-            artifacts,
-            options,
-            self.shutdown.clone(),
-        );
+        let worker =
+            run_worker(handler, self.broker.clone(), coordinator, artifacts, options, self.shutdown.clone());
         Tasks::new(CancellationToken::new()).spawn("test", worker)
     }
 
