@@ -1,19 +1,22 @@
 //! Trains, runs and serves LoRA adapters: engines, model files, data collation, training loop, generation.
 
+pub mod chat;
 pub mod collate;
 pub mod engine;
 pub mod folder;
+pub mod generate;
 mod gguf;
+pub mod guided;
 mod hf;
 pub mod model;
+pub mod model_cache;
 pub mod ops;
 pub mod optim;
 pub mod peft;
-pub mod schedule;
-pub mod template;
-pub mod tokenizer;
-pub mod guided;
-pub mod model_cache;
 pub mod sampling;
+pub mod schedule;
+pub mod serve;
+pub mod template;
 pub mod text;
 pub mod token_texts;
+pub mod tokenizer;

@@ -1,0 +1,77 @@
+//! `gpu-worker serve`: an OpenAI-compatible server in the foreground.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    model_cache::ModelCache,
+    serve::{self, ServeConfig},
+    text::BatchLimits,
+};
+
+/// Serves a base model and adapters over HTTP, as OpenAI clients expect it.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Hugging Face folder or GGUF file of the base model.
+    #[arg(long, value_name = "DIR|GGUF")]
+    pub base: PathBuf,
+    /// An adapter's name and PEFT folder; may be given several times.
+    #[arg(long = "adapter", value_name = "NAME=DIR", value_parser = named_adapter)]
+    pub adapters: Vec<(String, PathBuf)>,
+    /// Name of the base model for callers; without it the folder's or file's own name.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Address and port; there is no access control, so only open it to a network that you trust.
+    #[arg(long, default_value = "127.0.0.1:8000", value_name = "ADDRESS:PORT")]
+    pub listen: SocketAddr,
+    /// Sequences that are continued together.
+    #[arg(long, default_value_t = 16, value_parser = sequences)]
+    pub sequences: usize,
+    /// Longest answer in tokens where a request sets no limit.
+    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
+    pub default_max_tokens: u32,
+}
+
+impl From<ServeArgs> for ServeConfig {
+    fn from(args: ServeArgs) -> Self {
+        Self {
+            base_model: args.base,
+            name: args.name,
+            adapters: args.adapters,
+            listen: args.listen,
+            limits: BatchLimits { sequences: args.sequences, ..BatchLimits::default() },
+            default_max_tokens: args.default_max_tokens,
+        }
+    }
+}
+
+/// Serves until `shutdown` is cancelled.
+///
+/// # Errors
+/// [`serve::ServeError`] when a model, an adapter or the address cannot be used.
+pub async fn run(args: ServeArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let handle = serve::start(args.into(), &ModelCache::new()).await?;
+    tracing::info!("{} answers at {}", handle.base_name(), handle.base_url());
+    shutdown.cancelled().await;
+    handle.stop().await;
+    Ok(())
+}
+
+/// Reads `NAME=DIR`.
+pub(super) fn named_adapter(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, folder)) if !name.is_empty() && !folder.is_empty() => {
+            Ok((name.to_owned(), folder.into()))
+        }
+        _ => Err("expected NAME=DIR, for example recht=adapters/recht".to_owned()),
+    }
+}
+
+fn sequences(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count @ 1..=256) => Ok(count),
+        _ => Err("expected 1 to 256".to_owned()),
+    }
+}

@@ -1,0 +1,110 @@
+//! One copy of each base model in memory, shared by training, generation and serving in one process.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Weak},
+};
+
+use clara_lifecycle::dataset::ChatMessage;
+use parking_lot::Mutex;
+
+use crate::{
+    model::{self, BaseModel, ModelError},
+    template::{ChatTemplate, TemplateError},
+    text::TextModel,
+    token_texts::TokenTexts,
+    tokenizer::{Tokenizer, TokenizerError},
+};
+
+/// A base model that several users hold together.
+#[derive(Debug)]
+pub struct SharedModel {
+    /// Configuration and weights.
+    pub base: Arc<BaseModel>,
+    /// Turns text into tokens and back.
+    pub tokenizer: Tokenizer,
+    /// Turns conversations into text.
+    pub chat_template: ChatTemplate,
+}
+
+/// Why a conversation gives no prompt.
+#[derive(Debug, thiserror::Error)]
+pub enum PromptError {
+    /// The chat template refused it.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// The tokenizer refused it.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+}
+
+impl SharedModel {
+    /// The tokens of a conversation, up to where the assistant's next turn begins.
+    ///
+    /// # Errors
+    /// [`PromptError`] when template or tokenizer refuse the conversation.
+    pub fn chat_prompt(&self, messages: &[ChatMessage]) -> Result<Vec<u32>, PromptError> {
+        let text = self.chat_template.render(messages, true)?;
+        Ok(self.tokenizer.encode(&text)?)
+    }
+
+    /// What the model's texts are made of.
+    pub fn text_model(self: &Arc<Self>) -> TextModel {
+        let mut end_tokens = self.tokenizer.eos().to_vec();
+        end_tokens.extend(&self.base.config.eos_tokens);
+        end_tokens.sort_unstable();
+        end_tokens.dedup();
+        TextModel {
+            vocabulary: Arc::new(TokenTexts::of(self)),
+            end_tokens,
+            context_length: self.base.config.max_positions,
+        }
+    }
+
+    /// Bytes of cache that one token of one sequence takes: a key and a value in f32 per layer.
+    pub fn cache_bytes_per_token(&self) -> usize {
+        let config = &self.base.config;
+        2 * size_of::<f32>() * config.layers * config.key_value_heads * config.head_dim
+    }
+}
+
+/// Loads base models and remembers those still in use; cheap to clone, all clones are one cache.
+#[derive(Debug, Clone, Default)]
+pub struct ModelCache {
+    models: Arc<Mutex<BTreeMap<PathBuf, Slot>>>,
+}
+
+/// One model's place; its lock is held while the model loads, so that it never loads twice at once.
+type Slot = Arc<Mutex<Weak<SharedModel>>>;
+
+impl ModelCache {
+    /// An empty cache.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The model at `path`, loaded when nobody holds it. Blocks while it loads.
+    ///
+    /// # Errors
+    /// [`ModelError`] as [`model::load`]; a failed load is tried again by the next caller.
+    pub fn load(&self, path: &Path) -> Result<Arc<SharedModel>, ModelError> {
+        let key = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let slot = Arc::clone(self.models.lock().entry(key).or_default());
+        let mut held = slot.lock();
+        if let Some(model) = held.upgrade() {
+            return Ok(model);
+        }
+        let loaded = model::load(path)?;
+        let model = Arc::new(SharedModel {
+            base: Arc::new(loaded.base),
+            tokenizer: loaded.tokenizer,
+            chat_template: loaded.chat_template,
+        });
+        *held = Arc::downgrade(&model);
+        Ok(model)
+    }
+}
+
+#[cfg(test)]
+mod tests;
