@@ -2,7 +2,7 @@
 """Times our training beside PyTorch + PEFT on the same rows, by turns, and prints a table.
 
   .venv/bin/python tests/peft/compare_speed.py --base MODEL.gguf --data examples/verwaltungsrecht/training.jsonl \
-      --gpu-worker target/release/gpu-worker [--rounds 3] [--steps 6]
+      --gpu-worker target/debug/gpu-worker [--rounds 3] [--steps 6]
 
 The rows are made from the texts of the data: each holds 511 tokens and the end of sequence, so that both sides do
 the same arithmetic. Each round runs PEFT, then ours, each as a new process that nothing else of ours disturbs. The first step of a run is
