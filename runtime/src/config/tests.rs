@@ -120,3 +120,23 @@ fn durations_and_sizes_read_what_they_write() {
         assert!(text.parse::<HumanDuration>().is_err(), "{text}");
     }
 }
+
+#[test]
+fn the_documentation_shows_every_key_with_its_default() {
+    let documented: Vec<&str> = include_str!("../../../docs/configuration.md")
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .collect();
+    let settings = load::<Settings>(&Layers::default()).unwrap().origins();
+    let beginnings: Vec<String> =
+        settings.iter().map(|setting| format!("| `{}` | `{}` |", setting.key, setting.value)).collect();
+    assert_eq!(
+        documented.len(),
+        beginnings.len(),
+        "write docs/configuration.md so:\n{}",
+        beginnings.join("\n")
+    );
+    for (line, beginning) in documented.iter().zip(beginnings) {
+        assert!(line.starts_with(&beginning), "{line} should begin with {beginning}");
+    }
+}
