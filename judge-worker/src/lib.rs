@@ -7,6 +7,8 @@ mod parse;
 mod prompt;
 mod rubric;
 mod score;
+#[cfg(test)]
+mod testing;
 
 pub use handler::{JudgeConfig, JudgeHandler};
 pub use rubric::Language;

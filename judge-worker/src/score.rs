@@ -1,8 +1,5 @@
 //! Judges one answer: asks, reads, asks once more when the reply cannot be read, and never makes up a score.
 
-#[cfg(test)]
-mod tests;
-
 use clara_lifecycle::{
     golden::GoldenSample,
     score::{Judgement, Scored, UnscoredReason},

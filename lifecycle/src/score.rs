@@ -4,6 +4,7 @@ mod evaluation;
 mod gap;
 #[cfg(test)]
 mod tests;
+mod unscored;
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
@@ -11,9 +12,10 @@ use serde::{Deserialize, Serialize};
 
 pub use evaluation::{
     ChampionEvaluation, ChampionScore, Evaluation, EvaluationContext, JudgeIdentity, Judgement, SampleScore,
-    Scored, Summary, Unscored, UnscoredReason,
+    Scored, Summary,
 };
 pub use gap::{GapSeverity, GapStatus, KnowledgeGap};
+pub use unscored::{Unscored, UnscoredReason};
 
 /// What an answer is scored by, each from 0 to 10.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

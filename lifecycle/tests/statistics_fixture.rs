@@ -1,4 +1,4 @@
-//! Our statistics against values that SciPy computed (`fixtures/README.md`).
+//! Our statistics against values that `SciPy` computed (`fixtures/README.md`).
 
 use clara_lifecycle::statistics::{
     RESAMPLES, bootstrap_bounds, mean, minimum_detectable_effect, standard_deviation, student_t_quantile,
@@ -11,7 +11,7 @@ struct Fixture {
     samples: Vec<Sample>,
     rates: Vec<Rate>,
     t_quantiles: Vec<Quantile>,
-    detectable_effects: Vec<Effect>,
+    detectable_effects: Vec<Detectable>,
 }
 
 #[derive(Deserialize)]
@@ -42,7 +42,7 @@ struct Quantile {
 }
 
 #[derive(Deserialize)]
-struct Effect {
+struct Detectable {
     standard_deviation: f64,
     samples: usize,
     effect: f64,

@@ -1,1 +1,212 @@
-//! Tests.
+//! Tests of the client against a real HTTP server on this machine.
+
+use std::{sync::Arc, time::Duration};
+
+use clara_runtime::{
+    clock::SystemClock,
+    stop::{StopReason, stop_switch},
+};
+
+use super::{Access, Ask, CallError, Endpoint, Finish, Pacing, Reply, ReplyMode, Secret};
+use crate::{
+    prompt::{Message, Prompter, Schema},
+    rubric::Language,
+    testing::{Call, Canned, Double},
+};
+
+fn access(url: &str) -> Access {
+    let (first_pause, longest_pause) = (Duration::from_millis(1), Duration::from_millis(2));
+    Access {
+        url: url.to_owned(),
+        key: Some(Secret("sk-secret".into())),
+        timeout: Duration::from_secs(20),
+        pacing: Pacing { max_tries: 4, first_pause, longest_pause },
+        clock: Arc::new(SystemClock),
+    }
+}
+
+fn schema() -> Schema {
+    Prompter::new(Language::German, false).schema()
+}
+
+async fn chat(endpoint: &Endpoint) -> Result<Reply, CallError> {
+    let (_switch, stop) = stop_switch();
+    let messages = [Message { role: "user", content: "Bewerte.".into() }];
+    let ask = Ask { model: "judge-model", messages: &messages, schema: &schema(), max_tokens: 256, seed: 1 };
+    endpoint.chat(&ask, &stop).await
+}
+
+async fn chat_with(double: &Double) -> Result<Reply, CallError> {
+    chat(&Endpoint::new(access(&double.url))?).await
+}
+
+/// A script that answers `first` to the first calls, then well.
+fn after(first: Vec<Canned>) -> impl Fn(&Call) -> Canned {
+    move |call| first.get(call.index).cloned().unwrap_or_else(|| Canned::scores(8))
+}
+
+#[tokio::test]
+async fn a_call_has_the_shape_that_openai_documents() {
+    let double = Double::start(after(vec![])).await;
+    let reply = chat_with(&double).await.unwrap();
+    assert_eq!((reply.finish, reply.mode), (Finish::Stop, ReplyMode::JsonSchema));
+    assert_eq!(
+        (reply.model.as_deref(), reply.system_fingerprint.as_deref()),
+        (Some("judge-model-0101"), Some("fp_1"))
+    );
+    assert_eq!(reply.usage.unwrap().prompt_tokens, 100);
+
+    let call = double.chats().remove(0);
+    assert_eq!(call.path, "/v1/chat/completions");
+    assert_eq!(call.headers["authorization"], "Bearer sk-secret");
+    let format = &call.body["response_format"];
+    assert_eq!((&format["type"], &format["json_schema"]["strict"]), (&"json_schema".into(), &true.into()));
+    assert_eq!(format["json_schema"]["schema"], serde_json::to_value(schema()).unwrap());
+    assert_eq!((&call.body["temperature"], &call.body["max_tokens"]), (&0.0.into(), &256.into()));
+}
+
+#[tokio::test]
+async fn busy_and_failing_answers_are_tried_again_until_a_good_one() {
+    let busy = Canned::error(429, "rate_limit_exceeded", "slow down").with("retry-after-ms", "2");
+    let double =
+        Double::start(after(vec![busy, Canned::status(503, ""), Canned::status(500, "<html>")])).await;
+    assert!(chat_with(&double).await.is_ok());
+    assert_eq!(double.chats().len(), 4);
+}
+
+#[tokio::test]
+async fn an_asked_pause_is_kept() {
+    let busy = Canned::error(429, "rate_limit_exceeded", "slow down").with("retry-after", "0.2");
+    let double = Double::start(after(vec![busy])).await;
+    let started = std::time::Instant::now();
+    chat_with(&double).await.unwrap();
+    assert!(started.elapsed() >= Duration::from_millis(200), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn an_endpoint_that_stays_busy_is_down_and_the_message_says_what_to_do() {
+    let double = Double::start(|_| Canned::status(503, "overloaded")).await;
+    let error = chat_with(&double).await.unwrap_err();
+    assert!(matches!(&error, CallError::Down { tries: 4, .. }) && error.is_retryable(), "{error:?}");
+    let message = error.to_string();
+    assert!(
+        message.contains(&double.url) && message.contains("overloaded") && message.contains("resume"),
+        "{message}"
+    );
+    assert_eq!(double.chats().len(), 4);
+}
+
+#[tokio::test]
+async fn nobody_at_the_port_is_down() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/v1", listener.local_addr().unwrap());
+    drop(listener);
+    let error = chat(&Endpoint::new(access(&url)).unwrap()).await.unwrap_err();
+    assert!(matches!(&error, CallError::Down { .. }), "{error:?}");
+    assert!(error.to_string().contains(&url), "{error}");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_never_answers_is_down_after_the_timeout() {
+    // Accepts connections by its backlog alone.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/v1", listener.local_addr().unwrap());
+    let mut access = access(&url);
+    access.timeout = Duration::from_millis(20);
+    access.pacing.max_tries = 2;
+    let error = chat(&Endpoint::new(access).unwrap()).await.unwrap_err();
+    assert!(matches!(&error, CallError::Down { tries: 2, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_openais_is_tried_again_then_an_error() {
+    let double = Double::start(after(vec![Canned::status(200, "{\"choices\": [")])).await;
+    assert!(chat_with(&double).await.is_ok());
+    let double = Double::start(|_| Canned::status(200, "<html>proxy</html>")).await;
+    let error = chat_with(&double).await.unwrap_err();
+    assert!(matches!(error, CallError::ServerError { .. }), "{error:?}");
+    assert_eq!(double.chats().len(), 4);
+}
+
+#[tokio::test]
+async fn a_used_up_quota_is_final_at_once() {
+    let double = Double::start(|_| Canned::error(429, "insufficient_quota", "pay first")).await;
+    let error = chat_with(&double).await.unwrap_err();
+    assert!(matches!(error, CallError::Quota { .. }) && !error.is_retryable(), "{error:?}");
+    assert_eq!(double.chats().len(), 1);
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_final_and_the_key_stands_in_no_message() {
+    let double =
+        Double::start(|_| Canned::error(401, "invalid_api_key", "Incorrect API key: sk-secret")).await;
+    let error = chat_with(&double).await.unwrap_err();
+    assert!(matches!(error, CallError::Refused { status: 401, .. }), "{error:?}");
+    assert!(!error.to_string().contains("sk-secret"), "{error}");
+    assert!(!format!("{error:?} {:?}", access(&double.url)).contains("sk-secret"));
+}
+
+#[tokio::test]
+async fn what_an_endpoint_refuses_is_left_out_from_then_on() {
+    let double = Double::start(|call: &Call| {
+        if call.body.get("response_format").is_some() {
+            Canned::error(400, "invalid", "Unknown parameter: 'response_format'")
+        } else if call.body.get("max_tokens").is_some() {
+            Canned::error(400, "unsupported_parameter", "'max_tokens': use 'max_completion_tokens' instead.")
+        } else if call.body.get("temperature").is_some() {
+            Canned::error(422, "unsupported_value", "'temperature' does not support 0.0 with this model")
+        } else {
+            Canned::scores(8)
+        }
+    })
+    .await;
+    let endpoint = Endpoint::new(access(&double.url)).unwrap();
+    assert_eq!(chat(&endpoint).await.unwrap().mode, ReplyMode::Text);
+    assert_eq!(double.chats().len(), 4);
+    assert_eq!(chat(&endpoint).await.unwrap().mode, ReplyMode::Text);
+    let calls = double.chats();
+    assert_eq!((calls.len(), &calls[4].body["max_completion_tokens"]), (5, &256.into()));
+}
+
+#[tokio::test]
+async fn a_request_that_is_too_long_is_rejected_without_another_try() {
+    let double =
+        Double::start(|_| Canned::error(400, "context_length_exceeded", "at most 4096 tokens")).await;
+    let error = chat_with(&double).await.unwrap_err();
+    assert!(matches!(&error, CallError::Rejected { detail, .. } if detail.contains("4096")), "{error:?}");
+    assert_eq!(double.chats().len(), 1);
+}
+
+#[tokio::test]
+async fn a_stop_ends_a_pause_at_once() {
+    let double = Double::start(|_| Canned::status(503, "").with("retry-after", "100")).await;
+    let endpoint = Endpoint::new(access(&double.url)).unwrap();
+    let (switch, stop) = stop_switch();
+    let messages = [Message { role: "user", content: "Bewerte.".into() }];
+    let ask = Ask { model: "m", messages: &messages, schema: &schema(), max_tokens: 256, seed: 1 };
+    let stopping = async {
+        while double.chats().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        switch.stop(StopReason::Cancel);
+    };
+    let calling = async { endpoint.chat(&ask, &stop).await };
+    let waited =
+        tokio::time::timeout(Duration::from_secs(20), async { tokio::join!(calling, stopping).0 }).await;
+    assert_eq!(waited.unwrap(), Err(CallError::Stopped(StopReason::Cancel)));
+}
+
+#[tokio::test]
+async fn the_first_listed_model_is_taken() {
+    let double = Double::start(after(vec![])).await;
+    let (_switch, stop) = stop_switch();
+    assert_eq!(Endpoint::new(access(&double.url)).unwrap().first_model(&stop).await.unwrap(), "judge-model");
+}
+
+#[test]
+fn a_url_of_another_kind_is_refused() {
+    for url in ["ftp://host/v1", "not a url", ""] {
+        let error = Endpoint::new(access(url)).unwrap_err();
+        assert!(matches!(&error, CallError::Setup { .. }) && !error.is_retryable(), "{url}: {error:?}");
+    }
+}

@@ -20,7 +20,7 @@ fn every_rubric_covers_every_criterion_from_10_to_0() {
 #[test]
 fn a_changed_text_needs_a_new_version() {
     // When this fails, raise the version of the rubric and write its new digest here.
-    let known = [(Language::German, "de-1", "GERMAN"), (Language::English, "en-1", "ENGLISH")];
+    let known = [(Language::German, "de-1", "07aee9bd4c25"), (Language::English, "en-1", "5007004d6493")];
     for (language, version, digest) in known {
         let rubric = Rubric::of(language);
         assert_eq!((rubric.version, rubric.digest().short()), (version, digest));

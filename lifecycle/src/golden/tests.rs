@@ -98,8 +98,7 @@ fn the_digest_follows_the_content_and_its_order_but_not_who_wrote_it_when() {
     imported.samples[0].created_at = "2030-01-01T00:00:00Z".into();
     assert_eq!(dataset.digest(), imported.digest());
 
-    type Change = fn(&mut GoldenDataset);
-    let changes: [Change; 9] = [
+    let edits: [fn(&mut GoldenDataset); 9] = [
         |dataset| dataset.version = Version::new(1, 0, 1),
         |dataset| dataset.samples.swap(0, 1),
         |dataset| dataset.samples[0].prompt.push('x'),
@@ -110,10 +109,10 @@ fn the_digest_follows_the_content_and_its_order_but_not_who_wrote_it_when() {
         |dataset| dataset.samples[0].tags.push("x".into()),
         |dataset| drop(dataset.samples[0].criteria.insert("accuracy".into(), "x".into())),
     ];
-    for (number, change) in changes.into_iter().enumerate() {
+    for (number, edit) in edits.into_iter().enumerate() {
         let mut changed = dataset.clone();
-        change(&mut changed);
-        assert_ne!(dataset.digest(), changed.digest(), "change {number}");
+        edit(&mut changed);
+        assert_ne!(dataset.digest(), changed.digest(), "edit {number}");
     }
 }
 

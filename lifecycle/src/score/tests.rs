@@ -149,71 +149,23 @@ fn an_evaluation_without_any_score_has_no_average() {
     assert_eq!(evaluation.gate_input().scores, Vec::<f64>::new());
 }
 
+const SUMMARY: &str = "total_samples passed failed pass_rate average_score min_score max_score criteria_averages \
+                       adapter_id golden_dataset_id evaluated_at knowledge_gaps_detected";
+const RESULT: &str = "sample_id adapter_id prompt adapter_output expected_output overall_score criteria_scores \
+                      judge_reasoning passed evaluated_at judge_model";
+const GAP: &str = "gap_id domain adapter_id topic severity source prompt expected_output actual_output \
+                   confidence_score evaluation_score detected_at detected_by tags status resolved_at \
+                   resolution_notes requires_training_data suggested_data_query training_samples_collected";
+
 #[test]
 fn the_file_has_the_familiar_names() {
     let value = serde_json::to_value(evaluate([scored(9.0), scored(9.0), scored(4.0)], None)).unwrap();
-    let has = |value: &serde_json::Value, names: &[&str]| {
-        let missing: Vec<_> = names.iter().filter(|name| value.get(**name).is_none()).collect();
+    let parts =
+        [(&value["summary"], SUMMARY), (&value["results"][0], RESULT), (&value["knowledge_gaps"][0], GAP)];
+    for (part, names) in parts {
+        let missing: Vec<_> = names.split_whitespace().filter(|name| part.get(name).is_none()).collect();
         assert!(missing.is_empty(), "{missing:?}");
-    };
-    has(
-        &value["summary"],
-        &[
-            "total_samples",
-            "passed",
-            "failed",
-            "pass_rate",
-            "average_score",
-            "min_score",
-            "max_score",
-            "criteria_averages",
-            "adapter_id",
-            "golden_dataset_id",
-            "evaluated_at",
-            "knowledge_gaps_detected",
-        ],
-    );
-    has(
-        &value["results"][0],
-        &[
-            "sample_id",
-            "adapter_id",
-            "prompt",
-            "adapter_output",
-            "expected_output",
-            "overall_score",
-            "criteria_scores",
-            "judge_reasoning",
-            "passed",
-            "evaluated_at",
-            "judge_model",
-        ],
-    );
-    has(
-        &value["knowledge_gaps"][0],
-        &[
-            "gap_id",
-            "domain",
-            "adapter_id",
-            "topic",
-            "severity",
-            "source",
-            "prompt",
-            "expected_output",
-            "actual_output",
-            "confidence_score",
-            "evaluation_score",
-            "detected_at",
-            "detected_by",
-            "tags",
-            "status",
-            "resolved_at",
-            "resolution_notes",
-            "requires_training_data",
-            "suggested_data_query",
-            "training_samples_collected",
-        ],
-    );
+    }
     let read: Evaluation = serde_json::from_value(value.clone()).unwrap();
     assert_eq!(serde_json::to_value(read).unwrap(), value);
 }

@@ -64,7 +64,6 @@ fn the_lower_bound_covers_the_mean_of_skewed_scores_in_94_of_100_cases() {
             covered += u32::from(bounds.lower <= MEAN);
         }
         let share = f64::from(covered) / f64::from(ROUNDS);
-        println!("deviation {deviation}, n = {size}: {share}");
         assert!(
             share >= 0.94,
             "seed {SEED}, deviation {deviation}, n = {size}: holds in {share} of the cases"
