@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use clara_lifecycle::statistics::SplitMix64;
 use clara_runtime::{clock::Clock, stop::StopSignal};
-use reqwest::Url;
+use reqwest::{Url, header::CONTENT_TYPE};
 use serde::de::DeserializeOwned;
 
 use crate::prompt::{Message, Schema};
@@ -121,11 +121,14 @@ impl Endpoint {
         loop {
             let spoken = self.dialect.current();
             let body = wire::ChatRequest::new(ask, spoken);
-            let body = serde_json::to_value(&body).map_err(|error| CallError::Setup {
+            // Written once as text: a JSON value would sort the schema's properties.
+            let body = serde_json::to_string(&body).map_err(|error| CallError::Setup {
                 url: self.access.url.clone(),
                 detail: format!("cannot write the request: {error}"),
             })?;
-            match self.patiently::<wire::ChatResponse>("chat/completions", Some(&body), ask.seed, stop).await
+            match self
+                .patiently::<wire::ChatResponse>("chat/completions", Some(body.as_str()), ask.seed, stop)
+                .await
             {
                 Ok(response) => return Ok(response.into_reply(spoken.mode())),
                 Err(CallError::Rejected { body, .. }) if self.dialect.learn(spoken, &body) => {}
@@ -138,7 +141,7 @@ impl Endpoint {
     async fn patiently<T: DeserializeOwned>(
         &self,
         path: &str,
-        body: Option<&serde_json::Value>,
+        body: Option<&str>,
         seed: u64,
         stop: &StopSignal,
     ) -> Result<T, CallError> {
@@ -172,13 +175,13 @@ impl Endpoint {
         }
     }
 
-    async fn attempt(&self, path: &str, body: Option<&serde_json::Value>) -> Attempted {
+    async fn attempt(&self, path: &str, body: Option<&str>) -> Attempted {
         let url = match self.base.join(path) {
             Ok(url) => url,
             Err(error) => return Attempted::Failed(error.to_string()),
         };
         let mut request = match body {
-            Some(body) => self.http.post(url).json(body),
+            Some(body) => self.http.post(url).header(CONTENT_TYPE, "application/json").body(body.to_owned()),
             None => self.http.get(url),
         };
         if let Some(Secret(key)) = &self.access.key {

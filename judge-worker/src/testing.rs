@@ -25,6 +25,8 @@ pub(crate) struct Call {
     pub(crate) headers: HeaderMap,
     /// Its body; null when there is none.
     pub(crate) body: Value,
+    /// Its body as it came.
+    pub(crate) raw: String,
 }
 
 impl Call {
@@ -134,7 +136,8 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         )
     } else {
         let mut calls = shared.calls.lock();
-        let call = Call { index: calls.len(), path, headers, body };
+        let call =
+            Call { index: calls.len(), path, headers, body, raw: String::from_utf8(bytes.to_vec()).unwrap() };
         calls.push(call.clone());
         drop(calls);
         (shared.script)(&call)

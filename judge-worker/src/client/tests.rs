@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use clara_lifecycle::score::Criterion;
 use clara_runtime::{
     clock::SystemClock,
     stop::{StopReason, stop_switch},
@@ -59,6 +60,10 @@ async fn a_call_has_the_shape_that_openai_documents() {
     let call = double.chats().remove(0);
     assert_eq!(call.path, "/v1/chat/completions");
     assert_eq!(call.headers["authorization"], "Bearer sk-secret");
+    assert_eq!(call.headers["content-type"], "application/json");
+    // A model writes the properties in the order in which they arrive.
+    let order = Criterion::ALL.map(|criterion| call.raw.find(&format!("\"{criterion}\"")));
+    assert!(order.iter().all(Option::is_some) && order.is_sorted(), "{}", call.raw);
     let format = &call.body["response_format"];
     assert_eq!((&format["type"], &format["json_schema"]["strict"]), (&"json_schema".into(), &true.into()));
     assert_eq!(format["json_schema"]["schema"], serde_json::to_value(schema()).unwrap());
