@@ -12,9 +12,11 @@ use clara_lifecycle::{
 };
 use clara_runtime::{
     broker::Task,
-    state::{Commit, Deadline, OutboxEntry, RecordKey, Write},
+    metrics,
+    state::{Commit, Deadline, OutboxEntry, RecordKey, StateError, Write},
 };
 use serde::Serialize;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
@@ -115,6 +117,7 @@ impl<'a> Change<'a> {
         if let Some(head) = self.audit.take() {
             self.write(audit_key(), &head)?;
         }
+        let began = Instant::now();
         let mut result = self.records.state.commit(&self.commit).await;
         // The commit's id makes the repetition harmless when only the answer was lost.
         for _ in 0..3 {
@@ -123,6 +126,7 @@ impl<'a> Change<'a> {
                 _ => break,
             }
         }
+        metrics::committed(began.elapsed(), matches!(result, Err(StateError::Conflict { .. })));
         Ok(result?)
     }
 }

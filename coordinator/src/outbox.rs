@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use clara_runtime::{
     broker::Broker,
+    metrics,
     state::{StateError, StateStore},
 };
 use tokio_util::sync::CancellationToken;
@@ -30,11 +31,15 @@ pub(crate) async fn relay(state: Arc<dyn StateStore>, broker: Arc<dyn Broker>, s
 
 async fn publish_due(state: &dyn StateStore, broker: &dyn Broker) -> Result<(), StateError> {
     let now = state.now().await?;
-    for entry in state.outbox(now, BATCH).await? {
+    let waiting = state.outbox(now, BATCH).await?;
+    let oldest = waiting.iter().map(|entry| now.since(entry.not_before)).max();
+    metrics::outbox_age(oldest.unwrap_or_default());
+    for entry in waiting {
         if let Err(error) = broker.publish(&entry.task).await {
             warn!(job.id = %entry.task.job, "the task of stage {} could not be published: {error}", entry.task.stage);
             return Ok(());
         }
+        metrics::outbox_published(entry.task.stage);
         state.settle(&entry.id).await?;
     }
     Ok(())

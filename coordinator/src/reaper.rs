@@ -5,9 +5,14 @@ use std::time::Duration;
 use clara_lifecycle::{
     id::{InvalidName, JobId},
     job::{Event, Job, JobState, Rejected, StageState},
+    stage::Stage,
     time::Timestamp,
 };
-use clara_runtime::{broker::Broker, state::RecordKey};
+use clara_runtime::{
+    broker::{Broker, QueueName},
+    metrics,
+    state::RecordKey,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -21,6 +26,8 @@ const POLL: Duration = Duration::from_millis(500);
 const BATCH: usize = 64;
 /// A task that nobody claimed for so long is published again; a duplicate is harmless, a lost task is not.
 const UNCLAIMED: Duration = Duration::from_mins(1);
+/// How often all jobs are looked at.
+const SWEEP: Duration = Duration::from_secs(15);
 
 /// Runs until `shutdown`.
 pub(crate) async fn reap(driver: Driver, broker: std::sync::Arc<dyn Broker>, shutdown: CancellationToken) {
@@ -30,8 +37,8 @@ pub(crate) async fn reap(driver: Driver, broker: std::sync::Arc<dyn Broker>, shu
             warn!("leases could not be checked: {error}; trying again");
         }
         if tokio::time::Instant::now() >= next_sweep {
-            next_sweep += UNCLAIMED;
-            if let Err(error) = republish_unclaimed(&driver, broker.as_ref()).await {
+            next_sweep = tokio::time::Instant::now() + SWEEP;
+            if let Err(error) = sweep(&driver, broker.as_ref()).await {
                 warn!("unclaimed tasks could not be published again: {error}; trying again");
             }
         }
@@ -47,7 +54,12 @@ async fn look_at_due(driver: &Driver) -> Result<(), DriverError> {
     for key in driver.records.state.due(now, BATCH).await? {
         let job = job_of(&key).map_err(|error| DriverError::Invalid(error.to_string()))?;
         match driver.apply(&job, Event::DeadlinePassed).await {
-            Ok(_) => info!(job.id = %job, "took back a lease of {job}"),
+            Ok(after) => {
+                if let JobState::Active { stage } | JobState::Stuck { stage } = after.state {
+                    metrics::lease_expired(stage);
+                }
+                info!(job.id = %job, "took back a lease of {job}");
+            }
             Err(DriverError::Rejected(Rejected::NotDue)) => {}
             Err(error) => return Err(error),
         }
@@ -55,9 +67,17 @@ async fn look_at_due(driver: &Driver) -> Result<(), DriverError> {
     Ok(())
 }
 
-async fn republish_unclaimed(driver: &Driver, broker: &dyn Broker) -> Result<(), DriverError> {
+/// Publishes again what nobody claimed, and counts what is there.
+async fn sweep(driver: &Driver, broker: &dyn Broker) -> Result<(), DriverError> {
     let now = driver.records.state.now().await?;
     let jobs: Vec<Job> = driver.records.all(JOB).await?;
+    count_by_state(&jobs);
+    for stage in Stage::ALL {
+        match broker.depth(QueueName(stage)).await {
+            Ok(depth) => metrics::queue_depth(QueueName(stage), depth),
+            Err(error) => warn!("the length of queue {} is not known: {error}", QueueName(stage)),
+        }
+    }
     for job in jobs {
         let JobState::Active { stage } = job.state else { continue };
         let record = job.stages.get(stage);
@@ -69,6 +89,13 @@ async fn republish_unclaimed(driver: &Driver, broker: &dyn Broker) -> Result<(),
         }
     }
     Ok(())
+}
+
+fn count_by_state(jobs: &[Job]) {
+    let states = ["active", "stuck", "in review", "finished", "cancelled"];
+    for state in states {
+        metrics::jobs(state, jobs.iter().filter(|job| job.state.name() == state).count());
+    }
 }
 
 fn unclaimed(state: &StageState, now: Timestamp) -> bool {

@@ -9,6 +9,7 @@ use clara_proto::{
     convert::{ConvertError, claim_key},
     v1::{self, worker_service_server::WorkerService},
 };
+use clara_runtime::metrics;
 use tonic::{Request, Response, Status};
 use tracing::{info, warn};
 
@@ -52,7 +53,12 @@ impl Workers {
         self.grant(&job, stage).await
     }
 
-    async fn report(&self, job: &JobId, event: Event) -> Result<v1::ReportOutcome, DriverError> {
+    async fn report(
+        &self,
+        job: &JobId,
+        stage: Stage,
+        event: Event,
+    ) -> Result<v1::ReportOutcome, DriverError> {
         match self.driver.apply(job, event).await {
             Ok(_) => Ok(v1::ReportOutcome::Accepted),
             Err(DriverError::Rejected(Rejected::Duplicate)) => Ok(v1::ReportOutcome::Duplicate),
@@ -60,6 +66,7 @@ impl Workers {
                 Err(Rejected::WrongResult { got, expected }.into())
             }
             Err(DriverError::Rejected(reason)) => {
+                metrics::report_refused(stage);
                 info!(job.id = %job, "refused a report of {job}: {reason}");
                 Ok(v1::ReportOutcome::Stale)
             }
@@ -72,11 +79,11 @@ impl Workers {
         let (job, key) = key_of(request.key)?;
         let result = request.result.ok_or(DriverError::Invalid("field `result` is missing".into()))?;
         let event = Event::Completed { key, result: Box::new(result.try_into()?) };
-        match self.report(&job, event).await {
+        match self.report(&job, key.stage, event).await {
             Err(DriverError::Registration(error)) => {
                 warn!(job.id = %job, "the adapter of {job} cannot be registered: {error}");
                 let message = error.to_string();
-                self.report(&job, Event::Failed { key, message, retryable: false }).await
+                self.report(&job, key.stage, Event::Failed { key, message, retryable: false }).await
             }
             outcome => outcome,
         }
@@ -123,14 +130,16 @@ impl WorkerService for Workers {
         let request = request.into_inner();
         let (job, key) = key_of(request.key).map_err(|error| status_of(&error))?;
         let event = Event::Failed { key, message: request.message, retryable: request.retryable };
-        let outcome = self.report(&job, event).await.map_err(|error| status_of(&error))?;
+        let outcome = self.report(&job, key.stage, event).await.map_err(|error| status_of(&error))?;
         Ok(Response::new(v1::FailResponse { outcome: outcome.into() }))
     }
 
     async fn hand_back(&self, request: Request<v1::HandBackRequest>) -> Answer<v1::HandBackResponse> {
         let (job, key) = key_of(request.into_inner().key).map_err(|error| status_of(&error))?;
-        let outcome =
-            self.report(&job, Event::HandedBack { key }).await.map_err(|error| status_of(&error))?;
+        let outcome = self
+            .report(&job, key.stage, Event::HandedBack { key })
+            .await
+            .map_err(|error| status_of(&error))?;
         Ok(Response::new(v1::HandBackResponse { outcome: outcome.into() }))
     }
 }

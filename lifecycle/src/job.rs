@@ -159,6 +159,19 @@ pub struct Lease {
     pub progress: Progress,
 }
 
+impl JobState {
+    /// The state for people and metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Active { .. } => "active",
+            Self::Stuck { .. } => "stuck",
+            Self::InReview => "in review",
+            Self::Finished { .. } => "finished",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 impl StageTable {
     /// One stage.
     pub fn get(&self, stage: Stage) -> &StageRecord {

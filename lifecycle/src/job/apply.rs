@@ -74,7 +74,7 @@ impl Job {
             StageState::Succeeded { fence, .. } if *fence == key.fence => Err(Rejected::Duplicate),
             StageState::Succeeded { fence, .. } => Err(Rejected::StaleFence { got: key.fence, live: *fence }),
             StageState::Waiting | StageState::Queued { .. } | StageState::Failed | StageState::Cancelled => {
-                Err(Rejected::NotApplicable { state: self.state_name() })
+                Err(Rejected::NotApplicable { state: self.state.name() })
             }
         }
     }
@@ -90,7 +90,7 @@ impl Job {
         if self.state == JobState::Cancelled {
             return Err(Rejected::Cancelled);
         }
-        let job_is = self.state_name();
+        let job_is = self.state.name();
         let fence = self.fence.next();
         let record = self.stages.get_mut(stage);
         if record.attempt != attempt {
@@ -260,7 +260,7 @@ impl Job {
             JobState::Active { .. } | JobState::Stuck { .. } => {}
             JobState::Cancelled => return Err(Rejected::Cancelled),
             JobState::InReview | JobState::Finished { .. } => {
-                return Err(Rejected::NotApplicable { state: self.state_name() });
+                return Err(Rejected::NotApplicable { state: self.state.name() });
             }
         }
         for stage in Stage::ALL {
@@ -274,7 +274,7 @@ impl Job {
     }
 
     fn retry(&mut self, from: Option<Stage>, now: Timestamp) -> Result<Vec<Command>, Rejected> {
-        let refused = Rejected::NotApplicable { state: self.state_name() };
+        let refused = Rejected::NotApplicable { state: self.state.name() };
         let first_unfinished = Stage::ALL.into_iter().find(|stage| self.result(*stage).is_none());
         let from = match (&self.state, from) {
             (JobState::Active { .. } | JobState::Finished { outcome: Outcome::Approved }, _) => {
@@ -317,7 +317,7 @@ impl Job {
             | JobState::Stuck { .. }
             | JobState::Finished { .. }
             | JobState::Cancelled => {
-                return Err(Rejected::NotApplicable { state: self.state_name() });
+                return Err(Rejected::NotApplicable { state: self.state.name() });
             }
         }
         let event = JobEvent::Reviewed { verdict, actor: actor.clone(), reason: reason.clone() };
@@ -327,16 +327,6 @@ impl Job {
             Verdict::Reject => commands.push(self.finish(Outcome::Rejected)),
         }
         Ok(commands)
-    }
-
-    fn state_name(&self) -> &'static str {
-        match self.state {
-            JobState::Active { .. } => "active",
-            JobState::Stuck { .. } => "stuck",
-            JobState::InReview => "in review",
-            JobState::Finished { .. } => "finished",
-            JobState::Cancelled => "cancelled",
-        }
     }
 }
 
