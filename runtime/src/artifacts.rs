@@ -13,7 +13,7 @@ use clara_lifecycle::{
 use object_store::{ObjectStore, ObjectStoreExt, local::LocalFileSystem, path::Path as ObjectPath};
 use tracing::Instrument;
 
-use crate::metrics;
+use crate::{clock::SystemClock, metrics};
 
 #[cfg(any(test, feature = "testing"))]
 pub mod contract;
@@ -140,6 +140,7 @@ impl ArtifactStore {
     pub fn local(folder: impl AsRef<Path>) -> Result<Self, ArtifactError> {
         let folder = folder.as_ref();
         std::fs::create_dir_all(folder).map_err(|source| ArtifactError::local(folder, source))?;
+        upload::remove_cut_off(folder, &SystemClock);
         let objects = LocalFileSystem::new_with_prefix(folder)
             .map_err(|source| ArtifactError::Store { path: folder.display().to_string(), source })?;
         let objects = Arc::new(objects.with_fsync(true));

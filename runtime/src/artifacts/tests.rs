@@ -56,6 +56,21 @@ async fn a_missing_local_folder_is_an_error_that_names_it() {
     assert!(matches!(&error, ArtifactError::Local { path, .. } if path.ends_with("nowhere")), "{error}");
 }
 
+#[test]
+fn what_a_killed_upload_left_is_removed_after_a_day_and_not_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let uploads = folder.path().join("uploads");
+    std::fs::create_dir(&uploads).unwrap();
+    for (name, age_hours) in [("old", 25), ("new", 23)] {
+        let file = std::fs::File::create(uploads.join(name)).unwrap();
+        let now = file.metadata().unwrap().modified().unwrap();
+        file.set_modified(now - std::time::Duration::from_hours(age_hours)).unwrap();
+    }
+    ArtifactStore::local(folder.path()).unwrap();
+    assert!(!uploads.join("old").exists());
+    assert!(uploads.join("new").exists());
+}
+
 /// The device that is always full stands for a full disk: writing to it fails as on one.
 #[test]
 fn a_full_disk_is_told_apart() {

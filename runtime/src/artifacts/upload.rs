@@ -1,9 +1,12 @@
 //! Stores one local file under a path that holds nothing yet, and verifies it.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use bytes::Bytes;
-use clara_lifecycle::digest::Digest;
+use clara_lifecycle::{digest::Digest, time::Timestamp};
 use futures::StreamExt;
 use object_store::{
     Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, PutOptions, WriteMultipart,
@@ -18,9 +21,16 @@ use super::{
     folder::{PIECE_BYTES, measure},
     same_digest,
 };
+use crate::clock::Clock;
 
 /// Larger files are sent in parts, so that they never lie in memory as a whole.
 const WHOLE_BYTES: u64 = 8 << 20;
+
+/// Where parts are collected before they move to their place.
+const UPLOADS: &str = "uploads";
+
+/// An upload that did not move for so long was cut off.
+const CUT_OFF_AFTER: Duration = Duration::from_hours(24);
 
 /// Parts on their way at the same time.
 const PARALLEL_PARTS: usize = 4;
@@ -59,6 +69,20 @@ pub(super) async fn put(
         return Err(error);
     }
     Ok((digest, size))
+}
+
+/// Removes what killed processes left of their uploads in the local store at `root`. What cannot be removed stays.
+pub(super) fn remove_cut_off(root: &Path, clock: &dyn Clock) {
+    let Ok(entries) = std::fs::read_dir(root.join(UPLOADS)) else { return };
+    let now = clock.now();
+    for upload in entries.flatten() {
+        let changed = upload.metadata().and_then(|metadata| metadata.modified()).ok();
+        let age = changed.and_then(|changed| changed.duration_since(UNIX_EPOCH).ok());
+        let is_cut_off = age.is_some_and(|since| now.since(Timestamp(0).after(since)) > CUT_OFF_AFTER);
+        if is_cut_off && std::fs::remove_file(upload.path()).is_ok() {
+            tracing::info!("removed {}, left by an upload that was cut off", upload.path().display());
+        }
+    }
 }
 
 /// Digest of what is stored at `object`, if anything is.
@@ -111,7 +135,7 @@ async fn put_in_parts(
     local: &Path,
 ) -> Result<(), ArtifactError> {
     let failed = |source| ArtifactError::store(object, source);
-    let place = ObjectPath::from(format!("uploads/{}", Uuid::new_v4()));
+    let place = ObjectPath::from(format!("{UPLOADS}/{}", Uuid::new_v4()));
     let upload = objects.put_multipart(&place).await.map_err(failed)?;
     let mut upload = WriteMultipart::new(upload);
     if let Err(error) = send_parts(&mut upload, object, local).await {
