@@ -1,5 +1,7 @@
 //! The one door to the matrix library: views over slices, and sums of matrix products computed in parallel tiles.
 
+mod narrow;
+
 use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul as faer_matmul};
 use rayon::prelude::*;
 
@@ -194,7 +196,10 @@ impl Tile<'_, '_> {
     }
 }
 
-fn add_term(into: MatMut<'_, f32>, accumulate: bool, term: Term<'_>) {
+fn add_term(mut into: MatMut<'_, f32>, accumulate: bool, term: Term<'_>) {
+    if narrow::try_multiply(into.as_mut(), accumulate, term) {
+        return;
+    }
     let accumulate = if accumulate { Accum::Add } else { Accum::Replace };
     faer_matmul(into, accumulate, term.a.0, term.b.0, term.scale, Par::Seq);
 }

@@ -59,6 +59,31 @@ fn a_transposed_factor_reads_rows_as_columns() {
 }
 
 #[test]
+fn few_rows_agree_with_the_definition_at_every_remainder() {
+    for (m, n, k) in [(1, 7, 64), (2, 4, 100), (4, 200, 67), (6, 9, 129), (8, 5, 96), (9, 5, 96)] {
+        let (x, w, before) = (random(1, m * k), random(2, n * k), random(3, m * n));
+        let mut transposed = vec![0.0; k * n];
+        for (j, row) in w.chunks(k).enumerate() {
+            for (l, value) in row.iter().enumerate() {
+                transposed[l * n + j] = *value;
+            }
+        }
+        let mut y = before.clone();
+        let term = Term {
+            a: Matrix::new(&x, m, k).unwrap(),
+            b: Matrix::new(&w, n, k).unwrap().transposed(),
+            scale: 2.0,
+        };
+        let into = MatrixMut::new(&mut y, m, n).unwrap();
+        multiply(vec![Product { into, accumulate: true, terms: vec![term] }]).unwrap();
+        let product = naive(&x, &transposed, (m, n, k));
+        let expected: Vec<f32> =
+            product.iter().zip(&before).map(|(product, before)| before + 2.0 * product).collect();
+        assert_close(&y, &expected, 1e-5);
+    }
+}
+
+#[test]
 fn factors_that_do_not_fit_are_refused() {
     let (a, b) = (random(1, 6), random(2, 6));
     let mut y = vec![0.0; 4];
