@@ -59,7 +59,7 @@ pub struct CollateReport {
 #[derive(Debug, thiserror::Error)]
 pub enum CollateError {
     /// The tokenizer refused a record.
-    #[error("record {document_id}: {source}")]
+    #[error("the tokenizer refused record {document_id}")]
     Tokenizer {
         /// The document.
         document_id: String,
@@ -67,7 +67,7 @@ pub enum CollateError {
         source: TokenizerError,
     },
     /// The chat template refused a record.
-    #[error("record {document_id}: {source}")]
+    #[error("the chat template refused record {document_id}")]
     Template {
         /// The document.
         document_id: String,

@@ -1,6 +1,8 @@
 //! Trains, runs and serves LoRA adapters: engines, model files, data collation, training loop, generation.
 
 pub mod chat;
+pub mod checkpoint;
+pub mod cli;
 pub mod collate;
 pub mod engine;
 pub mod folder;
@@ -20,3 +22,4 @@ pub mod template;
 pub mod text;
 pub mod token_texts;
 pub mod tokenizer;
+pub mod train;

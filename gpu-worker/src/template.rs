@@ -38,13 +38,13 @@ pub struct RenderedChat {
 #[derive(Debug, thiserror::Error)]
 pub enum TemplateError {
     /// The template is not valid.
-    #[error("the chat template cannot be parsed: {source:#}")]
+    #[error("the chat template cannot be parsed")]
     Parse {
         /// What the parser said.
         source: minijinja::Error,
     },
     /// The template refused the conversation, or failed.
-    #[error("the chat template refused a conversation of {messages} messages: {source:#}")]
+    #[error("the chat template refused a conversation of {messages} messages")]
     Render {
         /// Number of messages.
         messages: usize,

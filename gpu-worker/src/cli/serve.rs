@@ -1,59 +1,73 @@
 //! `gpu-worker serve`: an OpenAI-compatible server in the foreground.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    io::{self, Write as _},
+    net::SocketAddr,
+    path::PathBuf,
+};
 
 use clap::Args;
+use clara_runtime::daemon;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     model_cache::ModelCache,
     serve::{self, ServeConfig},
-    text::BatchLimits,
 };
 
 /// Serves a base model and adapters over HTTP, as OpenAI clients expect it.
 #[derive(Debug, Args)]
-pub struct ServeArgs {
+pub(super) struct ServeArgs {
     /// Hugging Face folder or GGUF file of the base model.
     #[arg(long, value_name = "DIR|GGUF")]
-    pub base: PathBuf,
+    base: PathBuf,
     /// An adapter's name and PEFT folder; may be given several times.
     #[arg(long = "adapter", value_name = "NAME=DIR", value_parser = named_adapter)]
-    pub adapters: Vec<(String, PathBuf)>,
+    adapters: Vec<(String, PathBuf)>,
     /// Name of the base model for callers; without it the folder's or file's own name.
     #[arg(long)]
-    pub name: Option<String>,
+    name: Option<String>,
     /// Address and port; there is no access control, so only open it to a network that you trust.
     #[arg(long, default_value = "127.0.0.1:8000", value_name = "ADDRESS:PORT")]
-    pub listen: SocketAddr,
+    listen: SocketAddr,
     /// Sequences that are continued together.
     #[arg(long, default_value_t = 16, value_parser = sequences)]
-    pub sequences: usize,
+    sequences: usize,
     /// Longest answer in tokens where a request sets no limit.
     #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
-    pub default_max_tokens: u32,
+    default_max_tokens: u32,
 }
 
 impl From<ServeArgs> for ServeConfig {
     fn from(args: ServeArgs) -> Self {
         Self {
-            base_model: args.base,
             name: args.name,
             adapters: args.adapters,
             listen: args.listen,
-            limits: BatchLimits { sequences: args.sequences, ..BatchLimits::default() },
+            sequences: args.sequences,
             default_max_tokens: args.default_max_tokens,
+            ..Self::new(args.base)
         }
     }
 }
 
-/// Serves until `shutdown` is cancelled.
-///
-/// # Errors
-/// [`serve::ServeError`] when a model, an adapter or the address cannot be used.
-pub async fn run(args: ServeArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
+impl ServeArgs {
+    /// Serves until SIGINT or SIGTERM.
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let shutdown = CancellationToken::new();
+        runtime.block_on(async {
+            tokio::select! {
+                ended = serve_until(self, shutdown.clone()) => ended,
+                _ = daemon::signals("gpu-worker", &shutdown) => anyhow::bail!("ended before running answers were done"),
+            }
+        })
+    }
+}
+
+async fn serve_until(args: ServeArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
     let handle = serve::start(args.into(), &ModelCache::new()).await?;
-    tracing::info!("{} answers at {}", handle.base_name(), handle.base_url());
+    writeln!(io::stderr(), "{} answers at {}", handle.base_name(), handle.base_url())?;
     shutdown.cancelled().await;
     handle.stop().await;
     Ok(())

@@ -79,7 +79,8 @@ fn python_methods_and_loop_controls_work() {
 fn an_exception_raised_by_the_template_is_the_error() {
     let source = "{{ raise_exception('roles must alternate') }}";
     let error = template(Some(source)).render(&[message("user", "a")], false).unwrap_err();
-    assert!(error.to_string().contains("roles must alternate"), "{error}");
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("roles must alternate"), "{cause}");
 }
 
 #[test]

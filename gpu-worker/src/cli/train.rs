@@ -1,0 +1,161 @@
+//! `gpu-worker train`: trains an adapter from files, without a coordinator.
+
+mod log;
+
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use clara_lifecycle::{dataset::TrainingRecord, spec::TrainingOptions};
+use clara_runtime::stop::{StopReason, StopSignal, stop_switch};
+
+use super::{files::OutputFolder, signals::on_stop};
+use crate::{
+    collate::{TextTools, read_records},
+    engine::reference::ReferenceEngine,
+    folder::write_file,
+    model::{self, BaseModel},
+    peft,
+    train::{Outcome, Trained, TrainingInput, TrainingSources, report_files, train},
+};
+
+use log::StepLog;
+
+/// Arguments of `gpu-worker train`.
+#[derive(Debug, Args)]
+pub(super) struct TrainArgs {
+    /// Base model: a Hugging Face folder or a GGUF file.
+    #[arg(long, value_name = "DIR|GGUF")]
+    base: PathBuf,
+    /// Records to train on: JSON lines with text, messages, prompt/completion or instruction/input/output.
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+    /// Folder for adapter, report and checkpoints; new or empty.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Records held out; their loss is measured before, during and after training.
+    #[arg(long, value_name = "FILE")]
+    validation: Option<PathBuf>,
+    /// PEFT folder of an adapter to start from; its rank, alpha and targets are kept.
+    #[arg(long, value_name = "DIR")]
+    init_adapter: Option<PathBuf>,
+    /// TOML file with training options, e.g. `rank = 16`; those not named have their defaults.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Take the records in the same order in every epoch.
+    #[arg(long)]
+    no_shuffle: bool,
+    /// Append one JSON line per step to this file.
+    #[arg(long, value_name = "FILE")]
+    log_jsonl: Option<PathBuf>,
+    /// Continue an interrupted training in the same folder.
+    #[arg(long)]
+    resume: bool,
+}
+
+impl TrainArgs {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let options = self.options()?;
+        let out = OutputFolder::open(&self.out, self.resume)?;
+        if out.is_finished() {
+            eprintln!("the training in {} is finished already", self.out.display());
+            return print_file(&out.report());
+        }
+        let (base, input) = self.read_input(options)?;
+        describe(&input, &base);
+        let checkpoint = if self.resume { out.checkpoints().newest()? } else { None };
+        if let Some(checkpoint) = &checkpoint {
+            eprintln!("continuing after step {}", checkpoint.progress.steps.len());
+        }
+        let earlier =
+            checkpoint.as_ref().map(|checkpoint| checkpoint.progress.steps.as_slice()).unwrap_or_default();
+        let mut log = StepLog::open(self.log_jsonl.as_deref(), earlier, out.checkpoints())?;
+        let mut engine = ReferenceEngine::new(Arc::clone(&base))?;
+        match train(&mut engine, &input, checkpoint, &mut log, &stop_on_signal()?)? {
+            Outcome::Stopped(_) => bail!("stopped; a checkpoint is kept, continue with --resume"),
+            Outcome::Finished(trained) => write_results(&out, &input, &base, &trained),
+        }
+    }
+
+    fn options(&self) -> anyhow::Result<TrainingOptions> {
+        let mut options = match &self.config {
+            None => TrainingOptions::default(),
+            Some(path) => {
+                let text =
+                    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+                toml::from_str(&text)
+                    .with_context(|| format!("{} is not a training configuration", path.display()))?
+            }
+        };
+        options.shuffle &= !self.no_shuffle;
+        Ok(options)
+    }
+
+    fn read_input(&self, options: TrainingOptions) -> anyhow::Result<(Arc<BaseModel>, TrainingInput)> {
+        let train = read_records(&self.data)?;
+        let validation: Vec<TrainingRecord> =
+            self.validation.as_deref().map(read_records).transpose()?.unwrap_or_default();
+        let model = model::load(&self.base)?;
+        if model.chat_template.is_fallback() {
+            eprintln!("{} has no chat template; conversations are written as ChatML", model.base.name);
+        }
+        let initial =
+            self.init_adapter.as_deref().map(|folder| peft::read(folder, &model.base.config)).transpose()?;
+        let sources = TrainingSources {
+            base: &model.base,
+            tools: TextTools { tokenizer: &model.tokenizer, chat_template: &model.chat_template },
+            train: &train,
+            validation: &validation,
+        };
+        let input = TrainingInput::new(options, sources, initial)?;
+        Ok((Arc::new(model.base), input))
+    }
+}
+
+fn describe(input: &TrainingInput, base: &BaseModel) {
+    let report = input.train.report();
+    eprintln!(
+        "{}: {} records in {} rows, {} tokens, {:.0} % of them learned; {} records left out, {} split, {} cut",
+        base.name,
+        report.records,
+        report.rows,
+        report.tokens,
+        report.trained_share() * 100.0,
+        report.without_target,
+        report.split,
+        report.truncated
+    );
+}
+
+fn write_results(
+    out: &OutputFolder,
+    input: &TrainingInput,
+    base: &BaseModel,
+    trained: &Trained,
+) -> anyhow::Result<()> {
+    peft::write(&out.fresh_adapter()?, &trained.adapter, &base.name)?;
+    for (name, content) in report_files(input, base, trained)? {
+        write_file(&out.file(name), &content)?;
+    }
+    print_file(&out.report())
+}
+
+fn print_file(path: &Path) -> anyhow::Result<()> {
+    let content = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    std::io::stdout().write_all(&content).context("cannot write to standard output")
+}
+
+/// A signal that asks for a checkpoint once the process gets SIGINT or SIGTERM.
+fn stop_on_signal() -> anyhow::Result<StopSignal> {
+    let (switch, stop) = stop_switch();
+    on_stop(move || {
+        eprintln!("stopping after the current row");
+        switch.stop(StopReason::Drain);
+    })?;
+    Ok(stop)
+}

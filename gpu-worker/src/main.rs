@@ -1,0 +1,17 @@
+//! The program `gpu-worker`.
+
+use std::{io::Write as _, process::ExitCode};
+
+use clap::Parser as _;
+use clara_gpu_worker::cli::Cli;
+
+fn main() -> ExitCode {
+    match Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to tell when standard error is closed.
+            let _ = writeln!(std::io::stderr(), "gpu-worker: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! The training loop: rows through the engine, steps, validations, checkpoints, and a stop between two rows.
+
+mod error;
+pub mod handler;
+mod input;
+mod output;
+mod plan;
+
+use std::time::{Duration, Instant};
+
+use clara_runtime::stop::{StopReason, StopSignal};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    checkpoint::{Checkpoint, TrainingProgress},
+    engine::{AdapterWeights, BatchLoss, Engine, StepOptions},
+    schedule::{LearningRate, as_written},
+};
+
+pub use error::{SaveError, TrainError};
+pub use input::{TrainingInput, TrainingSources};
+pub use output::{REPORT_FILE, RunReport, STEPS_FILE, report_files};
+use plan::Plan;
+
+/// What one optimiser step measured.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// The step, counted from 1.
+    pub step: u64,
+    /// Mean loss of its target tokens, in nats.
+    pub loss: f64,
+    /// Learning rate.
+    pub lr: f64,
+    /// L2 norm of all gradients before clipping.
+    pub grad_norm: f64,
+    /// Tokens passed through the model.
+    pub tokens: u64,
+    /// Of these, tokens that were learned.
+    pub target_tokens: u64,
+    /// Time taken.
+    pub seconds: f64,
+}
+
+/// What one validation measured.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ValidationRecord {
+    /// Steps taken before it.
+    pub step: u64,
+    /// Mean loss of the validation's target tokens, in nats.
+    pub loss: f64,
+}
+
+/// Watches a training and keeps its checkpoints.
+pub trait TrainObserver {
+    /// A row has passed; called often.
+    fn row_passed(&mut self) {}
+
+    /// A step was taken; `total_steps` are planned.
+    ///
+    /// # Errors
+    /// [`SaveError`] when it must be recorded and cannot.
+    fn stepped(&mut self, record: &StepRecord, total_steps: u64) -> Result<(), SaveError>;
+
+    /// The validation records were measured.
+    fn validated(&mut self, record: &ValidationRecord);
+
+    /// Keeps a checkpoint.
+    ///
+    /// # Errors
+    /// [`SaveError`] when it cannot be kept; the training stops then.
+    fn checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<(), SaveError>;
+}
+
+/// How a training ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// All steps were taken.
+    Finished(Box<Trained>),
+    /// It was told to stop; on [`StopReason::Drain`] a checkpoint was kept.
+    Stopped(StopReason),
+}
+
+/// A finished training.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trained {
+    /// The adapter.
+    pub adapter: AdapterWeights,
+    /// Every step.
+    pub steps: Vec<StepRecord>,
+    /// Every validation; the first before, the last after training. Empty without validation records.
+    pub validations: Vec<ValidationRecord>,
+    /// Time spent, interrupted attempts included.
+    pub seconds: f64,
+}
+
+/// Trains until the plan is fulfilled, the signal says stop or something fails.
+///
+/// The adapter depends on `input` and the engine alone: a training that continues from a checkpoint ends with the same
+/// bytes as one that was never interrupted.
+///
+/// # Errors
+/// [`TrainError`]: the engine refused something, the loss diverged, a checkpoint could not be kept or does not belong here.
+pub fn train(
+    engine: &mut dyn Engine,
+    input: &TrainingInput,
+    from: Option<Checkpoint>,
+    observer: &mut dyn TrainObserver,
+    stop: &StopSignal,
+) -> Result<Outcome, TrainError> {
+    let plan = Plan::new(&input.options, input.train.len());
+    let progress = match from {
+        Some(checkpoint) => resume(engine, input, &plan, checkpoint)?,
+        None => begin(engine, input)?,
+    };
+    let before = Duration::try_from_secs_f64(progress.seconds).unwrap_or_default();
+    let mut run = Run { engine, input, plan, progress, observer, stop, started: Instant::now(), before };
+    run.to_the_end()
+}
+
+fn begin(engine: &mut dyn Engine, input: &TrainingInput) -> Result<TrainingProgress, TrainError> {
+    match &input.initial_adapter {
+        Some(adapter) => engine.load_adapter(adapter)?,
+        None => engine.init_adapter(&input.lora, input.options.seed)?,
+    }
+    Ok(TrainingProgress {
+        training: input.digest.clone(),
+        epoch: 0,
+        row: 0,
+        seed: input.options.seed,
+        steps: Vec::new(),
+        validations: Vec::new(),
+        seconds: 0.0,
+    })
+}
+
+fn resume(
+    engine: &mut dyn Engine,
+    input: &TrainingInput,
+    plan: &Plan,
+    checkpoint: Checkpoint,
+) -> Result<TrainingProgress, TrainError> {
+    let Checkpoint { state, progress } = checkpoint;
+    if progress.training != input.digest {
+        return Err(TrainError::OtherTraining { expected: input.digest.clone(), found: progress.training });
+    }
+    let steps = progress.steps.len() as u64;
+    let (epoch, row) = plan.position(steps);
+    if (progress.epoch, progress.row, state.steps) != (epoch, row, steps) {
+        return Err(TrainError::Position { steps, epoch: progress.epoch, row: progress.row });
+    }
+    engine.restore(&state)?;
+    Ok(progress)
+}
+
+struct Run<'a> {
+    engine: &'a mut dyn Engine,
+    input: &'a TrainingInput,
+    plan: Plan,
+    progress: TrainingProgress,
+    observer: &'a mut dyn TrainObserver,
+    stop: &'a StopSignal,
+    started: Instant,
+    /// Time spent by earlier attempts.
+    before: Duration,
+}
+
+/// Why work ended early.
+enum Interrupt {
+    Stop(StopReason),
+    Failed(TrainError),
+}
+
+impl<E: Into<TrainError>> From<E> for Interrupt {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl Run<'_> {
+    fn to_the_end(&mut self) -> Result<Outcome, TrainError> {
+        match self.remaining_steps() {
+            Ok(()) => {
+                let adapter = self.engine.save()?.adapter;
+                let TrainingProgress { steps, validations, .. } = self.progress.clone();
+                Ok(Outcome::Finished(Box::new(Trained {
+                    adapter,
+                    steps,
+                    validations,
+                    seconds: self.seconds(),
+                })))
+            }
+            Err(Interrupt::Stop(reason)) => {
+                if reason == StopReason::Drain {
+                    self.keep_checkpoint()?;
+                }
+                Ok(Outcome::Stopped(reason))
+            }
+            Err(Interrupt::Failed(error)) => Err(error),
+        }
+    }
+
+    fn remaining_steps(&mut self) -> Result<(), Interrupt> {
+        let rate = LearningRate::new(&self.input.options, self.plan.total_steps);
+        if self.progress.validations.is_empty() {
+            self.validate()?;
+        }
+        for step in self.progress.steps.len() as u64..self.plan.total_steps {
+            let record = self.step(step, rate.at(step))?;
+            self.progress.steps.push(record);
+            (self.progress.epoch, self.progress.row) = self.plan.position(record.step);
+            self.observer.stepped(&record, self.plan.total_steps)?;
+            let due = |every: u32| every > 0 && record.step.is_multiple_of(u64::from(every));
+            // A validation that was due before a checkpoint belongs into it: a resumed training would leave it out.
+            if due(self.input.options.validate_every) && record.step < self.plan.total_steps {
+                self.validate()?;
+            }
+            if due(self.input.options.checkpoint_every) {
+                self.keep_checkpoint()?;
+            }
+        }
+        if self.progress.validations.last().is_none_or(|last| last.step < self.plan.total_steps) {
+            self.validate()?;
+        }
+        Ok(())
+    }
+
+    /// Passes the step's rows through the engine and moves the adapter.
+    fn step(&mut self, step: u64, learning_rate: f64) -> Result<StepRecord, Interrupt> {
+        let started = Instant::now();
+        let rows = self.plan.rows_of(step, &self.input.train);
+        let batches: Vec<_> = rows.iter().map(|row| self.input.train.batch(*row)).collect();
+        let target_tokens: usize = batches
+            .iter()
+            .flat_map(|batch| &batch.labels)
+            .filter(|label| **label != crate::engine::IGNORED)
+            .count();
+        let mut total = BatchLoss::default();
+        for batch in &batches {
+            self.check_stop()?;
+            let loss = self.engine.forward_backward(batch, target_tokens)?;
+            total.loss_sum += loss.loss_sum;
+            total.target_tokens += loss.target_tokens;
+            self.observer.row_passed();
+        }
+        let loss = mean(total);
+        if !loss.is_finite() {
+            return Err(self.diverged(step, loss, &rows).into());
+        }
+        let options = &self.input.options;
+        let max_grad_norm = as_written(options.max_grad_norm);
+        let settings = StepOptions {
+            learning_rate,
+            weight_decay: as_written(options.weight_decay),
+            max_grad_norm: (max_grad_norm > 0.0).then_some(max_grad_norm),
+            ..StepOptions::default()
+        };
+        let report = match self.engine.step(&settings) {
+            Ok(report) => report,
+            Err(crate::engine::EngineError::NotFinite { norm }) => {
+                return Err(self.diverged(step, norm, &rows).into());
+            }
+            Err(other) => return Err(other.into()),
+        };
+        Ok(StepRecord {
+            step: step + 1,
+            loss,
+            lr: learning_rate,
+            grad_norm: report.grad_norm,
+            tokens: batches.iter().map(|batch| batch.tokens.len() as u64).sum(),
+            target_tokens: target_tokens as u64,
+            seconds: started.elapsed().as_secs_f64(),
+        })
+    }
+
+    fn validate(&mut self) -> Result<(), Interrupt> {
+        let Some(rows) = &self.input.validation else {
+            return Ok(());
+        };
+        let mut total = BatchLoss::default();
+        for row in 0..rows.len() {
+            self.check_stop()?;
+            let loss = self.engine.evaluate(&rows.batch(row))?;
+            total.loss_sum += loss.loss_sum;
+            total.target_tokens += loss.target_tokens;
+            self.observer.row_passed();
+        }
+        let record = ValidationRecord { step: self.progress.steps.len() as u64, loss: mean(total) };
+        self.progress.validations.push(record);
+        self.observer.validated(&record);
+        Ok(())
+    }
+
+    fn keep_checkpoint(&mut self) -> Result<(), TrainError> {
+        self.progress.seconds = self.seconds();
+        let checkpoint = Checkpoint { state: self.engine.save()?, progress: self.progress.clone() };
+        Ok(self.observer.checkpoint(&checkpoint)?)
+    }
+
+    fn check_stop(&self) -> Result<(), Interrupt> {
+        self.stop.reason().map_or(Ok(()), |reason| Err(Interrupt::Stop(reason)))
+    }
+
+    fn diverged(&self, step: u64, value: f64, rows: &[usize]) -> TrainError {
+        let mut documents: Vec<String> = rows
+            .iter()
+            .flat_map(|row| self.input.train.documents_of(*row))
+            .map(|document| document.document_id.clone())
+            .collect();
+        documents.sort();
+        documents.dedup();
+        TrainError::Diverged { step: step + 1, value, documents: documents.join(", ") }
+    }
+
+    fn seconds(&self) -> f64 {
+        (self.before + self.started.elapsed()).as_secs_f64()
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "token counts are far below 2^53")]
+fn mean(total: BatchLoss) -> f64 {
+    total.loss_sum / total.target_tokens.max(1) as f64
+}
+
+#[cfg(test)]
+mod tests;

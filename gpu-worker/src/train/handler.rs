@@ -1,0 +1,229 @@
+//! The train stage: fetches dataset and checkpoint, trains, stores adapter, report and checkpoints.
+
+mod observer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use clara_lifecycle::{
+    artifact::ArtifactRef,
+    attempt::Assignment,
+    dataset::TrainingRecord,
+    results::{DatasetResult, StageResult, TrainingResult},
+    spec::Method,
+    stage::Stage,
+};
+use clara_runtime::{
+    artifacts::ArtifactError,
+    stop::{StopReason, StopSignal},
+    worker::{AttemptContext, StageFailure, StageHandler},
+};
+
+use super::{
+    Outcome, TrainError, Trained, TrainingInput, TrainingSources, error::with_causes, output::report_files,
+    train,
+};
+use crate::{
+    checkpoint::Checkpoint,
+    collate::{TextTools, read_records},
+    engine::reference::ReferenceEngine,
+    folder::write_folder,
+    model_cache::{ModelCache, SharedModel},
+    peft,
+};
+
+use observer::StageObserver;
+
+/// What the train stage works with.
+#[derive(Debug, Clone, Default)]
+pub struct TrainConfig {
+    /// Base models, shared with generation and serving in the same process.
+    pub models: ModelCache,
+}
+
+/// Carries out the train stage.
+#[derive(Debug)]
+pub struct TrainHandler {
+    config: TrainConfig,
+}
+
+impl TrainHandler {
+    /// A handler.
+    pub fn new(config: TrainConfig) -> Self {
+        Self { config }
+    }
+}
+
+#[async_trait]
+impl StageHandler for TrainHandler {
+    fn stage(&self) -> Stage {
+        Stage::Train
+    }
+
+    async fn run(&self, context: AttemptContext) -> Result<StageResult, StageFailure> {
+        check_method(context.assignment.spec.method)?;
+        let fetched = Fetched::new(&context).await?;
+        let attempt = BlockingAttempt {
+            config: self.config.clone(),
+            assignment: context.assignment.clone(),
+            fetched,
+            results: context.scratch.join("results"),
+            stop: context.stop.clone(),
+            observer: StageObserver::new(&context),
+        };
+        let span = tracing::Span::current();
+        let work = move || span.in_scope(|| attempt.run());
+        let finished = tokio::task::spawn_blocking(work).await.map_err(StageFailure::retryable)??;
+        check_stop(&context.stop)?;
+        let adapter = put(&context, "adapter", &finished.folder).await?;
+        let report = put(&context, "report", &finished.folder).await?;
+        Ok(StageResult::Train(TrainingResult { adapter, report, ..finished.result }))
+    }
+}
+
+/// Input of the attempt, on the local disk.
+struct Fetched {
+    dataset: PathBuf,
+    checkpoint: Option<PathBuf>,
+}
+
+impl Fetched {
+    async fn new(context: &AttemptContext) -> Result<Self, StageFailure> {
+        let dataset = context.scratch.join("dataset");
+        let source = &dataset_result(&context.assignment)?.dataset;
+        context.artifacts.fetch(source, &dataset).await.map_err(artifact_failure)?;
+        let checkpoint = match &context.assignment.checkpoint {
+            None => None,
+            Some(artifact) => {
+                let folder = context.scratch.join("checkpoint");
+                context.artifacts.fetch(artifact, &folder).await.map_err(artifact_failure)?;
+                Some(folder)
+            }
+        };
+        Ok(Self { dataset, checkpoint })
+    }
+}
+
+/// A finished training with its files on the local disk.
+struct Finished {
+    folder: PathBuf,
+    /// The result but for the stored files.
+    result: TrainingResult,
+}
+
+/// The part of an attempt that computes.
+struct BlockingAttempt {
+    config: TrainConfig,
+    assignment: Assignment,
+    fetched: Fetched,
+    results: PathBuf,
+    stop: StopSignal,
+    observer: StageObserver,
+}
+
+impl BlockingAttempt {
+    fn run(mut self) -> Result<Finished, StageFailure> {
+        let model = self.config.models.load(Path::new(&self.assignment.spec.base_model)).map_err(failure)?;
+        let input = self.input(&model).map_err(failure)?;
+        let checkpoint = match &self.fetched.checkpoint {
+            None => None,
+            Some(folder) => Some(Checkpoint::read(folder).map_err(failure)?),
+        };
+        let mut engine = ReferenceEngine::new(Arc::clone(&model.base)).map_err(failure)?;
+        match train(&mut engine, &input, checkpoint, &mut self.observer, &self.stop).map_err(failure)? {
+            Outcome::Stopped(reason) => Err(StageFailure::Stopped(reason)),
+            Outcome::Finished(trained) => self.finish(&input, &model, &trained),
+        }
+    }
+
+    fn input(&self, model: &SharedModel) -> Result<TrainingInput, TrainError> {
+        let train = read_records(&self.fetched.dataset.join("train.jsonl"))?;
+        let held_out = self.fetched.dataset.join("validation.jsonl");
+        let validation: Vec<TrainingRecord> =
+            if held_out.exists() { read_records(&held_out)? } else { Vec::new() };
+        let sources = TrainingSources {
+            base: &model.base,
+            tools: TextTools { tokenizer: &model.tokenizer, chat_template: &model.chat_template },
+            train: &train,
+            validation: &validation,
+        };
+        TrainingInput::new(self.assignment.spec.training.clone(), sources, None)
+    }
+
+    fn finish(
+        self,
+        input: &TrainingInput,
+        model: &SharedModel,
+        trained: &Trained,
+    ) -> Result<Finished, StageFailure> {
+        check_stop(&self.stop)?;
+        let folder = self.results;
+        std::fs::create_dir_all(&folder).map_err(|error| {
+            StageFailure::retryable(format!("cannot create {}: {error}", folder.display()))
+        })?;
+        peft::write(&folder.join("adapter"), &trained.adapter, &model.base.name)
+            .map_err(|error| failure(TrainError::WriteAdapter(error)))?;
+        let files = report_files(input, &model.base, trained).map_err(failure)?;
+        write_folder(&folder.join("report"), &files).map_err(failure)?;
+        let nothing = ArtifactRef { prefix: String::new(), files: Vec::new() };
+        let result = TrainingResult {
+            adapter: nothing.clone(),
+            report: nothing,
+            base_model: model.base.name.clone(),
+            base_model_digest: model.base.digest.parse().map_err(StageFailure::permanent)?,
+            validation_loss_before: trained.validations.first().map(|record| record.loss),
+            validation_loss_after: trained.validations.last().map(|record| record.loss),
+            training_loss: trained.steps.last().map_or(0.0, |step| step.loss),
+            steps: trained.steps.len() as u64,
+            tokens: trained.steps.iter().map(|step| step.tokens).sum(),
+        };
+        Ok(Finished { folder, result })
+    }
+}
+
+fn check_method(method: Method) -> Result<(), StageFailure> {
+    match method {
+        Method::Lora => Ok(()),
+        Method::Qlora | Method::Dora => Err(StageFailure::permanent(format!(
+            "method `{method}` is not available in this version; use `lora`"
+        ))),
+    }
+}
+
+fn dataset_result(assignment: &Assignment) -> Result<&DatasetResult, StageFailure> {
+    let dataset = assignment.results.iter().find_map(|result| match result {
+        StageResult::Ingest(dataset) => Some(dataset),
+        StageResult::Train(_)
+        | StageResult::Generate(_)
+        | StageResult::Judge(_)
+        | StageResult::Gate(_)
+        | StageResult::Rollout(_) => None,
+    });
+    dataset.ok_or_else(|| StageFailure::permanent("the job has no dataset; retry it from the ingest stage"))
+}
+
+/// After a cancel or a fence nothing may be written; a drain that comes after the last step is too late to matter.
+fn check_stop(stop: &StopSignal) -> Result<(), StageFailure> {
+    match stop.reason() {
+        Some(reason @ (StopReason::Cancel | StopReason::Fenced)) => Err(StageFailure::Stopped(reason)),
+        Some(StopReason::Drain) | None => Ok(()),
+    }
+}
+
+async fn put(context: &AttemptContext, name: &str, folder: &Path) -> Result<ArtifactRef, StageFailure> {
+    let prefix = context.assignment.prefix(name);
+    context.artifacts.put_folder(&prefix, &folder.join(name)).await.map_err(artifact_failure)
+}
+
+fn artifact_failure(error: ArtifactError) -> StageFailure {
+    StageFailure::Failed { message: with_causes(&error), retryable: error.is_retryable() }
+}
+
+fn failure(error: impl Into<TrainError>) -> StageFailure {
+    let error = error.into();
+    StageFailure::Failed { message: with_causes(&error), retryable: error.is_retryable() }
+}
+
+#[cfg(test)]
+mod tests;
