@@ -43,6 +43,7 @@ impl WithSimd for Narrow<'_> {
     type Output = ();
 
     #[inline(always)]
+    #[expect(clippy::inline_always, reason = "must be compiled for the instruction set of its caller")]
     fn with_simd<S: Simd>(mut self, simd: S) {
         let (rows, columns) = (self.into.nrows(), self.into.ncols());
         let mut column = 0;
