@@ -15,6 +15,7 @@ use clara_lifecycle::{
 };
 use clara_runtime::{
     artifacts::{ArtifactError, ArtifactStore},
+    metrics,
     stop::{StopReason, StopSignal},
     worker::{AttemptContext, ProgressSender, StageFailure, StageHandler},
 };
@@ -53,6 +54,7 @@ impl StageHandler for IngestHandler {
             return Err(StageFailure::Stopped(reason));
         }
         let dataset = artifacts.put_folder(&prefix, &out).await.map_err(|error| artifact_failure(&error))?;
+        metrics::documents(manifest.documents_kept, manifest.documents_read - manifest.documents_kept);
         Ok(StageResult::Ingest(DatasetResult {
             dataset,
             documents_read: manifest.documents_read,

@@ -30,6 +30,9 @@ pub fn golden_input() -> GoldenInput {
 }
 
 /// A sound specification.
+///
+/// # Panics
+/// Never: its names are valid.
 #[expect(clippy::expect_used, reason = "the names are constants that are valid")]
 pub fn spec() -> JobSpec {
     JobSpec {
