@@ -97,15 +97,13 @@ impl Prompter {
     }
 
     fn system(self) -> Message {
-        let texts = self.texts();
-        let content = [
-            texts.role,
-            &Rubric::of(self.language).text(),
-            texts.rules,
-            if self.reasoning { texts.with_reasons } else { texts.scores_only },
-            &self.shape(),
-        ]
-        .join("\n\n");
+        let (texts, rubric) = (self.texts(), Rubric::of(self.language));
+        let (rubric, request) = if self.reasoning {
+            (rubric.text(), texts.with_reasons)
+        } else {
+            (rubric.brief_text(), texts.scores_only)
+        };
+        let content = [texts.role, &rubric, texts.rules, request, &self.shape()].join("\n\n");
         Message { role: "system", content }
     }
 

@@ -60,7 +60,7 @@ impl Rubric {
         Digest::of_parts(parts.iter().map(|(label, text)| (*label, text.as_bytes())))
     }
 
-    /// The rubric as it stands in the prompt.
+    /// The rubric as it stands in a prompt that asks for reasons: every anchor on a line of its own.
     pub(crate) fn text(&self) -> String {
         let mut lines = Vec::new();
         for entry in &self.entries {
@@ -68,5 +68,16 @@ impl Rubric {
             lines.extend(entry.anchors.iter().map(|(mark, meaning)| format!("  {mark} = {meaning}")));
         }
         lines.join("\n")
+    }
+
+    /// The rubric for small judges, who give scores alone: best, middle and worst mark on one line. Such a judge
+    /// runs on processors, where each token that is read costs time for every sample.
+    pub(crate) fn brief_text(&self) -> String {
+        let line = |entry: &Entry| {
+            let [best, _, middle, _, worst] = &entry.anchors;
+            let anchors = [best, middle, worst].map(|(mark, meaning)| format!("{mark} = {meaning}"));
+            format!("{}: {} {}", entry.criterion, entry.question, anchors.join("; "))
+        };
+        self.entries.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 }

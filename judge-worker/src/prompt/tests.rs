@@ -43,7 +43,9 @@ fn the_system_turn_holds_the_rubric_and_asks_for_reasons_only_when_wanted() {
         |reasoning| Prompter::new(Language::German, reasoning).ask(&sample(), "x")[0].content.clone();
     assert!(Criterion::ALL.iter().all(|criterion| system(false).contains(criterion.as_str())));
     assert!(!system(false).contains("\"reasoning\"") && system(true).contains("\"reasoning\""));
-    assert!(!system(true).chars().any(|character| character == '\0'));
+    // A small judge reads this for every sample.
+    let length = system(false).chars().count();
+    assert!(length < 1_800 && length < system(true).chars().count(), "{length} characters");
 }
 
 #[test]
