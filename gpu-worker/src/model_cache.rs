@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use crate::{
     model::{self, BaseModel, ModelError},
     template::{ChatTemplate, TemplateError},
-    text::TextModel,
+    text::{BatchLimits, TextModel},
     token_texts::TokenTexts,
     tokenizer::{Tokenizer, TokenizerError},
 };
@@ -62,10 +62,12 @@ impl SharedModel {
         }
     }
 
-    /// Bytes of cache that one token of one sequence takes: a key and a value in f32 per layer.
-    pub fn cache_bytes_per_token(&self) -> usize {
+    /// Limits for `sequences` texts at once whose keys and values may take `cache_bytes` in memory.
+    pub fn limits(&self, sequences: usize, cache_bytes: usize) -> BatchLimits {
         let config = &self.base.config;
-        2 * size_of::<f32>() * config.layers * config.key_value_heads * config.head_dim
+        // A key and a value in f32 per layer.
+        let token_bytes = 2 * size_of::<f32>() * config.layers * config.key_value_heads * config.head_dim;
+        BatchLimits { sequences, cached_tokens: cache_bytes / token_bytes.max(1), ..BatchLimits::default() }
     }
 }
 

@@ -24,7 +24,7 @@ use crate::{
     model::ModelError,
     model_cache::ModelCache,
     peft::PeftError,
-    text::{BatchLimits, TextEngine, TextError},
+    text::{TextEngine, TextError},
 };
 use state::Service;
 
@@ -42,8 +42,10 @@ pub struct ServeConfig {
     pub adapters: Vec<(String, PathBuf)>,
     /// Address and port; port 0 takes a free one. Default `127.0.0.1:0`: only this machine can reach it.
     pub listen: SocketAddr,
-    /// How much is computed at once.
-    pub limits: BatchLimits,
+    /// Sequences that are continued together; default 16.
+    pub sequences: usize,
+    /// Memory for keys and values of all open sequences, in bytes; default 1 GiB. One sequence alone always has room.
+    pub cache_bytes: usize,
     /// Longest answer in tokens where a request sets no limit; default 512.
     pub default_max_tokens: u32,
 }
@@ -56,7 +58,8 @@ impl ServeConfig {
             name: None,
             adapters: Vec::new(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            limits: BatchLimits::default(),
+            sequences: 16,
+            cache_bytes: 1 << 30,
             default_max_tokens: 512,
         }
     }
@@ -147,7 +150,7 @@ async fn load(config: &ServeConfig, cache: &ModelCache) -> Result<Service, Serve
     let loading = tokio::task::spawn_blocking(move || {
         let model = cache.load(&config.base_model)?;
         let name = config.name.unwrap_or_else(|| model.base.name.clone());
-        let engine = TextEngine::for_model(&model, config.limits)
+        let engine = TextEngine::for_model(&model, model.limits(config.sequences, config.cache_bytes))
             .map_err(|source| ServeError::Text { name: name.clone(), source })?;
         Ok(Service::new(name, model, engine, config.default_max_tokens))
     });

@@ -51,7 +51,9 @@ impl ChatArgs {
         let mut chat = runtime.block_on(chat::open(config, &ModelCache::new()))?;
         match self.question {
             Some(question) => chat.ask(&question, &mut io::stdout().lock())?,
-            None => chat.converse(&mut io::stdin().lock(), &mut io::stdout().lock(), &mut io::stderr().lock())?,
+            None => {
+                chat.converse(&mut io::stdin().lock(), &mut io::stdout().lock(), &mut io::stderr().lock())?
+            }
         }
         Ok(())
     }

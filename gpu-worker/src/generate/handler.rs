@@ -20,7 +20,6 @@ use super::{AnswersProgress, Contestants, GenerateError, Observer, answer};
 use crate::{
     model_cache::{ModelCache, SharedModel},
     peft,
-    text::BatchLimits,
 };
 
 /// Layout of `answers.json`.
@@ -133,8 +132,7 @@ fn answer_all(
         candidate: read(&folders.candidate)?,
         champion: folders.champion.as_deref().map(read).transpose()?,
     };
-    let cached_tokens = config.cache_bytes / model.cache_bytes_per_token().max(1);
-    let limits = BatchLimits { sequences: config.sequences, cached_tokens, ..BatchLimits::default() };
+    let limits = model.limits(config.sequences, config.cache_bytes);
     let options = &assignment.spec.generation;
     let samples =
         answer(&model, &contestants, &golden.samples, options, limits, observer).map_err(failure)?;
