@@ -1,6 +1,6 @@
 //! What `gpu-worker train` tells while it trains, and where it keeps checkpoints.
 
-use std::{fs::File, io::Write, path::Path, time::Duration};
+use std::{fs::File, io::Write as _, path::Path};
 
 use anyhow::Context as _;
 
@@ -56,12 +56,8 @@ impl TrainObserver for StepLog {
         let rate = self.tokens as f64 / self.seconds.max(f64::MIN_POSITIVE);
         let left = total_steps.saturating_sub(record.step) as f64 * record.seconds;
         eprintln!(
-            "step {}/{total_steps}  loss {:.4}  lr {:.2e}  norm {:.3}  {rate:.0} tokens/s  {:?} left",
-            record.step,
-            record.loss,
-            record.lr,
-            record.grad_norm,
-            Duration::from_secs(Duration::try_from_secs_f64(left).unwrap_or_default().as_secs()),
+            "step {}/{total_steps}  loss {:.4}  lr {:.2e}  norm {:.3}  {rate:.0} tokens/s  {left:.0} s left",
+            record.step, record.loss, record.lr, record.grad_norm,
         );
         self.write(record)
     }
