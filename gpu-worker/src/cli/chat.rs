@@ -52,7 +52,7 @@ impl ChatArgs {
         match self.question {
             Some(question) => chat.ask(&question, &mut io::stdout().lock())?,
             None => {
-                chat.converse(&mut io::stdin().lock(), &mut io::stdout().lock(), &mut io::stderr().lock())?
+                chat.converse(&mut io::stdin().lock(), &mut io::stdout().lock(), &mut io::stderr().lock())?;
             }
         }
         Ok(())
