@@ -1,2 +1,36 @@
-//! The command clara.
-fn main() {}
+//! The user's command: parses the arguments, runs the command, answers its exit code.
+#![forbid(unsafe_code)]
+
+mod args;
+mod client;
+mod commands;
+mod embedded;
+mod figures;
+mod follow;
+mod golden_file;
+mod output;
+mod progress;
+mod session;
+mod spec;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = args::Cli::parse();
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => {
+            let code = runtime.block_on(commands::run(cli));
+            // Blocking work that ignores the end must not keep the process.
+            runtime.shutdown_background();
+            code
+        }
+        Err(error) => {
+            output::complain(&format!(
+                "the system gives no threads: {error}; close other programs and repeat"
+            ));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The coordinator as the command sees it: one call per function, documents read into their types.
+
+use std::time::Duration;
+
+use clara_lifecycle::{
+    adapter::AdapterVersion, audit::AuditEntry, golden::GoldenDataset, job::Job, spec::JobSpec, stage::Stage,
+};
+use clara_proto::v1::{self, control_service_client::ControlServiceClient};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tonic::{
+    Code, Status, Streaming,
+    transport::{Channel, Endpoint},
+};
+
+/// As the coordinator allows.
+const LARGEST_MESSAGE_BYTES: usize = 64 << 20;
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
+/// Why a call gave no answer.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct CallError {
+    pub(crate) code: Code,
+    message: String,
+}
+
+impl From<Status> for CallError {
+    fn from(status: Status) -> Self {
+        Self { code: status.code(), message: status.message().to_owned() }
+    }
+}
+
+impl CallError {
+    fn unreadable(what: &str, error: &serde_json::Error) -> Self {
+        let message = format!(
+            "the coordinator sent a {what} that cannot be read: {error}; check that both have the same version"
+        );
+        Self { code: Code::Internal, message }
+    }
+}
+
+/// A version and whether it is in production.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct AdapterDocument {
+    #[serde(flatten)]
+    pub(crate) version: AdapterVersion,
+    pub(crate) champion: bool,
+}
+
+/// A golden dataset, and its digest when it is frozen.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct GoldenDocument {
+    #[serde(flatten)]
+    pub(crate) dataset: GoldenDataset,
+    pub(crate) frozen: bool,
+    pub(crate) digest: Option<String>,
+}
+
+/// A connection to a coordinator; cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    calls: ControlServiceClient<Channel>,
+}
+
+type Answer<T> = Result<T, CallError>;
+
+impl Client {
+    /// Connects to the coordinator at `url`.
+    pub(crate) async fn connect(url: &str) -> Answer<Self> {
+        let refused = |reason: String| CallError {
+            code: Code::Unavailable,
+            message: format!(
+                "no coordinator answers at {url} ({reason}); start one with `clara up`, or leave out --coordinator"
+            ),
+        };
+        let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| refused(error.to_string()))?;
+        let channel = endpoint
+            .connect_timeout(CONNECT_WITHIN)
+            .connect()
+            .await
+            .map_err(|error| refused(clara_runtime::daemon::with_causes(&error)))?;
+        let calls = ControlServiceClient::new(channel)
+            .max_decoding_message_size(LARGEST_MESSAGE_BYTES)
+            .max_encoding_message_size(LARGEST_MESSAGE_BYTES);
+        Ok(Self { calls })
+    }
+
+    /// Submits a job; answers it (none after a rehearsal) and whether it is new.
+    pub(crate) async fn submit(&self, spec: JobSpec, how: Submit) -> Answer<(Option<Job>, bool)> {
+        let (dry_run, resume_unfinished) = match how {
+            Submit::DryRun => (true, false),
+            Submit::New => (false, false),
+            Submit::Resume => (false, true),
+        };
+        let request = v1::SubmitJobRequest { spec: Some(spec.into()), dry_run, resume_unfinished };
+        let answer = self.calls.clone().submit_job(request).await?.into_inner();
+        let job = answer.job.map(|job| read("job", &job.json)).transpose()?;
+        Ok((job, answer.created))
+    }
+
+    pub(crate) async fn job(&self, job_id: &str) -> Answer<Job> {
+        let request = v1::GetJobRequest { job_id: job_id.to_owned() };
+        job_of(self.calls.clone().get_job(request).await?.into_inner().job)
+    }
+
+    /// Jobs, newest first.
+    pub(crate) async fn jobs(&self, request: v1::ListJobsRequest) -> Answer<Vec<Job>> {
+        let jobs = self.calls.clone().list_jobs(request).await?.into_inner().jobs;
+        jobs.iter().map(|job| read("job", &job.json)).collect()
+    }
+
+    /// The events of a job after number `after_event`, until it is at rest.
+    pub(crate) async fn watch(
+        &self,
+        job_id: &str,
+        after_event: u64,
+    ) -> Answer<Streaming<v1::WatchJobResponse>> {
+        let request = v1::WatchJobRequest { job_id: job_id.to_owned(), after_event };
+        Ok(self.calls.clone().watch_job(request).await?.into_inner())
+    }
+
+    pub(crate) async fn cancel(&self, job_id: &str) -> Answer<Job> {
+        let request = v1::CancelJobRequest { job_id: job_id.to_owned() };
+        job_of(self.calls.clone().cancel_job(request).await?.into_inner().job)
+    }
+
+    pub(crate) async fn retry(&self, job_id: &str, from: Option<Stage>) -> Answer<Job> {
+        let from = from.map(|stage| v1::Stage::from(stage).into());
+        let request = v1::RetryJobRequest { job_id: job_id.to_owned(), from };
+        job_of(self.calls.clone().retry_job(request).await?.into_inner().job)
+    }
+
+    pub(crate) async fn adapters(&self, request: v1::ListAdaptersRequest) -> Answer<Vec<AdapterDocument>> {
+        let json = self.calls.clone().list_adapters(request).await?.into_inner().json;
+        json.iter().map(|json| read("adapter", json)).collect()
+    }
+
+    /// One version by its id, or a family's champion by `FAMILY@champion`.
+    pub(crate) async fn adapter(&self, adapter_id: &str) -> Answer<AdapterDocument> {
+        let request = v1::GetAdapterRequest { adapter_id: adapter_id.to_owned() };
+        read("adapter", &self.calls.clone().get_adapter(request).await?.into_inner().json)
+    }
+
+    /// Approves or rejects; answers the version and the job that goes on by it.
+    pub(crate) async fn review(
+        &self,
+        request: v1::ReviewAdapterRequest,
+    ) -> Answer<(AdapterDocument, Option<String>)> {
+        let answer = self.calls.clone().review_adapter(request).await?.into_inner();
+        Ok((read("adapter", &answer.json)?, answer.job_id))
+    }
+
+    /// The audit log, and the first entry that does not follow from the one before.
+    pub(crate) async fn audit(&self, adapter_id: Option<String>) -> Answer<(Vec<AuditEntry>, Option<u64>)> {
+        let answer = self.calls.clone().list_audit(v1::ListAuditRequest { adapter_id }).await?.into_inner();
+        let entries = answer.json.iter().map(|json| read("audit entry", json)).collect::<Answer<_>>()?;
+        Ok((entries, answer.broken_at))
+    }
+
+    pub(crate) async fn export_registry(&self) -> Answer<serde_json::Value> {
+        let answer = self.calls.clone().export_registry(v1::ExportRegistryRequest {}).await?;
+        read("registry", &answer.into_inner().json)
+    }
+
+    /// Answers how many versions are new and how many were here.
+    pub(crate) async fn import_registry(&self, json: String, actor: String) -> Answer<(u32, u32)> {
+        let request = v1::ImportRegistryRequest { json, actor };
+        let answer = self.calls.clone().import_registry(request).await?.into_inner();
+        Ok((answer.imported, answer.unchanged))
+    }
+
+    /// Creates or replaces a draft, or adds samples to it.
+    pub(crate) async fn put_golden(&self, dataset: &GoldenDataset, append: bool) -> Answer<GoldenDataset> {
+        let json = serde_json::to_string(dataset)
+            .map_err(|error| CallError::unreadable("golden dataset", &error))?;
+        let answer = self.calls.clone().put_golden(v1::PutGoldenRequest { json, append }).await?;
+        read("golden dataset", &answer.into_inner().json)
+    }
+
+    /// A draft or a frozen version by `id` or `id@version`.
+    pub(crate) async fn golden(&self, reference: &str) -> Answer<GoldenDocument> {
+        let request = v1::GetGoldenRequest { reference: reference.to_owned() };
+        let answer = self.calls.clone().get_golden(request).await?.into_inner();
+        let dataset = read("golden dataset", &answer.json)?;
+        Ok(GoldenDocument { dataset, frozen: answer.frozen, digest: answer.digest })
+    }
+
+    pub(crate) async fn golden_list(&self) -> Answer<Vec<GoldenDocument>> {
+        let json = self.calls.clone().list_golden(v1::ListGoldenRequest {}).await?.into_inner().json;
+        json.iter().map(|json| golden_line(json)).collect()
+    }
+
+    /// Makes the draft an immutable version; answers its reference and digest.
+    pub(crate) async fn freeze_golden(&self, dataset_id: &str, actor: &str) -> Answer<(String, String)> {
+        let request = v1::FreezeGoldenRequest { dataset_id: dataset_id.to_owned(), actor: actor.to_owned() };
+        let answer = self.calls.clone().freeze_golden(request).await?.into_inner();
+        Ok((answer.reference, answer.digest))
+    }
+}
+
+/// How a specification is submitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Submit {
+    /// Only validate.
+    DryRun,
+    /// Always a new job, unless the idempotency key was used before.
+    New,
+    /// Go on with an unfinished job of the same specification, if there is one.
+    Resume,
+}
+
+fn read<T: DeserializeOwned>(what: &str, json: &str) -> Answer<T> {
+    serde_json::from_str(json).map_err(|error| CallError::unreadable(what, &error))
+}
+
+fn job_of(job: Option<v1::Job>) -> Answer<Job> {
+    let job = job.ok_or_else(|| CallError {
+        code: Code::Internal,
+        message: "the coordinator sent no job; check that both have the same version".to_owned(),
+    })?;
+    read("job", &job.json)
+}
+
+/// A line of the list has two fields more than the dataset's own document.
+fn golden_line(json: &str) -> Answer<GoldenDocument> {
+    let mut line: serde_json::Map<String, serde_json::Value> = read("golden dataset", json)?;
+    let frozen = line.remove("frozen").and_then(|value| value.as_bool()).unwrap_or_default();
+    let digest = line.remove("digest").and_then(|value| value.as_str().map(str::to_owned));
+    let dataset = serde_json::from_value(line.into())
+        .map_err(|error| CallError::unreadable("golden dataset", &error))?;
+    Ok(GoldenDocument { dataset, frozen, digest })
+}

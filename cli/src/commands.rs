@@ -1,0 +1,122 @@
+//! The commands, one file each, and what they have in common: interrupt, errors, exit codes.
+
+pub(crate) mod chat;
+pub(crate) mod completions;
+pub(crate) mod config;
+pub(crate) mod doctor;
+pub(crate) mod eval;
+pub(crate) mod golden;
+pub(crate) mod job;
+pub(crate) mod model;
+pub(crate) mod registry;
+pub(crate) mod review;
+pub(crate) mod run;
+pub(crate) mod serve;
+pub(crate) mod up;
+mod version;
+
+use std::{future::Future, io, process::ExitCode};
+
+use anyhow::Result;
+use clap::Args;
+use clara_runtime::daemon::{signals, with_causes};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    args::{Cli, Command},
+    output::complain,
+    session::Session,
+};
+
+/// Done, or approved.
+pub(crate) const DONE: u8 = 0;
+/// Something failed; the job is stuck or was cancelled.
+pub(crate) const FAILED: u8 = 1;
+/// The version was rejected.
+pub(crate) const REJECTED: u8 = 10;
+/// A person must decide.
+pub(crate) const IN_REVIEW: u8 = 11;
+/// Too little evidence to decide.
+pub(crate) const INCONCLUSIVE: u8 = 12;
+/// The judge failed.
+pub(crate) const JUDGE_ERROR: u8 = 13;
+/// The user ended the command.
+pub(crate) const INTERRUPTED: u8 = 130;
+
+/// Who acts, for the audit log.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Actor {
+    /// Who decides, for the audit log
+    #[arg(long, value_name = "NAME", env = "USER")]
+    pub(crate) actor: String,
+}
+
+/// Carries out the command; the first interrupt lets it save its work, the second ends it at once.
+pub(crate) async fn run(cli: Cli) -> ExitCode {
+    let interrupt = CancellationToken::new();
+    let saves_work = saves_work(&cli.command);
+    let code = tokio::select! {
+        code = carry_out(cli, interrupt.clone()) => code,
+        code = signals("clara", &interrupt) => code,
+        () = interrupted(saves_work, &interrupt) => INTERRUPTED,
+    };
+    ExitCode::from(code)
+}
+
+/// Whether the command ends itself after an interrupt, because it has work to save.
+fn saves_work(command: &Command) -> bool {
+    matches!(command, Command::Run(_) | Command::Up(_) | Command::Serve(_) | Command::Review(_))
+}
+
+async fn interrupted(saves_work: bool, interrupt: &CancellationToken) {
+    if saves_work {
+        return std::future::pending().await;
+    }
+    interrupt.cancelled().await;
+}
+
+async fn carry_out(cli: Cli, interrupt: CancellationToken) -> u8 {
+    match dispatch(cli, interrupt).await {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => DONE,
+        Err(error) => {
+            complain(&format!("clara: {}", with_causes(error.as_ref())));
+            FAILED
+        }
+    }
+}
+
+async fn dispatch(cli: Cli, interrupt: CancellationToken) -> Result<u8> {
+    if let Command::Completions(args) = &cli.command {
+        return completions::print(args);
+    }
+    let daemon = matches!(cli.command, Command::Up(_) | Command::Serve(_));
+    let session = Session::open(&cli.global, daemon, interrupt)?;
+    match cli.command {
+        Command::Run(args) => run::run(&session, &args).await,
+        Command::Up(args) => done(up::run(&session, &args)).await,
+        Command::Job(command) => job::run(&session, *command).await,
+        Command::Registry(command) => registry::run(&session, command).await,
+        Command::Golden(command) => golden::run(&session, command).await,
+        Command::Eval(command) => done(eval::run(&session, command)).await,
+        Command::Review(command) => review::run(&session, command).await,
+        Command::Model(command) => model::run(&session, &command),
+        Command::Serve(args) => done(serve::run(&session, &args)).await,
+        Command::Chat(args) => done(chat::run(&session, &args)).await,
+        Command::Doctor(args) => doctor::run(&session, &args),
+        Command::Config(command) => config::run(&session, &command),
+        Command::Completions(_) => Ok(DONE),
+        Command::Version => version::print(session.output),
+    }
+}
+
+async fn done(work: impl Future<Output = Result<()>>) -> Result<u8> {
+    work.await.map(|()| DONE)
+}
+
+/// Whether nobody reads standard output any more, as in `clara job list | head`.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    })
+}

@@ -1,0 +1,216 @@
+//! `clara run`: one job from documents to decision, followed to its end.
+
+mod summary;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use clara_coordinator::SubmissionCheck;
+use clara_lifecycle::{
+    golden::Severity,
+    job::{Job, JobState, Outcome},
+    spec::{JobSpec, SpecProblem},
+    stage::Stage,
+};
+
+use super::{DONE, FAILED, IN_REVIEW, INCONCLUSIVE, INTERRUPTED, JUDGE_ERROR, REJECTED};
+use crate::{
+    client::{Client, Submit},
+    embedded::{Surroundings, Workers},
+    follow::follow,
+    golden_file::{self, GoldenChoice},
+    output::Output,
+    progress::ProgressView,
+    session::{Connection, Session},
+    spec::SpecArgs,
+};
+
+/// Trains, registers, evaluates and decides on one adapter.
+///
+/// Begun again after an interrupt or a crash with the same flags, it continues where it was.
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "Example:\n  clara run --domain verwaltungsrecht --query \"Photovoltaik Baurecht\" --source law.jsonl \\\n            --golden-dataset golden.json --base-model model.gguf\n\nExit codes: 0 approved, 10 rejected, 11 waits for review, 12 inconclusive, 13 judge error,\n1 error or stuck, 2 usage, 130 interrupted (the same command continues)."
+)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) spec: SpecArgs,
+    /// Check everything and print the specification; nothing is queued
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Begin a new job even when the same one is unfinished
+    #[arg(long)]
+    pub(crate) no_resume: bool,
+}
+
+/// How following a job ended.
+enum Followed {
+    AtRest(Box<Job>),
+    Interrupted(String),
+}
+
+pub(crate) async fn run(session: &Session, args: &RunArgs) -> Result<u8> {
+    let golden = args.spec.golden_dataset.as_deref().map(GoldenChoice::of).transpose()?;
+    let spec = args.spec.resolve(golden.as_ref().map(GoldenChoice::reference))?;
+    if args.dry_run {
+        rehearse(session, spec, golden.as_ref()).await?;
+        return Ok(DONE);
+    }
+    let connection = session.connect_with(Workers::All).await?;
+    let carried_out = carry_out(session, &connection.client, spec, golden.as_ref(), args.no_resume).await;
+    let code = match carried_out {
+        Ok(Followed::AtRest(job)) => tell_end(session, &connection, &job).await,
+        Ok(Followed::Interrupted(job_id)) => {
+            tell_interrupt(session.output, &connection, &job_id);
+            Ok(INTERRUPTED)
+        }
+        Err(error) => Err(error),
+    };
+    let interrupted = matches!(code, Ok(INTERRUPTED));
+    let embedded = connection.is_embedded();
+    connection.close().await;
+    if interrupted && embedded {
+        session.output.note("saved; the same command continues the job");
+    }
+    code
+}
+
+async fn carry_out(
+    session: &Session,
+    client: &Client,
+    spec: JobSpec,
+    golden: Option<&GoldenChoice>,
+    no_resume: bool,
+) -> Result<Followed> {
+    if let Some(golden) = golden {
+        golden.freeze(client, &user(), session.output).await?;
+    }
+    let job = submit(client, spec, no_resume, session.output).await?;
+    let mut view = ProgressView::new(session.output, job.changed_at);
+    let job_id = job.id.to_string();
+    let followed = tokio::select! {
+        at_rest = follow(client, &job_id, |event| { view.see(event); Ok(()) }) => {
+            at_rest.map(|job| Followed::AtRest(Box::new(job)))
+        }
+        () = session.interrupt.cancelled() => Ok(Followed::Interrupted(job_id.clone())),
+    };
+    view.finish();
+    followed
+}
+
+/// Submits the job, or takes up the unfinished one with the same specification.
+async fn submit(client: &Client, spec: JobSpec, no_resume: bool, output: Output) -> Result<Job> {
+    let how = if no_resume { Submit::New } else { Submit::Resume };
+    let (job, created) = client.submit(spec, how).await?;
+    let job = job
+        .context("the coordinator accepted the job and named none; check that both have the same version")?;
+    match (created, &job.state) {
+        (true, _) => {
+            output.note(format!("job {}", job.id));
+            Ok(job)
+        }
+        (false, JobState::Stuck { stage }) => {
+            output.note(format!("job {} was stuck at {stage}; it is tried again", job.id));
+            Ok(client.retry(job.id.as_str(), None).await?)
+        }
+        (false, _) => {
+            output.note(format!(
+                "job {} with the same specification is there already; going on with it",
+                job.id
+            ));
+            Ok(job)
+        }
+    }
+}
+
+/// Checks the job as a submission would and prints its specification; changes nothing.
+async fn rehearse(session: &Session, spec: JobSpec, golden: Option<&GoldenChoice>) -> Result<()> {
+    let connection = session.connect().await?;
+    let checked = check(session, &connection, spec.clone(), golden).await;
+    connection.close().await;
+    checked?;
+    if session.output.is_json() {
+        return session.output.json(&spec);
+    }
+    let text = toml::to_string_pretty(&spec).context("the specification cannot be written as TOML")?;
+    session.output.line(text.trim_end())?;
+    session.output.note("the job would be accepted; nothing was queued");
+    Ok(())
+}
+
+async fn check(
+    session: &Session,
+    connection: &Connection,
+    spec: JobSpec,
+    golden: Option<&GoldenChoice>,
+) -> Result<()> {
+    let Some(GoldenChoice::File(dataset)) = golden else {
+        connection.client.submit(spec, Submit::DryRun).await?;
+        return Ok(());
+    };
+    if golden_file::is_frozen(&connection.client, dataset).await? {
+        connection.client.submit(spec, Submit::DryRun).await?;
+        return Ok(());
+    }
+    // The coordinator does not know the file yet, so what it would say is put together here.
+    let mut problems = spec.problems();
+    if connection.is_embedded() {
+        problems.extend(Surroundings::new(session.settings.home.clone()).problems(&spec));
+    }
+    let errors = dataset.lint().into_iter().filter(|finding| finding.severity == Severity::Error);
+    problems.extend(errors.map(|finding| SpecProblem { field: "golden_dataset", message: finding.message }));
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<_> =
+        problems.iter().map(|found| format!("\n  {}: {}", found.field, found.message)).collect();
+    bail!("the job would be refused:{}", lines.concat())
+}
+
+/// Prints the summary and answers the exit code.
+async fn tell_end(session: &Session, connection: &Connection, job: &Job) -> Result<u8> {
+    let summary = summary::Summary::of(session, &connection.client, job).await?;
+    if session.output.is_json() {
+        session.output.json(&summary)?;
+    } else {
+        session.output.fields(&summary.lines())?;
+    }
+    Ok(exit_code(job))
+}
+
+fn tell_interrupt(output: Output, connection: &Connection, job_id: &str) {
+    if connection.is_embedded() {
+        output.note("saving the work; a second Ctrl-C ends at once");
+    } else {
+        output.note(format!("the job goes on without this command: clara job watch {job_id}"));
+    }
+}
+
+/// The exit code that tells how a job at rest ended.
+pub(crate) fn exit_code(job: &Job) -> u8 {
+    match &job.state {
+        JobState::Finished { outcome: Outcome::Approved } => DONE,
+        JobState::Finished { outcome: Outcome::Rejected } => REJECTED,
+        JobState::InReview => IN_REVIEW,
+        JobState::Finished { outcome: Outcome::Inconclusive } => INCONCLUSIVE,
+        JobState::Finished { outcome: Outcome::Error } => JUDGE_ERROR,
+        JobState::Stuck { .. } | JobState::Cancelled | JobState::Active { .. } => FAILED,
+    }
+}
+
+/// Where the job stands, in words.
+pub(crate) fn state_text(job: &Job) -> String {
+    let stage_text = |what: &str, stage: Stage| format!("{what} at {stage}");
+    match &job.state {
+        JobState::Active { stage } => stage_text("active", *stage),
+        JobState::Stuck { stage } => stage_text("stuck", *stage),
+        JobState::InReview => "in review".to_owned(),
+        JobState::Finished { outcome: Outcome::Error } => "judge error".to_owned(),
+        JobState::Finished { outcome } => outcome.to_string(),
+        JobState::Cancelled => "cancelled".to_owned(),
+    }
+}
+
+/// Who runs the command, where nobody is named.
+fn user() -> String {
+    std::env::var("USER").ok().filter(|user| !user.is_empty()).unwrap_or_else(|| "clara run".to_owned())
+}

@@ -1,0 +1,145 @@
+//! Coordinator and workers inside this process, over one SQLite file and one artifact folder.
+
+mod check;
+mod judge;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
+use clara_coordinator::{Coordinator, CoordinatorOptions, GateHandler, RolloutHandler};
+use clara_gpu_worker::{
+    generate::{GenerateConfig, GenerateHandler},
+    model_cache::ModelCache,
+    train::handler::{TrainConfig, TrainHandler},
+};
+use clara_ingest_worker::IngestHandler;
+use clara_lifecycle::job::LeaseTerms;
+use clara_runtime::{
+    artifacts::ArtifactStore,
+    broker::{Broker, sqlite::SqliteBroker},
+    config::Settings,
+    coordinator_client::GrpcCoordinator,
+    state::{StateStore, sqlite::SqliteState},
+    task::Tasks,
+    worker::StageHandler,
+    worker_loop::{WorkerOptions, run_worker},
+};
+use tokio_util::sync::CancellationToken;
+
+use judge::OwnJudge;
+
+pub(crate) use check::{Surroundings, can_write};
+
+/// How often a person who watches sees something new.
+const HEARTBEAT_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
+
+/// How long the coordinator may take to end after its workers did.
+const END_WITHIN: Duration = Duration::from_secs(5);
+
+/// Which workers run beside the coordinator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Workers {
+    /// None: records can be read and changed, jobs stay where they are.
+    None,
+    /// Those that finish a job after a review.
+    Decision,
+    /// All.
+    All,
+}
+
+/// A coordinator with workers in this process.
+#[derive(Debug)]
+pub(crate) struct Embedded {
+    settings: Settings,
+    broker: Arc<dyn Broker>,
+    artifacts: ArtifactStore,
+    address: SocketAddr,
+    services: Tasks,
+    workers: Tasks,
+}
+
+impl Embedded {
+    /// Starts the coordinator; `interrupt` lets the workers drain, the coordinator outlives them.
+    pub(crate) async fn start(
+        settings: &Settings,
+        listen: SocketAddr,
+        interrupt: &CancellationToken,
+    ) -> Result<Self> {
+        let home = &settings.home;
+        std::fs::create_dir_all(home).with_context(|| {
+            format!("cannot make the home folder {}; choose another one with --home", home.display())
+        })?;
+        let state: Arc<dyn StateStore> = Arc::new(SqliteState::open(settings.state_file())?);
+        let broker: Arc<dyn Broker> = Arc::new(SqliteBroker::open(settings.state_file())?);
+        let artifacts = ArtifactStore::local(settings.artifact_folder())?;
+        let lease =
+            LeaseTerms { ttl: settings.lease.ttl.0, progress_within: settings.lease.progress_deadline.0 };
+        let options =
+            CoordinatorOptions { listen, lease, check: Some(Arc::new(Surroundings::new(home.clone()))) };
+        let services = Tasks::new(CancellationToken::new());
+        let coordinator =
+            Coordinator::start(options, state, Arc::clone(&broker), artifacts.clone(), &services)
+                .await
+                .with_context(|| {
+                    format!("cannot listen on {listen}; choose another address with --listen")
+                })?;
+        let workers = Tasks::new(interrupt.child_token());
+        let address = coordinator.address();
+        Ok(Self { settings: settings.clone(), broker, artifacts, address, services, workers })
+    }
+
+    /// Where the coordinator listens.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Starts worker loops.
+    pub(crate) fn start_workers(&mut self, which: Workers) -> Result<()> {
+        let models = ModelCache::new();
+        let mut handlers: Vec<(&str, Arc<dyn StageHandler>)> = Vec::new();
+        if which != Workers::None {
+            handlers.push(("gate", Arc::new(GateHandler)));
+            handlers.push(("rollout", Arc::new(RolloutHandler)));
+        }
+        if which == Workers::All {
+            handlers.push(("ingest-worker", Arc::new(IngestHandler::new())));
+            let train = TrainConfig { models: models.clone() };
+            handlers.push(("gpu-worker-train", Arc::new(TrainHandler::new(train))));
+            let generate = GenerateConfig { models: models.clone(), ..GenerateConfig::default() };
+            handlers.push(("gpu-worker-generate", Arc::new(GenerateHandler::new(generate))));
+            handlers.push(("judge-worker", Arc::new(OwnJudge::new(models))));
+        }
+        let coordinator = Arc::new(GrpcCoordinator::new(&self.url())?);
+        for (kind, handler) in handlers {
+            let options = WorkerOptions {
+                slots: self.settings.worker.slots,
+                drain_within: self.settings.worker.drain_within.0,
+                heartbeat_at_least_every: HEARTBEAT_AT_LEAST_EVERY,
+                ..WorkerOptions::new(kind, self.settings.scratch_folder())?
+            };
+            let work = run_worker(
+                handler,
+                Arc::clone(&self.broker),
+                coordinator.clone(),
+                self.artifacts.clone(),
+                options,
+                self.workers.shutdown().clone(),
+            );
+            self.workers.spawn("worker", async move {
+                if let Err(error) = work.await {
+                    tracing::error!("{error}");
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// Lets the workers save their work and hand it back, then ends the coordinator.
+    pub(crate) async fn stop(self) {
+        let drained = self.workers.finish(self.settings.worker.drain_within.0 + END_WITHIN).await;
+        if !drained {
+            tracing::warn!("a worker did not end in time; its attempt is repeated when its lease is over");
+        }
+        self.services.finish(END_WITHIN).await;
+    }
+}

@@ -1,0 +1,77 @@
+//! Looks at what only this machine knows before a job is accepted: base model, sources, home folder.
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use clara_coordinator::SubmissionCheck;
+use clara_gpu_worker::{
+    engine::{LoraConfig, TargetModule},
+    model::{self, ModelConfig},
+    peft,
+};
+use clara_lifecycle::spec::{JobSpec, SpecProblem, TrainingOptions};
+
+/// What this machine knows.
+#[derive(Debug)]
+pub(crate) struct Surroundings {
+    home: PathBuf,
+}
+
+impl Surroundings {
+    /// Looks at this machine for jobs that are kept in `home`.
+    pub(crate) fn new(home: PathBuf) -> Self {
+        Self { home }
+    }
+}
+
+impl SubmissionCheck for Surroundings {
+    fn problems(&self, spec: &JobSpec) -> Vec<SpecProblem> {
+        let mut problems = Vec::new();
+        for source in &spec.ingest.sources {
+            if !Path::new(source).exists() {
+                let message =
+                    format!("{source} is not there; give a .jsonl, .md or .txt file or a folder of them");
+                problems.push(SpecProblem { field: "ingest.sources", message });
+            }
+        }
+        match model::inspect(Path::new(&spec.base_model)) {
+            // An empty name is reported by the specification itself.
+            Err(_) if spec.base_model.is_empty() => {}
+            Err(error) => problems.push(SpecProblem { field: "base_model", message: error.to_string() }),
+            Ok(info) => problems.extend(training_problems(&spec.training, &info.config)),
+        }
+        if let Err(error) = can_write(&self.home) {
+            let message =
+                format!("nothing can be written to {}: {error}; choose another --home", self.home.display());
+            problems.push(SpecProblem { field: "home", message });
+        }
+        problems
+    }
+}
+
+/// What of the training does not fit the base model.
+fn training_problems(training: &TrainingOptions, model: &ModelConfig) -> Vec<SpecProblem> {
+    let mut problems = Vec::new();
+    let targets = training.target_modules.iter().filter_map(|name| TargetModule::from_name(name)).collect();
+    let config = LoraConfig { rank: training.rank as usize, alpha: training.alpha, targets };
+    if let Err(message) = peft::check_rank(&config, model) {
+        problems.push(SpecProblem { field: "training.rank", message });
+    }
+    let longest = model.max_positions;
+    if training.sequence_length as usize > longest {
+        let message =
+            format!("is {}; the base model was made for at most {longest} tokens", training.sequence_length);
+        problems.push(SpecProblem { field: "training.sequence_length", message });
+    }
+    problems
+}
+
+/// Writes and removes a small file.
+pub(crate) fn can_write(folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let probe = folder.join(format!(".probe-{}", std::process::id()));
+    std::fs::write(&probe, b"clara")?;
+    std::fs::remove_file(&probe)
+}

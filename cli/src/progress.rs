@@ -1,0 +1,156 @@
+//! Shows how far a job is: bars on a terminal, one line per 10 % elsewhere; always on standard error.
+
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::time::Duration;
+
+use clara_lifecycle::{attempt::Progress, job::JobEvent, stage::Stage, time::Timestamp};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::{
+    follow::NumberedEvent,
+    output::{Output, complain, talks_to_terminal},
+};
+
+/// Shows events of one job.
+#[derive(Debug)]
+pub(crate) struct ProgressView {
+    style: Style,
+    /// Events before it were shown to an earlier follower.
+    since: Timestamp,
+    stage: Option<Stage>,
+    /// Last tenth that was told for the stage.
+    tenth: Option<u64>,
+    /// What was told last, so that it is not told twice.
+    told: String,
+}
+
+#[derive(Debug)]
+enum Style {
+    Silent,
+    Lines,
+    Bars { bar: Option<ProgressBar> },
+}
+
+impl ProgressView {
+    /// Shows events from `since` on in the way that fits the place where standard error goes.
+    pub(crate) fn new(output: Output, since: Timestamp) -> Self {
+        let style = if output.quiet {
+            Style::Silent
+        } else if talks_to_terminal() {
+            Style::Bars { bar: None }
+        } else {
+            Style::Lines
+        };
+        Self { style, since, stage: None, tenth: None, told: String::new() }
+    }
+
+    /// Shows one event.
+    pub(crate) fn see(&mut self, event: &NumberedEvent) {
+        if matches!(self.style, Style::Silent) || event.at < self.since {
+            return;
+        }
+        match &event.event {
+            JobEvent::Claimed { stage, .. } => self.begin(*stage),
+            JobEvent::Progressed { stage, progress } => self.advance(*stage, progress),
+            JobEvent::Succeeded { .. } => self.end_bar(),
+            _ => {}
+        }
+        if let Some(text) = words::of_event(&event.event) {
+            self.tell(text);
+        }
+    }
+
+    /// Ends the display; what comes next may print.
+    pub(crate) fn finish(&mut self) {
+        self.end_bar();
+    }
+
+    fn begin(&mut self, stage: Stage) {
+        self.end_bar();
+        self.stage = Some(stage);
+        self.tenth = None;
+        let worth_a_bar = !matches!(stage, Stage::Gate | Stage::Rollout);
+        if let Style::Bars { bar } = &mut self.style
+            && worth_a_bar
+        {
+            let new = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+            new.set_style(spinner());
+            new.set_prefix(words::step(stage));
+            new.enable_steady_tick(Duration::from_millis(200));
+            *bar = Some(new);
+        }
+    }
+
+    fn advance(&mut self, stage: Stage, progress: &Progress) {
+        if self.stage != Some(stage) {
+            self.begin(stage);
+        }
+        match &self.style {
+            Style::Bars { bar: Some(bar) } => draw(bar, progress),
+            Style::Bars { bar: None } | Style::Silent => {}
+            Style::Lines => {
+                if let Some(text) = self.line(stage, progress) {
+                    self.tell(text);
+                }
+            }
+        }
+    }
+
+    /// The line for a tenth that was not told yet.
+    fn line(&mut self, stage: Stage, progress: &Progress) -> Option<String> {
+        let total = progress.total.filter(|total| *total > 0)?;
+        let tenth = progress.done.min(total) * 10 / total;
+        if tenth == 0 || self.tenth.is_some_and(|told| tenth <= told) {
+            return None;
+        }
+        self.tenth = Some(tenth);
+        Some(words::of_progress(stage, progress, total))
+    }
+
+    fn tell(&mut self, text: String) {
+        if text == self.told {
+            return;
+        }
+        match &self.style {
+            Style::Bars { bar: Some(bar) } => bar.println(&text),
+            Style::Bars { bar: None } | Style::Lines => complain(&text),
+            Style::Silent => {}
+        }
+        self.told = text;
+    }
+
+    fn end_bar(&mut self) {
+        if let Style::Bars { bar } = &mut self.style
+            && let Some(bar) = bar.take()
+        {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn draw(bar: &ProgressBar, progress: &Progress) {
+    if let Some(total) = progress.total.filter(|total| *total > 0) {
+        if bar.length() != Some(total) {
+            bar.set_length(total);
+            bar.set_style(measured());
+        }
+        bar.set_position(progress.done.min(total));
+    }
+    let figures = words::figures(progress);
+    let unit = &progress.unit;
+    bar.set_message(if figures.is_empty() { unit.clone() } else { format!("{unit}  {figures}") });
+}
+
+/// Before the total is known. The templates are constants that are valid; a plain bar would do as well.
+fn spinner() -> ProgressStyle {
+    ProgressStyle::with_template("{prefix} {spinner} {msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+fn measured() -> ProgressStyle {
+    ProgressStyle::with_template("{prefix} [{bar:24}] {percent:>3} %  {pos}/{len} {msg}")
+        .map_or_else(|_| ProgressStyle::default_bar(), |style| style.progress_chars("=> "))
+}

@@ -1,0 +1,62 @@
+//! Tests of progress lines off a terminal.
+
+use std::collections::BTreeMap;
+
+use clara_lifecycle::id::Attempt;
+
+use super::*;
+
+fn lines() -> ProgressView {
+    ProgressView { style: Style::Lines, since: Timestamp(10), stage: None, tenth: None, told: String::new() }
+}
+
+fn steps(done: u64, total: u64) -> Progress {
+    let figures = BTreeMap::from([
+        ("loss".to_owned(), 2.345_6),
+        ("tokens_per_second".to_owned(), 401.2),
+        ("seconds_left".to_owned(), 75.0),
+    ]);
+    Progress { counter: done, done, total: Some(total), unit: "steps".to_owned(), figures, checkpoint: None }
+}
+
+fn event(at: i64, event: JobEvent) -> NumberedEvent {
+    NumberedEvent { number: 1, at: Timestamp(at), event }
+}
+
+#[test]
+fn a_line_names_step_share_loss_speed_and_time_left() {
+    let line = lines().line(Stage::Train, &steps(3, 30));
+    let expected = "2/5 train: 10 % (3 of 30 steps), loss 2.346, 401 tokens/s, 1 min 15 s left";
+    assert_eq!(line.as_deref(), Some(expected));
+}
+
+#[test]
+fn there_is_one_line_for_every_tenth_and_no_more() {
+    let mut view = lines();
+    let told = (0..=100).filter(|done| view.line(Stage::Train, &steps(*done, 100)).is_some()).count();
+    assert_eq!(told, 10);
+}
+
+#[test]
+fn without_a_total_there_is_no_line() {
+    assert_eq!(lines().line(Stage::Ingest, &Progress { total: None, ..steps(5, 1) }), None);
+}
+
+#[test]
+fn every_stage_begins_with_its_first_tenth_again() {
+    let mut view = lines();
+    view.see(&event(10, JobEvent::Progressed { stage: Stage::Train, progress: steps(10, 10) }));
+    assert_eq!(view.tenth, Some(10));
+    view.see(&event(11, JobEvent::Progressed { stage: Stage::Judge, progress: steps(2, 10) }));
+    assert_eq!((view.stage, view.tenth), (Some(Stage::Judge), Some(2)));
+}
+
+#[test]
+fn events_from_before_are_not_shown_again() {
+    let mut view = lines();
+    let failed = JobEvent::Failed { stage: Stage::Train, attempt: Attempt::FIRST, message: "no room".into() };
+    view.see(&event(9, failed.clone()));
+    assert_eq!(view.told, "");
+    view.see(&event(10, failed));
+    assert_eq!(view.told, "2/5 train: attempt 1 failed: no room");
+}

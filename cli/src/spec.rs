@@ -1,0 +1,295 @@
+//! The specification of a job from flags and a file; flags win.
+
+mod file;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use clara_lifecycle::{
+    gate::GateMode,
+    id::{Domain, GoldenReference},
+    spec::{FieldNames, JobSpec, Method},
+};
+
+use file::SpecFile;
+
+/// What makes a job.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct SpecArgs {
+    /// Field of knowledge, e.g. verwaltungsrecht; names the adapter
+    #[arg(long)]
+    pub(crate) domain: Option<Domain>,
+    /// Rank documents by this query and keep those that match
+    #[arg(long, value_name = "WORDS")]
+    pub(crate) query: Option<String>,
+    /// Training data: .jsonl, .md or .txt files, or folders of them
+    #[arg(long = "source", value_name = "PATH", num_args = 1..)]
+    pub(crate) sources: Vec<PathBuf>,
+    /// Golden dataset that judges the adapter: ID, ID@VERSION, or a .json file that is imported and frozen
+    #[arg(long, value_name = "ID[@VERSION]|FILE")]
+    pub(crate) golden_dataset: Option<String>,
+    /// Base model: a Hugging Face folder or a GGUF file
+    #[arg(long, value_name = "PATH", env = "CLARA_BASE_MODEL")]
+    pub(crate) base_model: Option<String>,
+    /// How the adapter is trained: lora (qlora and dora are refused in this version)
+    #[arg(long, value_name = "METHOD")]
+    pub(crate) method: Option<Method>,
+    /// Specification file (TOML) with the fields of a job; flags win over it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) spec: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) training: TrainingArgs,
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    #[command(flatten)]
+    pub(crate) evaluation: EvaluationArgs,
+    /// Version of the adapter, instead of the next one by the rule
+    #[arg(long, value_name = "SEMVER", help_heading = "Job")]
+    pub(crate) adapter_version: Option<semver::Version>,
+    /// Free label
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair, help_heading = "Job")]
+    pub(crate) labels: Vec<(String, String)>,
+    /// 0 (lowest) to 9 [default: 5]
+    #[arg(long, help_heading = "Job")]
+    pub(crate) priority: Option<u8>,
+    /// Two submissions with the same key are one job
+    #[arg(long, value_name = "KEY", help_heading = "Job")]
+    pub(crate) idempotency_key: Option<String>,
+}
+
+/// Options of the training.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Training")]
+pub(crate) struct TrainingArgs {
+    /// Inner width of the low-rank update [default: 16]
+    #[arg(long)]
+    rank: Option<u32>,
+    /// Numerator of the scale alpha / rank [default: twice the rank]
+    #[arg(long)]
+    alpha: Option<f32>,
+    /// Passes over the training data [default: 2]
+    #[arg(long)]
+    epochs: Option<u32>,
+    /// Stop after so many optimiser steps; 0 means no limit
+    #[arg(long)]
+    max_steps: Option<u32>,
+    /// Peak learning rate of AdamW [default: 2e-4]
+    #[arg(long)]
+    learning_rate: Option<f32>,
+    /// Longest packed row in tokens [default: 512]
+    #[arg(long, value_name = "TOKENS")]
+    sequence_length: Option<u32>,
+    /// Layers that carry the update [default: all linear layers]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    target_modules: Vec<String>,
+    /// Seed of initialisation, shuffling and split [default: 42]
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+/// Options of the training data.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Training data")]
+pub(crate) struct DataArgs {
+    /// Keep at most so many of the most relevant documents
+    #[arg(long)]
+    top_k: Option<u32>,
+    /// Least relevance, measured by the best document (0 to 1)
+    #[arg(long, value_name = "SHARE")]
+    min_relevance: Option<f64>,
+    /// Name of a field in JSONL sources, e.g. text=body
+    #[arg(long = "field", value_name = "FIELD=NAME", value_parser = pair)]
+    fields: Vec<(String, String)>,
+}
+
+/// Options of judge and gate.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Evaluation")]
+pub(crate) struct EvaluationArgs {
+    /// OpenAI-compatible endpoint that judges [default: the base model itself, uncalibrated]
+    #[arg(long, value_name = "URL")]
+    judge_url: Option<String>,
+    /// Model at the endpoint [default: the first that it lists]
+    #[arg(long, value_name = "NAME")]
+    judge_model: Option<String>,
+    /// Environment variable that holds the endpoint's key; its name ends in _API_KEY
+    #[arg(long, value_name = "VARIABLE")]
+    judge_api_key_env: Option<String>,
+    /// Decide by confidence bounds or by the mean alone [default: bounds]
+    #[arg(long, value_enum)]
+    gate_mode: Option<GateModeArg>,
+    /// Mean score from which on the version is approved without a person [default: 85]
+    #[arg(long, value_name = "SCORE")]
+    auto_approve_threshold: Option<f64>,
+    /// Mean score below which the version is rejected [default: 70]
+    #[arg(long, value_name = "SCORE")]
+    review_threshold: Option<f64>,
+    /// Longest answer in tokens [default: 192]
+    #[arg(long, value_name = "TOKENS")]
+    max_new_tokens: Option<u32>,
+}
+
+/// The gate's modes as flags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GateModeArg {
+    /// Compares the mean with the thresholds
+    Point,
+    /// Compares confidence bounds with the thresholds
+    Bounds,
+}
+
+impl SpecArgs {
+    /// The specification. Paths that are here are made absolute, so that the job does not depend on where
+    /// the command was given. `golden` is what the golden dataset's flag came to.
+    pub(crate) fn resolve(&self, golden: Option<GoldenReference>) -> Result<JobSpec> {
+        let file = SpecFile::read(self.spec.as_deref())?;
+        let missing =
+            |what: &str, flag: &str| format!("{what} is missing; give {flag}, or `{what}` in --spec FILE");
+        let golden_in_file = file.golden_dataset.as_deref().map(str::parse::<GoldenReference>).transpose()?;
+        let base_model = self.base_model.clone().or(file.base_model).with_context(|| {
+            missing("base_model", "--base-model PATH or the environment variable CLARA_BASE_MODEL")
+        })?;
+        let mut spec = JobSpec {
+            domain: self
+                .domain
+                .clone()
+                .or(file.domain)
+                .with_context(|| missing("domain", "--domain NAME"))?,
+            ingest: file.ingest,
+            golden_dataset: golden
+                .or(golden_in_file)
+                .with_context(|| missing("golden_dataset", "--golden-dataset ID or FILE.json"))?,
+            base_model: absolute(&base_model),
+            method: self.method.or(file.method).unwrap_or(Method::Lora),
+            training: file.training,
+            generation: file.generation,
+            judge: file.judge,
+            gate: file.gate,
+            retry: file.retry,
+            version: self.adapter_version.clone().or(file.version),
+            rollout_targets: file.rollout_targets,
+            priority: self.priority.or(file.priority).unwrap_or(5),
+            labels: file.labels,
+            idempotency_key: self.idempotency_key.clone().or(file.idempotency_key),
+        };
+        self.training.apply(&mut spec);
+        self.apply_data(&mut spec)?;
+        self.evaluation.apply(&mut spec, file.judge_keys.as_slice());
+        spec.labels.extend(self.labels.iter().cloned());
+        Ok(spec)
+    }
+
+    fn apply_data(&self, spec: &mut JobSpec) -> Result<()> {
+        if !self.sources.is_empty() {
+            spec.ingest.sources = self.sources.iter().map(|path| path.display().to_string()).collect();
+        }
+        for source in &mut spec.ingest.sources {
+            *source = absolute(source);
+        }
+        set_some(&mut spec.ingest.query, self.query.as_ref());
+        set_some(&mut spec.ingest.top_k, self.data.top_k.as_ref());
+        set(&mut spec.ingest.min_relevance, self.data.min_relevance);
+        set(&mut spec.ingest.seed, self.training.seed);
+        for (field, name) in &self.data.fields {
+            *field_name(&mut spec.ingest.fields, field)? = name.clone();
+        }
+        Ok(())
+    }
+}
+
+impl TrainingArgs {
+    fn apply(&self, spec: &mut JobSpec) {
+        let training = &mut spec.training;
+        if let Some(rank) = self.rank {
+            #[expect(clippy::cast_precision_loss, reason = "a rank is small, and is checked at submission")]
+            let twice = rank as f32 * 2.0;
+            (training.rank, training.alpha) = (rank, twice);
+        }
+        set(&mut training.alpha, self.alpha);
+        set(&mut training.epochs, self.epochs);
+        set(&mut training.max_steps, self.max_steps);
+        set(&mut training.learning_rate, self.learning_rate);
+        set(&mut training.sequence_length, self.sequence_length);
+        set(&mut training.seed, self.seed);
+        if !self.target_modules.is_empty() {
+            training.target_modules.clone_from(&self.target_modules);
+        }
+    }
+}
+
+impl EvaluationArgs {
+    /// `in_file` names the keys of the judge that the file sets.
+    fn apply(&self, spec: &mut JobSpec, in_file: &[String]) {
+        let judge = &mut spec.judge;
+        set_some(&mut judge.url, self.judge_url.as_ref());
+        set_some(&mut judge.model, self.judge_model.as_ref());
+        set_some(&mut judge.api_key_env, self.judge_api_key_env.as_ref());
+        if judge.url.is_none() {
+            // The base model judges: too small for useful reasons, and batching makes it several times faster.
+            let free = |key: &str| !in_file.iter().any(|set| set == key);
+            if free("reasoning") {
+                judge.reasoning = false;
+            }
+            if free("concurrency") {
+                judge.concurrency = 8;
+            }
+        }
+        if let Some(mode) = self.gate_mode {
+            spec.gate.mode = match mode {
+                GateModeArg::Point => GateMode::Point,
+                GateModeArg::Bounds => GateMode::Bounds,
+            };
+        }
+        if let Some(threshold) = self.auto_approve_threshold {
+            spec.gate = spec.gate.clone().with_approve_at(threshold);
+        }
+        set(&mut spec.gate.review_at, self.review_threshold);
+        set(&mut spec.generation.max_new_tokens, self.max_new_tokens);
+    }
+}
+
+/// `key=value`, neither empty.
+pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() && !value.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("expected KEY=VALUE".to_owned()),
+    }
+}
+
+fn field_name<'a>(fields: &'a mut FieldNames, field: &str) -> Result<&'a mut String> {
+    Ok(match field {
+        "text" => &mut fields.text,
+        "instruction" => &mut fields.instruction,
+        "input" => &mut fields.input,
+        "output" => &mut fields.output,
+        "messages" => &mut fields.messages,
+        "prompt" => &mut fields.prompt,
+        "completion" => &mut fields.completion,
+        "id" => &mut fields.id,
+        "domain" => &mut fields.domain,
+        _ => bail!(
+            "--field {field}=… names no field; expected text, instruction, input, output, messages, prompt, \
+             completion, id or domain before the `=`"
+        ),
+    })
+}
+
+/// The absolute form of a path that is here; what is not here is left as it is, for a coordinator elsewhere.
+fn absolute(path: &str) -> String {
+    Path::new(path).canonicalize().map_or_else(|_| path.to_owned(), |path| path.display().to_string())
+}
+
+fn set<T>(target: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *target = value;
+    }
+}
+
+fn set_some<T: Clone>(target: &mut Option<T>, value: Option<&T>) {
+    if let Some(value) = value {
+        *target = Some(value.clone());
+    }
+}

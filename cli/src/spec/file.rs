@@ -1,0 +1,55 @@
+//! The specification file: the fields of a job in TOML, all of them optional.
+
+use std::{collections::BTreeMap, path::Path};
+
+use anyhow::{Context, Result};
+use clara_lifecycle::{
+    gate::GatePolicy,
+    id::Domain,
+    retry::RetryPolicy,
+    spec::{GenerationOptions, IngestOptions, JudgeOptions, Method, TrainingOptions},
+};
+use serde::Deserialize;
+
+/// What a specification file may hold; what it leaves out has its default.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct SpecFile {
+    pub(super) domain: Option<Domain>,
+    pub(super) ingest: IngestOptions,
+    pub(super) golden_dataset: Option<String>,
+    pub(super) base_model: Option<String>,
+    pub(super) method: Option<Method>,
+    pub(super) training: TrainingOptions,
+    pub(super) generation: GenerationOptions,
+    pub(super) judge: JudgeOptions,
+    pub(super) gate: GatePolicy,
+    pub(super) retry: RetryPolicy,
+    pub(super) version: Option<semver::Version>,
+    pub(super) rollout_targets: Vec<String>,
+    pub(super) priority: Option<u8>,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) idempotency_key: Option<String>,
+    /// The keys of `judge` that the file sets.
+    #[serde(skip)]
+    pub(super) judge_keys: Vec<String>,
+}
+
+impl SpecFile {
+    /// Reads a file; without one everything has its default.
+    pub(super) fn read(path: Option<&Path>) -> Result<Self> {
+        let Some(path) = path else { return Ok(Self::default()) };
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the specification file {}", path.display()))?;
+        Self::parse(&text)
+            .with_context(|| format!("the specification file {} cannot be used", path.display()))
+    }
+
+    pub(super) fn parse(text: &str) -> Result<Self> {
+        let mut file: Self = toml::from_str(text)?;
+        let table: toml::Table = toml::from_str(text)?;
+        let judge = table.get("judge").and_then(toml::Value::as_table);
+        file.judge_keys = judge.map(|judge| judge.keys().cloned().collect()).unwrap_or_default();
+        Ok(file)
+    }
+}

@@ -1,0 +1,103 @@
+//! Tests of specifications from flags and files.
+
+use clap::Parser;
+
+use super::*;
+
+#[derive(Debug, Parser)]
+struct Line {
+    #[command(flatten)]
+    spec: SpecArgs,
+}
+
+const LEAST: [&str; 6] = ["clara", "--domain", "law", "--source", "law.jsonl", "--base-model=model.gguf"];
+
+fn resolved(flags: &[&str]) -> Result<JobSpec> {
+    let line = Line::try_parse_from(LEAST.iter().chain(flags)).unwrap();
+    line.spec.resolve(Some("law-golden@1.0.0".parse().unwrap()))
+}
+
+#[test]
+fn the_least_flags_give_a_sound_specification() {
+    let spec = resolved(&[]).unwrap();
+    assert_eq!(spec.problems(), vec![]);
+    assert_eq!(spec.golden_dataset.to_string(), "law-golden@1.0.0");
+    assert_eq!((spec.priority, spec.method), (5, Method::Lora));
+}
+
+#[test]
+fn every_flag_reaches_its_field() {
+    type Look = fn(&JobSpec) -> String;
+    let table: [(&[&str], Look, &str); 16] = [
+        (&["--query", "Photovoltaik"], |spec| spec.ingest.query.clone().unwrap(), "Photovoltaik"),
+        (&["--top-k", "7"], |spec| spec.ingest.top_k.unwrap().to_string(), "7"),
+        (&["--min-relevance", "0.3"], |spec| spec.ingest.min_relevance.to_string(), "0.3"),
+        (&["--field", "text=body"], |spec| spec.ingest.fields.text.clone(), "body"),
+        (&["--rank", "4"], |spec| format!("{} {}", spec.training.rank, spec.training.alpha), "4 8"),
+        (&["--rank", "4", "--alpha", "2"], |spec| spec.training.alpha.to_string(), "2"),
+        (&["--seed", "7"], |spec| format!("{} {}", spec.training.seed, spec.ingest.seed), "7 7"),
+        (
+            &["--target-modules", "q_proj,v_proj"],
+            |spec| spec.training.target_modules.join("+"),
+            "q_proj+v_proj",
+        ),
+        (&["--max-steps", "3"], |spec| spec.training.max_steps.to_string(), "3"),
+        (&["--gate-mode", "point"], |spec| spec.gate.mode.to_string(), "point"),
+        (&["--review-threshold", "60"], |spec| spec.gate.review_at.to_string(), "60"),
+        (&["--max-new-tokens", "12"], |spec| spec.generation.max_new_tokens.to_string(), "12"),
+        (&["--adapter-version", "2.0.0"], |spec| spec.version.clone().unwrap().to_string(), "2.0.0"),
+        (&["--label", "tenant=a"], |spec| format!("{:?}", spec.labels), "{\"tenant\": \"a\"}"),
+        (&["--judge-model", "m"], |spec| spec.judge.model.clone().unwrap(), "m"),
+        (&["--method", "qlora"], |spec| spec.method.to_string(), "qlora"),
+    ];
+    for (flags, look, expected) in table {
+        assert_eq!(look(&resolved(flags).unwrap()), expected, "{flags:?}");
+    }
+}
+
+#[test]
+fn a_higher_threshold_for_approval_raises_the_guard_band_too() {
+    let gate = resolved(&["--auto-approve-threshold", "90"]).unwrap().gate;
+    assert!((gate.approve_at - 90.0).abs() < 1e-9);
+    assert!((gate.approve_lower_bound - 85.0).abs() < 1e-9);
+}
+
+#[test]
+fn the_own_judge_gives_no_reasons_and_works_in_batches() {
+    let own = resolved(&[]).unwrap().judge;
+    assert_eq!((own.reasoning, own.concurrency), (false, 8));
+    let elsewhere = resolved(&["--judge-url", "http://localhost:1/v1"]).unwrap().judge;
+    assert_eq!((elsewhere.reasoning, elsewhere.concurrency), (true, 4));
+}
+
+#[test]
+fn flags_win_over_the_file_and_the_file_over_defaults() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("job.toml");
+    let text =
+        "domain = \"tax\"\npriority = 7\n[training]\nrank = 8\nepochs = 9\n[judge]\nreasoning = true\n";
+    std::fs::write(&file, text).unwrap();
+    let spec = resolved(&["--spec", file.to_str().unwrap(), "--epochs", "1"]).unwrap();
+    assert_eq!((spec.domain.as_str(), spec.priority), ("law", 7));
+    assert_eq!((spec.training.rank, spec.training.epochs, spec.training.sequence_length), (8, 1, 512));
+    assert_eq!((spec.judge.reasoning, spec.judge.concurrency), (true, 8));
+}
+
+#[test]
+fn an_unknown_key_in_the_file_is_refused_by_name() {
+    let error = format!("{:#}", SpecFile::parse("[training]\nrnak = 8\n").unwrap_err());
+    assert!(error.contains("rnak"), "{error}");
+}
+
+#[test]
+fn what_is_missing_is_named_with_its_flag() {
+    let line = Line::try_parse_from(["clara", "--base-model", "m.gguf"]).unwrap();
+    let error = line.spec.resolve(Some("g".parse().unwrap())).unwrap_err().to_string();
+    assert!(error.contains("domain is missing; give --domain NAME"), "{error}");
+}
+
+#[test]
+fn a_field_that_does_not_exist_is_refused() {
+    let error = resolved(&["--field", "body=text"]).unwrap_err().to_string();
+    assert!(error.contains("--field body=…"), "{error}");
+}
