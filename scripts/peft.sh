@@ -26,7 +26,7 @@ fi
 if [[ -z "$adapter" ]]; then
   work="$(mktemp -d)"
   trap 'rm -rf "$work"' EXIT
-  adapter="$work/adapter"
+  adapter="$work/out/adapter"
   # A high rate, so that twelve steps leave an adapter that visibly moves the logits.
   cat >"$work/train.toml" <<'TOML'
 max_steps = 12
@@ -39,6 +39,6 @@ validate_every = 0
 checkpoint_every = 0
 TOML
   "$GPU_WORKER" train --base "$base" --data examples/verwaltungsrecht/training.jsonl \
-    --out "$adapter" --config "$work/train.toml"
+    --out "$work/out" --config "$work/train.toml" >/dev/null
 fi
 .venv/bin/python tests/peft/verify_adapter.py --base "$base" --adapter "$adapter" --gpu-worker "$GPU_WORKER"
