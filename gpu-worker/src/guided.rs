@@ -88,6 +88,34 @@ impl Guide {
         bytes
     }
 
+    /// The same position with the string it stands in at its end; `None` outside of strings and inside of a character.
+    pub fn close_string(&self, position: Position) -> Option<Position> {
+        match self.segments.get(position.segment)? {
+            Segment::Text { .. } => Some(Position { text: position.text.closed()?, ..position }),
+            Segment::Literal(_) | Segment::Choice(_) => None,
+        }
+    }
+
+    /// The longest text that can follow when every string ends at once.
+    pub fn rest_without_strings(&self, position: Position) -> Vec<u8> {
+        let mut rest = Vec::new();
+        for (index, segment) in self.segments.iter().enumerate().skip(position.segment) {
+            let here = if index == position.segment { position } else { self.enter(index) };
+            match segment {
+                Segment::Literal(text) => rest.extend_from_slice(text.get(here.offset..).unwrap_or_default()),
+                Segment::Text { .. } => rest.push(b'"'),
+                Segment::Choice(choices) => {
+                    let fitting = choices.get(here.first..here.end).unwrap_or_default();
+                    let longest = fitting.iter().max_by_key(|choice| choice.len());
+                    rest.extend_from_slice(
+                        longest.and_then(|text| text.get(here.offset..)).unwrap_or_default(),
+                    );
+                }
+            }
+        }
+        rest
+    }
+
     /// The tokens whose whole text may follow, ascending.
     pub fn allowed(&self, position: Position, vocabulary: &TokenTexts) -> Vec<u32> {
         let mut tokens = Vec::new();

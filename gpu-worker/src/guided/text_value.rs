@@ -29,6 +29,11 @@ impl TextValue {
         self.chars_left == 0 && self.state == State::Plain
     }
 
+    /// The same place with only the closing quote to follow; `None` inside of a character.
+    pub(super) fn closed(self) -> Option<Self> {
+        (self.state == State::Plain).then_some(Self { chars_left: 0, ..self })
+    }
+
     /// The place after `byte`: `Some(None)` after the closing quote, `None` when the byte does not fit.
     #[expect(clippy::option_option, reason = "refused, ended and going on are three answers")]
     pub(super) fn advance(self, byte: u8) -> Option<Option<Self>> {

@@ -11,6 +11,9 @@ use crate::{
     sampling::{self, Sampler, TokenLogprobs},
 };
 
+/// Tokens kept free for the end of a guided answer: values may take more tokens than their shortest spelling.
+const CLOSING_MARGIN: usize = 8;
+
 /// One text being generated.
 #[derive(Debug)]
 pub(super) struct Sequence {
@@ -89,6 +92,12 @@ impl Sequence {
     }
 
     fn choose(&mut self, logits: &[f32]) -> Result<(), TextError> {
+        if let Some(closed) = self.string_to_close() {
+            self.position = Some(closed);
+            self.pending.clear();
+            self.fed = 0;
+            return self.force();
+        }
         let candidates = self.candidates(logits)?;
         let tokens = self.completion_tokens;
         let token = self.sampler.choose(&candidates).ok_or(TextError::NotFinite { tokens })?;
@@ -104,6 +113,20 @@ impl Sequence {
         }
         self.say(token, logprobs);
         self.force()
+    }
+
+    /// Ends the string at hand when the tokens left are needed for what must follow it, so that the answer still fits
+    /// its schema. With too few tokens even for that, the answer is cut off as any other.
+    fn string_to_close(&self) -> Option<Position> {
+        let (guide, position) = self.request.guide.as_ref().zip(self.position)?;
+        let left = usize::try_from(self.request.max_tokens.saturating_sub(self.completion_tokens)).ok()?;
+        let rest = guide.rest_without_strings(position);
+        // No token is shorter than a byte, so most of the time nothing needs to be spelled.
+        if left > rest.len() + CLOSING_MARGIN {
+            return None;
+        }
+        let needed = self.model.vocabulary.spell(&rest)?.len();
+        if left > needed + CLOSING_MARGIN { None } else { guide.close_string(position) }
     }
 
     fn candidates(&self, logits: &[f32]) -> Result<Vec<(u32, f32)>, TextError> {

@@ -159,6 +159,30 @@ fn a_guided_answer_feeds_its_fixed_text_in_one_pass() {
 }
 
 #[test]
+fn a_guided_answer_ends_its_strings_in_time_to_fit_the_limit_of_tokens() {
+    let schema = r#"{"type": "object", "properties": {"grund": {"type": "string"}, "note": {"type": "integer",
+                     "minimum": 0, "maximum": 10}, "rest": {"type": "string"}}}"#;
+    let guide = Guide::compile(&serde_json::from_str(schema).unwrap()).unwrap();
+    let sampled = |seed, max_tokens| TextRequest {
+        guide: Some(guide.clone()),
+        sampling: Sampling { temperature: 30.0, top_p: 1.0, seed },
+        max_tokens,
+        ..request("F>", None)
+    };
+    for seed in 0..50 {
+        let (text, finished) = answer(sampled(seed, 60));
+        let value: serde_json::Value =
+            serde_json::from_str(&text).unwrap_or_else(|_| panic!("seed {seed}: {text}"));
+        assert!(value["note"].is_u64() && finished.unwrap().reason == FinishReason::Stop);
+    }
+    assert_eq!(
+        answer(sampled(0, 20)).1.unwrap().reason,
+        FinishReason::Length,
+        "too few even for the fixed text"
+    );
+}
+
+#[test]
 fn a_prompt_beyond_the_context_is_refused_with_its_figures() {
     let engine =
         TextEngine::start(Box::new(ScriptedDecoder::default()), model(), BatchLimits::default()).unwrap();
