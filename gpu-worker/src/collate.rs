@@ -31,7 +31,7 @@ pub struct TokenDocument {
 #[derive(Debug, Clone)]
 pub struct Rows {
     documents: Vec<TokenDocument>,
-    rows: Vec<Vec<usize>>,
+    packed: Vec<Vec<usize>>,
     report: CollateReport,
     shuffle_seed: Option<u64>,
 }
@@ -129,7 +129,7 @@ pub fn collate(
     report.rows = rows.len() as u64;
     report.tokens = lengths.iter().sum::<usize>() as u64;
     report.target_tokens = documents.iter().map(|document| document.target_tokens() as u64).sum();
-    Ok(Rows { documents, rows, report, shuffle_seed: options.shuffle.then_some(options.seed) })
+    Ok(Rows { documents, packed: rows, report, shuffle_seed: options.shuffle.then_some(options.seed) })
 }
 
 impl TokenDocument {
@@ -155,17 +155,17 @@ impl Rows {
 
     /// Number of rows.
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.packed.len()
     }
 
     /// Whether there is no row; never true after [`collate`].
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.packed.is_empty()
     }
 
     /// The rows in the order of an epoch, counted from 0.
     pub fn order(&self, epoch: u64) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.rows.len()).collect();
+        let mut order: Vec<usize> = (0..self.packed.len()).collect();
         if let Some(seed) = self.shuffle_seed {
             shuffle::shuffle(&mut order, seed, epoch);
         }
@@ -186,7 +186,7 @@ impl Rows {
 
     /// The documents in a row.
     pub fn documents_of(&self, row: usize) -> impl Iterator<Item = &TokenDocument> {
-        self.rows.get(row).into_iter().flatten().filter_map(|index| self.documents.get(*index))
+        self.packed.get(row).into_iter().flatten().filter_map(|index| self.documents.get(*index))
     }
 
     /// A digest over every token, label and border, in order.

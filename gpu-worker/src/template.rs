@@ -63,7 +63,7 @@ pub enum TemplateError {
 }
 
 impl ChatTemplate {
-    /// Parses `source`; without one, ChatML is used.
+    /// Parses `source`; without one, `ChatML` is used.
     ///
     /// # Errors
     /// [`TemplateError::Parse`].
@@ -80,7 +80,7 @@ impl ChatTemplate {
         })
     }
 
-    /// Whether the model brought no template and ChatML is used instead.
+    /// Whether the model brought no template and `ChatML` is used instead.
     pub fn is_fallback(&self) -> bool {
         self.is_fallback
     }

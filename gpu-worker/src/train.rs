@@ -114,7 +114,7 @@ pub fn train(
     };
     let before = Duration::try_from_secs_f64(progress.seconds).unwrap_or_default();
     let mut run = Run { engine, input, plan, progress, observer, stop, started: Instant::now(), before };
-    run.to_the_end()
+    run.finish()
 }
 
 fn begin(engine: &mut dyn Engine, input: &TrainingInput) -> Result<TrainingProgress, TrainError> {
@@ -177,7 +177,7 @@ impl<E: Into<TrainError>> From<E> for Interrupt {
 }
 
 impl Run<'_> {
-    fn to_the_end(&mut self) -> Result<Outcome, TrainError> {
+    fn finish(&mut self) -> Result<Outcome, TrainError> {
         match self.remaining_steps() {
             Ok(()) => {
                 let adapter = self.engine.save()?.adapter;

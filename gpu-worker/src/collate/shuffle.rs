@@ -1,6 +1,6 @@
 //! A shuffle that depends on nothing but its seed and the epoch.
 
-/// Puts `items` in a random order (Fisher and Yates) drawn from SplitMix64.
+/// Puts `items` in a random order (Fisher and Yates) drawn from `SplitMix64`.
 pub(super) fn shuffle<T>(items: &mut [T], seed: u64, epoch: u64) {
     let mut generator = SplitMix64(SplitMix64(seed).next() ^ epoch);
     for last in (1..items.len()).rev() {

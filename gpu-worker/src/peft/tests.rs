@@ -18,7 +18,8 @@ fn adapter(targets: &[TargetModule]) -> AdapterWeights {
             for (name, shape) in
                 [(module.lora_a_name(layer), vec![4, inputs]), (module.lora_b_name(layer), vec![outputs, 4])]
             {
-                let values = (0..shape.iter().product::<usize>()).map(|index| index as f32 * 0.5).collect();
+                let values =
+                    (0_u16..).take(shape.iter().product()).map(|index| f32::from(index) * 0.5).collect();
                 tensors.insert(name, HostTensor { shape, values });
             }
         }

@@ -41,6 +41,7 @@ pub(super) fn without_generation_marks(source: &str) -> String {
 }
 
 /// JSON as Python's `json.dumps(…, ensure_ascii=False)` writes it.
+#[expect(clippy::needless_pass_by_value, reason = "the signature of filters with named arguments")]
 fn to_json(value: &Value, options: Kwargs) -> Result<Value, Error> {
     let indent: Option<usize> = options.get("indent")?;
     let text = match indent {

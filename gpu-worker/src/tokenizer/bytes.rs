@@ -12,7 +12,7 @@ pub(super) fn of_byte_level(token: &str) -> Vec<u8> {
     bytes
 }
 
-/// The bytes of an entry of a SentencePiece vocabulary: `▁` is a blank, `<0xNN>` a single byte.
+/// The bytes of an entry of a `SentencePiece` vocabulary: `▁` is a blank, `<0xNN>` a single byte.
 pub(super) fn of_sentence_piece(token: &str) -> Vec<u8> {
     let single = token.strip_prefix("<0x").and_then(|rest| rest.strip_suffix('>'));
     if let Some(byte) = single.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {

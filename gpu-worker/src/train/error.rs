@@ -117,14 +117,18 @@ impl TrainError {
     /// Whether the same training may succeed when repeated: writing failed, not the input.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Save(_) | Self::WriteAdapter(_) | Self::WriteReport(_) | Self::Checkpoint(_) => true,
-            Self::Model(ModelError::Io { .. }) | Self::Read(ReadError::Io { .. }) => true,
+            Self::Save(_)
+            | Self::WriteAdapter(_)
+            | Self::WriteReport(_)
+            | Self::Checkpoint(_)
+            | Self::Model(ModelError::Io { .. })
+            | Self::Read(ReadError::Io { .. }) => true,
             Self::Model(_)
             | Self::Read(_)
             | Self::Collate(_)
             | Self::InitialAdapter(_)
-            | Self::Options(_) => false,
-            Self::Engine(_)
+            | Self::Options(_)
+            | Self::Engine(_)
             | Self::Diverged { .. }
             | Self::OtherTraining { .. }
             | Self::Position { .. }

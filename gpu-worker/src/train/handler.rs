@@ -92,12 +92,12 @@ impl Fetched {
     async fn new(context: &AttemptContext) -> Result<Self, StageFailure> {
         let dataset = context.scratch.join("dataset");
         let source = &dataset_result(&context.assignment)?.dataset;
-        context.artifacts.fetch(source, &dataset).await.map_err(artifact_failure)?;
+        context.artifacts.fetch(source, &dataset).await.map_err(|error| artifact_failure(&error))?;
         let checkpoint = match &context.assignment.checkpoint {
             None => None,
             Some(artifact) => {
                 let folder = context.scratch.join("checkpoint");
-                context.artifacts.fetch(artifact, &folder).await.map_err(artifact_failure)?;
+                context.artifacts.fetch(artifact, &folder).await.map_err(|error| artifact_failure(&error))?;
                 Some(folder)
             }
         };
@@ -213,11 +213,11 @@ fn check_stop(stop: &StopSignal) -> Result<(), StageFailure> {
 
 async fn put(context: &AttemptContext, name: &str, folder: &Path) -> Result<ArtifactRef, StageFailure> {
     let prefix = context.assignment.prefix(name);
-    context.artifacts.put_folder(&prefix, &folder.join(name)).await.map_err(artifact_failure)
+    context.artifacts.put_folder(&prefix, &folder.join(name)).await.map_err(|error| artifact_failure(&error))
 }
 
-fn artifact_failure(error: ArtifactError) -> StageFailure {
-    StageFailure::Failed { message: with_causes(&error), retryable: error.is_retryable() }
+fn artifact_failure(error: &ArtifactError) -> StageFailure {
+    StageFailure::Failed { message: with_causes(error), retryable: error.is_retryable() }
 }
 
 fn failure(error: impl Into<TrainError>) -> StageFailure {
