@@ -16,7 +16,7 @@ target/debug/clara --home "$home" run \
   --source examples/verwaltungsrecht/training.jsonl \
   --golden-dataset examples/verwaltungsrecht/golden.json \
   --base-model "$model" \
-  --epochs 1 --max-new-tokens 96 "$@" || outcome=$?
+  --epochs 1 --max-steps 24 --max-new-tokens 96 "$@" || outcome=$?
 
 case "$outcome" in
   0 | 10 | 11 | 12) ;;
