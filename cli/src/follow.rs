@@ -62,14 +62,14 @@ async fn stream(
 ) -> Result<()> {
     let mut events = client.watch(job_id, *last).await?;
     while let Some(message) = events.message().await.map_err(call_error)? {
-        let event = numbered(message)?;
+        let event = numbered(&message)?;
         *last = event.number;
         see(&event)?;
     }
     Ok(())
 }
 
-fn numbered(message: v1::WatchJobResponse) -> Result<NumberedEvent> {
+fn numbered(message: &v1::WatchJobResponse) -> Result<NumberedEvent> {
     let event = serde_json::from_str(&message.json).with_context(|| {
         format!("event {} of the job cannot be read; check that both have the same version", message.number)
     })?;

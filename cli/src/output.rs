@@ -29,6 +29,10 @@ pub(crate) struct Output {
     pub(crate) quiet: bool,
 }
 
+#[expect(
+    clippy::unused_self,
+    reason = "who prints must hold an output, so that printing is seen in signatures"
+)]
 impl Output {
     pub(crate) fn is_json(self) -> bool {
         self.format == Format::Json

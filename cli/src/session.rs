@@ -56,8 +56,8 @@ impl Session {
         settings.home = std::path::absolute(&settings.home)
             .with_context(|| format!("the home folder {} cannot be used", settings.home.display()))?;
         if is_default(&origins, "telemetry.log_filter") && !daemon {
-            "warn".clone_into(&mut settings.telemetry.log_filter);
-            replace(&mut origins, "telemetry.log_filter", "warn".to_owned());
+            "error".clone_into(&mut settings.telemetry.log_filter);
+            replace(&mut origins, "telemetry.log_filter", "error".to_owned());
         }
         telemetry::install(&settings.telemetry)?;
         let output = Output { format: global.output, quiet: global.quiet };

@@ -194,7 +194,7 @@ impl SpecArgs {
         set(&mut spec.ingest.min_relevance, self.data.min_relevance);
         set(&mut spec.ingest.seed, self.training.seed);
         for (field, name) in &self.data.fields {
-            *field_name(&mut spec.ingest.fields, field)? = name.clone();
+            field_name(&mut spec.ingest.fields, field)?.clone_from(name);
         }
         Ok(())
     }

@@ -161,18 +161,15 @@ async fn create(session: &Session, client: &Client, args: CreateArgs) -> Result<
         bail!("there is a draft of {0} already; add to it with `clara golden add {0}`", args.id);
     }
     let now = jiff::Timestamp::from_millisecond(SystemClock.now().0)?.to_string();
-    let mut dataset = match &args.from {
-        Some(from) => {
-            let mut copy = client.golden(from).await?.dataset;
-            copy.version = semver::Version::new(copy.version.major, copy.version.minor + 1, 0);
-            (copy.created_by, copy.created_at) = (args.by.actor, now);
-            copy.dataset_id = args.id;
-            copy
-        }
-        None => {
-            let domain = args.domain.clone().context("--domain is missing")?;
-            GoldenDataset::new(args.id, domain, args.by.actor, now)
-        }
+    let mut dataset = if let Some(from) = &args.from {
+        let mut copy = client.golden(from).await?.dataset;
+        copy.version = semver::Version::new(copy.version.major, copy.version.minor + 1, 0);
+        (copy.created_by, copy.created_at) = (args.by.actor, now);
+        copy.dataset_id = args.id;
+        copy
+    } else {
+        let domain = args.domain.clone().context("--domain is missing")?;
+        GoldenDataset::new(args.id, domain, args.by.actor, now)
     };
     if let Some(domain) = args.domain {
         dataset.domain = domain;

@@ -213,7 +213,7 @@ async fn show(session: &Session, args: &JobArgs) -> Result<u8> {
 
 fn stage_row(job: &Job, stage: Stage) -> [String; 5] {
     let record = job.stages.get(stage);
-    let state = match &record.state {
+    let standing = match &record.state {
         StageState::Waiting => "waiting".to_owned(),
         StageState::Queued { .. } => "queued".to_owned(),
         StageState::Leased(lease) => format!("leased by {}", lease.worker),
@@ -222,7 +222,7 @@ fn stage_row(job: &Job, stage: Stage) -> [String; 5] {
         StageState::Cancelled => "cancelled".to_owned(),
     };
     let failure = record.last_failure.as_ref().map_or(NONE.to_owned(), |failure| failure.message.clone());
-    [stage.to_string(), state, record.attempt.to_string(), record.failures.to_string(), failure]
+    [stage.to_string(), standing, record.attempt.to_string(), record.failures.to_string(), failure]
 }
 
 async fn watch(session: &Session, args: &JobArgs) -> Result<u8> {

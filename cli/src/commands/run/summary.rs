@@ -39,9 +39,8 @@ impl Summary {
         };
         let (mut adapter_folder, mut evaluation_file) = (None, None);
         if let Some(adapter_id) = &job.adapter_id {
-            let copied = copy(session, job, adapter_id).await;
-            match copied {
-                Ok(copies) => (adapter_folder, evaluation_file) = copies,
+            match copy(session, job, adapter_id).await {
+                Ok(places) => (adapter_folder, evaluation_file) = places,
                 // Without a copy the summary is still worth showing; the store holds everything.
                 Err(error) => session.output.note(format!("the adapter was not copied: {error}")),
             }
@@ -56,7 +55,7 @@ impl Summary {
         for stage in Stage::ALL {
             match job.result(stage) {
                 Some(StageResult::Ingest(dataset)) => {
-                    lines.push(("1/5 stream training data", ingested(dataset)))
+                    lines.push(("1/5 stream training data", ingested(dataset)));
                 }
                 Some(StageResult::Train(training)) => {
                     lines.push(("2/5 train", trained(training)));
