@@ -162,7 +162,7 @@ async fn check(
         return Ok(());
     }
     let lines: Vec<_> =
-        problems.iter().map(|found| format!("\n  {}: {}", found.field, found.message)).collect();
+        problems.iter().map(|found| format!("\n  {} {}", found.field, found.message)).collect();
     bail!("the job would be refused:{}", lines.concat())
 }
 

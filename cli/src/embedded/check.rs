@@ -39,7 +39,10 @@ impl SubmissionCheck for Surroundings {
         match model::inspect(Path::new(&spec.base_model)) {
             // An empty name is reported by the specification itself.
             Err(_) if spec.base_model.is_empty() => {}
-            Err(error) => problems.push(SpecProblem { field: "base_model", message: error.to_string() }),
+            Err(error) => problems.push(SpecProblem {
+                field: "base_model",
+                message: without("base model ", &error.to_string()),
+            }),
             Ok(info) => problems.extend(training_problems(&spec.training, &info.config)),
         }
         if let Err(error) = can_write(&self.home) {
@@ -57,7 +60,7 @@ fn training_problems(training: &TrainingOptions, model: &ModelConfig) -> Vec<Spe
     let targets = training.target_modules.iter().filter_map(|name| TargetModule::from_name(name)).collect();
     let config = LoraConfig { rank: training.rank as usize, alpha: training.alpha, targets };
     if let Err(message) = peft::check_rank(&config, model) {
-        problems.push(SpecProblem { field: "training.rank", message });
+        problems.push(SpecProblem { field: "training.rank", message: without("rank ", &message) });
     }
     let longest = model.max_positions;
     if training.sequence_length as usize > longest {
@@ -66,6 +69,11 @@ fn training_problems(training: &TrainingOptions, model: &ModelConfig) -> Vec<Spe
         problems.push(SpecProblem { field: "training.sequence_length", message });
     }
     problems
+}
+
+/// The message without the words that the field's name says already.
+fn without(words: &str, message: &str) -> String {
+    message.strip_prefix(words).unwrap_or(message).to_owned()
 }
 
 /// Writes and removes a small file.
