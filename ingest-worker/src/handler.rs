@@ -14,7 +14,7 @@ use clara_lifecycle::{
     stage::Stage,
 };
 use clara_runtime::{
-    artifacts::{ArtifactError, ArtifactStore},
+    artifacts::ArtifactStore,
     metrics,
     stop::{StopReason, StopSignal},
     worker::{AttemptContext, ProgressSender, StageFailure, StageHandler},
@@ -53,7 +53,7 @@ impl StageHandler for IngestHandler {
         if let Some(reason) = stop.reason() {
             return Err(StageFailure::Stopped(reason));
         }
-        let dataset = artifacts.put_folder(&prefix, &out).await.map_err(|error| artifact_failure(&error))?;
+        let dataset = artifacts.put_folder(&prefix, &out).await.map_err(StageFailure::from)?;
         metrics::documents(manifest.documents_kept, manifest.documents_read - manifest.documents_kept);
         Ok(StageResult::Ingest(DatasetResult {
             dataset,
@@ -72,8 +72,7 @@ async fn golden_texts(
     assignment: &Assignment,
 ) -> Result<GoldenTexts, StageFailure> {
     let golden = &assignment.golden;
-    let bytes =
-        artifacts.read(&golden.artifact, "golden.json").await.map_err(|error| artifact_failure(&error))?;
+    let bytes = artifacts.read(&golden.artifact, "golden.json").await.map_err(StageFailure::from)?;
     let dataset: GoldenDataset = serde_json::from_slice(&bytes).map_err(|error| {
         StageFailure::permanent(format!(
             "cannot read golden dataset {}: {error}; export it, repair it and import it as a new version",
@@ -121,13 +120,8 @@ fn blocking(
 fn stage_failure(error: IngestError) -> StageFailure {
     match error {
         IngestError::Stopped(reason) => StageFailure::Stopped(reason),
-        error if error.is_retryable() => StageFailure::retryable(error),
-        error => StageFailure::permanent(error),
+        error => StageFailure::of(&error, error.is_retryable()),
     }
-}
-
-fn artifact_failure(error: &ArtifactError) -> StageFailure {
-    if error.is_retryable() { StageFailure::retryable(error) } else { StageFailure::permanent(error) }
 }
 
 /// Passes progress and stop between the blocking thread and the worker loop.

@@ -242,7 +242,6 @@ fn broken_endpoint(judged: &[Judged]) -> Option<StageFailure> {
 fn failure(error: CallError) -> StageFailure {
     match error {
         CallError::Stopped(reason) => StageFailure::Stopped(reason),
-        error if error.is_retryable() => StageFailure::retryable(error),
-        error => StageFailure::permanent(error),
+        error => StageFailure::of(&error, error.is_retryable()),
     }
 }

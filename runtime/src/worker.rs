@@ -11,7 +11,8 @@ use clara_lifecycle::{
 use tokio::sync::watch;
 
 use crate::{
-    artifacts::ArtifactStore,
+    artifacts::{ArtifactError, ArtifactStore},
+    daemon::with_causes,
     stop::{StopReason, StopSignal},
 };
 
@@ -61,6 +62,11 @@ pub enum StageFailure {
 }
 
 impl StageFailure {
+    /// A failure with everything that caused it.
+    pub fn of(error: &(dyn std::error::Error + 'static), retryable: bool) -> Self {
+        Self::Failed { message: with_causes(error), retryable }
+    }
+
     /// A failure that no repetition mends: bad input.
     pub fn permanent(error: impl std::fmt::Display) -> Self {
         Self::Failed { message: error.to_string(), retryable: false }
@@ -69,6 +75,12 @@ impl StageFailure {
     /// A failure of the surroundings, such as a full disk or a lost connection.
     pub fn retryable(error: impl std::fmt::Display) -> Self {
         Self::Failed { message: error.to_string(), retryable: true }
+    }
+}
+
+impl From<ArtifactError> for StageFailure {
+    fn from(error: ArtifactError) -> Self {
+        Self::of(&error, error.is_retryable())
     }
 }
 

@@ -11,7 +11,6 @@ use clara_lifecycle::{
     stage::Stage,
 };
 use clara_runtime::{
-    artifacts::ArtifactError,
     stop::{StopReason, StopSignal},
     worker::{AttemptContext, ProgressSender, StageFailure, StageHandler},
 };
@@ -82,7 +81,7 @@ struct Folders {
 
 async fn read_golden(context: &AttemptContext) -> Result<GoldenDataset, StageFailure> {
     let golden = &context.assignment.golden;
-    let bytes = context.artifacts.read(&golden.artifact, GOLDEN_FILE).await.map_err(artifact_failure)?;
+    let bytes = context.artifacts.read(&golden.artifact, GOLDEN_FILE).await.map_err(StageFailure::from)?;
     let dataset: GoldenDataset = serde_json::from_slice(&bytes).map_err(|error| {
         StageFailure::permanent(format!("golden dataset {} cannot be read: {error}", golden.reference))
     })?;
@@ -99,12 +98,12 @@ async fn read_golden(context: &AttemptContext) -> Result<GoldenDataset, StageFai
 async fn fetch_adapters(context: &AttemptContext) -> Result<Folders, StageFailure> {
     let training = training(&context.assignment)?;
     let candidate = context.scratch.join("candidate");
-    context.artifacts.fetch(&training.adapter, &candidate).await.map_err(artifact_failure)?;
+    context.artifacts.fetch(&training.adapter, &candidate).await.map_err(StageFailure::from)?;
     let champion = match &context.assignment.champion {
         None => None,
         Some(champion) => {
             let folder = context.scratch.join("champion");
-            context.artifacts.fetch(&champion.adapter, &folder).await.map_err(artifact_failure)?;
+            context.artifacts.fetch(&champion.adapter, &folder).await.map_err(StageFailure::from)?;
             Some(folder)
         }
     };
@@ -124,18 +123,22 @@ fn answer_all(
     let adapter_id = adapter_id.ok_or_else(|| {
         StageFailure::permanent("the trained adapter has no version; register it and retry the job")
     })?;
-    let model =
-        config.models.load(Path::new(&assignment.spec.base_model)).map_err(StageFailure::permanent)?;
+    let model = config
+        .models
+        .load(Path::new(&assignment.spec.base_model))
+        .map_err(|error| StageFailure::of(&error, false))?;
     check_base(&model, training)?;
-    let read = |folder: &Path| peft::read(folder, &model.base.config).map_err(StageFailure::permanent);
+    let read = |folder: &Path| {
+        peft::read(folder, &model.base.config).map_err(|error| StageFailure::of(&error, false))
+    };
     let contestants = Contestants {
         candidate: read(&folders.candidate)?,
         champion: folders.champion.as_deref().map(read).transpose()?,
     };
     let limits = model.limits(config.sequences, config.cache_bytes);
     let options = &assignment.spec.generation;
-    let samples =
-        answer(&model, &contestants, &golden.samples, options, limits, observer).map_err(failure)?;
+    let samples = answer(&model, &contestants, &golden.samples, options, limits, observer)
+        .map_err(|error| failure(&error))?;
     Ok(Answers {
         format: FORMAT,
         adapter_id,
@@ -173,7 +176,7 @@ async fn store(context: &AttemptContext, answers: &Answers) -> Result<StageResul
         .await
         .map_err(|error| StageFailure::retryable(format!("cannot write {}: {error}", path.display())))?;
     let prefix = context.assignment.prefix("answers");
-    let artifact = context.artifacts.put_folder(&prefix, &folder).await.map_err(artifact_failure)?;
+    let artifact = context.artifacts.put_folder(&prefix, &folder).await.map_err(StageFailure::from)?;
     let samples = &answers.samples;
     let candidate_nll = mean_nll(samples.iter().map(|sample| &sample.candidate));
     let base_nll = mean_nll(samples.iter().map(|sample| &sample.base));
@@ -211,18 +214,13 @@ fn training(assignment: &Assignment) -> Result<&TrainingResult, StageFailure> {
         .ok_or_else(|| StageFailure::permanent("the job has no trained adapter; retry it from train"))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "used as a function in map_err")]
-fn artifact_failure(error: ArtifactError) -> StageFailure {
-    StageFailure::Failed { message: error.to_string(), retryable: error.is_retryable() }
-}
-
-fn failure(error: GenerateError) -> StageFailure {
+fn failure(error: &GenerateError) -> StageFailure {
     match error {
-        GenerateError::Stopped(reason) => StageFailure::Stopped(reason),
+        GenerateError::Stopped(reason) => StageFailure::Stopped(*reason),
         GenerateError::TooLong { .. }
         | GenerateError::NoExpectedOutput { .. }
         | GenerateError::Prompt { .. }
-        | GenerateError::Text { .. } => StageFailure::permanent(error),
+        | GenerateError::Text { .. } => StageFailure::of(error, false),
     }
 }
 

@@ -97,20 +97,9 @@ pub struct SaveError {
 
 impl SaveError {
     /// Says what could not be kept.
-    pub fn new(what: &'static str, source: &dyn std::error::Error) -> Self {
-        Self { what, reason: with_causes(source) }
+    pub fn new(what: &'static str, source: &(dyn std::error::Error + 'static)) -> Self {
+        Self { what, reason: clara_runtime::daemon::with_causes(source) }
     }
-}
-
-/// An error with everything that caused it, in one line.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 impl TrainError {

@@ -15,15 +15,11 @@ use clara_lifecycle::{
     stage::Stage,
 };
 use clara_runtime::{
-    artifacts::ArtifactError,
     stop::{StopReason, StopSignal},
     worker::{AttemptContext, StageFailure, StageHandler},
 };
 
-use super::{
-    Outcome, TrainError, Trained, TrainingInput, TrainingSources, error::with_causes, output::report_files,
-    train,
-};
+use super::{Outcome, TrainError, Trained, TrainingInput, TrainingSources, output::report_files, train};
 use crate::{
     checkpoint::Checkpoint,
     collate::{TextTools, read_records},
@@ -92,12 +88,12 @@ impl Fetched {
     async fn new(context: &AttemptContext) -> Result<Self, StageFailure> {
         let dataset = context.scratch.join("dataset");
         let source = &dataset_result(&context.assignment)?.dataset;
-        context.artifacts.fetch(source, &dataset).await.map_err(|error| artifact_failure(&error))?;
+        context.artifacts.fetch(source, &dataset).await.map_err(StageFailure::from)?;
         let checkpoint = match &context.assignment.checkpoint {
             None => None,
             Some(artifact) => {
                 let folder = context.scratch.join("checkpoint");
-                context.artifacts.fetch(artifact, &folder).await.map_err(|error| artifact_failure(&error))?;
+                context.artifacts.fetch(artifact, &folder).await.map_err(StageFailure::from)?;
                 Some(folder)
             }
         };
@@ -213,16 +209,12 @@ fn check_stop(stop: &StopSignal) -> Result<(), StageFailure> {
 
 async fn put(context: &AttemptContext, name: &str, folder: &Path) -> Result<ArtifactRef, StageFailure> {
     let prefix = context.assignment.prefix(name);
-    context.artifacts.put_folder(&prefix, &folder.join(name)).await.map_err(|error| artifact_failure(&error))
-}
-
-fn artifact_failure(error: &ArtifactError) -> StageFailure {
-    StageFailure::Failed { message: with_causes(error), retryable: error.is_retryable() }
+    context.artifacts.put_folder(&prefix, &folder.join(name)).await.map_err(StageFailure::from)
 }
 
 fn failure(error: impl Into<TrainError>) -> StageFailure {
     let error = error.into();
-    StageFailure::Failed { message: with_causes(&error), retryable: error.is_retryable() }
+    StageFailure::of(&error, error.is_retryable())
 }
 
 #[cfg(test)]
