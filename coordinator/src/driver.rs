@@ -100,10 +100,10 @@ impl Driver {
     /// # Errors
     /// [`DriverError::Rejected`] when the event does not apply; the others when it could not be stored.
     pub async fn apply(&self, job: &JobId, event: Event) -> Result<Job, DriverError> {
-        let mut result = self.apply_once(job, event.clone()).await;
+        let mut result = Box::pin(self.apply_once(job, event.clone())).await;
         for _ in 0..RACES {
             match &result {
-                Err(error) if is_conflict(error) => result = self.apply_once(job, event.clone()).await,
+                Err(error) if is_conflict(error) => result = Box::pin(self.apply_once(job, event.clone())).await,
                 _ => break,
             }
         }
@@ -261,3 +261,6 @@ pub(crate) async fn audit(
         AuditNote { actor: actor.to_owned(), action, subject: subject.to_owned(), reason: reason.to_owned() };
     change.audit(note).await
 }
+
+#[cfg(test)]
+mod tests;

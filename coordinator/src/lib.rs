@@ -12,6 +12,8 @@ mod registry;
 mod server;
 mod stages;
 mod submit;
+#[cfg(test)]
+mod testing;
 mod worker_service;
 
 pub use driver::{Driver, DriverError};

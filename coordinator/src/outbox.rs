@@ -44,3 +44,6 @@ async fn publish_due(state: &dyn StateStore, broker: &dyn Broker) -> Result<(), 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -112,3 +112,6 @@ fn unclaimed(state: &StageState, now: Timestamp) -> bool {
 fn job_of(key: &RecordKey) -> Result<JobId, InvalidName> {
     key.id.parse()
 }
+
+#[cfg(test)]
+mod tests;

@@ -187,3 +187,6 @@ fn views_of(family: Family) -> Vec<AdapterView> {
     };
     family.versions.into_iter().map(view).collect()
 }
+
+#[cfg(test)]
+mod tests;

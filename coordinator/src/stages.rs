@@ -30,7 +30,7 @@ impl StageHandler for GateHandler {
             .artifacts
             .read(&judged.evaluation, "evaluation.json")
             .await
-            .map_err(StageFailure::retryable)?;
+            .map_err(StageFailure::from)?;
         let evaluation: Evaluation = serde_json::from_slice(&bytes)
             .map_err(|error| StageFailure::permanent(format!("evaluation.json is not valid: {error}")))?;
         Ok(StageResult::Gate(decide(&context.assignment.spec.gate, &evaluation.gate_input())))

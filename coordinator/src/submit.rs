@@ -131,3 +131,6 @@ impl Driver {
         Ok(stored.value)
     }
 }
+
+#[cfg(test)]
+mod tests;

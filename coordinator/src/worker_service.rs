@@ -171,3 +171,6 @@ impl From<ConvertError> for DriverError {
         Self::Invalid(error.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests;

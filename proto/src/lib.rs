@@ -4,7 +4,12 @@
 pub mod convert;
 
 /// The generated messages and services.
-#[expect(missing_docs, clippy::allow_attributes, clippy::pedantic, reason = "generated; the docs are in the .proto files")]
+#[expect(
+    missing_docs,
+    clippy::allow_attributes,
+    clippy::pedantic,
+    reason = "generated; the docs are in the .proto files"
+)]
 pub mod v1 {
     tonic::include_proto!("clara.v1");
 }

@@ -71,7 +71,7 @@ impl Control {
     ) -> Result<v1::ReviewAdapterResponse, DriverError> {
         let verdict = if request.approve { Verdict::Approve } else { Verdict::Reject };
         let review = Review { verdict, actor: request.actor, reason: request.reason };
-        let (view, job) = Box::pin(self.driver.review(&request.adapter_id, review)).await?;
+        let (view, job) = self.driver.review(&request.adapter_id, review).await?;
         Ok(v1::ReviewAdapterResponse { json: document(&view)?, job_id: job.map(String::from) })
     }
 

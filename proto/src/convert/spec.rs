@@ -4,7 +4,8 @@ use clara_lifecycle::{
     gate::{GateMode, GatePolicy},
     retry::RetryPolicy,
     spec::{
-        FieldNames, GenerationOptions, IngestOptions, JobSpec, JudgeOptions, Method, Schedule, TrainingOptions,
+        FieldNames, GenerationOptions, IngestOptions, JobSpec, JudgeOptions, Method, Schedule,
+        TrainingOptions,
     },
 };
 
@@ -109,7 +110,8 @@ impl From<FieldNames> for v1::FieldNames {
 
 impl From<v1::FieldNames> for FieldNames {
     fn from(names: v1::FieldNames) -> Self {
-        let v1::FieldNames { text, instruction, input, output, messages, prompt, completion, id, domain } = names;
+        let v1::FieldNames { text, instruction, input, output, messages, prompt, completion, id, domain } =
+            names;
         Self { text, instruction, input, output, messages, prompt, completion, id, domain }
     }
 }

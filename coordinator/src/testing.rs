@@ -1,0 +1,164 @@
+//! What the tests of this crate share: a coordinator's parts in a temporary folder, and fabricated results.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use clara_lifecycle::{
+    digest::Digest,
+    gate::{Decision, GateMode, GateReport, Reason},
+    golden::{GoldenDataset, GoldenSample},
+    id::JobId,
+    job::{AttemptKey, Event, Job, LeaseTerms, StageState},
+    results::{AnswersResult, DatasetResult, EvaluationResult, RolloutResult, StageResult, TrainingResult},
+    samples,
+    spec::JobSpec,
+    stage::Stage,
+    time::Timestamp,
+};
+use clara_runtime::{
+    artifacts::ArtifactStore, broker::sqlite::SqliteBroker, clock::TestClock, state::sqlite::SqliteState,
+};
+
+use crate::{
+    driver::{Driver, DriverError},
+    submit::Submission,
+};
+
+pub(crate) const TERMS: LeaseTerms =
+    LeaseTerms { ttl: Duration::from_secs(30), progress_within: Duration::from_mins(10) };
+
+/// The parts of a coordinator over one SQLite file, with a clock that stands still, and one frozen golden dataset.
+pub(crate) struct House {
+    pub(crate) state: Arc<SqliteState>,
+    pub(crate) broker: SqliteBroker,
+    pub(crate) artifacts: ArtifactStore,
+    pub(crate) driver: Driver,
+    pub(crate) clock: Arc<TestClock>,
+    _folder: tempfile::TempDir,
+}
+
+impl House {
+    pub(crate) async fn empty() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("clara.db");
+        let clock = Arc::new(TestClock::at(Timestamp(1_700_000_000_000)));
+        let state = Arc::new(SqliteState::open_with_clock(&file, Arc::clone(&clock) as _).unwrap());
+        let broker = SqliteBroker::open(&file).unwrap();
+        let artifacts = ArtifactStore::local(folder.path().join("artifacts")).unwrap();
+        let driver = Driver::new(Arc::clone(&state) as _);
+        Self { state, broker, artifacts, driver, clock, _folder: folder }
+    }
+
+    /// With the golden dataset that [`samples::spec`] names.
+    pub(crate) async fn new() -> Self {
+        let house = Self::empty().await;
+        house.driver.put_golden(golden("1.0.0"), false).await.unwrap();
+        house.driver.freeze_golden(&golden("1.0.0").dataset_id, "anna", &house.artifacts).await.unwrap();
+        house
+    }
+
+    pub(crate) async fn submit(&self, spec: JobSpec) -> Job {
+        let submitted = self.driver.submit(spec, None, Submission::New).await.unwrap();
+        submitted.job.unwrap()
+    }
+
+    pub(crate) async fn job(&self, job: &JobId) -> Job {
+        self.driver.records.job(job).await.unwrap().value
+    }
+
+    /// Everything that was told about the job, as JSON.
+    pub(crate) async fn events(&self, job: &JobId) -> Vec<serde_json::Value> {
+        self.driver.records.events(&crate::records::job_stream(job), 0).await.unwrap()
+    }
+}
+
+pub(crate) fn golden(version: &str) -> GoldenDataset {
+    let (id, domain) = ("law-golden".parse().unwrap(), "law".parse().unwrap());
+    let mut dataset = GoldenDataset::new(id, domain, "anna".to_owned(), "2026-01-01T00:00:00Z".to_owned());
+    dataset.version = version.parse().unwrap();
+    dataset.add(GoldenSample::new("Was regelt § 35 BauGB?".to_owned(), "Das Bauen im Außenbereich.".to_owned()));
+    dataset
+}
+
+/// Takes the queued attempt of `stage`.
+pub(crate) async fn claim(driver: &Driver, job: &JobId, stage: Stage) -> AttemptKey {
+    let attempt = driver.records.job(job).await.unwrap().value.stages.get(stage).attempt;
+    let event =
+        Event::Claimed { stage, attempt, worker: "worker-1".to_owned(), claim: "claim-1".to_owned(), terms: TERMS };
+    let job = driver.apply(job, event).await.unwrap();
+    let StageState::Leased(lease) = &job.stages.get(stage).state else { panic!("{stage} is not leased") };
+    AttemptKey { stage, attempt, fence: lease.fence }
+}
+
+pub(crate) async fn complete(driver: &Driver, job: &JobId, result: StageResult) -> Result<Job, DriverError> {
+    let key = claim(driver, job, result.stage()).await;
+    driver.apply(job, Event::Completed { key, result: Box::new(result) }).await
+}
+
+/// Completes all stages from ingest to before `end`, with the given decision of the gate.
+pub(crate) async fn complete_until(driver: &Driver, job: &JobId, end: Option<Stage>, decision: Decision) {
+    for stage in Stage::ALL.into_iter().take_while(|stage| Some(*stage) != end) {
+        let after = complete(driver, job, result(stage, decision)).await.unwrap();
+        if after.is_at_rest() {
+            return;
+        }
+    }
+}
+
+/// A plausible result.
+pub(crate) fn result(stage: Stage, decision: Decision) -> StageResult {
+    match stage {
+        Stage::Ingest => StageResult::Ingest(DatasetResult {
+            dataset: samples::artifact("dataset"),
+            documents_read: 12,
+            documents_kept: 10,
+            dropped: BTreeMap::new(),
+            train_records: 9,
+            validation_records: 1,
+            source_digest: samples::digest("sources"),
+        }),
+        Stage::Train => StageResult::Train(training("tiny")),
+        Stage::Generate => StageResult::Generate(AnswersResult {
+            answers: samples::artifact("answers"),
+            candidate_nll: 2.0,
+            champion_nll: None,
+            base_nll: 2.5,
+        }),
+        Stage::Judge => StageResult::Judge(EvaluationResult {
+            evaluation: samples::artifact("evaluation"),
+            samples: 30,
+            unscored: 0,
+            average_score: Some(88.0),
+            pass_rate: Some(1.0),
+        }),
+        Stage::Gate => StageResult::Gate(GateReport {
+            decision,
+            reasons: vec![Reason { code: "because".to_owned(), text: "the mean is 88".to_owned() }],
+            mode: GateMode::Point,
+            mean: Some(88.0),
+            lower_bound: None,
+            upper_bound: None,
+            scored: 30,
+            unscored: 0,
+            pass_rate: Some(1.0),
+            champion_delta: None,
+        }),
+        Stage::Rollout => StageResult::Rollout(RolloutResult {
+            adapter_id: "law-lora-v1.0.0".to_owned(),
+            previous_champion: None,
+        }),
+    }
+}
+
+pub(crate) fn training(base_model: &str) -> TrainingResult {
+    TrainingResult {
+        adapter: samples::artifact("adapter"),
+        report: samples::artifact("report"),
+        base_model: base_model.to_owned(),
+        base_model_digest: Digest::of(base_model.as_bytes()),
+        validation_loss_before: Some(5.0),
+        validation_loss_after: Some(4.0),
+        training_loss: 4.1,
+        steps: 10,
+        tokens: 1000,
+    }
+}

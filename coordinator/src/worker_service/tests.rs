@@ -1,0 +1,127 @@
+//! What workers hear: grants, refusals, duplicates, and a registration that cannot be.
+
+use clara_lifecycle::{gate::Decision, job::JobState, samples, spec::JobSpec};
+use clara_proto::convert::key_to_wire;
+
+use super::*;
+use crate::testing::{House, TERMS, claim, complete, result};
+
+fn workers(house: &House) -> Workers {
+    Workers { driver: house.driver.clone(), terms: TERMS }
+}
+
+fn claim_request(job: &Job, attempt: u32, claim_id: &str) -> Request<v1::ClaimRequest> {
+    Request::new(v1::ClaimRequest {
+        job_id: job.id.to_string(),
+        stage: v1::Stage::Ingest.into(),
+        attempt,
+        worker_id: "worker-1".to_owned(),
+        claim_id: claim_id.to_owned(),
+    })
+}
+
+async fn asked(workers: &Workers, job: &Job, attempt: u32, claim_id: &str) -> v1::claim_response::Answer {
+    workers.claim(claim_request(job, attempt, claim_id)).await.unwrap().into_inner().answer.unwrap()
+}
+
+fn fence(answer: v1::claim_response::Answer) -> u64 {
+    match answer {
+        v1::claim_response::Answer::Grant(grant) => grant.assignment.unwrap().key.unwrap().fence,
+        v1::claim_response::Answer::Refusal(refusal) => panic!("refused: {}", refusal.reason),
+    }
+}
+
+fn reason(answer: v1::claim_response::Answer) -> String {
+    match answer {
+        v1::claim_response::Answer::Grant(_) => panic!("granted"),
+        v1::claim_response::Answer::Refusal(refusal) => refusal.reason,
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_claim_is_granted_again_and_another_one_is_refused() {
+    let house = House::new().await;
+    let workers = workers(&house);
+    let job = house.submit(samples::spec()).await;
+    let first = fence(asked(&workers, &job, 1, "claim-1").await);
+    assert_eq!(fence(asked(&workers, &job, 1, "claim-1").await), first);
+    assert!(reason(asked(&workers, &job, 1, "claim-2").await).contains("already claimed by worker worker-1"));
+    assert!(!reason(asked(&workers, &job, 2, "claim-3").await).is_empty());
+}
+
+#[tokio::test]
+async fn a_ticket_of_an_unknown_job_is_refused_and_not_an_error() {
+    let house = House::new().await;
+    let mut job = house.submit(samples::spec()).await;
+    job.id = "job-gone".parse().unwrap();
+    assert!(reason(asked(&workers(&house), &job, 1, "claim-1").await).contains("job-gone"));
+}
+
+#[tokio::test]
+async fn reports_are_accepted_once_then_duplicate_and_stale_after_a_hand_back() {
+    let house = House::new().await;
+    let workers = workers(&house);
+    let job = house.submit(samples::spec()).await.id;
+    let late = claim(&house.driver, &job, Stage::Ingest).await;
+    house.driver.apply(&job, Event::HandedBack { key: late }).await.unwrap();
+    let live = claim(&house.driver, &job, Stage::Ingest).await;
+    let mut outcomes = Vec::new();
+    for key in [late, live, live] {
+        let result = Some(result(Stage::Ingest, Decision::Approve).into());
+        let request = v1::CompleteRequest { key: Some(key_to_wire(&job, key)), result };
+        outcomes.push(workers.complete(Request::new(request)).await.unwrap().into_inner().outcome());
+    }
+    use v1::ReportOutcome::{Accepted, Duplicate, Stale};
+    assert_eq!(outcomes, [Stale, Accepted, Duplicate]);
+}
+
+#[tokio::test]
+async fn a_heartbeat_after_a_cancel_says_cancel_and_after_a_take_back_fenced() {
+    let house = House::new().await;
+    let workers = workers(&house);
+    let beat = |job: &JobId, key| {
+        let request = v1::HeartbeatRequest { key: Some(key_to_wire(job, key)), progress: None };
+        workers.heartbeat(Request::new(request))
+    };
+    let job = house.submit(samples::spec()).await.id;
+    let late = claim(&house.driver, &job, Stage::Ingest).await;
+    assert_eq!(beat(&job, late).await.unwrap().into_inner().directive(), v1::Directive::Continue);
+    house.driver.apply(&job, Event::HandedBack { key: late }).await.unwrap();
+    assert_eq!(beat(&job, late).await.unwrap().into_inner().directive(), v1::Directive::Fenced);
+    let live = claim(&house.driver, &job, Stage::Ingest).await;
+    house.driver.apply(&job, Event::CancelRequested).await.unwrap();
+    assert_eq!(beat(&job, live).await.unwrap().into_inner().directive(), v1::Directive::Cancel);
+}
+
+#[tokio::test]
+async fn a_training_whose_version_was_overtaken_makes_the_job_stuck_with_the_reason() {
+    let house = House::new().await;
+    let by_hand = JobSpec { version: Some("2.0.0".parse().unwrap()), ..samples::spec() };
+    let mut claimed = Vec::new();
+    for labelled in ["first", "second"] {
+        let labels = [("order".to_owned(), labelled.to_owned())].into();
+        let job = house.submit(JobSpec { labels, ..by_hand.clone() }).await.id;
+        complete(&house.driver, &job, result(Stage::Ingest, Decision::Approve)).await.unwrap();
+        claimed.push((job.clone(), claim(&house.driver, &job, Stage::Train).await));
+    }
+    for (job, key) in &claimed {
+        let result = Some(result(Stage::Train, Decision::Approve).into());
+        let request = v1::CompleteRequest { key: Some(key_to_wire(job, *key)), result };
+        workers(&house).complete(Request::new(request)).await.unwrap();
+    }
+    let first = house.job(&claimed[0].0).await;
+    assert_eq!(first.adapter_id.as_deref(), Some("law-lora-v2.0.0"));
+    let second = house.job(&claimed[1].0).await;
+    assert_eq!(second.state, JobState::Stuck { stage: Stage::Train });
+    assert_eq!(second.adapter_id, None);
+    let failure = second.stages.get(Stage::Train).last_failure.clone().unwrap();
+    assert!(failure.message.contains("version 2.0.0 is not greater than 2.0.0"), "{}", failure.message);
+}
+
+#[tokio::test]
+async fn a_message_that_does_not_fit_is_refused_with_its_field() {
+    let house = House::new().await;
+    let request = v1::CompleteRequest { key: None, result: None };
+    let refused = workers(&house).complete(Request::new(request)).await.unwrap_err();
+    assert_eq!((refused.code(), refused.message()), (tonic::Code::InvalidArgument, "field `key` is missing"));
+}
