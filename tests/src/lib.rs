@@ -1,2 +1,8 @@
 //! The sandbox in which whole-pipeline tests run: a fresh home, the real command, small data, a scripted judge.
 #![forbid(unsafe_code)]
+
+mod judge;
+mod sandbox;
+
+pub use judge::{Judge, Script};
+pub use sandbox::{Ended, Running, Sandbox, fixture};

@@ -1,0 +1,110 @@
+//! A judge that says what a test wants: scores, nonsense, or that it is busy.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::Result;
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{StatusCode, header::RETRY_AFTER},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use parking_lot::Mutex;
+use serde_json::json;
+use tokio::{net::TcpListener, runtime::Runtime};
+
+/// What the judge says to every question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Script {
+    /// This score, 0 to 10, for every criterion.
+    Score(u8),
+    /// Words without a score.
+    Nonsense,
+    /// `429` to so many calls, then the score.
+    Busy(u32, u8),
+}
+
+#[derive(Debug)]
+struct Answers {
+    script: Script,
+    calls: u32,
+}
+
+/// An OpenAI-compatible endpoint on a loopback port; it ends when dropped.
+#[derive(Debug)]
+pub struct Judge {
+    address: SocketAddr,
+    answers: Arc<Mutex<Answers>>,
+    _runtime: Runtime,
+}
+
+impl Judge {
+    /// Starts on a free port.
+    ///
+    /// # Errors
+    /// When there is no port or no thread.
+    pub fn start(script: Script) -> Result<Self> {
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), script)
+    }
+
+    /// Starts where a judge was expected before.
+    ///
+    /// # Errors
+    /// When the address is taken.
+    pub fn start_at(address: SocketAddr, script: Script) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let answers = Arc::new(Mutex::new(Answers { script, calls: 0 }));
+        let listener = runtime.block_on(TcpListener::bind(address))?;
+        let address = listener.local_addr()?;
+        let app = Router::new()
+            .route("/v1/models", get(async || Json(json!({ "object": "list", "data": [{ "id": "scripted" }] }))))
+            .route("/v1/chat/completions", post(reply))
+            .with_state(Arc::clone(&answers));
+        runtime.spawn(async move { axum::serve(listener, app).await });
+        Ok(Self { address, answers, _runtime: runtime })
+    }
+
+    /// An address where nobody listens.
+    ///
+    /// # Errors
+    /// When there is no free port.
+    pub fn nowhere() -> Result<SocketAddr> {
+        Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+    }
+
+    /// Its base URL.
+    pub fn url(&self) -> String {
+        format!("http://{}/v1", self.address)
+    }
+
+    /// How often it was asked to judge.
+    pub fn calls(&self) -> u32 {
+        self.answers.lock().calls
+    }
+}
+
+async fn reply(State(answers): State<Arc<Mutex<Answers>>>) -> Response {
+    let script = {
+        let mut answers = answers.lock();
+        answers.calls += 1;
+        match answers.script {
+            Script::Busy(0, score) => Script::Score(score),
+            Script::Busy(left, score) => {
+                answers.script = Script::Busy(left - 1, score);
+                return (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, "1")], "slow down").into_response();
+            }
+            Script::Score(_) | Script::Nonsense => answers.script.clone(),
+        }
+    };
+    let content = match script {
+        Script::Score(score) | Script::Busy(_, score) => json!({ "scores": {
+            "accuracy": score, "relevance": score, "style": score, "completeness": score, "coherence": score,
+        }})
+        .to_string(),
+        Script::Nonsense => "Das Wetter ist heute schön.".to_owned(),
+    };
+    let message = json!({ "role": "assistant", "content": content });
+    let choices = json!([{ "index": 0, "message": message, "finish_reason": "stop" }]);
+    Json(json!({ "id": "1", "object": "chat.completion", "model": "scripted", "choices": choices })).into_response()
+}

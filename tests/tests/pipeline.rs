@@ -1,0 +1,124 @@
+//! `clara run` from documents to decision with the tiny base model.
+
+use anyhow::{Context, Result, ensure};
+use clara_tests::{Judge, Sandbox, Script};
+
+const STEPS: u32 = 20;
+
+fn judged(sandbox: &Sandbox, score: u8, more: &[&str]) -> Result<clara_tests::Ended> {
+    let judge = Judge::start(Script::Score(score))?;
+    let url = judge.url();
+    let ended = sandbox.run(&[&["--judge-url", url.as_str()], more].concat())?;
+    ensure!(judge.calls() > 0, "the judge was not asked:\n{}", ended.stderr);
+    Ok(ended)
+}
+
+#[test]
+fn high_scores_approve_and_make_the_champion() -> Result<()> {
+    let sandbox = Sandbox::new(STEPS)?;
+    judged(&sandbox, 9, &[])?.expect(0)?.says(&["1/5", "2/5", "3/5", "4/5", "5/5", "law-lora-v1.0.0", "champion"])?;
+    let adapters = sandbox.adapters()?;
+    ensure!(adapters.len() == 1 && adapters[0]["champion"] == true, "{adapters:?}");
+    ensure!(adapters[0]["status"] == "approved", "{adapters:?}");
+    let folder = sandbox.home.join("adapters/law-lora-v1.0.0");
+    ensure!(folder.join("adapter_config.json").is_file(), "no PEFT folder at {}", folder.display());
+    sandbox.clara(&["registry", "verify"])?.expect(0)?;
+    Ok(())
+}
+
+#[test]
+fn middle_scores_wait_for_a_person_whose_approval_makes_the_champion() -> Result<()> {
+    let sandbox = Sandbox::new(STEPS)?;
+    judged(&sandbox, 8, &[])?.expect(11)?.says(&["clara review approve law-lora-v1.0.0"])?;
+    sandbox.clara(&["review", "approve", "law-lora-v1.0.0", "--reason", "sound"])?.expect(0)?.says(&["champion"])?;
+    ensure!(sandbox.adapters()?[0]["champion"] == true, "no champion");
+    sandbox.clara(&["registry", "audit"])?.expect(0)?.says(&["adapter.approved", "anna", "sound"])?;
+    Ok(())
+}
+
+#[test]
+fn low_scores_reject() -> Result<()> {
+    let sandbox = Sandbox::new(STEPS)?;
+    judged(&sandbox, 5, &[])?.expect(10)?.says(&["rejected", "mean_below_review"])?;
+    ensure!(sandbox.adapters()?[0]["champion"] == false, "a rejected version is champion");
+    Ok(())
+}
+
+#[test]
+fn other_options_make_a_minor_version_that_is_compared_with_the_champion() -> Result<()> {
+    let sandbox = Sandbox::new(STEPS)?;
+    judged(&sandbox, 9, &[])?.expect(0)?;
+    let second = judged(&sandbox, 9, &["--rank", "2", "-o", "json"])?.expect(0)?.json()?;
+    ensure!(second["adapter"]["adapter_id"] == "law-lora-v1.1.0", "{}", second["adapter"]["adapter_id"]);
+    let answers = &second["job"]["stages"]["generate"]["state"]["result"];
+    ensure!(answers["champion_nll"].is_number(), "the champion did not answer: {answers}");
+    Ok(())
+}
+
+#[test]
+fn the_same_specification_makes_the_same_bytes_in_another_home() -> Result<()> {
+    let (here, there) = (Sandbox::new(STEPS)?, Sandbox::new(STEPS)?);
+    judged(&here, 9, &[])?.expect(0)?;
+    judged(&there, 9, &[])?.expect(0)?;
+    let id = "law-lora-v1.0.0";
+    ensure!(here.adapter_digest(id)? == there.adapter_digest(id)?, "two homes, two adapters");
+    Ok(())
+}
+
+#[test]
+fn without_a_judge_the_base_model_itself_scores() -> Result<()> {
+    let sandbox = Sandbox::new(STEPS)?;
+    let ended = sandbox.run(&["-o", "json"])?;
+    let summary = ended.json()?;
+    let scored = &summary["job"]["stages"]["gate"]["state"]["result"]["scored"];
+    ensure!(scored.as_u64().is_some_and(|scored| scored > 0), "nothing was scored: {}", ended.stderr);
+    Ok(())
+}
+
+#[test]
+fn documents_for_machines_can_be_read() -> Result<()> {
+    let sandbox = Sandbox::new(STEPS)?;
+    let summary = judged(&sandbox, 9, &["-o", "json"])?.expect(0)?.json()?;
+    ensure!(summary["exit_code"] == 0, "{summary}");
+    let job = sandbox.only_job()?;
+    for args in [
+        &["job", "show", job.as_str()][..],
+        &["job", "list"],
+        &["registry", "show", "law-lora@champion"],
+        &["registry", "export"],
+        &["registry", "stats"],
+        &["golden", "list"],
+        &["golden", "show", "law-golden"],
+        &["eval", "show", "law-lora-v1.0.0"],
+        &["review", "list"],
+        &["version"],
+    ] {
+        let ended = sandbox.clara(&[args, &["-o", "json"]].concat())?.expect(0)?;
+        ended.json().with_context(|| args.join(" "))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn training_records_that_overlap_the_golden_dataset_are_removed() -> Result<()> {
+    let sandbox = Sandbox::new(STEPS)?;
+    let file = sandbox.path("training.jsonl");
+    let leak = "{\"instruction\": \"Frage 2: Wer entscheidet über Antrag?\", \"output\": \"Darüber entscheidet die \
+                zuständige Behörde nach Anhörung, so Nummer 2 der Regel.\"}\n";
+    std::fs::write(&file, std::fs::read_to_string(&file)? + leak)?;
+    let summary = judged(&sandbox, 9, &["-o", "json"])?.expect(0)?.json()?;
+    let dropped = &summary["job"]["stages"]["ingest"]["state"]["result"]["dropped"];
+    ensure!(dropped["golden_overlap"] == 1, "dropped: {dropped}");
+    Ok(())
+}
+
+#[test]
+fn draft_samples_added_one_by_one_are_numbered_on() -> Result<()> {
+    let sandbox = Sandbox::new(STEPS)?;
+    sandbox.clara(&["golden", "create", "questions", "--domain", "law"])?.expect(0)?;
+    for number in ["eins", "zwei"] {
+        sandbox.clara(&["golden", "add", "questions", "--prompt", number, "--expected", "Antwort"])?.expect(0)?;
+    }
+    sandbox.clara(&["golden", "freeze", "questions"])?.expect(0)?;
+    Ok(())
+}
