@@ -93,6 +93,11 @@ impl Embedded {
         format!("http://{}", self.address)
     }
 
+    /// The tasks that outlive the workers.
+    pub(crate) fn services(&self) -> &Tasks {
+        &self.services
+    }
+
     /// Starts worker loops.
     pub(crate) fn start_workers(&mut self, which: Workers) -> Result<()> {
         let models = ModelCache::new();

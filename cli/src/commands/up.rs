@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
+use clara_runtime::metrics;
 
 use crate::{
     embedded::{Embedded, Workers},
@@ -19,6 +20,10 @@ pub(crate) struct UpArgs {
     /// Where the coordinator listens [default: 127.0.0.1:7400]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<SocketAddr>,
+
+    /// Where `/metrics` is shown to Prometheus, e.g. 127.0.0.1:9464 [default: telemetry.metrics_address, or nowhere]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) metrics: Option<SocketAddr>,
 }
 
 pub(crate) async fn run(session: &Session, args: &UpArgs) -> Result<()> {
@@ -28,6 +33,9 @@ pub(crate) async fn run(session: &Session, args: &UpArgs) -> Result<()> {
     let listen = args.listen.unwrap_or(session.settings.serve.grpc_address);
     let mut embedded = Embedded::start(&session.settings, listen, &session.interrupt).await?;
     embedded.start_workers(Workers::All)?;
+    if let Some(address) = args.metrics.or(session.settings.telemetry.metrics_address) {
+        show_metrics(session, &embedded, address).await?;
+    }
     session.output.note(format!(
         "clara is up at {}; home {}",
         embedded.url(),
@@ -36,5 +44,20 @@ pub(crate) async fn run(session: &Session, args: &UpArgs) -> Result<()> {
     session.interrupt.cancelled().await;
     session.output.note("saving the work; a second signal ends at once");
     embedded.stop().await;
+    Ok(())
+}
+
+async fn show_metrics(session: &Session, embedded: &Embedded, address: SocketAddr) -> Result<()> {
+    let page = metrics::install()?;
+    let shutdown = embedded.services().shutdown().clone();
+    let (address, serving) = metrics::serve(page, address, shutdown)
+        .await
+        .with_context(|| format!("cannot show metrics at {address}; name a free address with --metrics"))?;
+    embedded.services().spawn("metrics.serve", async move {
+        if let Err(error) = serving.await {
+            tracing::error!("metrics are not shown any more: {error}");
+        }
+    });
+    session.output.note(format!("metrics at http://{address}/metrics"));
     Ok(())
 }
