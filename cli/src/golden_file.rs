@@ -50,8 +50,11 @@ impl GoldenChoice {
             return Ok(());
         }
         refuse_other_draft(client, dataset).await?;
-        client.put_golden(dataset, false).await?;
-        let (reference, digest) = client.freeze_golden(dataset.dataset_id.as_str(), actor).await?;
+        let (reference, digest) = match import(client, dataset, actor).await {
+            Ok(frozen) => frozen,
+            // Another command may have frozen the same file meanwhile.
+            Err(error) => return if is_frozen(client, dataset).await? { Ok(()) } else { Err(error) },
+        };
         let short = digest.get(..12).unwrap_or(&digest).to_owned();
         output.note(format!(
             "froze golden dataset {reference} with {} samples (digest {short})",
@@ -59,6 +62,11 @@ impl GoldenChoice {
         ));
         Ok(())
     }
+}
+
+async fn import(client: &Client, dataset: &GoldenDataset, actor: &str) -> Result<(String, String)> {
+    client.put_golden(dataset, false).await?;
+    Ok(client.freeze_golden(dataset.dataset_id.as_str(), actor).await?)
 }
 
 /// Reads a golden dataset from a file of its own format.
