@@ -42,7 +42,8 @@ impl House {
         let file = folder.path().join("clara.db");
         let clock = Arc::new(TestClock::at(Timestamp(1_700_000_000_000)));
         let state = Arc::new(SqliteState::open_with_clock(&file, Arc::clone(&clock) as _).unwrap());
-        let broker = SqliteBroker::open(&file).unwrap();
+        // In a file of its own: it follows the wall clock, and all users of a file share one time.
+        let broker = SqliteBroker::open(folder.path().join("broker.db")).unwrap();
         let artifacts = ArtifactStore::local(folder.path().join("artifacts")).unwrap();
         let driver = Driver::new(Arc::clone(&state) as _);
         Self { state, broker, artifacts, driver, clock, _folder: folder }
@@ -75,15 +76,21 @@ pub(crate) fn golden(version: &str) -> GoldenDataset {
     let (id, domain) = ("law-golden".parse().unwrap(), "law".parse().unwrap());
     let mut dataset = GoldenDataset::new(id, domain, "anna".to_owned(), "2026-01-01T00:00:00Z".to_owned());
     dataset.version = version.parse().unwrap();
-    dataset.add(GoldenSample::new("Was regelt § 35 BauGB?".to_owned(), "Das Bauen im Außenbereich.".to_owned()));
+    dataset
+        .add(GoldenSample::new("Was regelt § 35 BauGB?".to_owned(), "Das Bauen im Außenbereich.".to_owned()));
     dataset
 }
 
 /// Takes the queued attempt of `stage`.
 pub(crate) async fn claim(driver: &Driver, job: &JobId, stage: Stage) -> AttemptKey {
     let attempt = driver.records.job(job).await.unwrap().value.stages.get(stage).attempt;
-    let event =
-        Event::Claimed { stage, attempt, worker: "worker-1".to_owned(), claim: "claim-1".to_owned(), terms: TERMS };
+    let event = Event::Claimed {
+        stage,
+        attempt,
+        worker: "worker-1".to_owned(),
+        claim: "claim-1".to_owned(),
+        terms: TERMS,
+    };
     let job = driver.apply(job, event).await.unwrap();
     let StageState::Leased(lease) = &job.stages.get(stage).state else { panic!("{stage} is not leased") };
     AttemptKey { stage, attempt, fence: lease.fence }

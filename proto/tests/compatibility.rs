@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, error::Error, path::Path};
 
 use prost::Message;
 use prost_types::{
-    DescriptorProto, EnumDescriptorProto, FileDescriptorSet, ServiceDescriptorProto, field_descriptor_proto::Label,
+    DescriptorProto, EnumDescriptorProto, FileDescriptorSet, ServiceDescriptorProto,
+    field_descriptor_proto::Label,
 };
 
 const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/baseline/clara.v1.txt");

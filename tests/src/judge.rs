@@ -58,7 +58,10 @@ impl Judge {
         let listener = runtime.block_on(TcpListener::bind(address))?;
         let address = listener.local_addr()?;
         let app = Router::new()
-            .route("/v1/models", get(async || Json(json!({ "object": "list", "data": [{ "id": "scripted" }] }))))
+            .route(
+                "/v1/models",
+                get(async || Json(json!({ "object": "list", "data": [{ "id": "scripted" }] }))),
+            )
             .route("/v1/chat/completions", post(reply))
             .with_state(Arc::clone(&answers));
         runtime.spawn(async move { axum::serve(listener, app).await });
@@ -106,5 +109,6 @@ async fn reply(State(answers): State<Arc<Mutex<Answers>>>) -> Response {
     };
     let message = json!({ "role": "assistant", "content": content });
     let choices = json!([{ "index": 0, "message": message, "finish_reason": "stop" }]);
-    Json(json!({ "id": "1", "object": "chat.completion", "model": "scripted", "choices": choices })).into_response()
+    Json(json!({ "id": "1", "object": "chat.completion", "model": "scripted", "choices": choices }))
+        .into_response()
 }

@@ -14,7 +14,16 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 const WORDS: [&str; 10] = [
-    "Bauamt", "Gemeinde", "Antrag", "Bescheid", "Frist", "Nachbar", "Klage", "Satzung", "Planung", "Grundstück",
+    "Bauamt",
+    "Gemeinde",
+    "Antrag",
+    "Bescheid",
+    "Frist",
+    "Nachbar",
+    "Klage",
+    "Satzung",
+    "Planung",
+    "Grundstück",
 ];
 
 /// A file or folder of `tests/fixtures`.
@@ -25,7 +34,8 @@ pub fn fixture(name: &str) -> PathBuf {
 /// The command, which `make test` builds beside the test programs.
 fn command() -> Result<PathBuf> {
     let test = std::env::current_exe()?;
-    let beside = test.parent().and_then(Path::parent).context("the test program lies in no folder")?.join("clara");
+    let beside =
+        test.parent().and_then(Path::parent).context("the test program lies in no folder")?.join("clara");
     ensure!(beside.is_file(), "{} is not there; build it with `cargo build -p clara`", beside.display());
     Ok(beside)
 }
@@ -131,7 +141,7 @@ impl Sandbox {
     }
 
     /// The flags of `clara run` for this sandbox's data, then `more`.
-    pub fn run_args<'a>(&self, more: &[&'a str]) -> Vec<String> {
+    pub fn run_args(&self, more: &[&str]) -> Vec<String> {
         let model = fixture("tiny-llama").display().to_string();
         let mut args: Vec<String> = ["run", "--spec", "job.toml"].map(str::to_owned).into();
         let mut add = |flag: &str, value: &str| {
@@ -183,7 +193,7 @@ impl Sandbox {
     pub fn only_job(&self) -> Result<String> {
         let jobs = self.clara(&["job", "list", "-o", "json"])?.expect(0)?.json()?;
         match jobs.as_array().map(Vec::as_slice) {
-            Some([job]) => Ok(job["id"].as_str().context("the job has no id")?.to_owned()),
+            Some([job]) => Ok(job.get("id").and_then(Value::as_str).context("the job has no id")?.to_owned()),
             Some(_) | None => bail!("expected one job: {jobs}"),
         }
     }
@@ -238,7 +248,8 @@ impl Running {
     /// # Errors
     /// When the signal cannot be sent.
     pub fn interrupt(&self) -> Result<()> {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("the process has no id")?;
+        let pid =
+            i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("the process has no id")?;
         Ok(kill_process(pid, Signal::INT)?)
     }
 
@@ -277,7 +288,11 @@ fn training(records: usize) -> Result<String> {
             word(n * 5 + 3),
             word(n + 4)
         );
-        writeln!(lines, "{}", json!({ "id": format!("doc-{n}"), "instruction": instruction, "output": output }))?;
+        writeln!(
+            lines,
+            "{}",
+            json!({ "id": format!("doc-{n}"), "instruction": instruction, "output": output })
+        )?;
     }
     Ok(lines)
 }

@@ -14,7 +14,10 @@ fn a_golden_dataset_that_is_not_there_is_refused_before_anything_is_queued() -> 
         .run(&["--golden-dataset", "nowhere-golden"])?
         .expect(1)?
         .says(&["there is no golden dataset nowhere-golden", "clara golden list"])?;
-    sandbox.run(&["--golden-dataset", "nowhere.json"])?.expect(1)?.says(&["cannot read the golden dataset nowhere.json"])?;
+    sandbox
+        .run(&["--golden-dataset", "nowhere.json"])?
+        .expect(1)?
+        .says(&["cannot read the golden dataset nowhere.json"])?;
     let jobs = sandbox.clara(&["job", "list", "-o", "json"])?.expect(0)?.json()?;
     ensure!(jobs == serde_json::json!([]), "{jobs}");
     Ok(())
@@ -22,7 +25,10 @@ fn a_golden_dataset_that_is_not_there_is_refused_before_anything_is_queued() -> 
 
 #[test]
 fn a_query_that_matches_nothing_is_reported() -> Result<()> {
-    Sandbox::new(STEPS)?.run(&["--query", "Quantenchromodynamik"])?.expect(1)?.says(&["ingest", "Quantenchromodynamik"])?;
+    Sandbox::new(STEPS)?
+        .run(&["--query", "Quantenchromodynamik"])?
+        .expect(1)?
+        .says(&["ingest", "Quantenchromodynamik"])?;
     Ok(())
 }
 
@@ -113,19 +119,26 @@ impl Drop for SmallDisk<'_> {
 #[test]
 #[ignore = "needs root for a tmpfs: make full-disk"]
 fn full_disk_stops_the_job_with_the_reason_and_it_continues_when_there_is_room() -> Result<()> {
-    let sandbox = Sandbox::new(STEPS)?;
+    let sandbox = Sandbox::new(200)?;
     fs::create_dir(&sandbox.home)?;
     let mount = |options: &str| -> Result<()> {
-        let status = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&sandbox.home).status()?;
+        let status = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+            .arg(&sandbox.home)
+            .status()?;
         ensure!(status.success(), "mount failed; it needs root");
         Ok(())
     };
-    mount("size=512k")?;
+    // Room for the records, and for few of the checkpoints that this rank makes.
+    mount("size=4m")?;
     let _disk = SmallDisk(&sandbox.home);
     let judge = Judge::start(Script::Score(9))?;
-    sandbox.run(&["--judge-url", &judge.url()])?.expect(1)?.says(&["space"])?;
+    sandbox
+        .run(&["--rank", "32", "--judge-url", &judge.url()])?
+        .expect(1)?
+        .says(&["stuck", "no space left"])?;
     mount("remount,size=64m")?;
-    sandbox.run(&["--judge-url", &judge.url()])?.expect(0)?;
+    sandbox.run(&["--rank", "32", "--judge-url", &judge.url()])?.expect(0)?;
     ensure!(sandbox.adapters()?.len() == 1, "expected one version");
     Ok(())
 }

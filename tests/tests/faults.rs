@@ -41,7 +41,7 @@ fn kill_and_continue(moment: &str, seed: u64, expected: &Digest) -> Result<()> {
     let mut running = sandbox.start(&args)?;
     let came = running.wait_for(moment)?;
     ensure!(came, "`{moment}` was never said");
-    let pause = Duration::from_millis((SplitMix64::new(seed).unit() * 60.0) as u64);
+    let pause = Duration::from_secs_f64(SplitMix64::new(seed).unit() * 0.06);
     std::thread::sleep(pause);
     running.kill()?;
     eprintln!("killed at `{moment}`, {} ms later; seed {seed}", pause.as_millis());

@@ -16,7 +16,15 @@ fn judged(sandbox: &Sandbox, score: u8, more: &[&str]) -> Result<clara_tests::En
 #[test]
 fn high_scores_approve_and_make_the_champion() -> Result<()> {
     let sandbox = Sandbox::new(STEPS)?;
-    judged(&sandbox, 9, &[])?.expect(0)?.says(&["1/5", "2/5", "3/5", "4/5", "5/5", "law-lora-v1.0.0", "champion"])?;
+    judged(&sandbox, 9, &[])?.expect(0)?.says(&[
+        "1/5",
+        "2/5",
+        "3/5",
+        "4/5",
+        "5/5",
+        "law-lora-v1.0.0",
+        "champion",
+    ])?;
     let adapters = sandbox.adapters()?;
     ensure!(adapters.len() == 1 && adapters[0]["champion"] == true, "{adapters:?}");
     ensure!(adapters[0]["status"] == "approved", "{adapters:?}");
@@ -30,7 +38,10 @@ fn high_scores_approve_and_make_the_champion() -> Result<()> {
 fn middle_scores_wait_for_a_person_whose_approval_makes_the_champion() -> Result<()> {
     let sandbox = Sandbox::new(STEPS)?;
     judged(&sandbox, 8, &[])?.expect(11)?.says(&["clara review approve law-lora-v1.0.0"])?;
-    sandbox.clara(&["review", "approve", "law-lora-v1.0.0", "--reason", "sound"])?.expect(0)?.says(&["champion"])?;
+    sandbox
+        .clara(&["review", "approve", "law-lora-v1.0.0", "--reason", "sound"])?
+        .expect(0)?
+        .says(&["champion"])?;
     ensure!(sandbox.adapters()?[0]["champion"] == true, "no champion");
     sandbox.clara(&["registry", "audit"])?.expect(0)?.says(&["adapter.approved", "anna", "sound"])?;
     Ok(())
@@ -117,7 +128,9 @@ fn draft_samples_added_one_by_one_are_numbered_on() -> Result<()> {
     let sandbox = Sandbox::new(STEPS)?;
     sandbox.clara(&["golden", "create", "questions", "--domain", "law"])?.expect(0)?;
     for number in ["eins", "zwei"] {
-        sandbox.clara(&["golden", "add", "questions", "--prompt", number, "--expected", "Antwort"])?.expect(0)?;
+        sandbox
+            .clara(&["golden", "add", "questions", "--prompt", number, "--expected", "Antwort"])?
+            .expect(0)?;
     }
     sandbox.clara(&["golden", "freeze", "questions"])?.expect(0)?;
     Ok(())

@@ -36,8 +36,20 @@ const BELOW_TESTS: &[&str] = BELOW_CLI;
 
 /// What the pure crate must not depend on: async, IO, clock, randomness, wire and drivers.
 const IMPURE: [&str; 14] = [
-    "tokio", "tonic", "prost", "redis", "lapin", "rusqlite", "object_store", "reqwest", "axum", "rand", "uuid",
-    "jiff", "chrono", "async-trait",
+    "tokio",
+    "tonic",
+    "prost",
+    "redis",
+    "lapin",
+    "rusqlite",
+    "object_store",
+    "reqwest",
+    "axum",
+    "rand",
+    "uuid",
+    "jiff",
+    "chrono",
+    "async-trait",
 ];
 
 /// Where `unsafe` may stand, and why. The rest of the workspace denies it.
@@ -83,7 +95,9 @@ fn files(endings: &[&str]) -> Result<Vec<Source>> {
     let mut found = Vec::new();
     let mut folders = vec![root().to_path_buf()];
     while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
+        for entry in
+            std::fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))?
+        {
             let path: PathBuf = entry?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let hidden = name.starts_with('.') && name != ".ci";
@@ -116,12 +130,12 @@ fn packages() -> Result<BTreeMap<String, BTreeSet<(String, bool)>>> {
     ensure!(output.status.success(), "cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout)?;
     let mut packages = BTreeMap::new();
-    for package in metadata["packages"].as_array().context("cargo metadata lists no packages")? {
-        let name = package["name"].as_str().context("a package has no name")?;
-        let dependencies = package["dependencies"].as_array().context("a package has no dependencies")?;
+    for package in metadata.get("packages").and_then(Value::as_array).context("cargo metadata lists no packages")? {
+        let name = package.get("name").and_then(Value::as_str).context("a package has no name")?;
+        let dependencies = package.get("dependencies").and_then(Value::as_array).context("a package has no dependencies")?;
         let of = |dependency: &Value| {
-            let name = dependency["name"].as_str().unwrap_or_default().to_owned();
-            (name, !dependency["kind"].is_null())
+            let name = dependency.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+            (name, dependency.get("kind").is_some_and(|kind| !kind.is_null()))
         };
         packages.insert(name.to_owned(), dependencies.iter().map(of).collect());
     }
@@ -134,7 +148,8 @@ fn dependencies_follow_the_arrows() -> Result<()> {
     let mut broken = Vec::new();
     for (package, dependencies) in packages()? {
         let Some(allowed) = arrows.get(package.as_str()) else {
-            broken.push(format!("{package} has no place in the arrows; add it to ARROWS and ARCHITECTURE.md"));
+            broken
+                .push(format!("{package} has no place in the arrows; add it to ARROWS and ARCHITECTURE.md"));
             continue;
         };
         for (dependency, _) in dependencies {
@@ -157,8 +172,11 @@ fn the_lifecycle_depends_on_nothing_impure() -> Result<()> {
     let packages = packages()?;
     let lifecycle = packages.get("clara-lifecycle").context("there is no package clara-lifecycle")?;
     let impure = |(name, test): &(String, bool)| !test && IMPURE.contains(&name.as_str());
-    let mut broken: Vec<_> =
-        lifecycle.iter().filter(|it| impure(it)).map(|(name, _)| format!("clara-lifecycle -> {name}")).collect();
+    let mut broken: Vec<_> = lifecycle
+        .iter()
+        .filter(|it| impure(it))
+        .map(|(name, _)| format!("clara-lifecycle -> {name}"))
+        .collect();
     let words = ["async ", "std::fs", "std::net", "std::thread", "SystemTime", "Instant::now", "std::env"];
     for source in files(&[".rs"])?.iter().filter(|source| source.path.starts_with("lifecycle/src/")) {
         for (number, line) in source.code_lines().filter(|_| !source.is_test()) {
@@ -175,7 +193,9 @@ fn the_engine_knows_no_pipeline() -> Result<()> {
     let mut broken = Vec::new();
     let inside = ["gpu-worker/src/engine", "gpu-worker/src/ops"];
     for source in files(&[".rs"])? {
-        if inside.iter().any(|folder| source.path.starts_with(folder)) && source.text.contains("clara_runtime") {
+        if inside.iter().any(|folder| source.path.starts_with(folder))
+            && source.text.contains("clara_runtime")
+        {
             broken.push(source.path);
         }
     }
@@ -222,13 +242,17 @@ fn generated_wire_types_stay_in_conversions_and_services() -> Result<()> {
         }
         for (number, line) in source.code_lines().filter(|(_, line)| line.contains("v1::")) {
             // Starting the services needs their generated servers, and no message.
-            let servers_only = source.path == "coordinator/src/server.rs" && line.contains("clara_proto::v1::{");
+            let servers_only =
+                source.path == "coordinator/src/server.rs" && line.contains("clara_proto::v1::{");
             if !servers_only {
                 broken.push(format!("{}:{number} {}", source.path, line.trim()));
             }
         }
     }
-    none(&broken, "generated wire types live in proto::convert, in the service files, and in the user's client")
+    none(
+        &broken,
+        "generated wire types live in proto::convert, in the service files, and in the user's client",
+    )
 }
 
 #[test]
@@ -237,7 +261,9 @@ fn files_have_the_shape_of_the_house() -> Result<()> {
     for source in files(&[".rs"])? {
         let path = &source.path;
         if !source.text.starts_with("//! ") {
-            broken.push(format!("{path}: the first line is not `//!` with one sentence that says what it is for"));
+            broken.push(format!(
+                "{path}: the first line is not `//!` with one sentence that says what it is for"
+            ));
         }
         if path.ends_with("/mod.rs") {
             broken.push(format!("{path}: use foo.rs beside the folder foo/, never mod.rs"));
@@ -260,7 +286,8 @@ fn unsafe_code_stands_only_where_it_is_explained() -> Result<()> {
     let words = ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern"];
     for source in files(&[".rs"])?.iter().filter(|source| source.path != "tests/tests/workspace.rs") {
         let path = &source.path;
-        let allowed = UNSAFE_ALLOWED.iter().any(|(place, _)| path.starts_with(place)) && path.ends_with("cuda.rs");
+        let allowed =
+            UNSAFE_ALLOWED.iter().any(|(place, _)| path.starts_with(place)) && path.ends_with("cuda.rs");
         for (number, line) in source.code_lines() {
             if !allowed && words.iter().any(|word| line.contains(word)) {
                 broken.push(format!("{path}:{number} {}", line.trim()));
@@ -279,7 +306,8 @@ fn unsafe_code_stands_only_where_it_is_explained() -> Result<()> {
 fn product_text_names_no_machine() -> Result<()> {
     let words = ["/work/", "/root/", "/tmp/bash", "/home/"];
     let mut broken = Vec::new();
-    for source in files(&[".rs", ".md", ".toml", ".sh", ".py", ".proto", ".yaml", ".yml", "Makefile", "run"])? {
+    for source in files(&[".rs", ".md", ".toml", ".sh", ".py", ".proto", ".yaml", ".yml", "Makefile", "run"])?
+    {
         if source.path == "tests/tests/workspace.rs" {
             continue;
         }

@@ -116,7 +116,8 @@ async fn a_version_given_by_hand_that_is_not_greater_is_refused_before_anything_
     let house = House::new().await;
     trained(&house, samples::spec(), training("tiny")).await.unwrap();
     let spec = JobSpec { version: Some("1.0.0".parse().unwrap()), ..samples::spec() };
-    let refused = house.driver.submit(spec, None, crate::submit::Submission::New).await.unwrap_err().to_string();
+    let refused =
+        house.driver.submit(spec, None, crate::submit::Submission::New).await.unwrap_err().to_string();
     assert!(refused.contains("version 1.0.0 is not greater than 1.0.0"), "{refused}");
 }
 
@@ -155,9 +156,11 @@ async fn the_champion_is_what_the_next_candidate_is_compared_with() {
     let house = House::new().await;
     let first = house.submit(samples::spec()).await.id;
     complete_until(&house.driver, &first, None, Decision::Approve).await;
-    let second: JobId = house.submit(samples::spec()).await.id;
-    let champion = house.driver.champion_for(&house.job(&second).await).await.unwrap();
+    let second = trained(&house, samples::spec(), training("tiny")).await.unwrap();
+    let champion = house.driver.champion_for(&second).await.unwrap();
     assert_eq!(champion.unwrap().adapter_id, "law-lora-v1.0.0");
+    let other_base = trained(&house, samples::spec(), training("small")).await.unwrap();
+    assert_eq!(house.driver.champion_for(&other_base).await.unwrap(), None);
     assert_eq!(house.driver.champion_for(&house.job(&first).await).await.unwrap(), None);
 }
 

@@ -39,7 +39,10 @@ async fn an_approval_lets_the_job_go_on_and_is_in_the_audit_log() {
     let job = in_review(&house).await;
     let (view, goes_on) = house.driver.review(ADAPTER, verdict(Verdict::Approve, "sound")).await.unwrap();
     assert_eq!(goes_on.as_ref(), Some(&job));
-    assert_eq!((view.version.status, view.version.approved_by.as_deref()), (AdapterStatus::Approved, Some("anna")));
+    assert_eq!(
+        (view.version.status, view.version.approved_by.as_deref()),
+        (AdapterStatus::Approved, Some("anna"))
+    );
     assert!(!view.champion, "the rollout comes first");
     assert!(matches!(house.job(&job).await.stages.get(Stage::Rollout).state, StageState::Queued { .. }));
     complete(&house.driver, &job, result(Stage::Rollout, Decision::Review)).await.unwrap();
@@ -59,7 +62,8 @@ async fn an_approval_lets_the_job_go_on_and_is_in_the_audit_log() {
 async fn a_rejection_ends_the_job_with_the_reason() {
     let house = House::new().await;
     let job = in_review(&house).await;
-    let (view, _) = house.driver.review(ADAPTER, verdict(Verdict::Reject, "cites a repealed law")).await.unwrap();
+    let (view, _) =
+        house.driver.review(ADAPTER, verdict(Verdict::Reject, "cites a repealed law")).await.unwrap();
     assert_eq!(view.version.status, AdapterStatus::Rejected);
     assert!(view.version.review_notes.contains(&"anna: cites a repealed law".to_owned()));
     assert_eq!(house.job(&job).await.state, JobState::Finished { outcome: Outcome::Rejected });
@@ -83,7 +87,8 @@ async fn a_rejected_version_can_be_approved_later_and_becomes_champion_at_once()
     let (view, goes_on) =
         house.driver.review(ADAPTER, verdict(Verdict::Approve, "the judge was wrong")).await.unwrap();
     assert_eq!((view.version.status, view.champion, goes_on), (AdapterStatus::Approved, true, None));
-    let refused = house.driver.review(ADAPTER, verdict(Verdict::Approve, "again")).await.unwrap_err().to_string();
+    let refused =
+        house.driver.review(ADAPTER, verdict(Verdict::Approve, "again")).await.unwrap_err().to_string();
     assert_eq!(refused, format!("{ADAPTER} is already approved"));
 }
 

@@ -22,7 +22,9 @@ async fn a_refusal_names_every_problem_and_spends_nothing() {
     spec.method = Method::Qlora;
     spec.training.rank = 0;
     let refused = house.driver.submit(spec, Some(&NoModel), Submission::New).await.unwrap_err().to_string();
-    for part in ["training.rank", "method", "base_model `model.gguf` is not there", "golden_dataset", "law-golden"] {
+    for part in
+        ["training.rank", "method", "base_model `model.gguf` is not there", "golden_dataset", "law-golden"]
+    {
         assert!(refused.contains(part), "{part} is missing in: {refused}");
     }
     let jobs: Vec<Job> = house.driver.records.all(JOB).await.unwrap();
@@ -58,7 +60,8 @@ async fn a_job_pins_the_newest_frozen_golden_dataset_and_queues_its_first_stage(
     assert_eq!(job.golden.digest, golden("1.10.0").digest());
     assert!(matches!(job.stages.get(Stage::Ingest).state, StageState::Queued { .. }));
     let waiting = house.state.outbox(house.state.now().await.unwrap(), 10).await.unwrap();
-    let tasks: Vec<_> = waiting.iter().map(|entry| (&entry.task.job, entry.task.stage, entry.task.attempt)).collect();
+    let tasks: Vec<_> =
+        waiting.iter().map(|entry| (&entry.task.job, entry.task.stage, entry.task.attempt)).collect();
     assert_eq!(tasks, [(&job.id, Stage::Ingest, Attempt::FIRST)]);
 }
 

@@ -80,7 +80,10 @@ async fn a_heartbeat_after_a_cancel_says_cancel_and_after_a_take_back_fenced() {
     let house = House::new().await;
     let workers = workers(&house);
     let beat = |job: &JobId, key| {
-        let request = v1::HeartbeatRequest { key: Some(key_to_wire(job, key)), progress: None };
+        let request = v1::HeartbeatRequest {
+            key: Some(key_to_wire(job, key)),
+            progress: Some(v1::Progress::default()),
+        };
         workers.heartbeat(Request::new(request))
     };
     let job = house.submit(samples::spec()).await.id;

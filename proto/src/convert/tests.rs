@@ -12,7 +12,8 @@ use clara_lifecycle::{
     retry::RetryPolicy,
     samples,
     spec::{
-        FieldNames, GenerationOptions, IngestOptions, JobSpec, JudgeOptions, Method, Schedule, TrainingOptions,
+        FieldNames, GenerationOptions, IngestOptions, JobSpec, JudgeOptions, Method, Schedule,
+        TrainingOptions,
     },
     stage::Stage,
 };
@@ -263,7 +264,15 @@ fn a_message_without_what_it_must_carry_is_refused_with_the_field() {
         refused(JobSpec::try_from(v1::JobSpec { retry: None, ..wire() })),
         refused(StageResult::try_from(v1::StageResult { result: None })),
     ];
-    let missing = ["spec.ingest", "spec.training", "spec.generation", "spec.judge", "spec.gate", "spec.retry", "result"];
+    let missing = [
+        "spec.ingest",
+        "spec.training",
+        "spec.generation",
+        "spec.judge",
+        "spec.gate",
+        "spec.retry",
+        "result",
+    ];
     for (refusal, field) in refusals.iter().zip(missing) {
         assert_eq!(*refusal, format!("field `{field}` of the message is missing"));
     }
@@ -303,12 +312,17 @@ fn a_choice_of_a_newer_sender_is_refused_by_name_and_number() {
 #[test]
 fn a_name_that_breaks_the_rules_is_refused_with_its_field() {
     let wire = v1::JobSpec { domain: "Straßenrecht!".to_owned(), ..spec().into() };
-    assert!(refused(JobSpec::try_from(wire)).starts_with("field `spec.domain` of the message is not valid: `Straßenrecht!`"));
+    assert!(
+        refused(JobSpec::try_from(wire))
+            .starts_with("field `spec.domain` of the message is not valid: `Straßenrecht!`")
+    );
     let wire = v1::JobSpec { priority: 256, ..spec().into() };
     assert!(refused(JobSpec::try_from(wire)).contains("`spec.priority`"));
     let claim = v1::ClaimRequest { job_id: "../job".to_owned(), stage: 1, ..Default::default() };
     assert!(refused(claim_key(&claim)).contains("`job_id`"));
-    let Some(v1::stage_result::Result::Train(mut training)) = v1::StageResult::from(results().remove(1)).result else {
+    let Some(v1::stage_result::Result::Train(mut training)) =
+        v1::StageResult::from(results().remove(1)).result
+    else {
         panic!("the second sample result is not that of a training");
     };
     training.base_model_digest = "not a digest".to_owned();
