@@ -26,4 +26,4 @@ echo
 echo "This was the main job. Next:"
 echo "  target/debug/clara --home $home registry list"
 echo "  target/debug/clara --home $home review list"
-echo "  target/debug/clara --home $home eval show verwaltungsrecht-lora@champion"
+echo "  target/debug/clara --home $home review show ADAPTER"

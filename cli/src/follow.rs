@@ -33,7 +33,12 @@ pub(crate) async fn follow(
     let mut last = 0;
     let mut failures = 0;
     loop {
-        match stream(client, job_id, &mut last, &mut see).await {
+        let before = last;
+        let streamed = stream(client, job_id, &mut last, &mut see).await;
+        if last > before {
+            failures = 0;
+        }
+        match streamed {
             Ok(()) => {
                 let job = client.job(job_id).await?;
                 if job.is_at_rest() {

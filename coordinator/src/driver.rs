@@ -103,7 +103,9 @@ impl Driver {
         let mut result = Box::pin(self.apply_once(job, event.clone())).await;
         for _ in 0..RACES {
             match &result {
-                Err(error) if is_conflict(error) => result = Box::pin(self.apply_once(job, event.clone())).await,
+                Err(error) if is_conflict(error) => {
+                    result = Box::pin(self.apply_once(job, event.clone())).await;
+                }
                 _ => break,
             }
         }
@@ -124,10 +126,12 @@ impl Driver {
     /// The version in production that a job's candidate is compared with.
     pub(crate) async fn champion_for(&self, job: &Job) -> Result<Option<ChampionInput>, DriverError> {
         let Some(family) = self.records.family(&job.spec.family()).await? else { return Ok(None) };
-        let champion = family
-            .value
-            .champion_version()
-            .filter(|version| Some(&version.adapter_id) != job.adapter_id.as_ref());
+        let Some(StageResult::Train(training)) = job.result(Stage::Train) else { return Ok(None) };
+        // An adapter of another base model cannot answer on this one.
+        let champion = family.value.champion_version().filter(|version| {
+            Some(&version.adapter_id) != job.adapter_id.as_ref()
+                && version.base_model_hash == training.base_model_digest.as_str()
+        });
         Ok(champion.and_then(|version| {
             let lineage = version.lineage.as_ref()?;
             Some(ChampionInput { adapter_id: version.adapter_id.clone(), adapter: lineage.adapter.clone() })

@@ -61,7 +61,9 @@ async fn look_at_due(driver: &Driver) -> Result<(), DriverError> {
                 info!(job.id = %job, "took back a lease of {job}");
             }
             Err(DriverError::Rejected(Rejected::NotDue)) => {}
-            Err(error) => return Err(error),
+            Err(error @ DriverError::State(_)) => return Err(error),
+            // One damaged record must not keep the others waiting.
+            Err(error) => warn!(job.id = %job, "the lease of {job} could not be checked: {error}"),
         }
     }
     Ok(())
@@ -73,13 +75,23 @@ async fn sweep(driver: &Driver, broker: &dyn Broker) -> Result<(), DriverError> 
     let jobs: Vec<Job> = driver.records.all(JOB).await?;
     count_by_state(&jobs);
     for stage in Stage::ALL {
-        match broker.depth(QueueName(stage)).await {
-            Ok(depth) => metrics::queue_depth(QueueName(stage), depth),
-            Err(error) => warn!("the length of queue {} is not known: {error}", QueueName(stage)),
+        let queue = QueueName(stage);
+        match broker.depth(queue).await {
+            Ok(depth) => {
+                metrics::queue_depth(queue, depth);
+                // Tasks that wait behind others are not lost.
+                if depth.ready == 0 && depth.unacknowledged == 0 {
+                    republish_unclaimed(&jobs, stage, now, broker).await;
+                }
+            }
+            Err(error) => warn!("the length of queue {queue} is not known: {error}"),
         }
     }
-    for job in jobs {
-        let JobState::Active { stage } = job.state else { continue };
+    Ok(())
+}
+
+async fn republish_unclaimed(jobs: &[Job], stage: Stage, now: Timestamp, broker: &dyn Broker) {
+    for job in jobs.iter().filter(|job| job.state == JobState::Active { stage }) {
         let record = job.stages.get(stage);
         if unclaimed(&record.state, now) {
             let task = task_of(&job.id, stage, record.attempt, job.spec.priority);
@@ -88,7 +100,6 @@ async fn sweep(driver: &Driver, broker: &dyn Broker) -> Result<(), DriverError> 
             }
         }
     }
-    Ok(())
 }
 
 fn count_by_state(jobs: &[Job]) {

@@ -109,7 +109,9 @@ impl Driver {
         }
         let wanted = JobSpec { idempotency_key: None, ..spec.clone() };
         let same = |job: &Job| JobSpec { idempotency_key: None, ..job.spec.clone() } == wanted;
-        let unfinished = |job: &Job| matches!(job.state, JobState::Active { .. } | JobState::Stuck { .. });
+        let unfinished = |job: &Job| {
+            matches!(job.state, JobState::Active { .. } | JobState::Stuck { .. } | JobState::InReview)
+        };
         let jobs: Vec<Job> = self.records.all(JOB).await?;
         Ok(jobs.into_iter().rev().find(|job| unfinished(job) && same(job)))
     }

@@ -74,14 +74,14 @@ impl Workers {
         }
     }
 
-    /// A result that cannot be registered fails its attempt for good, with the reason.
+    /// A result that the registry refuses fails its attempt for good, with the reason.
     async fn complete_of(&self, request: v1::CompleteRequest) -> Result<v1::ReportOutcome, DriverError> {
         let (job, key) = key_of(request.key)?;
         let result = request.result.ok_or(DriverError::Invalid("field `result` is missing".into()))?;
         let event = Event::Completed { key, result: Box::new(result.try_into()?) };
         match self.report(&job, key.stage, event).await {
-            Err(DriverError::Registration(error)) => {
-                warn!(job.id = %job, "the adapter of {job} cannot be registered: {error}");
+            Err(error @ (DriverError::Registration(_) | DriverError::Status(_))) => {
+                warn!(job.id = %job, "the result of {job} cannot be accepted: {error}");
                 let message = error.to_string();
                 self.report(&job, key.stage, Event::Failed { key, message, retryable: false }).await
             }
@@ -109,7 +109,8 @@ impl WorkerService for Workers {
     async fn heartbeat(&self, request: Request<v1::HeartbeatRequest>) -> Answer<v1::HeartbeatResponse> {
         let request = request.into_inner();
         let (job, key) = key_of(request.key).map_err(|error| status_of(&error))?;
-        let progress = request.progress.unwrap_or_default();
+        let progress = request.progress.ok_or(DriverError::Invalid("field `progress` is missing".into()));
+        let progress = progress.map_err(|error| status_of(&error))?;
         let progress = progress.try_into().map_err(|error| status_of(&DriverError::from(error)))?;
         let directive =
             match self.driver.apply(&job, Event::Heartbeat { key, progress, terms: self.terms }).await {

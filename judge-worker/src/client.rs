@@ -10,7 +10,7 @@ mod wire;
 use std::{sync::Arc, time::Duration};
 
 use clara_lifecycle::statistics::SplitMix64;
-use clara_runtime::{clock::Clock, stop::StopSignal};
+use clara_runtime::{clock::Clock, metrics, stop::StopSignal};
 use reqwest::{Url, header::CONTENT_TYPE};
 use serde::de::DeserializeOwned;
 
@@ -187,7 +187,10 @@ impl Endpoint {
         if let Some(Secret(key)) = &self.access.key {
             request = request.bearer_auth(key);
         }
-        match request.send().await {
+        let asked = tokio::time::Instant::now();
+        let sent = request.send().await;
+        metrics::judge_asked(asked.elapsed());
+        match sent {
             Ok(response) => {
                 let status = response.status().as_u16();
                 let headers = response.headers().clone();

@@ -18,6 +18,7 @@ use clara_lifecycle::{
 };
 use clara_runtime::{
     clock::{Clock, SystemClock},
+    metrics,
     stop::StopSignal,
     worker::{AttemptContext, ProgressSender, StageFailure, StageHandler},
 };
@@ -219,6 +220,7 @@ impl Round<'_> {
             }
             (Some(_) | None, Some(_) | None) => None,
         };
+        metrics::sample_judged(matches!(candidate, Judgement::Scored(_)));
         if let Judgement::Unscored { reason, .. } = &candidate {
             tracing::warn!(sample.id = %sample.sample_id, %reason, "the judge gave no score for {}", sample.sample_id);
         }

@@ -1,6 +1,12 @@
 //! Model check of the dispatch protocol: tickets and reports may come late, twice and in any order, workers may
 //! crash or stall at any moment, users may cancel and retry at any moment; the rules of a job must hold all the same.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::too_many_lines,
+    reason = "a test as a whole: what cannot be built must fail it"
+)]
+
 use std::{collections::BTreeSet, time::Duration};
 
 use clara_lifecycle::{
@@ -18,7 +24,7 @@ const START: Timestamp = Timestamp(0);
 /// Late enough that every lease has ended.
 const LATE: Timestamp = Timestamp(1_000_000);
 const TERMS: LeaseTerms =
-    LeaseTerms { ttl: Duration::from_secs(30), progress_within: Duration::from_secs(60) };
+    LeaseTerms { ttl: Duration::from_secs(30), progress_within: Duration::from_mins(1) };
 
 /// Everything in the world: the stored job, what is in flight, and what workers believe.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

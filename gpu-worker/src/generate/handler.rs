@@ -11,6 +11,7 @@ use clara_lifecycle::{
     stage::Stage,
 };
 use clara_runtime::{
+    metrics,
     stop::{StopReason, StopSignal},
     worker::{AttemptContext, ProgressSender, StageFailure, StageHandler},
 };
@@ -66,7 +67,8 @@ impl StageHandler for GenerateHandler {
         let folders = fetch_adapters(&context).await?;
         let assignment = context.assignment.clone();
         let config = self.config.clone();
-        let mut observer = StageObserver { progress: context.progress.clone(), stop: context.stop.clone() };
+        let (progress, stop) = (context.progress.clone(), context.stop.clone());
+        let mut observer = StageObserver { progress, stop, tokens_counted: 0 };
         let work = move || answer_all(&config, &assignment, &golden, &folders, &mut observer);
         let answers = tokio::task::spawn_blocking(work).await.map_err(StageFailure::retryable)??;
         store(&context, &answers).await
@@ -228,6 +230,7 @@ fn failure(error: &GenerateError) -> StageFailure {
 struct StageObserver {
     progress: ProgressSender,
     stop: StopSignal,
+    tokens_counted: u64,
 }
 
 impl Observer for StageObserver {
@@ -237,6 +240,8 @@ impl Observer for StageObserver {
 
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
     fn progress(&mut self, now: AnswersProgress) {
+        metrics::tokens_generated(now.tokens.saturating_sub(self.tokens_counted));
+        self.tokens_counted = now.tokens;
         self.progress.update(|progress| {
             progress.done = now.done;
             progress.total = Some(now.total);

@@ -275,6 +275,7 @@ impl Job {
 
     fn retry(&mut self, from: Option<Stage>, now: Timestamp) -> Result<Vec<Command>, Rejected> {
         let refused = Rejected::NotApplicable { state: self.state.name() };
+        let anew = from;
         let first_unfinished = Stage::ALL.into_iter().find(|stage| self.result(*stage).is_none());
         let from = match (&self.state, from) {
             (JobState::Active { .. } | JobState::Finished { outcome: Outcome::Approved }, _) => {
@@ -298,6 +299,10 @@ impl Job {
             let record = self.stages.get_mut(stage);
             record.state = StageState::Waiting;
             record.failures = 0;
+            // A stage that is named, or whose input is made anew, starts from its beginning.
+            if stage > from || anew.is_some() {
+                record.checkpoint = None;
+            }
         }
         let mut commands = vec![Command::Record(JobEvent::Retried { from })];
         commands.extend(self.enqueue(from, now));

@@ -3,7 +3,7 @@
 use std::{
     path::Path,
     sync::{Arc, Once},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -17,7 +17,6 @@ use super::{
 };
 use crate::{
     clock::{Clock, SystemClock},
-    metrics,
     sqlite::{self, Database, DatabaseError, WeakDatabase, sql_limit},
 };
 
@@ -135,13 +134,11 @@ impl StateStore for SqliteState {
     async fn commit(&self, commit: &Commit) -> Result<(), StateError> {
         let work = commit.clone();
         let span = tracing::debug_span!("state.commit", commit.id = %commit.id);
-        let started = Instant::now();
         let outcome = self
             .database
             .call(move |session| session.write(|transaction, now| apply(transaction, &work, now)))
             .instrument(span)
             .await;
-        metrics::committed(started.elapsed(), matches!(outcome, Err(CommitRefused::Conflict(_))));
         match outcome {
             Ok(()) => {
                 for (stream, _) in &commit.events {

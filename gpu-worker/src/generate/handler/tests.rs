@@ -174,7 +174,7 @@ async fn a_told_stop_is_reported_as_such() {
     let (progress, _newest) = ProgressSender::new();
     let (switch, stop) = stop_switch();
     switch.stop(StopReason::Drain);
-    let mut observer = StageObserver { progress, stop };
+    let mut observer = StageObserver { progress, stop, tokens_counted: 0 };
     let folders = Folders { candidate: fixture("peft-tiny/final"), champion: None };
     let config = GenerateConfig { models: ModelCache::new(), ..GenerateConfig::default() };
     let stopped = answer_all(&config, &rig.assignment, &golden(), &folders, &mut observer).unwrap_err();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clara_lifecycle::attempt::Assignment;
 use clara_runtime::{
     artifacts::ArtifactStore,
+    metrics,
     stop::{StopReason, StopSignal},
     worker::{AttemptContext, ProgressSender},
 };
@@ -54,6 +55,7 @@ impl TrainObserver for StageObserver {
     #[expect(clippy::cast_precision_loss, reason = "step and token counts are far below 2^53")]
     fn stepped(&mut self, record: &StepRecord, total_steps: u64) -> Result<(), SaveError> {
         let (steps, tokens, seconds) = &mut self.done;
+        metrics::tokens_trained(record.tokens);
         *steps += 1;
         *tokens += record.tokens;
         *seconds += record.seconds;
