@@ -315,7 +315,7 @@ impl Model for Protocol {
 #[test]
 fn the_last_stages_keep_the_rules_under_redelivery_crash_late_report_cancel_and_retry() {
     let checker = Protocol { first_stage: Stage::Gate, fences: 7 }.checker().spawn_bfs().join();
-    println!("{} states", checker.unique_state_count());
+    eprintln!("{} states", checker.unique_state_count());
     checker.assert_properties();
 }
 
@@ -323,7 +323,7 @@ fn the_last_stages_keep_the_rules_under_redelivery_crash_late_report_cancel_and_
 #[test]
 fn the_first_stages_keep_the_rules_under_redelivery_crash_late_report_cancel_and_retry() {
     let checker = Protocol { first_stage: Stage::Ingest, fences: 4 }.checker().spawn_bfs().join();
-    println!("{} states", checker.unique_state_count());
+    eprintln!("{} states", checker.unique_state_count());
     for property in checker.model().properties() {
         match property.expectation {
             Expectation::Always => checker.assert_no_discovery(property.name),
