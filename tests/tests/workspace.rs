@@ -130,9 +130,12 @@ fn packages() -> Result<BTreeMap<String, BTreeSet<(String, bool)>>> {
     ensure!(output.status.success(), "cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout)?;
     let mut packages = BTreeMap::new();
-    for package in metadata.get("packages").and_then(Value::as_array).context("cargo metadata lists no packages")? {
+    for package in
+        metadata.get("packages").and_then(Value::as_array).context("cargo metadata lists no packages")?
+    {
         let name = package.get("name").and_then(Value::as_str).context("a package has no name")?;
-        let dependencies = package.get("dependencies").and_then(Value::as_array).context("a package has no dependencies")?;
+        let dependencies =
+            package.get("dependencies").and_then(Value::as_array).context("a package has no dependencies")?;
         let of = |dependency: &Value| {
             let name = dependency.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
             (name, dependency.get("kind").is_some_and(|kind| !kind.is_null()))

@@ -63,7 +63,9 @@ pub(super) fn remove(folder: &Path) {
 
 fn remove_left_behind(root: &Path) {
     let Ok(entries) = fs::read_dir(root) else { return };
-    for folder in entries.flatten().map(|entry| entry.path()) {
+    // A hidden folder may be a starting worker's that is not locked yet.
+    let made = |entry: &fs::DirEntry| !entry.file_name().as_encoded_bytes().starts_with(b".");
+    for folder in entries.flatten().filter(made).map(|entry| entry.path()) {
         // Locking tells whether the owner lives; what has no lock is none of ours.
         let is_dead = File::open(folder.join(LOCK)).is_ok_and(|lock| lock.try_lock().is_ok());
         if is_dead {
@@ -71,3 +73,6 @@ fn remove_left_behind(root: &Path) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
