@@ -43,8 +43,21 @@ impl Golden {
 }
 
 impl Driver {
-    /// Creates or replaces a draft, or adds samples to it.
+    /// Creates or replaces a draft, or adds samples to it; the same content again changes nothing.
     pub(crate) async fn put_golden(
+        &self,
+        new: GoldenDataset,
+        append: bool,
+    ) -> Result<GoldenDataset, DriverError> {
+        loop {
+            match self.put_golden_once(new.clone(), append).await {
+                Err(error) if is_conflict(&error) => {}
+                done => return done,
+            }
+        }
+    }
+
+    async fn put_golden_once(
         &self,
         mut new: GoldenDataset,
         append: bool,
@@ -56,16 +69,13 @@ impl Driver {
                     reference: format!("{} (as a draft)", new.dataset_id),
                 });
             };
-            let prefix = format!("{}-", new.dataset_id);
-            for mut sample in new.samples {
-                // Reading the samples numbered them from 1; beside those of the draft they are numbered on.
-                let number = sample.sample_id.strip_prefix(&prefix).map(str::parse::<u64>);
-                if matches!(number, Some(Ok(_))) && grown.sample(&sample.sample_id).is_some() {
-                    sample.sample_id.clear();
-                }
+            for sample in new.samples {
                 grown.add(sample);
             }
             new = grown;
+        }
+        if draft.value.as_ref() == Some(&new) {
+            return Ok(new);
         }
         if self.records.load::<FrozenGolden>(&golden_key(&new.reference())).await?.is_some() {
             return Err(DriverError::Invalid(format!(
@@ -138,9 +148,13 @@ impl Driver {
         change.write(draft_key(id), &Stored { version: draft.version, value: no_draft })?;
         audit(&mut change, "golden.frozen", &reference.to_string(), (actor, frozen.digest.as_str())).await?;
         match change.commit().await {
-            Err(error) if is_conflict(&error) => Err(DriverError::Invalid(format!(
-                "golden dataset {reference} was frozen or changed meanwhile; look at it and repeat"
-            ))),
+            Err(error) if is_conflict(&error) => match self.frozen_golden(&reference).await {
+                // Somebody else froze the same content; that is what was asked for.
+                Ok(other) if other.digest == frozen.digest => Ok(other),
+                _ => Err(DriverError::Invalid(format!(
+                    "golden dataset {reference} was changed meanwhile; look at it and repeat"
+                ))),
+            },
             done => done.map(|()| frozen),
         }
     }
