@@ -37,7 +37,7 @@ pub(crate) struct House {
 }
 
 impl House {
-    pub(crate) async fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("clara.db");
         let clock = Arc::new(TestClock::at(Timestamp(1_700_000_000_000)));
@@ -51,7 +51,7 @@ impl House {
 
     /// With the golden dataset that [`samples::spec`] names.
     pub(crate) async fn new() -> Self {
-        let house = Self::empty().await;
+        let house = Self::empty();
         house.driver.put_golden(golden("1.0.0"), false).await.unwrap();
         house.driver.freeze_golden(&golden("1.0.0").dataset_id, "anna", &house.artifacts).await.unwrap();
         house

@@ -18,7 +18,7 @@ fn law_golden(reference: &str) -> GoldenReference {
 
 #[tokio::test]
 async fn a_draft_grows_until_it_is_frozen() {
-    let house = House::empty().await;
+    let house = House::empty();
     let id = golden("1.0.0").dataset_id;
     house.driver.put_golden(golden("1.0.0"), false).await.unwrap();
     let grown = house.driver.put_golden(another_sample(), true).await.unwrap();
@@ -60,7 +60,7 @@ async fn a_new_version_leaves_the_old_one_as_it_was() {
 
 #[tokio::test]
 async fn a_dataset_with_errors_cannot_be_frozen() {
-    let house = House::empty().await;
+    let house = House::empty();
     let mut dataset = golden("1.0.0");
     dataset.samples.clear();
     let id = dataset.dataset_id.clone();

@@ -117,7 +117,7 @@ async fn an_exported_registry_is_imported_elsewhere_unchanged_and_twice_harmless
     let job = here.submit(samples::spec()).await.id;
     complete_until(&here.driver, &job, None, Decision::Approve).await;
     let file = here.driver.export_registry().await.unwrap();
-    let there = House::empty().await;
+    let there = House::empty();
     assert_eq!(there.driver.import_registry(file.clone(), "anna").await.unwrap(), (1, 0));
     assert_eq!(there.driver.import_registry(file.clone(), "anna").await.unwrap(), (0, 1));
     assert_eq!(there.driver.export_registry().await.unwrap().families, file.families);

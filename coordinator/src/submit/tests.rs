@@ -17,7 +17,7 @@ impl SubmissionCheck for NoModel {
 
 #[tokio::test]
 async fn a_refusal_names_every_problem_and_spends_nothing() {
-    let house = House::empty().await;
+    let house = House::empty();
     let mut spec = samples::spec();
     spec.method = Method::Qlora;
     spec.training.rank = 0;
@@ -35,7 +35,7 @@ async fn a_refusal_names_every_problem_and_spends_nothing() {
 
 #[tokio::test]
 async fn a_golden_dataset_that_is_only_a_draft_is_refused_with_the_way_out() {
-    let house = House::empty().await;
+    let house = House::empty();
     house.driver.put_golden(golden("1.0.0"), false).await.unwrap();
     let refused = house.driver.submit(samples::spec(), None, Submission::New).await.unwrap_err().to_string();
     assert!(refused.contains("clara golden freeze law-golden"), "{refused}");

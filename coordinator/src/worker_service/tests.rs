@@ -71,8 +71,8 @@ async fn reports_are_accepted_once_then_duplicate_and_stale_after_a_hand_back() 
         let request = v1::CompleteRequest { key: Some(key_to_wire(&job, key)), result };
         outcomes.push(workers.complete(Request::new(request)).await.unwrap().into_inner().outcome());
     }
-    use v1::ReportOutcome::{Accepted, Duplicate, Stale};
-    assert_eq!(outcomes, [Stale, Accepted, Duplicate]);
+    let expected = [v1::ReportOutcome::Stale, v1::ReportOutcome::Accepted, v1::ReportOutcome::Duplicate];
+    assert_eq!(outcomes, expected);
 }
 
 #[tokio::test]
