@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// How often a commit that lost a race is decided anew.
-const RACES: usize = 50;
+const RACES: usize = 200;
 
 /// Why a request was not carried out.
 #[derive(Debug, thiserror::Error)]
