@@ -69,7 +69,13 @@ impl Driver {
                     reference: format!("{} (as a draft)", new.dataset_id),
                 });
             };
-            for sample in new.samples {
+            let prefix = format!("{}-", new.dataset_id);
+            for mut sample in new.samples {
+                // Reading the samples numbered them from 1; beside those of the draft they are numbered on.
+                let number = sample.sample_id.strip_prefix(&prefix).map(str::parse::<u64>);
+                if matches!(number, Some(Ok(_))) && grown.sample(&sample.sample_id).is_some() {
+                    sample.sample_id.clear();
+                }
                 grown.add(sample);
             }
             new = grown;
