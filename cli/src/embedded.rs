@@ -6,14 +6,14 @@ mod judge;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use clara_coordinator::{Coordinator, CoordinatorOptions, GateHandler, RolloutHandler};
+use clara_coordinator::{Coordinator, CoordinatorOptions, GateHandler, RolloutHandler, Schedule};
 use clara_gpu_worker::{
     generate::{GenerateConfig, GenerateHandler},
     model_cache::ModelCache,
     train::handler::{TrainConfig, TrainHandler},
 };
 use clara_ingest_worker::IngestHandler;
-use clara_lifecycle::job::LeaseTerms;
+use clara_lifecycle::{job::LeaseTerms, resources::ResourceClass};
 use clara_runtime::{
     artifacts::ArtifactStore,
     broker::{Broker, sqlite::SqliteBroker},
@@ -74,8 +74,13 @@ impl Embedded {
         let artifacts = ArtifactStore::local(settings.artifact_folder())?;
         let lease =
             LeaseTerms { ttl: settings.lease.ttl.0, progress_within: settings.lease.progress_deadline.0 };
-        let options =
-            CoordinatorOptions { listen, lease, check: Some(Arc::new(Surroundings::new(home.clone()))) };
+        let options = CoordinatorOptions {
+            listen,
+            lease,
+            schedule: Schedule::default(),
+            classes: vec![ResourceClass::default_class()],
+            check: Some(Arc::new(Surroundings::new(home.clone()))),
+        };
         let services = Tasks::new(CancellationToken::new());
         let coordinator =
             Coordinator::start(options, state, Arc::clone(&broker), artifacts.clone(), &services)

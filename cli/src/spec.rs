@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use clara_lifecycle::{
     gate::GateMode,
-    id::{Domain, GoldenReference},
+    id::{ClassName, Domain, GoldenReference},
     spec::{FieldNames, JobSpec, Method},
 };
 
@@ -55,6 +55,9 @@ pub(crate) struct SpecArgs {
     /// 0 (lowest) to 9 [default: 5]
     #[arg(long, help_heading = "Job")]
     pub(crate) priority: Option<u8>,
+    /// Class of the workers that train and generate [default: default]
+    #[arg(long = "class", value_name = "NAME", help_heading = "Job")]
+    pub(crate) resource_class: Option<ClassName>,
     /// Two submissions with the same key are one job
     #[arg(long, value_name = "KEY", help_heading = "Job")]
     pub(crate) idempotency_key: Option<String>,
@@ -172,6 +175,7 @@ impl SpecArgs {
             version: self.adapter_version.clone().or(file.version),
             rollout_targets: file.rollout_targets,
             priority: self.priority.or(file.priority).unwrap_or(5),
+            resource_class: self.resource_class.clone().or(file.resource_class).unwrap_or_default(),
             labels: file.labels,
             idempotency_key: self.idempotency_key.clone().or(file.idempotency_key),
         };

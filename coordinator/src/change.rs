@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use clara_lifecycle::{
     adapter::Family,
     audit::{AuditHead, AuditNote},
-    id::{Domain, JobId},
+    id::{Attempt, Domain, JobId},
+    job::Job,
     spec::Method,
     stage::Stage,
     time::Timestamp,
@@ -13,14 +14,16 @@ use clara_lifecycle::{
 use clara_runtime::{
     broker::Task,
     metrics,
-    state::{Commit, Deadline, OutboxEntry, RecordKey, StateError, Write},
+    state::{Body, Commit, Deadline, Limit, OutboxEntry, RecordKey, StateError, Write},
 };
 use serde::Serialize;
 use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
-    driver::DriverError,
+    driver::{Driver, DriverError},
+    indexes,
+    outbox::Relay,
     records::{AUDIT_STREAM, Records, Stored, audit_key, family_key, job_key, job_stream, to_json},
 };
 
@@ -28,6 +31,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Change<'a> {
     records: &'a Records,
+    relay: Option<&'a Relay>,
     now: Timestamp,
     commit: Commit,
     families: BTreeMap<String, Stored<Family>>,
@@ -36,10 +40,11 @@ pub(crate) struct Change<'a> {
 
 impl<'a> Change<'a> {
     /// An empty change at the store's time.
-    pub(crate) async fn begin(records: &'a Records) -> Result<Self, DriverError> {
+    pub(crate) async fn begin(driver: &'a Driver) -> Result<Self, DriverError> {
+        let Driver { records, relay, .. } = driver;
         let now = records.state.now().await?;
         let commit = Commit { id: Uuid::new_v4().to_string(), ..Commit::default() };
-        Ok(Self { records, now, commit, families: BTreeMap::new(), audit: None })
+        Ok(Self { records, relay: relay.as_ref(), now, commit, families: BTreeMap::new(), audit: None })
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -73,9 +78,24 @@ impl<'a> Change<'a> {
         key: RecordKey,
         stored: &Stored<T>,
     ) -> Result<(), DriverError> {
-        let body = Some(to_json(&key, &stored.value)?);
+        let body = Body::Put(to_json(&key, &stored.value)?);
         self.commit.writes.push(Write { key, expected: stored.version, body });
         Ok(())
+    }
+
+    /// Writes a job, which was `before`, and keeps its indexes.
+    pub(crate) fn write_job(
+        &mut self,
+        before: Option<&Job>,
+        stored: &Stored<&Job>,
+    ) -> Result<(), DriverError> {
+        self.commit.indexes.extend(indexes::changes(before, stored.value));
+        self.write(job_key(&stored.value.id), stored)
+    }
+
+    /// What must hold for the change to happen.
+    pub(crate) fn within(&mut self, limits: Vec<Limit>) {
+        self.commit.limits.extend(limits);
     }
 
     pub(crate) fn event<T: Serialize>(&mut self, stream: String, event: &T) -> Result<(), DriverError> {
@@ -117,6 +137,7 @@ impl<'a> Change<'a> {
         if let Some(head) = self.audit.take() {
             self.write(audit_key(), &head)?;
         }
+        let published = self.relay.map(|_| Relay::reserve(&mut self.commit.outbox, self.now));
         let began = Instant::now();
         let mut result = self.records.state.commit(&self.commit).await;
         // The commit's id makes the repetition harmless when only the answer was lost.
@@ -127,7 +148,11 @@ impl<'a> Change<'a> {
             }
         }
         metrics::committed(began.elapsed(), matches!(result, Err(StateError::Conflict { .. })));
-        Ok(result?)
+        result?;
+        if let Some((relay, entries)) = self.relay.zip(published) {
+            relay.publish(entries);
+        }
+        Ok(())
     }
 }
 
@@ -137,11 +162,7 @@ pub(crate) fn time_text(at: Timestamp) -> String {
 }
 
 /// The task of one attempt.
-pub(crate) fn task_of(
-    job: &JobId,
-    stage: Stage,
-    attempt: clara_lifecycle::id::Attempt,
-    priority: u8,
-) -> Task {
-    Task { job: job.clone(), stage, attempt, priority }
+pub(crate) fn task_of(job: &Job, stage: Stage, attempt: Attempt) -> Task {
+    let (priority, class) = (job.spec.priority, job.spec.resource_class.clone());
+    Task { job: job.id.clone(), stage, attempt, priority, class }
 }

@@ -10,19 +10,22 @@ use clara_lifecycle::{
     audit::AuditNote,
     gate::GateReport,
     id::JobId,
-    job::{Command, Event, Job, Rejected, Verdict},
+    job::{Command, Event, Job, JobState, Rejected, Verdict},
     results::{StageResult, TrainingResult},
     spec::SpecProblem,
     stage::Stage,
 };
 use clara_runtime::{
     artifacts::ArtifactError,
-    state::{StateError, StateStore},
+    state::{Limit, StateError, StateStore},
 };
+use tokio::sync::Notify;
 
 use crate::{
     change::{Change, task_of},
-    records::{Records, Stored, is_conflict, job_key},
+    outbox::Relay,
+    records::{Records, Stored, is_conflict},
+    scheduler::Schedule,
 };
 
 /// How often a commit that lost a race is decided anew.
@@ -87,12 +90,18 @@ fn listed(problems: &[SpecProblem]) -> String {
 #[derive(Debug, Clone)]
 pub struct Driver {
     pub(crate) records: Records,
+    pub(crate) schedule: Arc<Schedule>,
+    /// Told when there may be room for waiting jobs, or new ones.
+    pub(crate) wake: Arc<Notify>,
+    /// Takes what this coordinator committed and should publish at once.
+    pub(crate) relay: Option<Relay>,
 }
 
 impl Driver {
-    /// A driver over `state`.
-    pub fn new(state: Arc<dyn StateStore>) -> Self {
-        Self { records: Records { state } }
+    /// A driver over `state` whose tasks are published by whoever looks into the outbox.
+    pub fn new(state: Arc<dyn StateStore>, schedule: Schedule) -> Self {
+        let schedule = Arc::new(schedule);
+        Self { records: Records { state }, schedule, wake: Arc::new(Notify::new()), relay: None }
     }
 
     /// Lets `event` happen to a job: decides, commits, and decides anew when another commit was faster.
@@ -100,11 +109,24 @@ impl Driver {
     /// # Errors
     /// [`DriverError::Rejected`] when the event does not apply; the others when it could not be stored.
     pub async fn apply(&self, job: &JobId, event: Event) -> Result<Job, DriverError> {
-        let mut result = Box::pin(self.apply_once(job, event.clone())).await;
+        self.apply_within(job, event, Vec::new()).await
+    }
+
+    /// Lets `event` happen to a job if `limits` hold.
+    ///
+    /// # Errors
+    /// As [`Driver::apply`], and [`StateError::LimitReached`].
+    pub(crate) async fn apply_within(
+        &self,
+        job: &JobId,
+        event: Event,
+        limits: Vec<Limit>,
+    ) -> Result<Job, DriverError> {
+        let mut result = Box::pin(self.apply_once(job, event.clone(), limits.clone())).await;
         for _ in 0..RACES {
             match &result {
                 Err(error) if is_conflict(error) => {
-                    result = Box::pin(self.apply_once(job, event.clone())).await;
+                    result = Box::pin(self.apply_once(job, event.clone(), limits.clone())).await;
                 }
                 _ => break,
             }
@@ -112,15 +134,26 @@ impl Driver {
         result
     }
 
-    async fn apply_once(&self, id: &JobId, event: Event) -> Result<Job, DriverError> {
-        let Stored { version, value: job } = self.records.job(id).await?;
-        let mut change = Change::begin(&self.records).await?;
-        let (job, commands) = job.apply(event, change.now())?;
+    async fn apply_once(&self, id: &JobId, event: Event, limits: Vec<Limit>) -> Result<Job, DriverError> {
+        let Stored { version, value: before } = self.records.job(id).await?;
+        let mut change = Change::begin(self).await?;
+        let (job, commands) = before.apply(event, change.now())?;
         let job = follow(&mut change, job, commands).await?;
-        let stored = Stored { version, value: job };
-        change.write(job_key(id), &stored)?;
+        change.within(limits);
+        change.write_job(Some(&before), &Stored { version, value: &job })?;
         change.commit().await?;
-        Ok(stored.value)
+        let was_active = matches!(before.state, JobState::Active { .. });
+        let (is_active, waits) = match job.state {
+            JobState::Active { .. } => (true, false),
+            JobState::Waiting { .. } => (false, true),
+            JobState::Stuck { .. } | JobState::InReview | JobState::Finished { .. } | JobState::Cancelled => {
+                (false, false)
+            }
+        };
+        if waits || (was_active && !is_active) {
+            self.wake.notify_one();
+        }
+        Ok(job)
     }
 
     /// The version in production that a job's candidate is compared with.
@@ -149,7 +182,7 @@ pub(crate) async fn follow(
     while let Some(command) = commands.pop_front() {
         match command {
             Command::Publish { stage, attempt, not_before } => {
-                change.publish(task_of(&job.id, stage, attempt, job.spec.priority), not_before);
+                change.publish(task_of(&job, stage, attempt), not_before);
             }
             Command::Watch(at) => change.watch(&job.id, at),
             Command::Record(event) => change.job_event(&job.id, &event)?,

@@ -89,7 +89,7 @@ impl Driver {
                 new.reference()
             )));
         }
-        let mut change = Change::begin(&self.records).await?;
+        let mut change = Change::begin(self).await?;
         change.write(draft_key(&new.dataset_id), &Stored { version: draft.version, value: Some(&new) })?;
         change.commit().await?;
         Ok(new)
@@ -140,7 +140,7 @@ impl Driver {
         if !errors.is_empty() {
             return Err(DriverError::Invalid(format!("{id} cannot be frozen:{}", errors.concat())));
         }
-        let mut change = Change::begin(&self.records).await?;
+        let mut change = Change::begin(self).await?;
         let frozen = FrozenGolden {
             digest: dataset.digest(),
             artifact: store(&dataset, artifacts).await?,

@@ -1,48 +1,111 @@
 //! The outbox relay: publishes committed tasks, then settles them; it may repeat, never lose.
+//!
+//! The coordinator that commits a task publishes it at once. What it did not get to publish, because it or the broker
+//! went away, and what was to wait, is found in the outbox by whichever coordinator looks first.
 
 use std::{sync::Arc, time::Duration};
 
+use clara_lifecycle::time::Timestamp;
 use clara_runtime::{
-    broker::Broker,
+    broker::{Broker, Task},
     metrics,
-    state::{StateError, StateStore},
+    state::{OutboxEntry, StateError, StateStore},
 };
+use futures::{StreamExt, stream::FuturesUnordered};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{debug, warn};
 
-/// How often the outbox is looked at when no commit woke the relay.
+/// How often the outbox is looked at.
 const POLL: Duration = Duration::from_millis(200);
 const BATCH: usize = 64;
+/// How long an entry is left to the coordinator that committed it.
+const LEFT_TO_COMMITTER: Duration = Duration::from_secs(5);
+/// Publications at the same time; the broker confirms many together.
+const IN_FLIGHT: usize = 512;
 
-/// Runs until `shutdown`.
-pub(crate) async fn relay(state: Arc<dyn StateStore>, broker: Arc<dyn Broker>, shutdown: CancellationToken) {
-    let mut commits = state.watch();
-    while !shutdown.is_cancelled() {
-        if let Err(error) = publish_due(state.as_ref(), broker.as_ref()).await {
-            warn!("the outbox could not be published: {error}; trying again");
+/// Hands committed tasks to the relay of this coordinator.
+#[derive(Debug, Clone)]
+pub(crate) struct Relay(mpsc::Sender<OutboxEntry>);
+
+/// The receiving end of [`Relay`].
+#[derive(Debug)]
+pub(crate) struct Committed(mpsc::Receiver<OutboxEntry>);
+
+impl Relay {
+    pub(crate) fn new() -> (Self, Committed) {
+        let (sender, receiver) = mpsc::channel(4 * IN_FLIGHT);
+        (Self(sender), Committed(receiver))
+    }
+
+    /// Keeps entries that are due from other relays for a while. Answers copies to be published after the commit.
+    pub(crate) fn reserve(entries: &mut [OutboxEntry], now: Timestamp) -> Vec<OutboxEntry> {
+        let mut due = Vec::new();
+        for entry in entries.iter_mut().filter(|entry| entry.not_before <= now) {
+            due.push(entry.clone());
+            entry.not_before = now.after(LEFT_TO_COMMITTER);
         }
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            _ = commits.recv() => {}
-            () = tokio::time::sleep(POLL) => {}
+        due
+    }
+
+    /// Publishes reserved entries soon.
+    pub(crate) fn publish(&self, entries: Vec<OutboxEntry>) {
+        for entry in entries {
+            if self.0.try_send(entry).is_err() {
+                debug!("the relay has enough to do; a task waits in the outbox");
+            }
         }
     }
 }
 
+/// Runs until `shutdown`.
+pub(crate) async fn relay(
+    state: Arc<dyn StateStore>,
+    broker: Arc<dyn Broker>,
+    Committed(mut committed): Committed,
+    shutdown: CancellationToken,
+) {
+    let mut in_flight = FuturesUnordered::new();
+    let mut look = tokio::time::interval(POLL);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            Some(()) = in_flight.next() => {}
+            Some(entry) = committed.recv(), if in_flight.len() < IN_FLIGHT => {
+                let (state, broker) = (Arc::clone(&state), Arc::clone(&broker));
+                in_flight.push(async move { publish(state.as_ref(), broker.as_ref(), &entry).await });
+            }
+            _ = look.tick() => {
+                if let Err(error) = publish_due(state.as_ref(), broker.as_ref()).await {
+                    warn!("the outbox could not be published: {error}; trying again");
+                }
+            }
+        }
+    }
+}
+
+/// Publishes what is due in the outbox.
 async fn publish_due(state: &dyn StateStore, broker: &dyn Broker) -> Result<(), StateError> {
     let now = state.now().await?;
     let waiting = state.outbox(now, BATCH).await?;
     let oldest = waiting.iter().map(|entry| now.since(entry.not_before)).max();
     metrics::outbox_age(oldest.unwrap_or_default());
-    for entry in waiting {
-        if let Err(error) = broker.publish(&entry.task).await {
-            warn!(job.id = %entry.task.job, "the task of stage {} could not be published: {error}", entry.task.stage);
-            return Ok(());
-        }
-        metrics::outbox_published(entry.task.stage);
-        state.settle(&entry.id).await?;
-    }
+    futures::future::join_all(waiting.iter().map(|entry| publish(state, broker, entry))).await;
     Ok(())
+}
+
+/// Publishes one entry; when that fails it stays in the outbox.
+async fn publish(state: &dyn StateStore, broker: &dyn Broker, entry: &OutboxEntry) {
+    let Task { job, stage: of, .. } = &entry.task;
+    if let Err(error) = broker.publish(&entry.task).await {
+        warn!(job.id = %job, "the task of stage {of} could not be published: {error}; trying again");
+        return;
+    }
+    metrics::outbox_published(*of);
+    if let Err(error) = state.settle(&entry.id).await {
+        debug!(job.id = %job, "a published task stays in the outbox and is published again: {error}");
+    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! The reaper: takes back leases whose worker fell silent or stands still, and republishes unclaimed tasks.
+//! The reaper: takes back leases whose worker fell silent or stands still, republishes unclaimed tasks, and counts.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use clara_lifecycle::{
-    id::{InvalidName, JobId},
+    id::{ClassName, InvalidName, JobId},
     job::{Event, Job, JobState, Rejected, StageState},
     stage::Stage,
     time::Timestamp,
@@ -17,29 +17,31 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    change::task_of,
     driver::{Driver, DriverError},
-    records::JOB,
+    indexes,
 };
 
 const POLL: Duration = Duration::from_millis(500);
 const BATCH: usize = 64;
-/// A task that nobody claimed for so long is published again; a duplicate is harmless, a lost task is not.
-const UNCLAIMED: Duration = Duration::from_mins(1);
-/// How often all jobs are looked at.
-const SWEEP: Duration = Duration::from_secs(15);
+/// How often queues and jobs are counted.
+const COUNT: Duration = Duration::from_secs(5);
 
 /// Runs until `shutdown`.
-pub(crate) async fn reap(driver: Driver, broker: std::sync::Arc<dyn Broker>, shutdown: CancellationToken) {
-    let mut next_sweep = tokio::time::Instant::now();
+pub(crate) async fn reap(
+    driver: Driver,
+    broker: Arc<dyn Broker>,
+    classes: Vec<ClassName>,
+    shutdown: CancellationToken,
+) {
+    let mut next_count = tokio::time::Instant::now();
     while !shutdown.is_cancelled() {
         if let Err(error) = look_at_due(&driver).await {
             warn!("leases could not be checked: {error}; trying again");
         }
-        if tokio::time::Instant::now() >= next_sweep {
-            next_sweep = tokio::time::Instant::now() + SWEEP;
-            if let Err(error) = sweep(&driver, broker.as_ref()).await {
-                warn!("unclaimed tasks could not be published again: {error}; trying again");
+        if tokio::time::Instant::now() >= next_count {
+            next_count = tokio::time::Instant::now() + COUNT;
+            if let Err(error) = count(&driver, broker.as_ref(), &classes).await {
+                warn!("jobs could not be counted: {error}; trying again");
             }
         }
         tokio::select! {
@@ -54,12 +56,7 @@ async fn look_at_due(driver: &Driver) -> Result<(), DriverError> {
     for key in driver.records.state.due(now, BATCH).await? {
         let job = job_of(&key).map_err(|error| DriverError::Invalid(error.to_string()))?;
         match driver.apply(&job, Event::DeadlinePassed).await {
-            Ok(after) => {
-                if let JobState::Active { stage } | JobState::Stuck { stage } = after.state {
-                    metrics::lease_expired(stage);
-                }
-                info!(job.id = %job, "took back a lease of {job}");
-            }
+            Ok(after) => tell(&after, now),
             Err(DriverError::Rejected(Rejected::NotDue)) => {}
             Err(error @ DriverError::State(_)) => return Err(error),
             // One damaged record must not keep the others waiting.
@@ -69,55 +66,46 @@ async fn look_at_due(driver: &Driver) -> Result<(), DriverError> {
     Ok(())
 }
 
-/// Publishes again what nobody claimed, and counts what is there.
-async fn sweep(driver: &Driver, broker: &dyn Broker) -> Result<(), DriverError> {
-    let now = driver.records.state.now().await?;
-    let jobs: Vec<Job> = driver.records.all(JOB).await?;
-    count_by_state(&jobs);
-    for stage in Stage::ALL {
-        let queue = QueueName(stage);
-        match broker.depth(queue).await {
-            Ok(depth) => {
-                metrics::queue_depth(queue, depth);
-                // Tasks that wait behind others are not lost.
-                if depth.ready == 0 && depth.unacknowledged == 0 {
-                    republish_unclaimed(&jobs, stage, now, broker).await;
-                }
-            }
-            Err(error) => warn!("the length of queue {queue} is not known: {error}"),
+fn tell(job: &Job, now: Timestamp) {
+    let (JobState::Active { stage } | JobState::Stuck { stage }) = job.state else { return };
+    match job.stages.get(stage).state {
+        // An attempt that is repeated starts now or later; this one has waited since before.
+        StageState::Queued { not_before, .. } if not_before < now => {
+            metrics::task_republished(stage);
+            info!(job.id = %job.id, "published the unclaimed task of stage {stage} of {} again", job.id);
         }
-    }
-    Ok(())
-}
-
-async fn republish_unclaimed(jobs: &[Job], stage: Stage, now: Timestamp, broker: &dyn Broker) {
-    for job in jobs.iter().filter(|job| job.state == JobState::Active { stage }) {
-        let record = job.stages.get(stage);
-        if unclaimed(&record.state, now) {
-            let task = task_of(&job.id, stage, record.attempt, job.spec.priority);
-            if let Err(error) = broker.publish(&task).await {
-                warn!(job.id = %job.id, "a task could not be published again: {error}");
-            }
-        }
-    }
-}
-
-fn count_by_state(jobs: &[Job]) {
-    let states = ["active", "stuck", "in review", "finished", "cancelled"];
-    for state in states {
-        metrics::jobs(state, jobs.iter().filter(|job| job.state.name() == state).count());
-    }
-}
-
-fn unclaimed(state: &StageState, now: Timestamp) -> bool {
-    match state {
-        StageState::Queued { not_before } => now.since(*not_before) > UNCLAIMED,
-        StageState::Waiting
+        StageState::Queued { .. }
+        | StageState::Waiting
         | StageState::Leased(_)
         | StageState::Succeeded { .. }
         | StageState::Failed
-        | StageState::Cancelled => false,
+        | StageState::Cancelled => {
+            metrics::lease_expired(stage);
+            info!(job.id = %job.id, "took back a lease of {}", job.id);
+        }
     }
+}
+
+async fn count(driver: &Driver, broker: &dyn Broker, classes: &[ClassName]) -> Result<(), DriverError> {
+    let states = indexes::STATES.map(indexes::in_state);
+    let sizes = driver.records.state.sizes(&states).await?;
+    for (state, size) in indexes::STATES.into_iter().zip(sizes) {
+        metrics::jobs(state, size);
+    }
+    for queue in Stage::ALL.into_iter().flat_map(|stage| QueueName::served(stage, classes)) {
+        match broker.depth(&queue).await {
+            Ok(depth) => metrics::queue_depth(&queue, depth),
+            Err(error) => {
+                warn!("the length of queue {queue} is not known: {error}");
+                return Ok(());
+            }
+        }
+    }
+    match broker.dead_letters().await {
+        Ok(messages) => metrics::dead_letters(messages),
+        Err(error) => warn!("the number of dead letters is not known: {error}"),
+    }
+    Ok(())
 }
 
 fn job_of(key: &RecordKey) -> Result<JobId, InvalidName> {

@@ -115,7 +115,7 @@ impl Driver {
             return Err(DriverError::Invalid(format!("{} is already {to}", version.adapter_id)));
         }
         loop {
-            let mut change = Change::begin(&self.records).await?;
+            let mut change = Change::begin(self).await?;
             let at = change.now_text();
             let family = change.family(&version.domain, version.method).await?;
             let by = (review.actor.as_str(), review.reason.as_str());
@@ -161,7 +161,7 @@ impl Driver {
         actor: &str,
     ) -> Result<(u32, u32), DriverError> {
         file.check()?;
-        let mut change = Change::begin(&self.records).await?;
+        let mut change = Change::begin(self).await?;
         let (mut imported, mut total) = (0, 0);
         for other in file.families {
             total += u32::try_from(other.versions.len()).unwrap_or(u32::MAX);

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use clara_lifecycle::job::LeaseTerms;
+use clara_lifecycle::{job::LeaseTerms, resources::ResourceClass};
 use clara_proto::v1::{
     control_service_server::ControlServiceServer, worker_service_server::WorkerServiceServer,
 };
@@ -12,7 +12,12 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
 
 use crate::{
-    control_service::Control, driver::Driver, outbox, reaper, submit::SubmissionCheck,
+    control_service::Control,
+    driver::Driver,
+    outbox::{self, Relay},
+    reaper,
+    scheduler::{self, Schedule},
+    submit::SubmissionCheck,
     worker_service::Workers,
 };
 
@@ -26,6 +31,10 @@ pub struct CoordinatorOptions {
     pub listen: SocketAddr,
     /// How long leases last.
     pub lease: LeaseTerms,
+    /// How many jobs go on at the same time, and who comes first.
+    pub schedule: Schedule,
+    /// Resource classes that jobs may ask for.
+    pub classes: Vec<ResourceClass>,
     /// Looks at what only the surroundings know before a job is accepted.
     pub check: Option<Arc<dyn SubmissionCheck>>,
 }
@@ -50,7 +59,8 @@ impl Coordinator {
     ) -> Result<Self, std::io::Error> {
         let listener = TcpListener::bind(options.listen).await?;
         let address = listener.local_addr()?;
-        let driver = Driver::new(Arc::clone(&state));
+        let (relay, committed) = Relay::new();
+        let driver = Driver { relay: Some(relay), ..Driver::new(Arc::clone(&state), options.schedule) };
         let workers = WorkerServiceServer::new(Workers { driver: driver.clone(), terms: options.lease });
         let control =
             Control { driver: driver.clone(), artifacts, check: options.check, tasks: tasks.clone() };
@@ -72,8 +82,13 @@ impl Coordinator {
             }
         });
         let shutdown = tasks.shutdown().clone();
-        tasks.spawn("coordinator.relay", outbox::relay(state, Arc::clone(&broker), shutdown.clone()));
-        tasks.spawn("coordinator.reap", reaper::reap(driver, broker, shutdown));
+        tasks.spawn(
+            "coordinator.relay",
+            outbox::relay(state, Arc::clone(&broker), committed, shutdown.clone()),
+        );
+        tasks.spawn("coordinator.schedule", scheduler::schedule(driver.clone(), shutdown.clone()));
+        let classes = options.classes.into_iter().map(|class| class.name).collect();
+        tasks.spawn("coordinator.reap", reaper::reap(driver, broker, classes, shutdown));
         Ok(Self { address })
     }
 

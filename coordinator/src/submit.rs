@@ -5,15 +5,17 @@ use std::fmt;
 use clara_lifecycle::{
     attempt::GoldenInput,
     id::JobId,
-    job::{Job, JobState},
+    job::{Event, Job},
     spec::{JobSpec, SpecProblem},
 };
+use clara_runtime::state::{Limit, Order, Page, RecordKey, StateError};
 use uuid::Uuid;
 
 use crate::{
     change::Change,
     driver::{Driver, DriverError, follow},
-    records::{JOB, Stored, is_conflict, job_key, submission_key},
+    indexes,
+    records::{JOB, Stored, is_conflict, submission_key},
 };
 
 /// Looks at what only the surroundings know, e.g. whether the base model is there.
@@ -56,7 +58,7 @@ impl Driver {
         if let Some(job) = self.submitted_before(&spec, submission).await? {
             return Ok(Submitted { job: Some(job), created: false });
         }
-        match self.create(spec.clone(), golden).await {
+        match Box::pin(self.create(spec.clone(), golden)).await {
             Ok(job) => Ok(Submitted { job: Some(job), created: true }),
             Err(error) if is_conflict(&error) => match self.submitted_before(&spec, submission).await? {
                 Some(job) => Ok(Submitted { job: Some(job), created: false }),
@@ -107,30 +109,48 @@ impl Driver {
         if submission != Submission::ResumeUnfinished {
             return Ok(None);
         }
-        let wanted = JobSpec { idempotency_key: None, ..spec.clone() };
-        let same = |job: &Job| JobSpec { idempotency_key: None, ..job.spec.clone() } == wanted;
-        let unfinished = |job: &Job| {
-            matches!(job.state, JobState::Active { .. } | JobState::Stuck { .. } | JobState::InReview)
-        };
-        let jobs: Vec<Job> = self.records.all(JOB).await?;
-        Ok(jobs.into_iter().rev().find(|job| unfinished(job) && same(job)))
+        let digest = spec.digest().map_err(|error| DriverError::Invalid(error.to_string()))?;
+        let newest = Page { after: None, limit: 1, order: Order::Descending };
+        let same = self.records.state.members(&indexes::unfinished(digest.as_str()), &newest).await?;
+        match same.first() {
+            Some(id) => Ok(self.records.load::<Job>(&RecordKey::new(JOB, id)).await?.map(|job| job.value)),
+            None => Ok(None),
+        }
     }
 
+    /// Creates the job: active when there is room and nobody waits, else waiting.
     async fn create(&self, spec: JobSpec, golden: GoldenInput) -> Result<Job, DriverError> {
+        match Box::pin(self.create_as(spec.clone(), golden.clone(), true)).await {
+            Err(DriverError::State(StateError::LimitReached { .. })) => {
+                let job = Box::pin(self.create_as(spec, golden, false)).await;
+                self.wake.notify_one();
+                job
+            }
+            created => created,
+        }
+    }
+
+    async fn create_as(&self, spec: JobSpec, golden: GoldenInput, at_once: bool) -> Result<Job, DriverError> {
         let id: JobId = format!("job-{}", Uuid::now_v7())
             .parse()
             .map_err(|error: clara_lifecycle::id::InvalidName| DriverError::Invalid(error.to_string()))?;
         let key = spec.idempotency_key.clone();
-        let mut change = Change::begin(&self.records).await?;
-        let (job, commands) = Job::submit(id.clone(), spec, golden, change.now());
+        let mut change = Change::begin(self).await?;
+        let (mut job, mut commands) = Job::submit(id.clone(), spec, golden, change.now());
+        if at_once {
+            let (admitted, more) = job.apply(Event::Admitted, change.now())?;
+            job = admitted;
+            commands.extend(more);
+            change.within(self.schedule.limits(indexes::tenant(&job)));
+            change.within(vec![Limit { index: indexes::in_state("waiting"), below: 1 }]);
+        }
         let job = follow(&mut change, job, commands).await?;
         if let Some(key) = key {
             change.write(submission_key(&key), &Stored { version: None, value: &id })?;
         }
-        let stored = Stored { version: None, value: job };
-        change.write(job_key(&id), &stored)?;
+        change.write_job(None, &Stored { version: None, value: &job })?;
         change.commit().await?;
-        Ok(stored.value)
+        Ok(job)
     }
 }
 

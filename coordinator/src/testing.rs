@@ -20,6 +20,7 @@ use clara_runtime::{
 
 use crate::{
     driver::{Driver, DriverError},
+    scheduler::Schedule,
     submit::Submission,
 };
 
@@ -38,6 +39,10 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) fn empty() -> Self {
+        Self::empty_with(Schedule::default())
+    }
+
+    fn empty_with(schedule: Schedule) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("clara.db");
         let clock = Arc::new(TestClock::at(Timestamp(1_700_000_000_000)));
@@ -45,13 +50,17 @@ impl House {
         // In a file of its own: it follows the wall clock, and all users of a file share one time.
         let broker = SqliteBroker::open(folder.path().join("broker.db")).unwrap();
         let artifacts = ArtifactStore::local(folder.path().join("artifacts")).unwrap();
-        let driver = Driver::new(Arc::clone(&state) as _);
+        let driver = Driver::new(Arc::clone(&state) as _, schedule);
         Self { state, broker, artifacts, driver, clock, _folder: folder }
     }
 
     /// With the golden dataset that [`samples::spec`] names.
     pub(crate) async fn new() -> Self {
-        let house = Self::empty();
+        Self::with_schedule(Schedule::default()).await
+    }
+
+    pub(crate) async fn with_schedule(schedule: Schedule) -> Self {
+        let house = Self::empty_with(schedule);
         house.driver.put_golden(golden("1.0.0"), false).await.unwrap();
         house.driver.freeze_golden(&golden("1.0.0").dataset_id, "anna", &house.artifacts).await.unwrap();
         house

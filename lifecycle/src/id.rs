@@ -89,6 +89,19 @@ slug!(
     "domain"
 );
 slug!(
+    /// Names a resource class, e.g. `gpu80`.
+    ClassName,
+    "resource class"
+);
+
+impl Default for ClassName {
+    /// The class that every worker serves.
+    fn default() -> Self {
+        Self("default".to_owned())
+    }
+}
+
+slug!(
     /// Names a golden dataset across its versions, e.g. `verwaltungsrecht-golden-v1`.
     GoldenDatasetId,
     "golden dataset id"

@@ -50,6 +50,11 @@ pub struct Job {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum JobState {
+    /// Its next stage is queued when the scheduler admits it.
+    Waiting {
+        /// That stage.
+        stage: Stage,
+    },
     /// One stage is queued or leased.
     Active {
         /// That stage.
@@ -124,6 +129,9 @@ pub enum StageState {
     Queued {
         /// Earliest start.
         not_before: Timestamp,
+        /// Unclaimed by then, its task is taken for lost and published again.
+        #[serde(default)]
+        republish_at: Timestamp,
     },
     /// A worker has it.
     Leased(Lease),
@@ -163,6 +171,7 @@ impl JobState {
     /// The state for people and metrics.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Waiting { .. } => "waiting",
             Self::Active { .. } => "active",
             Self::Stuck { .. } => "stuck",
             Self::InReview => "in review",
@@ -212,16 +221,16 @@ impl StageRecord {
 }
 
 impl Job {
-    /// A new job with its first stage queued.
+    /// A new job, to be admitted.
     pub fn submit(id: JobId, spec: JobSpec, golden: GoldenInput, now: Timestamp) -> (Self, Vec<Command>) {
         let waiting = StageRecord::default;
-        let mut job = Self {
+        let job = Self {
             id,
             spec,
             golden,
             submitted_at: now,
             changed_at: now,
-            state: JobState::Active { stage: Stage::Ingest },
+            state: JobState::Waiting { stage: Stage::Ingest },
             stages: StageTable {
                 ingest: waiting(),
                 train: waiting(),
@@ -233,9 +242,7 @@ impl Job {
             fence: Fence::default(),
             adapter_id: None,
         };
-        let mut commands = vec![Command::Record(JobEvent::Submitted)];
-        commands.extend(job.enqueue(Stage::Ingest, now));
-        (job, commands)
+        (job, vec![Command::Record(JobEvent::Submitted)])
     }
 
     /// The committed result of a stage.
@@ -246,7 +253,7 @@ impl Job {
     /// Whether nothing more happens without a user.
     pub fn is_at_rest(&self) -> bool {
         match self.state {
-            JobState::Active { .. } => false,
+            JobState::Waiting { .. } | JobState::Active { .. } => false,
             JobState::Stuck { .. } | JobState::InReview | JobState::Finished { .. } | JobState::Cancelled => {
                 true
             }

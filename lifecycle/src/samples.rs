@@ -5,6 +5,7 @@ use crate::{
     attempt::GoldenInput,
     digest::Digest,
     gate::GatePolicy,
+    id::ClassName,
     retry::RetryPolicy,
     spec::{GenerationOptions, IngestOptions, JobSpec, JudgeOptions, Method, TrainingOptions},
 };
@@ -49,6 +50,7 @@ pub fn spec() -> JobSpec {
         version: None,
         rollout_targets: Vec::new(),
         priority: 5,
+        resource_class: ClassName::default(),
         labels: std::collections::BTreeMap::new(),
         idempotency_key: None,
     }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     digest::Digest,
     gate::GatePolicy,
-    id::{Domain, GoldenReference},
+    id::{ClassName, Domain, GoldenReference},
     retry::RetryPolicy,
 };
 
@@ -46,6 +46,9 @@ pub struct JobSpec {
     pub rollout_targets: Vec<String>,
     /// 0 (lowest) to 9; default 5.
     pub priority: u8,
+    /// Class of the workers that train and generate.
+    #[serde(default)]
+    pub resource_class: ClassName,
     /// Free labels, e.g. `tenant`.
     pub labels: BTreeMap<String, String>,
     /// Two submissions with the same key are one job.

@@ -52,6 +52,7 @@ enum Action {
     DeliverHandBack(AttemptKey),
     Crash(AttemptKey),
     Reap,
+    Admit,
     Cancel,
     Retry,
 }
@@ -167,7 +168,7 @@ impl Model for Protocol {
         let (job, _) = Job::submit("job-1".parse().unwrap(), spec, golden_input(), START);
         let mut world = World {
             job: serde_json::to_string(&job).unwrap(),
-            tickets: BTreeSet::from([(Stage::Ingest, Attempt(1))]),
+            tickets: BTreeSet::new(),
             held: BTreeSet::new(),
             reports: BTreeSet::new(),
             accepted: BTreeSet::new(),
@@ -175,6 +176,7 @@ impl Model for Protocol {
             retries: 0,
         };
         // Stages before the first one of interest pass without faults.
+        world.apply(Event::Admitted, START).unwrap();
         for stage in Stage::ALL.into_iter().filter(|stage| *stage < self.first_stage) {
             let worker = "worker".to_owned();
             let claim =
@@ -196,7 +198,7 @@ impl Model for Protocol {
             ]);
         }
         actions.extend(world.reports.iter().map(|(key, succeeded)| Action::DeliverReport(*key, *succeeded)));
-        actions.extend([Action::Reap, Action::Cancel, Action::Retry]);
+        actions.extend([Action::Reap, Action::Admit, Action::Cancel, Action::Retry]);
     }
 
     fn next_state(&self, world: &World, action: Action) -> Option<World> {
@@ -222,6 +224,9 @@ impl Model for Protocol {
             }
             Action::Reap => {
                 next.apply(Event::DeadlinePassed, LATE)?;
+            }
+            Action::Admit => {
+                next.apply(Event::Admitted, START)?;
             }
             Action::Cancel if world.cancels == 0 => {
                 next.cancels += 1;

@@ -4,7 +4,8 @@ use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use clara_lifecycle::{
-    id::{Attempt, JobId},
+    id::{Attempt, ClassName, JobId},
+    resources::{PriorityBand, needs_class},
     stage::Stage,
 };
 use serde::{Deserialize, Serialize};
@@ -26,15 +27,41 @@ pub struct Task {
     pub attempt: Attempt,
     /// 0 (lowest) to 9.
     pub priority: u8,
+    /// The resource class that the job asks for.
+    #[serde(default)]
+    pub class: ClassName,
 }
 
-/// Names the queue of one stage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct QueueName(pub Stage);
+/// Names one queue: a stage, a resource class and a band of priorities.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueueName {
+    /// The stage.
+    pub stage: Stage,
+    /// The resource class; the default one for stages that any worker can carry out.
+    pub class: ClassName,
+    /// The band.
+    pub band: PriorityBand,
+}
+
+impl QueueName {
+    /// The queue that a task goes to.
+    pub fn of(task: &Task) -> Self {
+        let class = if needs_class(task.stage) { task.class.clone() } else { ClassName::default() };
+        Self { stage: task.stage, class, band: PriorityBand::of(task.priority) }
+    }
+
+    /// The queues of a stage for workers that serve `classes`, the most urgent band first.
+    pub fn served(stage: Stage, classes: &[ClassName]) -> Vec<Self> {
+        let default_class = [ClassName::default()];
+        let classes = if needs_class(stage) { classes } else { &default_class };
+        let of_band = |band| classes.iter().map(move |class| Self { stage, class: class.clone(), band });
+        PriorityBand::ALL.into_iter().flat_map(of_band).collect()
+    }
+}
 
 impl fmt::Display for QueueName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "clara.{}", self.0)
+        write!(formatter, "clara.{}.{}.{}", self.stage, self.class, self.band)
     }
 }
 
@@ -95,17 +122,22 @@ pub trait Broker: Send + Sync + fmt::Debug {
     /// Hands a task over; on return it is stored durably.
     async fn publish(&self, task: &Task) -> Result<(), BrokerError>;
 
-    /// Waits at most `wait` for one task of the queue. The delivery belongs to the caller for a bounded
-    /// time (the visibility timeout, 30 s where nothing else is said), then it is delivered again.
-    /// Higher priorities come first. Cancellation safe: a task that nobody received is delivered again.
-    async fn receive(&self, queue: QueueName, wait: Duration) -> Result<Option<Delivery>, BrokerError>;
+    /// Waits at most `wait` for one task of any of the queues. The delivery belongs to the caller until it is
+    /// acknowledged or released, at least for the time of a claim (30 s), then it may be delivered again.
+    /// Higher bands come first. Cancellation safe: a task that nobody received is delivered again.
+    ///
+    /// A receiver that acknowledged a task takes the next one when it receives again, not before.
+    async fn receive(&self, queues: &[QueueName], wait: Duration) -> Result<Option<Delivery>, BrokerError>;
 
-    /// Removes a delivered task. Answers whether the delivery was still the caller's.
+    /// Removes a delivered task. Answers whether the delivery was still the caller's, as far as is known.
     async fn acknowledge(&self, delivery: &Delivery) -> Result<bool, BrokerError>;
 
     /// Gives a delivered task back at once.
     async fn release(&self, delivery: &Delivery) -> Result<(), BrokerError>;
 
-    /// Length of a queue.
-    async fn depth(&self, queue: QueueName) -> Result<QueueDepth, BrokerError>;
+    /// Length of a queue; 0 for one that nobody used yet.
+    async fn depth(&self, queue: &QueueName) -> Result<QueueDepth, BrokerError>;
+
+    /// How many messages were set aside because nobody could read or take them.
+    async fn dead_letters(&self) -> Result<u64, BrokerError>;
 }

@@ -12,7 +12,7 @@ use crate::{
     coordinator_client::{
         Claim, ClaimAnswer, ClaimedAttempt, Coordinator, CoordinatorError, Directive, ReportOutcome,
     },
-    state::{Commit, OutboxEntry, Record, RecordKey, StateError, StateStore, StoredEvent},
+    state::{Commit, OutboxEntry, Page, Record, RecordKey, StateError, StateStore, StoredEvent},
 };
 
 /// What goes wrong.
@@ -114,6 +114,10 @@ impl StateStore for Faulty<dyn StateStore> {
         self.through(self.inner.load(key), no_state).await
     }
 
+    async fn load_all(&self, keys: &[RecordKey]) -> Result<Vec<Record>, StateError> {
+        self.through(self.inner.load_all(keys), no_state).await
+    }
+
     async fn list(
         &self,
         kind: &'static str,
@@ -139,6 +143,14 @@ impl StateStore for Faulty<dyn StateStore> {
         self.through(self.inner.settle(entry), no_state).await
     }
 
+    async fn members(&self, index: &str, page: &Page) -> Result<Vec<String>, StateError> {
+        self.through(self.inner.members(index, page), no_state).await
+    }
+
+    async fn sizes(&self, indexes: &[String]) -> Result<Vec<u64>, StateError> {
+        self.through(self.inner.sizes(indexes), no_state).await
+    }
+
     async fn events(&self, stream: &str, after: u64, limit: usize) -> Result<Vec<StoredEvent>, StateError> {
         self.through(self.inner.events(stream, after, limit), no_state).await
     }
@@ -154,8 +166,8 @@ impl Broker for Faulty<dyn Broker> {
         self.through(self.inner.publish(task), no_broker).await
     }
 
-    async fn receive(&self, queue: QueueName, wait: Duration) -> Result<Option<Delivery>, BrokerError> {
-        self.through(self.inner.receive(queue, wait), no_broker).await
+    async fn receive(&self, queues: &[QueueName], wait: Duration) -> Result<Option<Delivery>, BrokerError> {
+        self.through(self.inner.receive(queues, wait), no_broker).await
     }
 
     async fn acknowledge(&self, delivery: &Delivery) -> Result<bool, BrokerError> {
@@ -166,8 +178,12 @@ impl Broker for Faulty<dyn Broker> {
         self.through(self.inner.release(delivery), no_broker).await
     }
 
-    async fn depth(&self, queue: QueueName) -> Result<QueueDepth, BrokerError> {
+    async fn depth(&self, queue: &QueueName) -> Result<QueueDepth, BrokerError> {
         self.through(self.inner.depth(queue), no_broker).await
+    }
+
+    async fn dead_letters(&self) -> Result<u64, BrokerError> {
+        self.through(self.inner.dead_letters(), no_broker).await
     }
 }
 
@@ -230,8 +246,8 @@ impl Broker for Duplicating {
         self.inner.publish(task).await
     }
 
-    async fn receive(&self, queue: QueueName, wait: Duration) -> Result<Option<Delivery>, BrokerError> {
-        self.inner.receive(queue, wait).await
+    async fn receive(&self, queues: &[QueueName], wait: Duration) -> Result<Option<Delivery>, BrokerError> {
+        self.inner.receive(queues, wait).await
     }
 
     async fn acknowledge(&self, delivery: &Delivery) -> Result<bool, BrokerError> {
@@ -242,8 +258,12 @@ impl Broker for Duplicating {
         self.inner.release(delivery).await
     }
 
-    async fn depth(&self, queue: QueueName) -> Result<QueueDepth, BrokerError> {
+    async fn depth(&self, queue: &QueueName) -> Result<QueueDepth, BrokerError> {
         self.inner.depth(queue).await
+    }
+
+    async fn dead_letters(&self) -> Result<u64, BrokerError> {
+        self.inner.dead_letters().await
     }
 }
 
@@ -267,12 +287,12 @@ impl Broker for Reordering {
         self.inner.publish(task).await
     }
 
-    async fn receive(&self, queue: QueueName, wait: Duration) -> Result<Option<Delivery>, BrokerError> {
-        let Some(first) = self.inner.receive(queue, wait).await? else { return Ok(None) };
+    async fn receive(&self, queues: &[QueueName], wait: Duration) -> Result<Option<Delivery>, BrokerError> {
+        let Some(first) = self.inner.receive(queues, wait).await? else { return Ok(None) };
         if !self.chance.strikes() {
             return Ok(Some(first));
         }
-        let Some(second) = self.inner.receive(queue, Duration::ZERO).await? else {
+        let Some(second) = self.inner.receive(queues, Duration::ZERO).await? else {
             return Ok(Some(first));
         };
         self.inner.release(&first).await?;
@@ -287,7 +307,11 @@ impl Broker for Reordering {
         self.inner.release(delivery).await
     }
 
-    async fn depth(&self, queue: QueueName) -> Result<QueueDepth, BrokerError> {
+    async fn depth(&self, queue: &QueueName) -> Result<QueueDepth, BrokerError> {
         self.inner.depth(queue).await
+    }
+
+    async fn dead_letters(&self) -> Result<u64, BrokerError> {
+        self.inner.dead_letters().await
     }
 }

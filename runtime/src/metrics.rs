@@ -6,7 +6,7 @@ use std::{sync::OnceLock, time::Duration};
 use clara_lifecycle::stage::Stage;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-use crate::broker::{QueueDepth, QueueName};
+use crate::broker::QueueDepth;
 
 mod server;
 #[cfg(test)]
@@ -64,6 +64,8 @@ metrics! {
     QUEUE_MESSAGES = Gauge "clara_queue_messages" ["queue"] "Tasks that wait for a worker.";
     QUEUE_UNACKNOWLEDGED = Gauge "clara_queue_unacknowledged_messages" ["queue"] "Tasks delivered and not yet acknowledged.";
     OUTBOX_PUBLISHED = Counter "clara_outbox_published_total" ["stage"] "Tasks published from the outbox.";
+    TASKS_REPUBLISHED = Counter "clara_tasks_republished_total" ["stage"] "Tasks that nobody claimed for long and that were published again.";
+    DEAD_LETTERS = Gauge "clara_queue_dead_letters" [] "Messages set aside because nobody could read or take them.";
     OUTBOX_AGE = Gauge "clara_outbox_age_seconds" [] "Age of the oldest task that waits for publication.";
     COMMIT_DURATION = Histogram "clara_commit_duration_seconds" [] "Time of a commit to the state store.";
     COMMIT_CONFLICTS = Counter "clara_commit_conflicts_total" [] "Commits refused because a record had changed.";
@@ -189,13 +191,13 @@ pub fn report_refused(stage: Stage) {
     metrics::counter!(REPORTS_REFUSED, "stage" => stage.as_str()).increment(1);
 }
 
-/// There are `count` jobs in `state`, the name of a variant.
-pub fn jobs(state: &'static str, count: usize) {
-    metrics::gauge!(JOBS, "state" => state).set(float(count as u64));
+/// There are `count` jobs in `state`.
+pub fn jobs(state: &'static str, count: u64) {
+    metrics::gauge!(JOBS, "state" => state).set(float(count));
 }
 
 /// The length of a queue.
-pub fn queue_depth(queue: QueueName, depth: QueueDepth) {
+pub fn queue_depth(queue: &dyn std::fmt::Display, depth: QueueDepth) {
     metrics::gauge!(QUEUE_MESSAGES, "queue" => queue.to_string()).set(float(depth.ready));
     metrics::gauge!(QUEUE_UNACKNOWLEDGED, "queue" => queue.to_string()).set(float(depth.unacknowledged));
 }
@@ -203,6 +205,16 @@ pub fn queue_depth(queue: QueueName, depth: QueueDepth) {
 /// A task was published from the outbox.
 pub fn outbox_published(stage: Stage) {
     metrics::counter!(OUTBOX_PUBLISHED, "stage" => stage.as_str()).increment(1);
+}
+
+/// A task that nobody claimed was published again.
+pub fn task_republished(stage: Stage) {
+    metrics::counter!(TASKS_REPUBLISHED, "stage" => stage.as_str()).increment(1);
+}
+
+/// So many messages are set aside.
+pub fn dead_letters(messages: u64) {
+    metrics::gauge!(DEAD_LETTERS).set(float(messages));
 }
 
 /// How long the oldest entry of the outbox has waited beyond its time.

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::Clock;
 
 /// Layout of the tables below; a file with another one is refused.
-const LAYOUT: i64 = 1;
+const LAYOUT: i64 = 2;
 
 /// How long a writer waits for another process to finish its transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,14 +39,17 @@ CREATE TABLE deadlines (
     kind TEXT NOT NULL, id TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (kind, id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX deadlines_by_time ON deadlines (at, kind, id);
+CREATE TABLE members (
+    of TEXT NOT NULL, member TEXT NOT NULL, PRIMARY KEY (of, member)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE commits (id TEXT PRIMARY KEY, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE INDEX commits_by_time ON commits (at);
 CREATE TABLE tasks (
     position INTEGER PRIMARY KEY AUTOINCREMENT,
-    queue TEXT NOT NULL, priority INTEGER NOT NULL, body TEXT NOT NULL,
+    queue TEXT NOT NULL, body TEXT NOT NULL,
     visible_at INTEGER NOT NULL, deliveries INTEGER NOT NULL, tag TEXT UNIQUE
 ) STRICT;
-CREATE INDEX tasks_by_rank ON tasks (queue, priority DESC, position);
+CREATE INDEX tasks_by_queue ON tasks (queue, position);
 ";
 
 /// Why the file could not be used.

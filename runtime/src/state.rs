@@ -53,8 +53,59 @@ pub struct Write {
     pub key: RecordKey,
     /// The version that must be stored now; `None` means that the record must not exist.
     pub expected: Option<u64>,
-    /// The new body. `None` only checks the version and changes nothing.
-    pub body: Option<String>,
+    /// What becomes of it.
+    pub body: Body,
+}
+
+/// What a write does to its record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// Nothing: only the version is checked.
+    Keep,
+    /// It has this body (JSON) from now on.
+    Put(String),
+    /// It is removed; written again it starts at version 1.
+    Remove,
+}
+
+/// One change of an index: an ordered set of names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexChange {
+    /// The index, e.g. `jobs.active`.
+    pub index: String,
+    /// The member.
+    pub member: String,
+    /// Whether it is a member from now on. Adding or removing twice is harmless.
+    pub present: bool,
+}
+
+/// A commit is refused unless the index has fewer members before it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limit {
+    /// The index.
+    pub index: String,
+    /// How many members are too many.
+    pub below: u64,
+}
+
+/// Which part of an index is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// Where to go on: the last member of the page before.
+    pub after: Option<String>,
+    /// At most so many.
+    pub limit: usize,
+    /// From the first member to the last, or back.
+    pub order: Order,
+}
+
+/// The order in which an index is read; members are compared byte by byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Smallest first.
+    Ascending,
+    /// Greatest first.
+    Descending,
 }
 
 /// When a record needs a look, e.g. when its lease ends.
@@ -102,6 +153,10 @@ pub struct Commit {
     pub outbox: Vec<OutboxEntry>,
     /// Deadlines to set or remove.
     pub deadlines: Vec<Deadline>,
+    /// Indexes to change.
+    pub indexes: Vec<IndexChange>,
+    /// What must hold before.
+    pub limits: Vec<Limit>,
 }
 
 /// Why the state store could not be used.
@@ -116,6 +171,14 @@ pub enum StateError {
         expected: Option<u64>,
         /// The version that is stored.
         found: Option<u64>,
+    },
+    /// An index has as many members as a limit of the commit allows.
+    #[error("index {index} has {below} members or more; the commit allows fewer")]
+    LimitReached {
+        /// The index.
+        index: String,
+        /// How many are too many.
+        below: u64,
     },
     /// The store could not be reached, or the answer did not come; the effect is unknown.
     #[error("the state store at {store} could not be used: {reason}; check that it is there and has room")]
@@ -144,7 +207,7 @@ impl StateError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Unavailable { .. } => true,
-            Self::Conflict { .. } | Self::Layout { .. } => false,
+            Self::Conflict { .. } | Self::LimitReached { .. } | Self::Layout { .. } => false,
         }
     }
 }
@@ -157,6 +220,9 @@ pub trait StateStore: Send + Sync + fmt::Debug {
 
     /// One record.
     async fn load(&self, key: &RecordKey) -> Result<Option<Record>, StateError>;
+
+    /// Many records of one moment or of several; those that are missing are left out.
+    async fn load_all(&self, keys: &[RecordKey]) -> Result<Vec<Record>, StateError>;
 
     /// Records of a kind in order of their ids, after `after` (exclusive), at most `limit`.
     async fn list(
@@ -177,6 +243,12 @@ pub trait StateStore: Send + Sync + fmt::Debug {
 
     /// Removes an outbox entry after its publication. Settling twice is harmless.
     async fn settle(&self, entry: &str) -> Result<(), StateError>;
+
+    /// Members of an index.
+    async fn members(&self, index: &str, page: &Page) -> Result<Vec<String>, StateError>;
+
+    /// How many members each index has.
+    async fn sizes(&self, indexes: &[String]) -> Result<Vec<u64>, StateError>;
 
     /// Events of a stream after `after` (0 for all), at most `limit`.
     async fn events(&self, stream: &str, after: u64, limit: usize) -> Result<Vec<StoredEvent>, StateError>;

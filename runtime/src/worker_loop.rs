@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use clara_lifecycle::id::{InvalidName, WorkerId};
+use clara_lifecycle::id::{ClassName, InvalidName, WorkerId};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -40,6 +40,8 @@ pub struct WorkerOptions {
     pub worker_id: WorkerId,
     /// Attempts at the same time, at least 1.
     pub slots: usize,
+    /// Resource classes whose tasks it takes.
+    pub classes: Vec<ClassName>,
     /// Where scratch folders are made. Workers that run side by side may share it.
     pub scratch_root: PathBuf,
     /// How long a running attempt may take to save its work after the shutdown began.
@@ -49,7 +51,7 @@ pub struct WorkerOptions {
 }
 
 impl WorkerOptions {
-    /// One slot, 30 s to drain, a heartbeat at least every 5 s, and a fresh id for a worker of `kind`.
+    /// One slot for the default class, 30 s to drain, a heartbeat at least every 5 s, and a fresh id for a worker of `kind`.
     ///
     /// # Errors
     /// [`InvalidName`] when `kind` is not made of small letters, digits and hyphens.
@@ -57,6 +59,7 @@ impl WorkerOptions {
         Ok(Self {
             worker_id: fresh_worker_id(kind)?,
             slots: 1,
+            classes: vec![ClassName::default()],
             scratch_root: scratch_root.into(),
             drain_within: Duration::from_secs(30),
             heartbeat_at_least_every: Duration::from_secs(5),
@@ -155,10 +158,10 @@ impl Worker {
     }
 
     async fn work(&self) {
-        let queue = QueueName(self.handler.stage());
+        let queues = QueueName::served(self.handler.stage(), &self.options.classes);
         let mut outage = Backoff::new(Duration::from_millis(200), Duration::from_secs(15));
         while !self.is_draining() {
-            match self.broker.receive(queue, RECEIVE_WAIT).await {
+            match self.broker.receive(&queues, RECEIVE_WAIT).await {
                 Ok(None) => outage.reset(),
                 Ok(Some(delivery)) => {
                     outage.reset();

@@ -21,7 +21,7 @@ use crate::{
     golden_file::GoldenChoice,
     progress::ProgressView,
     session::Session,
-    spec::SpecArgs,
+    spec::{SpecArgs, pair},
 };
 
 /// What to do with jobs.
@@ -70,9 +70,15 @@ pub(crate) struct ListArgs {
     /// Only jobs of this domain
     #[arg(long)]
     domain: Option<String>,
+    /// Only jobs with this label
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
+    labels: Vec<(String, String)>,
     /// At most so many, up to 1000
     #[arg(long, default_value_t = 100)]
     limit: u32,
+    /// Goes on after this job, the last one of the page before
+    #[arg(long, value_name = "JOB")]
+    after: Option<String>,
 }
 
 /// One job.
@@ -95,6 +101,8 @@ pub(crate) struct RetryArgs {
 /// Where a job stands, as a flag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StateArg {
+    /// The scheduler has not admitted it yet
+    Waiting,
     /// A stage is queued or worked on
     Active,
     /// A stage failed for good
@@ -162,7 +170,8 @@ async fn list(session: &Session, args: ListArgs) -> Result<u8> {
         state: args.state.map(|state| wire_state(state).into()),
         domain: args.domain,
         limit: args.limit,
-        after_job_id: None,
+        after_job_id: args.after,
+        labels: args.labels.into_iter().collect(),
     };
     let jobs = connection.client.jobs(request).await?;
     if session.output.is_json() {
@@ -270,6 +279,7 @@ fn score(job: &Job) -> String {
 
 fn wire_state(state: StateArg) -> v1::JobState {
     match state {
+        StateArg::Waiting => v1::JobState::Waiting,
         StateArg::Active => v1::JobState::Active,
         StateArg::Stuck => v1::JobState::Stuck,
         StateArg::InReview => v1::JobState::InReview,

@@ -193,7 +193,9 @@ pub(crate) fn exit_code(job: &Job) -> u8 {
         JobState::InReview => IN_REVIEW,
         JobState::Finished { outcome: Outcome::Inconclusive } => INCONCLUSIVE,
         JobState::Finished { outcome: Outcome::Error } => JUDGE_ERROR,
-        JobState::Stuck { .. } | JobState::Cancelled | JobState::Active { .. } => FAILED,
+        JobState::Stuck { .. } | JobState::Cancelled | JobState::Waiting { .. } | JobState::Active { .. } => {
+            FAILED
+        }
     }
 }
 
@@ -201,6 +203,7 @@ pub(crate) fn exit_code(job: &Job) -> u8 {
 pub(crate) fn state_text(job: &Job) -> String {
     let stage_text = |what: &str, stage: Stage| format!("{what} at {stage}");
     match &job.state {
+        JobState::Waiting { stage } => stage_text("waiting", *stage),
         JobState::Active { stage } => stage_text("active", *stage),
         JobState::Stuck { stage } => stage_text("stuck", *stage),
         JobState::InReview => "in review".to_owned(),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use anyhow::{Context, Result};
 use clara_lifecycle::{
     gate::GatePolicy,
-    id::Domain,
+    id::{ClassName, Domain},
     retry::RetryPolicy,
     spec::{GenerationOptions, IngestOptions, JudgeOptions, Method, TrainingOptions},
 };
@@ -28,6 +28,7 @@ pub(super) struct SpecFile {
     pub(super) version: Option<semver::Version>,
     pub(super) rollout_targets: Vec<String>,
     pub(super) priority: Option<u8>,
+    pub(super) resource_class: Option<ClassName>,
     pub(super) labels: BTreeMap<String, String>,
     pub(super) idempotency_key: Option<String>,
     /// The keys of `judge` that the file sets.

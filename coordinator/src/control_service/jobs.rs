@@ -6,16 +6,20 @@ use clara_lifecycle::{
     time::Timestamp,
 };
 use clara_proto::v1;
+use clara_runtime::state::{Order, Page, RecordKey};
 
 use super::Control;
 use crate::{
     driver::DriverError,
-    records::{JOB, job_key, to_json},
+    indexes,
+    records::{JOB, from_json, job_key, to_json},
     submit::Submission,
 };
 
 const DEFAULT_PAGE: usize = 100;
 const LONGEST_PAGE: usize = 1000;
+/// Jobs that a filter may drop are read so many at a time.
+const READ_AT_LEAST: usize = 100;
 
 impl Control {
     pub(super) async fn submit_job(
@@ -54,16 +58,33 @@ impl Control {
         };
         let domain = request.domain.map(|domain| domain.parse::<Domain>());
         let domain = domain.transpose().map_err(|error| DriverError::Invalid(error.to_string()))?;
-        let mut jobs: Vec<Job> = self.driver.records.all(JOB).await?;
-        // Job ids grow with time, so the reverse order is newest first.
-        jobs.reverse();
-        let after = request.after_job_id.as_deref();
-        let wanted = |job: &&Job| {
-            after.is_none_or(|after| job.id.as_str() < after)
-                && domain.as_ref().is_none_or(|domain| job.spec.domain == *domain)
-                && request.state.is_none_or(|state| i32::from(state_to_wire(&job.state)) == state)
+        let index = match request.state {
+            None => indexes::JOBS.to_owned(),
+            Some(number) => indexes::in_state(state_of(number)?),
         };
-        let jobs = jobs.iter().filter(wanted).take(limit).map(to_wire).collect::<Result<_, _>>()?;
+        let wanted = |job: &Job| {
+            domain.as_ref().is_none_or(|domain| job.spec.domain == *domain)
+                && request.labels.iter().all(|(label, value)| job.spec.labels.get(label) == Some(value))
+        };
+        // Job ids grow with time, so the descending order is newest first.
+        let mut page = Page { after: request.after_job_id, limit: LONGEST_PAGE, order: Order::Descending };
+        let mut jobs = Vec::new();
+        while jobs.len() < limit {
+            page.limit = (limit - jobs.len()).max(READ_AT_LEAST);
+            let ids = self.driver.records.state.members(&index, &page).await?;
+            let keys: Vec<RecordKey> = ids.iter().map(|id| RecordKey::new(JOB, id)).collect();
+            for record in self.driver.records.state.load_all(&keys).await? {
+                let job: Job = from_json(&record.id, &record.body)?;
+                if jobs.len() < limit && wanted(&job) {
+                    jobs.push(to_wire(&job)?);
+                }
+            }
+            let is_last = ids.len() < page.limit;
+            page.after = ids.into_iter().next_back();
+            if is_last {
+                break;
+            }
+        }
         Ok(v1::ListJobsResponse { jobs })
     }
 
@@ -99,7 +120,9 @@ pub(super) fn job_id(text: &str) -> Result<JobId, DriverError> {
 
 fn to_wire(job: &Job) -> Result<v1::Job, DriverError> {
     let stage = match job.state {
-        JobState::Active { stage } | JobState::Stuck { stage } => Some(v1::Stage::from(stage).into()),
+        JobState::Waiting { stage } | JobState::Active { stage } | JobState::Stuck { stage } => {
+            Some(v1::Stage::from(stage).into())
+        }
         JobState::InReview | JobState::Finished { .. } | JobState::Cancelled => None,
     };
     Ok(v1::Job {
@@ -116,6 +139,7 @@ fn to_wire(job: &Job) -> Result<v1::Job, DriverError> {
 
 fn state_to_wire(state: &JobState) -> v1::JobState {
     match state {
+        JobState::Waiting { .. } => v1::JobState::Waiting,
         JobState::Active { .. } => v1::JobState::Active,
         JobState::Stuck { .. } => v1::JobState::Stuck,
         JobState::InReview => v1::JobState::InReview,
@@ -124,6 +148,24 @@ fn state_to_wire(state: &JobState) -> v1::JobState {
         JobState::Finished { outcome: Outcome::Inconclusive } => v1::JobState::Inconclusive,
         JobState::Finished { outcome: Outcome::Error } => v1::JobState::JudgeError,
         JobState::Cancelled => v1::JobState::Cancelled,
+    }
+}
+
+/// The name of a state in indexes.
+fn state_of(number: i32) -> Result<&'static str, DriverError> {
+    match v1::JobState::try_from(number) {
+        Ok(v1::JobState::Waiting) => Ok("waiting"),
+        Ok(v1::JobState::Active) => Ok("active"),
+        Ok(v1::JobState::Stuck) => Ok("stuck"),
+        Ok(v1::JobState::InReview) => Ok("in_review"),
+        Ok(v1::JobState::Approved) => Ok("approved"),
+        Ok(v1::JobState::Rejected) => Ok("rejected"),
+        Ok(v1::JobState::Inconclusive) => Ok("inconclusive"),
+        Ok(v1::JobState::JudgeError) => Ok("judge_error"),
+        Ok(v1::JobState::Cancelled) => Ok("cancelled"),
+        Ok(v1::JobState::Unspecified) | Err(_) => {
+            Err(DriverError::Invalid(format!("field `state` has the unknown value {number}")))
+        }
     }
 }
 

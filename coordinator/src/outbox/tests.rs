@@ -1,6 +1,6 @@
 //! The relay: what was committed is published, again when nobody knows whether it was.
 
-use clara_lifecycle::{job::Event, samples, stage::Stage};
+use clara_lifecycle::{id::ClassName, job::Event, samples, stage::Stage};
 use clara_runtime::{
     broker::{Delivery, QueueName},
     state::StateStore,
@@ -10,7 +10,8 @@ use super::*;
 use crate::testing::{House, claim};
 
 async fn received(house: &House, stage: Stage) -> Option<Delivery> {
-    house.broker.receive(QueueName(stage), Duration::from_millis(20)).await.unwrap()
+    let queues = QueueName::served(stage, &[ClassName::default()]);
+    house.broker.receive(&queues, Duration::from_millis(20)).await.unwrap()
 }
 
 #[tokio::test]

@@ -1,14 +1,10 @@
 //! The reaper: silent and idle workers lose their lease, live ones keep it, lost tasks come again.
 
 use clara_lifecycle::{attempt::Progress, samples};
-use clara_runtime::broker::sqlite::SqliteBroker;
+use clara_runtime::state::StateStore;
 
 use super::*;
 use crate::testing::{House, TERMS, claim};
-
-async fn ready(broker: &SqliteBroker) -> u64 {
-    broker.depth(QueueName(Stage::Ingest)).await.unwrap().ready
-}
 
 #[tokio::test]
 async fn a_silent_worker_loses_its_lease_and_the_attempt_is_repeated() {
@@ -55,18 +51,30 @@ async fn a_job_whose_workers_keep_dying_gets_stuck_with_the_reason() {
     }
     assert_eq!(house.job(&job).await.state, JobState::Stuck { stage: Stage::Ingest });
     house.driver.apply(&job, Event::RetryRequested { from: None }).await.unwrap();
-    assert_eq!(house.job(&job).await.state, JobState::Active { stage: Stage::Ingest });
+    assert_eq!(house.job(&job).await.state, JobState::Waiting { stage: Stage::Ingest });
+}
+
+/// How many tasks the outbox holds.
+async fn published(house: &House) -> usize {
+    let now = house.state.now().await.unwrap();
+    let entries = house.state.outbox(now, 9).await.unwrap();
+    for entry in &entries {
+        house.state.settle(&entry.id).await.unwrap();
+    }
+    entries.len()
 }
 
 #[tokio::test]
 async fn a_task_that_nobody_claimed_is_published_again() {
     let house = House::new().await;
     house.submit(samples::spec()).await;
-    sweep(&house.driver, &house.broker).await.unwrap();
-    assert_eq!(ready(&house.broker).await, 0);
-    house.clock.advance(UNCLAIMED + Duration::from_secs(1));
-    sweep(&house.driver, &house.broker).await.unwrap();
-    assert_eq!(ready(&house.broker).await, 1);
+    assert_eq!(published(&house).await, 1);
+    look_at_due(&house.driver).await.unwrap();
+    assert_eq!(published(&house).await, 0);
+    house.clock.advance(Duration::from_secs(61));
+    look_at_due(&house.driver).await.unwrap();
+    look_at_due(&house.driver).await.unwrap();
+    assert_eq!(published(&house).await, 1);
 }
 
 #[tokio::test]
@@ -74,7 +82,8 @@ async fn a_claimed_task_is_not_published_again() {
     let house = House::new().await;
     let job = house.submit(samples::spec()).await.id;
     claim(&house.driver, &job, Stage::Ingest).await;
-    house.clock.advance(UNCLAIMED + Duration::from_secs(1));
-    sweep(&house.driver, &house.broker).await.unwrap();
-    assert_eq!(ready(&house.broker).await, 0);
+    assert_eq!(published(&house).await, 1);
+    house.clock.advance(Duration::from_secs(29));
+    look_at_due(&house.driver).await.unwrap();
+    assert_eq!(published(&house).await, 0);
 }

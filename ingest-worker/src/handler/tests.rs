@@ -7,7 +7,7 @@ use clara_lifecycle::{
     dataset::DatasetManifest,
     digest::Digest,
     gate::GatePolicy,
-    id::{Attempt, Fence},
+    id::{Attempt, ClassName, Fence},
     results::{DatasetResult, StageResult},
     retry::RetryPolicy,
     spec::{GenerationOptions, IngestOptions, JobSpec, JudgeOptions, Method, TrainingOptions},
@@ -54,6 +54,7 @@ fn spec(source: &Path) -> JobSpec {
         version: None,
         rollout_targets: Vec::new(),
         priority: 5,
+        resource_class: ClassName::default(),
         labels: [].into(),
         idempotency_key: None,
     }

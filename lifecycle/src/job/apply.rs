@@ -1,5 +1,7 @@
 //! The one place where a job changes: event in, new job and commands out.
 
+use std::time::Duration;
+
 use super::{
     AttemptKey, Command, Event, Job, JobEvent, JobState, Lease, LeaseTerms, Outcome, Rejected, StageState,
     Verdict,
@@ -8,6 +10,11 @@ use crate::{
     attempt::Progress, gate::Decision, id::Attempt, results::StageResult, retry::Failure, stage::Stage,
     time::Timestamp,
 };
+
+/// A task that nobody claimed for so long is published again; a duplicate is harmless, a lost task is not.
+const UNCLAIMED: Duration = Duration::from_mins(1);
+/// Each wait for a claim is twice as long as the one before, up to this.
+const UNCLAIMED_AT_MOST: Duration = Duration::from_hours(1);
 
 type Applied = Result<(Job, Vec<Command>), Rejected>;
 
@@ -33,9 +40,10 @@ impl Job {
             }
             Event::HandedBack { key } => job.handed_back(key, now),
             Event::DeadlinePassed => job.deadline_passed(now),
+            Event::Admitted => job.admitted(now),
             Event::Registered { adapter_id } => job.registered(adapter_id),
             Event::CancelRequested => job.cancel(),
-            Event::RetryRequested { from } => job.retry(from, now),
+            Event::RetryRequested { from } => job.retry(from),
             Event::Reviewed { verdict, actor, reason } => job.reviewed(verdict, actor, reason, now),
         }?;
         if !beat {
@@ -48,12 +56,13 @@ impl Job {
     pub(super) fn enqueue(&mut self, stage: Stage, not_before: Timestamp) -> [Command; 3] {
         let record = self.stages.get_mut(stage);
         record.attempt = record.attempt.next();
-        record.state = StageState::Queued { not_before };
+        let republish_at = not_before.after(UNCLAIMED);
+        record.state = StageState::Queued { not_before, republish_at };
         let attempt = record.attempt;
         self.state = JobState::Active { stage };
         [
             Command::Publish { stage, attempt, not_before },
-            Command::Watch(None),
+            Command::Watch(Some(republish_at)),
             Command::Record(JobEvent::Queued { stage, attempt, not_before }),
         ]
     }
@@ -232,7 +241,16 @@ impl Job {
 
     fn deadline_passed(&mut self, now: Timestamp) -> Result<Vec<Command>, Rejected> {
         let JobState::Active { stage } = self.state else { return Err(Rejected::NotDue) };
-        let StageState::Leased(lease) = &self.stages.get(stage).state else { return Err(Rejected::NotDue) };
+        let lease = match &self.stages.get(stage).state {
+            StageState::Leased(lease) => lease,
+            StageState::Queued { not_before, republish_at } => {
+                return self.republish(stage, *not_before, *republish_at, now);
+            }
+            StageState::Waiting
+            | StageState::Succeeded { .. }
+            | StageState::Failed
+            | StageState::Cancelled => return Err(Rejected::NotDue),
+        };
         let worker = &lease.worker;
         let message = if now >= lease.expires_at {
             format!("worker {worker} sent no heartbeat before its lease ended; it may have crashed")
@@ -242,6 +260,36 @@ impl Job {
             return Err(Rejected::NotDue);
         };
         Ok(self.fail(stage, message, true, now))
+    }
+
+    /// Asks for an unclaimed attempt again: its task may be lost, or wait behind others.
+    fn republish(
+        &mut self,
+        stage: Stage,
+        not_before: Timestamp,
+        republish_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<Command>, Rejected> {
+        if now < republish_at {
+            return Err(Rejected::NotDue);
+        }
+        let waited = now.since(not_before);
+        let republish_at = now.after(waited.clamp(UNCLAIMED, UNCLAIMED_AT_MOST));
+        let record = self.stages.get_mut(stage);
+        record.state = StageState::Queued { not_before, republish_at };
+        let attempt = record.attempt;
+        Ok(vec![Command::Publish { stage, attempt, not_before: now }, Command::Watch(Some(republish_at))])
+    }
+
+    fn admitted(&mut self, now: Timestamp) -> Result<Vec<Command>, Rejected> {
+        match self.state {
+            JobState::Waiting { stage } => Ok(self.enqueue(stage, now).into()),
+            JobState::Active { .. }
+            | JobState::Stuck { .. }
+            | JobState::InReview
+            | JobState::Finished { .. }
+            | JobState::Cancelled => Err(Rejected::NotApplicable { state: self.state.name() }),
+        }
     }
 
     fn registered(&mut self, adapter_id: String) -> Result<Vec<Command>, Rejected> {
@@ -257,7 +305,7 @@ impl Job {
 
     fn cancel(&mut self) -> Result<Vec<Command>, Rejected> {
         match self.state {
-            JobState::Active { .. } | JobState::Stuck { .. } => {}
+            JobState::Waiting { .. } | JobState::Active { .. } | JobState::Stuck { .. } => {}
             JobState::Cancelled => return Err(Rejected::Cancelled),
             JobState::InReview | JobState::Finished { .. } => {
                 return Err(Rejected::NotApplicable { state: self.state.name() });
@@ -273,12 +321,17 @@ impl Job {
         Ok(vec![Command::Watch(None), Command::Record(JobEvent::Cancelled)])
     }
 
-    fn retry(&mut self, from: Option<Stage>, now: Timestamp) -> Result<Vec<Command>, Rejected> {
+    fn retry(&mut self, from: Option<Stage>) -> Result<Vec<Command>, Rejected> {
         let refused = Rejected::NotApplicable { state: self.state.name() };
         let anew = from;
         let first_unfinished = Stage::ALL.into_iter().find(|stage| self.result(*stage).is_none());
         let from = match (&self.state, from) {
-            (JobState::Active { .. } | JobState::Finished { outcome: Outcome::Approved }, _) => {
+            (
+                JobState::Waiting { .. }
+                | JobState::Active { .. }
+                | JobState::Finished { outcome: Outcome::Approved },
+                _,
+            ) => {
                 return Err(refused);
             }
             (JobState::Stuck { stage }, None) => *stage,
@@ -304,9 +357,8 @@ impl Job {
                 record.checkpoint = None;
             }
         }
-        let mut commands = vec![Command::Record(JobEvent::Retried { from })];
-        commands.extend(self.enqueue(from, now));
-        Ok(commands)
+        self.state = JobState::Waiting { stage: from };
+        Ok(vec![Command::Watch(None), Command::Record(JobEvent::Retried { from })])
     }
 
     fn reviewed(
@@ -318,7 +370,8 @@ impl Job {
     ) -> Result<Vec<Command>, Rejected> {
         match self.state {
             JobState::InReview => {}
-            JobState::Active { .. }
+            JobState::Waiting { .. }
+            | JobState::Active { .. }
             | JobState::Stuck { .. }
             | JobState::Finished { .. }
             | JobState::Cancelled => {

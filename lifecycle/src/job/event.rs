@@ -90,8 +90,10 @@ pub enum Event {
         /// The attempt.
         key: AttemptKey,
     },
-    /// The reaper looks at the lease.
+    /// The reaper looks at the lease, or at a task that nobody claimed.
     DeadlinePassed,
+    /// The scheduler lets a waiting job go on.
+    Admitted,
     /// The training was accepted and the registry gave it a version.
     Registered {
         /// The version, e.g. `verwaltungsrecht-lora-v1.0.0`.

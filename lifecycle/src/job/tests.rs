@@ -13,8 +13,12 @@ const NOW: Timestamp = Timestamp(1_000_000);
 const TERMS: LeaseTerms =
     LeaseTerms { ttl: Duration::from_secs(30), progress_within: Duration::from_mins(10) };
 
-fn submitted() -> Job {
+fn waiting() -> Job {
     Job::submit("job-1".parse().unwrap(), spec(), golden_input(), NOW).0
+}
+
+fn submitted() -> Job {
+    apply(&waiting(), Event::Admitted)
 }
 
 fn claim(stage: Stage, attempt: u32) -> Event {
@@ -112,6 +116,7 @@ fn stuck(stage: Stage) -> Job {
 /// Each kind of state with a job in it.
 fn states() -> Vec<(&'static str, Job)> {
     vec![
+        ("waiting", waiting()),
         ("queued", at_stage(Stage::Train)),
         ("leased", leased(&at_stage(Stage::Train), Stage::Train)),
         ("stuck", stuck(Stage::Train)),
@@ -136,6 +141,7 @@ fn events(job: &Job) -> Vec<(&'static str, Event)> {
         ("fail", Event::Failed { key, message: "no".into(), retryable: true }),
         ("hand back", Event::HandedBack { key }),
         ("deadline", Event::DeadlinePassed),
+        ("admit", Event::Admitted),
         ("register", Event::Registered { adapter_id: "b-v1.0.0".into() }),
         ("cancel", Event::CancelRequested),
         ("retry", Event::RetryRequested { from: None }),
@@ -150,6 +156,7 @@ fn events(job: &Job) -> Vec<(&'static str, Event)> {
 fn every_event_in_every_state_either_applies_or_says_why_not() {
     let applies = |state: &str| -> &'static [&'static str] {
         match state {
+            "waiting" => &["admit", "cancel"],
             "queued" => &["claim", "cancel"],
             // The first claim named `claim-train-1` is asked again here, so it is granted again.
             "leased" => &["claim", "heartbeat", "complete", "fail", "hand back", "cancel"],
@@ -247,7 +254,7 @@ fn a_failed_attempt_is_queued_again_after_a_growing_pause_until_the_policy_is_sp
         job = leased(&job, Stage::Ingest);
         let key = live_key(&job, Stage::Ingest);
         job = apply(&job, Event::Failed { key, message: "disk full".into(), retryable: true });
-        let StageState::Queued { not_before } = job.stages.get(Stage::Ingest).state else {
+        let StageState::Queued { not_before, .. } = job.stages.get(Stage::Ingest).state else {
             panic!("{job:?}")
         };
         pauses.push(not_before.since(NOW));
@@ -298,6 +305,26 @@ fn a_worker_that_beats_without_progress_loses_its_lease_at_the_progress_deadline
 }
 
 #[test]
+fn an_unclaimed_task_is_published_again_ever_more_rarely_and_stays_the_same_attempt() {
+    let (mut job, mut now) = (submitted(), NOW);
+    let mut pauses = Vec::new();
+    for _ in 0..8 {
+        let StageState::Queued { republish_at, .. } = job.stages.get(Stage::Ingest).state else {
+            panic!("{job:?}")
+        };
+        let early = Timestamp(republish_at.0 - 1);
+        assert_eq!(job.apply(Event::DeadlinePassed, early).unwrap_err(), Rejected::NotDue);
+        let (later, commands) = job.apply(Event::DeadlinePassed, republish_at).unwrap();
+        let first = Attempt(1);
+        let publish = Command::Publish { stage: Stage::Ingest, attempt: first, not_before: republish_at };
+        assert!(commands.contains(&publish), "{commands:?}");
+        pauses.push(republish_at.since(now).as_secs() / 60);
+        (job, now) = (later, republish_at);
+    }
+    assert_eq!(pauses, [1, 1, 2, 4, 8, 16, 32, 60]);
+}
+
+#[test]
 fn a_heartbeat_after_a_cancel_is_told_so() {
     let job = leased(&submitted(), Stage::Ingest);
     let key = live_key(&job, Stage::Ingest);
@@ -309,6 +336,8 @@ fn a_heartbeat_after_a_cancel_is_told_so() {
 #[test]
 fn a_retry_continues_from_the_stage_that_stopped_the_job() {
     let job = apply(&stuck(Stage::Judge), Event::RetryRequested { from: None });
+    assert_eq!(job.state, JobState::Waiting { stage: Stage::Judge });
+    let job = apply(&job, Event::Admitted);
     assert_eq!(job.state, JobState::Active { stage: Stage::Judge });
     assert_eq!(job.stages.get(Stage::Judge).attempt, Attempt(2));
     assert!(job.result(Stage::Generate).is_some());

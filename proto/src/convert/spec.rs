@@ -2,6 +2,7 @@
 
 use clara_lifecycle::{
     gate::{GateMode, GatePolicy},
+    id::ClassName,
     retry::RetryPolicy,
     spec::{
         FieldNames, GenerationOptions, IngestOptions, JobSpec, JudgeOptions, Method, Schedule,
@@ -30,6 +31,7 @@ impl From<JobSpec> for v1::JobSpec {
             priority: spec.priority.into(),
             labels: spec.labels.into_iter().collect(),
             idempotency_key: spec.idempotency_key,
+            resource_class: Some(spec.resource_class.to_string()),
         }
     }
 }
@@ -55,6 +57,10 @@ impl TryFrom<v1::JobSpec> for JobSpec {
                 .map_err(|error| ConvertError::invalid("spec.priority", error))?,
             labels: spec.labels.into_iter().collect(),
             idempotency_key: spec.idempotency_key,
+            resource_class: match spec.resource_class {
+                Some(class) => parsed("spec.resource_class", &class)?,
+                None => ClassName::default(),
+            },
         })
     }
 }

@@ -113,6 +113,7 @@ fn spec() -> JobSpec {
         priority: 8,
         labels: BTreeMap::from([("tenant".to_owned(), "nord".to_owned())]),
         idempotency_key: Some("once".to_owned()),
+        resource_class: "gpu80".parse().unwrap(),
         ..samples::spec()
     }
 }

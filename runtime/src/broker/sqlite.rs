@@ -18,6 +18,9 @@ use crate::{
 /// How long a delivery belongs to its receiver.
 const VISIBILITY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Where messages lie that nobody can read.
+const DEAD_LETTERS: &str = "clara.dead-letters";
+
 /// How often tasks of other processes, and those whose visibility timeout ended, are looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -58,35 +61,44 @@ impl SqliteBroker {
             .map_err(|error: DatabaseError| broker_error(self.database.path(), &error))
     }
 
-    async fn take(&self, queue: QueueName) -> Result<Option<Delivery>, BrokerError> {
-        let (name, visibility) = (queue.to_string(), self.visibility_timeout);
+    /// The first task of the first queue that has one.
+    async fn take(&self, queues: &[QueueName]) -> Result<Option<Delivery>, BrokerError> {
+        let names: Vec<String> = queues.iter().map(QueueName::to_string).collect();
+        let visibility = self.visibility_timeout;
         let taken = self
             .call(move |session| {
                 let now = session.now()?;
                 // Looking costs no write lock; only taking does.
-                if first_visible(session.reader(), &name, now)?.is_none() {
-                    return Ok(None);
+                for name in names {
+                    if first_visible(session.reader(), &name, now)?.is_none() {
+                        continue;
+                    }
+                    let taken = session.write(|transaction, now| {
+                        take_first(transaction, name, now, now.after(visibility))
+                    })?;
+                    if taken.is_some() {
+                        return Ok(taken);
+                    }
                 }
-                session.write(|transaction, now| take_first(transaction, &name, now, now.after(visibility)))
+                Ok(None)
             })
             .await?;
-        let Some(Taken { body, tag, redelivered }) = taken else { return Ok(None) };
+        let Some(Taken { queue, body, tag, redelivered }) = taken else { return Ok(None) };
         match serde_json::from_str(&body) {
             Ok(task) => Ok(Some(Delivery { task, tag, redelivered })),
             Err(error) => {
-                self.set_aside(queue, tag).await?;
-                Err(BrokerError::Malformed { queue: queue.to_string(), reason: error.to_string() })
+                self.set_aside(tag).await?;
+                Err(BrokerError::Malformed { queue, reason: error.to_string() })
             }
         }
     }
 
     /// Moves a message that nobody can read out of the way and keeps it.
-    async fn set_aside(&self, queue: QueueName, tag: String) -> Result<(), BrokerError> {
-        let unreadable = format!("{queue}.unreadable");
+    async fn set_aside(&self, tag: String) -> Result<(), BrokerError> {
         self.call(move |session| {
             session.write(|transaction, _| {
                 transaction
-                    .execute("UPDATE tasks SET queue = ?1 WHERE tag = ?2", params![unreadable, tag])
+                    .execute("UPDATE tasks SET queue = ?1 WHERE tag = ?2", params![DEAD_LETTERS, tag])
                     .map(drop)
             })
         })
@@ -97,7 +109,7 @@ impl SqliteBroker {
 #[async_trait]
 impl Broker for SqliteBroker {
     async fn publish(&self, task: &Task) -> Result<(), BrokerError> {
-        let (queue, priority) = (QueueName(task.stage).to_string(), task.priority);
+        let queue = QueueName::of(task).to_string();
         let body = serde_json::to_string(task)
             .map_err(|error| BrokerError::Malformed { queue: queue.clone(), reason: error.to_string() })?;
         let span = tracing::debug_span!("broker.publish", job.id = %task.job, stage = %task.stage);
@@ -105,9 +117,8 @@ impl Broker for SqliteBroker {
             session.write(|transaction, _| {
                 transaction
                     .execute(
-                        "INSERT INTO tasks (queue, priority, body, visible_at, deliveries)
-                         VALUES (?1, ?2, ?3, 0, 0)",
-                        params![queue, priority, body],
+                        "INSERT INTO tasks (queue, body, visible_at, deliveries) VALUES (?1, ?2, 0, 0)",
+                        params![queue, body],
                     )
                     .map(drop)
             })
@@ -118,13 +129,13 @@ impl Broker for SqliteBroker {
         Ok(())
     }
 
-    async fn receive(&self, queue: QueueName, wait: Duration) -> Result<Option<Delivery>, BrokerError> {
+    async fn receive(&self, queues: &[QueueName], wait: Duration) -> Result<Option<Delivery>, BrokerError> {
         let give_up = Instant::now() + wait;
         loop {
             let mut published = std::pin::pin!(self.published.notified());
             // Registered before looking, so that a task published in between wakes this receiver.
             published.as_mut().enable();
-            if let Some(delivery) = self.take(queue).await? {
+            if let Some(delivery) = self.take(queues).await? {
                 return Ok(Some(delivery));
             }
             let now = Instant::now();
@@ -161,7 +172,16 @@ impl Broker for SqliteBroker {
         Ok(())
     }
 
-    async fn depth(&self, queue: QueueName) -> Result<QueueDepth, BrokerError> {
+    async fn dead_letters(&self) -> Result<u64, BrokerError> {
+        self.call(|session| {
+            session
+                .reader()
+                .query_row("SELECT count(*) FROM tasks WHERE queue = ?1", [DEAD_LETTERS], |row| row.get(0))
+        })
+        .await
+    }
+
+    async fn depth(&self, queue: &QueueName) -> Result<QueueDepth, BrokerError> {
         let name = queue.to_string();
         self.call(move |session| {
             let now = session.now()?;
@@ -177,6 +197,7 @@ impl Broker for SqliteBroker {
 }
 
 struct Taken {
+    queue: String,
     body: String,
     tag: String,
     redelivered: bool,
@@ -190,7 +211,7 @@ fn first_visible(
     connection
         .query_row(
             "SELECT position, body, deliveries FROM tasks WHERE queue = ?1 AND visible_at <= ?2
-             ORDER BY priority DESC, position LIMIT 1",
+             ORDER BY position LIMIT 1",
             params![queue, now.0],
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
         )
@@ -199,11 +220,11 @@ fn first_visible(
 
 fn take_first(
     transaction: &Transaction<'_>,
-    queue: &str,
+    queue: String,
     now: Timestamp,
     visible_at: Timestamp,
 ) -> Result<Option<Taken>, rusqlite::Error> {
-    let Some((position, body, deliveries)) = first_visible(transaction, queue, now)? else {
+    let Some((position, body, deliveries)) = first_visible(transaction, &queue, now)? else {
         return Ok(None);
     };
     let tag = Uuid::new_v4().to_string();
@@ -211,7 +232,7 @@ fn take_first(
         "UPDATE tasks SET tag = ?2, visible_at = ?3, deliveries = deliveries + 1 WHERE position = ?1",
         params![position, tag, visible_at.0],
     )?;
-    Ok(Some(Taken { body, tag, redelivered: deliveries > 0 }))
+    Ok(Some(Taken { queue, body, tag, redelivered: deliveries > 0 }))
 }
 
 fn broker_error(path: &Path, error: &DatabaseError) -> BrokerError {

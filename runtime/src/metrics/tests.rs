@@ -44,7 +44,7 @@ fn what_is_recorded_shows_on_the_page() {
     let page = install().unwrap();
     attempt_began(Stage::Train);
     attempt_ended(Stage::Train, AttemptOutcome::Completed, Duration::from_secs(90));
-    queue_depth(QueueName(Stage::Judge), QueueDepth { ready: 3, unacknowledged: 1 });
+    queue_depth(&"clara.judge", QueueDepth { ready: 3, unacknowledged: 1 });
     let again = install().unwrap();
     for line in [
         "clara_stage_attempts_total{stage=\"train\",outcome=\"completed\"} 1",

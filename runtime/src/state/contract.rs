@@ -3,18 +3,21 @@
 use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
 
 use clara_lifecycle::{
-    id::{Attempt, JobId},
+    id::{Attempt, ClassName, JobId},
     stage::Stage,
     time::Timestamp,
 };
 use uuid::Uuid;
 
-use super::{Commit, Deadline, OutboxEntry, Record, RecordKey, StateError, StateStore, StoredEvent, Write};
+use super::{
+    Body, Commit, Deadline, OutboxEntry, Record, RecordKey, StateError, StateStore, StoredEvent, Write,
+};
 use crate::{
     broker::Task,
     contract::{Broken, Finding, ensure, insist, judge, unexpected},
 };
 
+mod indexes;
 mod streams;
 
 /// Kind of the records that the suite writes.
@@ -33,6 +36,11 @@ pub async fn check(store: Arc<dyn StateStore>) -> Result<(), Broken> {
     judge("one refused write leaves nothing of its commit", atomicity(&store).await)?;
     judge("of many writers of one version one wins", one_writer_wins(&store).await)?;
     judge("records are listed in order of their ids, page by page", listing(&store).await)?;
+    judge("a removed record is gone and can be written anew", removal(&store).await)?;
+    judge("many records are loaded at once", loading(&store).await)?;
+    judge("an index is an ordered set of names", indexes::order(&store).await)?;
+    judge("an index changes with its commit or not at all", indexes::atomicity(&store).await)?;
+    judge("a limit refuses a commit, strictly among many writers", indexes::limits(&store).await)?;
     judge("outbox entries come earliest first and leave when settled", outbox(&store).await)?;
     judge("due keys come earliest first", due(&store).await)?;
     judge("events are numbered from 1 without gaps", streams::numbering(&store).await)?;
@@ -92,7 +100,8 @@ fn fresh_name() -> String {
 }
 
 fn write(key: &RecordKey, expected: Option<u64>, body: Option<&str>) -> Write {
-    Write { key: key.clone(), expected, body: body.map(str::to_owned) }
+    let body = body.map_or(Body::Keep, |body| Body::Put(body.to_owned()));
+    Write { key: key.clone(), expected, body }
 }
 
 fn commit_of(writes: Vec<Write>) -> Commit {
@@ -101,7 +110,8 @@ fn commit_of(writes: Vec<Write>) -> Commit {
 
 fn task(job: &str) -> Result<Task, String> {
     let job: JobId = format!("job-{job}").parse().map_err(unexpected)?;
-    Ok(Task { job, stage: Stage::Train, attempt: Attempt::FIRST, priority: 5 })
+    let class = ClassName::default();
+    Ok(Task { job, stage: Stage::Train, attempt: Attempt::FIRST, priority: 5, class })
 }
 
 async fn versions_grow_by_one(store: &Patient) -> Finding {
@@ -230,6 +240,33 @@ async fn listing(store: &Patient) -> Finding {
     ensure(seen == ids, || format!("listed {seen:?}, wanted {ids:?}"))?;
     let nothing = store.again(|| store.0.list("contract-unused", None, 5)).await.map_err(unexpected)?;
     ensure(nothing.is_empty(), || format!("an unused kind lists {nothing:?}"))
+}
+
+async fn removal(store: &Patient) -> Finding {
+    let key = RecordKey::new(KIND, fresh_name());
+    let remove = |expected| Write { key: key.clone(), expected, body: Body::Remove };
+    store.commit(&commit_of(vec![write(&key, None, Some("1"))])).await.map_err(unexpected)?;
+    expect_conflict(store.commit(&commit_of(vec![remove(Some(2))])).await, &key, Some(2), Some(1))?;
+    store.commit(&commit_of(vec![remove(Some(1))])).await.map_err(unexpected)?;
+    let gone = store.load(&key).await?;
+    ensure(gone.is_none(), || format!("removed, but stored: {gone:?}"))?;
+    let listed = store.again(|| store.0.list(KIND, Some(&key.id), 1)).await.map_err(unexpected)?;
+    ensure(listed.iter().all(|record| record.id != key.id), || format!("removed, but listed: {listed:?}"))?;
+    expect_conflict(store.commit(&commit_of(vec![remove(Some(1))])).await, &key, Some(1), None)?;
+    store.commit(&commit_of(vec![write(&key, None, Some("2"))])).await.map_err(unexpected)?;
+    let again = store.load(&key).await?;
+    ensure(again.as_ref().is_some_and(|record| record.version == 1), || format!("written anew: {again:?}"))
+}
+
+async fn loading(store: &Patient) -> Finding {
+    let keys: Vec<RecordKey> = (0..3).map(|_| RecordKey::new(KIND, fresh_name())).collect();
+    let [first, missing, last] = keys.as_slice() else { return Err("three keys".to_owned()) };
+    let writes = vec![write(first, None, Some("1")), write(last, None, Some("3"))];
+    store.commit(&commit_of(writes)).await.map_err(unexpected)?;
+    let asked = [last.clone(), missing.clone(), first.clone()];
+    let found = store.again(|| store.0.load_all(&asked)).await.map_err(unexpected)?;
+    let ids: Vec<&str> = found.iter().map(|record| record.id.as_str()).collect();
+    ensure(ids == [&last.id, &first.id], || format!("asked for {asked:?}, found {found:?}"))
 }
 
 async fn outbox(store: &Patient) -> Finding {

@@ -13,7 +13,8 @@ use tokio::sync::broadcast;
 use tracing::Instrument;
 
 use super::{
-    Commit, OutboxEntry, Record, RecordKey, StateError, StateStore, StoredEvent, Write, kinds::known_kind,
+    Body, Commit, OutboxEntry, Page, Record, RecordKey, StateError, StateStore, StoredEvent, Write,
+    kinds::known_kind,
 };
 use crate::{
     clock::{Clock, SystemClock},
@@ -39,9 +40,11 @@ struct Growth {
     following: Once,
 }
 
+mod index;
+
 /// Why a commit was not applied.
 enum CommitRefused {
-    Conflict(StateError),
+    State(StateError),
     Database(DatabaseError),
 }
 
@@ -112,6 +115,20 @@ impl StateStore for SqliteState {
         .await
     }
 
+    async fn load_all(&self, keys: &[RecordKey]) -> Result<Vec<Record>, StateError> {
+        let keys = keys.to_vec();
+        self.read(move |connection| {
+            let mut one =
+                connection.prepare("SELECT id, version, body FROM records WHERE kind = ?1 AND id = ?2")?;
+            let mut found = Vec::with_capacity(keys.len());
+            for key in &keys {
+                found.extend(one.query_row(params![key.kind, key.id], read_record).optional()?);
+            }
+            Ok(found)
+        })
+        .await
+    }
+
     async fn list(
         &self,
         kind: &'static str,
@@ -147,7 +164,7 @@ impl StateStore for SqliteState {
                 }
                 Ok(())
             }
-            Err(CommitRefused::Conflict(conflict)) => Err(conflict),
+            Err(CommitRefused::State(refused)) => Err(refused),
             Err(CommitRefused::Database(error)) => Err(state_error(self.database.path(), error)),
         }
     }
@@ -201,6 +218,17 @@ impl StateStore for SqliteState {
             .map_err(|error: DatabaseError| state_error(self.database.path(), error))
     }
 
+    async fn members(&self, index: &str, page: &Page) -> Result<Vec<String>, StateError> {
+        let (index, page) = (index.to_owned(), page.clone());
+        self.read(move |connection| index::members(connection, &index, &page)).await
+    }
+
+    async fn sizes(&self, indexes: &[String]) -> Result<Vec<u64>, StateError> {
+        let indexes = indexes.to_vec();
+        self.read(move |connection| indexes.iter().map(|index| index::size(connection, index)).collect())
+            .await
+    }
+
     async fn events(&self, stream: &str, after: u64, limit: usize) -> Result<Vec<StoredEvent>, StateError> {
         let stream = stream.to_owned();
         self.read(move |connection| {
@@ -245,9 +273,11 @@ fn apply(transaction: &Transaction<'_>, commit: &Commit, now: Timestamp) -> Resu
         let forget = now.0.saturating_sub(i64::try_from(REMEMBER_COMMITS.as_millis()).unwrap_or(i64::MAX));
         transaction.execute("DELETE FROM commits WHERE at < ?1", [forget])?;
     }
+    index::check(transaction, &commit.limits)?;
     for write in &commit.writes {
         write_record(transaction, write)?;
     }
+    index::change(transaction, &commit.indexes)?;
     for (stream, body) in &commit.events {
         transaction.execute(
             "INSERT INTO events (stream, number, at, body)
@@ -290,14 +320,21 @@ fn write_record(transaction: &Transaction<'_>, write: &Write) -> Result<(), Comm
         .optional()?;
     if found != write.expected {
         let conflict = StateError::Conflict { key: key.clone(), expected: write.expected, found };
-        return Err(CommitRefused::Conflict(conflict));
+        return Err(CommitRefused::State(conflict));
     }
-    if let Some(body) = &write.body {
-        transaction.execute(
-            "INSERT INTO records (kind, id, version, body) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (kind, id) DO UPDATE SET version = excluded.version, body = excluded.body",
-            params![key.kind, key.id, sql_number(found.unwrap_or(0).saturating_add(1)), body],
-        )?;
+    match &write.body {
+        Body::Keep => {}
+        Body::Put(body) => {
+            transaction.execute(
+                "INSERT INTO records (kind, id, version, body) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (kind, id) DO UPDATE SET version = excluded.version, body = excluded.body",
+                params![key.kind, key.id, sql_number(found.unwrap_or(0).saturating_add(1)), body],
+            )?;
+        }
+        Body::Remove => {
+            transaction
+                .execute("DELETE FROM records WHERE kind = ?1 AND id = ?2", params![key.kind, key.id])?;
+        }
     }
     Ok(())
 }

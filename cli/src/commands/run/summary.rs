@@ -169,7 +169,7 @@ fn decided(report: &GateReport) -> String {
 fn next(job: &Job) -> String {
     let (id, adapter) = (&job.id, job.adapter_id.as_deref().unwrap_or_default());
     match &job.state {
-        JobState::Active { .. } => format!("clara job watch {id}"),
+        JobState::Waiting { .. } | JobState::Active { .. } => format!("clara job watch {id}"),
         JobState::Stuck { stage } => {
             format!(
                 "mend what is wrong, then give the same command again, or: clara job retry {id} --from {stage}"

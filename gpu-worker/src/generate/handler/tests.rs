@@ -7,7 +7,7 @@ use clara_lifecycle::{
     attempt::{ChampionInput, GoldenInput},
     digest::Digest,
     golden::GoldenSample,
-    id::{Attempt, Fence},
+    id::{Attempt, ClassName, Fence},
     spec::{GenerationOptions, JobSpec, Method},
 };
 use clara_runtime::{artifacts::ArtifactStore, stop::stop_switch};
@@ -34,6 +34,7 @@ fn spec() -> JobSpec {
         version: None,
         rollout_targets: Vec::new(),
         priority: 5,
+        resource_class: ClassName::default(),
         labels: BTreeMap::new(),
         idempotency_key: None,
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clara_lifecycle::{
     attempt::{GoldenInput, Progress},
     digest::Digest,
-    id::{Attempt, Fence},
+    id::{Attempt, ClassName, Fence},
     spec::{JobSpec, TrainingOptions},
 };
 use clara_runtime::{
@@ -45,6 +45,7 @@ fn spec() -> JobSpec {
         version: None,
         rollout_targets: Vec::new(),
         priority: 5,
+        resource_class: ClassName::default(),
         labels: BTreeMap::new(),
         idempotency_key: None,
     }

@@ -15,7 +15,7 @@ use clara_lifecycle::{
     attempt::{Assignment, GoldenInput, Progress},
     gate::GatePolicy,
     golden::{GoldenDataset, GoldenSample},
-    id::{Attempt, Fence},
+    id::{Attempt, ClassName, Fence},
     results::{AnswersResult, EvaluationResult, StageResult},
     retry::RetryPolicy,
     score::Evaluation,
@@ -186,6 +186,7 @@ fn spec(url: &str, golden: &GoldenDataset) -> JobSpec {
         version: None,
         rollout_targets: Vec::new(),
         priority: 5,
+        resource_class: ClassName::default(),
         labels: std::collections::BTreeMap::new(),
         idempotency_key: None,
     }

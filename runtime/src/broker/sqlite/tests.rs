@@ -1,6 +1,9 @@
 //! The SQLite broker against the contract, under faults, across handles and with an unreadable message.
 
-use clara_lifecycle::{id::Attempt, stage::Stage};
+use clara_lifecycle::{
+    id::{Attempt, ClassName},
+    stage::Stage,
+};
 
 use super::*;
 use crate::{
@@ -14,8 +17,18 @@ fn open(folder: &tempfile::TempDir) -> SqliteBroker {
     SqliteBroker::open(folder.path().join("clara.db")).unwrap().with_visibility_timeout(VISIBILITY)
 }
 
+fn served() -> Vec<QueueName> {
+    QueueName::served(Stage::Train, &[ClassName::default()])
+}
+
 fn task() -> Task {
-    Task { job: "job-1".parse().unwrap(), stage: Stage::Train, attempt: Attempt::FIRST, priority: 5 }
+    Task {
+        job: "job-1".parse().unwrap(),
+        stage: Stage::Train,
+        attempt: Attempt::FIRST,
+        priority: 5,
+        class: ClassName::default(),
+    }
 }
 
 #[tokio::test]
@@ -46,7 +59,7 @@ async fn a_task_outlives_the_broker_that_took_it() {
     let folder = tempfile::tempdir().unwrap();
     open(&folder).publish(&task()).await.unwrap();
     let reopened = open(&folder);
-    let received = reopened.receive(QueueName(Stage::Train), Duration::ZERO).await.unwrap().unwrap();
+    let received = reopened.receive(&served(), Duration::ZERO).await.unwrap().unwrap();
     assert_eq!(received.task, task());
 }
 
@@ -54,7 +67,8 @@ async fn a_task_outlives_the_broker_that_took_it() {
 async fn a_receiver_gets_what_another_handle_publishes() {
     let folder = tempfile::tempdir().unwrap();
     let (one, two) = (open(&folder), open(&folder));
-    let receive = one.receive(QueueName(Stage::Train), Duration::from_secs(10));
+    let queues = served();
+    let receive = one.receive(&queues, Duration::from_secs(10));
     let (received, published) = futures::future::join(receive, async {
         tokio::time::sleep(Duration::from_millis(20)).await;
         two.publish(&task()).await
@@ -71,7 +85,7 @@ async fn of_many_receivers_one_gets_the_task() {
     brokers[0].publish(&task()).await.unwrap();
     let receivers = (0..8).map(|n| {
         let broker = brokers[n % 2].clone().with_visibility_timeout(Duration::from_secs(30));
-        async move { broker.receive(QueueName(Stage::Train), Duration::from_millis(300)).await.unwrap() }
+        async move { broker.receive(&served(), Duration::from_millis(300)).await.unwrap() }
     });
     let received = futures::future::join_all(receivers).await;
     assert_eq!(received.iter().flatten().count(), 1);
@@ -86,16 +100,19 @@ async fn an_unreadable_message_is_reported_once_and_does_not_block_the_queue() {
     broker
         .call(|session| {
             session.write(|transaction, _| {
-                transaction.execute("UPDATE tasks SET body = '{' WHERE priority = 9", []).map(drop)
+                transaction.execute("UPDATE tasks SET body = '{' WHERE queue LIKE '%.high'", []).map(drop)
             })
         })
         .await
         .unwrap();
-    let queue = QueueName(Stage::Train);
-    let first = broker.receive(queue, Duration::ZERO).await;
+    let queue = served();
+    let first = broker.receive(&queue, Duration::ZERO).await;
     assert!(matches!(first, Err(BrokerError::Malformed { .. })), "{first:?}");
-    let second = broker.receive(queue, Duration::ZERO).await.unwrap().unwrap();
+    let second = broker.receive(&queue, Duration::ZERO).await.unwrap().unwrap();
     assert_eq!(second.task, task());
     assert!(broker.acknowledge(&second).await.unwrap());
-    assert_eq!(broker.depth(queue).await.unwrap(), QueueDepth { ready: 0, unacknowledged: 0 });
+    assert_eq!(
+        broker.depth(&QueueName::of(&task())).await.unwrap(),
+        QueueDepth { ready: 0, unacknowledged: 0 }
+    );
 }

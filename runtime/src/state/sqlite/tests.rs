@@ -7,7 +7,11 @@ use std::{
     time::Duration,
 };
 
-use clara_lifecycle::{id::Attempt, stage::Stage, time::Timestamp};
+use clara_lifecycle::{
+    id::{Attempt, ClassName},
+    stage::Stage,
+    time::Timestamp,
+};
 
 use super::*;
 use crate::{
@@ -29,20 +33,22 @@ fn event(stream: &str) -> Commit {
 fn whole_commit(n: u64) -> Commit {
     let key = RecordKey::new("killed", format!("{n:08}"));
     let job = format!("job-{n}").parse().unwrap();
-    let task = Task { job, stage: Stage::Train, attempt: Attempt::FIRST, priority: 1 };
+    let task =
+        Task { job, stage: Stage::Train, attempt: Attempt::FIRST, priority: 1, class: ClassName::default() };
     Commit {
         id: format!("commit-{n}"),
         writes: vec![
-            Write { key: key.clone(), expected: None, body: Some(n.to_string()) },
+            Write { key: key.clone(), expected: None, body: Body::Put(n.to_string()) },
             Write {
                 key: RecordKey::new("killed", "total"),
                 expected: (n > 1).then_some(n - 1),
-                body: Some(n.to_string()),
+                body: Body::Put(n.to_string()),
             },
         ],
         events: vec![("killed".to_owned(), n.to_string())],
         outbox: vec![OutboxEntry { id: format!("entry-{n}"), task, not_before: Timestamp(1) }],
         deadlines: vec![Deadline { key, at: Some(Timestamp(1)) }],
+        ..Commit::default()
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, future::Future, path::PathBuf};
 use async_trait::async_trait;
 use clara_lifecycle::{
     attempt::Assignment,
-    id::{Attempt as AttemptNumber, Fence},
+    id::{Attempt as AttemptNumber, ClassName, Fence},
     results::{RolloutResult, StageResult},
 };
 use futures::future::BoxFuture;
@@ -21,7 +21,13 @@ use crate::{
 
 pub(super) fn task(number: u32) -> Task {
     let job = format!("job-{number}").parse().unwrap();
-    Task { job, stage: Stage::Rollout, attempt: AttemptNumber::FIRST, priority: 5 }
+    Task {
+        job,
+        stage: Stage::Rollout,
+        attempt: AttemptNumber::FIRST,
+        priority: 5,
+        class: ClassName::default(),
+    }
 }
 
 pub(super) fn result() -> StageResult {
@@ -170,7 +176,7 @@ impl Broker for ScriptedBroker {
         Ok(())
     }
 
-    async fn receive(&self, _queue: QueueName, wait: Duration) -> Result<Option<Delivery>, BrokerError> {
+    async fn receive(&self, _queues: &[QueueName], wait: Duration) -> Result<Option<Delivery>, BrokerError> {
         {
             let mut failures = self.failures.lock();
             if *failures > 0 {
@@ -198,7 +204,11 @@ impl Broker for ScriptedBroker {
         self.publish(&delivery.task).await
     }
 
-    async fn depth(&self, _queue: QueueName) -> Result<QueueDepth, BrokerError> {
+    async fn dead_letters(&self) -> Result<u64, BrokerError> {
+        Ok(0)
+    }
+
+    async fn depth(&self, _queue: &QueueName) -> Result<QueueDepth, BrokerError> {
         Ok(QueueDepth { ready: self.ready.lock().len() as u64, unacknowledged: 0 })
     }
 }

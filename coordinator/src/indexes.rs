@@ -1,0 +1,107 @@
+//! The indexes that jobs appear in: by state, by tenant, and by what they ask for.
+
+use clara_lifecycle::job::{Job, JobState, Outcome};
+use clara_runtime::state::IndexChange;
+
+/// All jobs, by id: in order of their submission.
+pub(crate) const JOBS: &str = "jobs";
+/// Tenants that have had waiting jobs since somebody last looked.
+pub(crate) const TENANTS: &str = "tenants.waiting";
+/// The label that names a job's tenant; jobs without it share one.
+pub(crate) const TENANT_LABEL: &str = "tenant";
+
+/// Every state that jobs are counted and listed by.
+pub(crate) const STATES: [&str; 9] = [
+    "waiting",
+    "active",
+    "stuck",
+    "in_review",
+    "approved",
+    "rejected",
+    "inconclusive",
+    "judge_error",
+    "cancelled",
+];
+
+/// The name of a state in indexes and metrics.
+pub(crate) fn state_name(state: &JobState) -> &'static str {
+    match state {
+        JobState::Waiting { .. } => "waiting",
+        JobState::Active { .. } => "active",
+        JobState::Stuck { .. } => "stuck",
+        JobState::InReview => "in_review",
+        JobState::Finished { outcome: Outcome::Approved } => "approved",
+        JobState::Finished { outcome: Outcome::Rejected } => "rejected",
+        JobState::Finished { outcome: Outcome::Inconclusive } => "inconclusive",
+        JobState::Finished { outcome: Outcome::Error } => "judge_error",
+        JobState::Cancelled => "cancelled",
+    }
+}
+
+/// Jobs in a state, by id.
+pub(crate) fn in_state(state: &str) -> String {
+    format!("jobs.{state}")
+}
+
+/// A tenant's waiting jobs, the most urgent and then the oldest first.
+pub(crate) fn waiting(tenant: &str) -> String {
+    format!("waiting.{tenant}")
+}
+
+/// A tenant's active jobs.
+pub(crate) fn active(tenant: &str) -> String {
+    format!("active.{tenant}")
+}
+
+/// Unfinished jobs that ask for the same.
+pub(crate) fn unfinished(spec_digest: &str) -> String {
+    format!("spec.{spec_digest}")
+}
+
+/// The tenant of a job; empty when no label names one.
+pub(crate) fn tenant(job: &Job) -> &str {
+    job.spec.labels.get(TENANT_LABEL).map_or("", String::as_str)
+}
+
+/// A member of a tenant's waiting jobs.
+pub(crate) fn waiting_member(job: &Job) -> String {
+    format!("{}/{}", 9_u8.saturating_sub(job.spec.priority), job.id)
+}
+
+/// The changes that bring the indexes from `before` to `after`.
+pub(crate) fn changes(before: Option<&Job>, after: &Job) -> Vec<IndexChange> {
+    let old = before.map(memberships).unwrap_or_default();
+    let new = memberships(after);
+    let gone =
+        old.iter().filter(|membership| !new.contains(membership)).map(|membership| (membership, false));
+    let come = new.iter().filter(|membership| !old.contains(membership)).map(|membership| (membership, true));
+    let change = |((index, member), present): (&(String, String), bool)| IndexChange {
+        index: index.clone(),
+        member: member.clone(),
+        present,
+    };
+    // The scheduler removes tenants that have no waiting job any more: only it sees that none is left.
+    gone.chain(come).filter(|((index, _), present)| *present || index != TENANTS).map(change).collect()
+}
+
+fn memberships(job: &Job) -> Vec<(String, String)> {
+    let (id, tenant) = (job.id.to_string(), tenant(job));
+    let mut memberships = vec![(JOBS.to_owned(), id.clone()), (in_state(state_name(&job.state)), id.clone())];
+    match &job.state {
+        JobState::Waiting { .. } => {
+            memberships.push((waiting(tenant), waiting_member(job)));
+            memberships.push((TENANTS.to_owned(), tenant.to_owned()));
+        }
+        JobState::Active { .. } => memberships.push((active(tenant), id.clone())),
+        JobState::Stuck { .. } | JobState::InReview => {}
+        JobState::Finished { .. } | JobState::Cancelled => return memberships,
+    }
+    // Specifications that were read from the wire can always be written.
+    if let Ok(digest) = job.spec.digest() {
+        memberships.push((unfinished(digest.as_str()), id));
+    }
+    memberships
+}
+
+#[cfg(test)]
+mod tests;
