@@ -50,6 +50,10 @@ impl Workers {
             terms: self.terms,
         };
         let job = self.driver.apply(&job, event).await?;
+        let record = job.stages.get(stage);
+        if let Some((queued, claimed)) = record.queued_at.zip(record.claimed_at) {
+            metrics::dispatched(stage, claimed.since(queued));
+        }
         self.grant(&job, stage).await
     }
 

@@ -114,6 +114,9 @@ pub struct StageRecord {
     pub last_failure: Option<Failure>,
     /// The newest checkpoint.
     pub checkpoint: Option<ArtifactRef>,
+    /// From when on the newest attempt could be claimed.
+    #[serde(default)]
+    pub queued_at: Option<Timestamp>,
     /// When the newest attempt was claimed.
     pub claimed_at: Option<Timestamp>,
 }

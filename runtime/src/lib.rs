@@ -11,11 +11,14 @@ pub mod coordinator_client;
 pub mod daemon;
 #[cfg(any(test, feature = "testing"))]
 pub mod faults;
+pub mod health;
+pub mod http;
 pub mod metrics;
 mod sqlite;
 pub mod state;
 pub mod stop;
 pub mod task;
 pub mod telemetry;
+pub mod trace;
 pub mod worker;
 pub mod worker_loop;

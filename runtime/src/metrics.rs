@@ -8,11 +8,8 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::broker::QueueDepth;
 
-mod server;
 #[cfg(test)]
 mod tests;
-
-pub use server::serve;
 
 /// What a metric does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +57,9 @@ metrics! {
     HEARTBEATS_FAILED = Counter "clara_heartbeats_failed_total" ["stage"] "Heartbeats that got no answer.";
     LEASES_EXPIRED = Counter "clara_leases_expired_total" ["stage"] "Attempts whose worker was not heard or made no progress in time.";
     REPORTS_REFUSED = Counter "clara_reports_refused_total" ["stage"] "Reports that came too late or from an attempt that lost its lease.";
+    DISPATCH_DURATION = Histogram "clara_dispatch_duration_seconds" ["stage"] "Time from when an attempt may start to its claim.";
+    TRAIN_LOSS = Gauge "clara_train_loss" [] "Newest loss of the training that this worker carries out.";
+    READY = Gauge "clara_ready" ["check"] "Whether a check of /readyz holds, 1 or 0.";
     JOBS = Gauge "clara_jobs" ["state"] "Jobs by state.";
     QUEUE_MESSAGES = Gauge "clara_queue_messages" ["queue"] "Tasks that wait for a worker.";
     QUEUE_UNACKNOWLEDGED = Gauge "clara_queue_unacknowledged_messages" ["queue"] "Tasks delivered and not yet acknowledged.";
@@ -78,9 +78,9 @@ metrics! {
 }
 
 /// Bounds of the time histograms: from a commit to a long training.
-const SECONDS: [f64; 17] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0,
-    43200.0,
+const SECONDS: [f64; 18] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0,
+    7200.0, 43200.0,
 ];
 
 /// How an attempt ended in its worker.
@@ -129,6 +129,11 @@ impl MetricsPage {
     /// The Prometheus text format; the content type is `text/plain; version=0.0.4`.
     pub fn render(&self) -> String {
         self.0.render()
+    }
+
+    /// Puts recorded times into their buckets; needed now and then when nobody renders the page.
+    pub(crate) fn keep_up(&self) {
+        self.0.run_upkeep();
     }
 }
 
@@ -189,6 +194,21 @@ pub fn lease_expired(stage: Stage) {
 /// A stale report was refused.
 pub fn report_refused(stage: Stage) {
     metrics::counter!(REPORTS_REFUSED, "stage" => stage.as_str()).increment(1);
+}
+
+/// An attempt of `stage` was claimed so long after it could start.
+pub fn dispatched(stage: Stage, waited: Duration) {
+    metrics::histogram!(DISPATCH_DURATION, "stage" => stage.as_str()).record(waited.as_secs_f64());
+}
+
+/// The newest loss of a training.
+pub fn train_loss(loss: f64) {
+    metrics::gauge!(TRAIN_LOSS).set(loss);
+}
+
+/// Whether a check of `/readyz` holds.
+pub(crate) fn check_ready(check: &'static str, ready: bool) {
+    metrics::gauge!(READY, "check" => check).set(if ready { 1.0 } else { 0.0 });
 }
 
 /// There are `count` jobs in `state`.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use clara_runtime::metrics;
+use clara_runtime::{health::Health, http, metrics};
 
 use crate::{
     embedded::{Embedded, Workers},
@@ -50,14 +50,10 @@ pub(crate) async fn run(session: &Session, args: &UpArgs) -> Result<()> {
 async fn show_metrics(session: &Session, embedded: &Embedded, address: SocketAddr) -> Result<()> {
     let page = metrics::install()?;
     let shutdown = embedded.services().shutdown().clone();
-    let (address, serving) = metrics::serve(page, address, shutdown)
+    let (address, serving) = http::serve(address, page, Health::default(), shutdown)
         .await
         .with_context(|| format!("cannot show metrics at {address}; name a free address with --metrics"))?;
-    embedded.services().spawn("metrics.serve", async move {
-        if let Err(error) = serving.await {
-            tracing::error!("metrics are not shown any more: {error}");
-        }
-    });
+    embedded.services().spawn("http.serve", serving);
     session.output.note(format!("metrics at http://{address}/metrics"));
     Ok(())
 }

@@ -1,3 +1,5 @@
+//! Which indexes a job enters and leaves.
+
 use clara_lifecycle::{
     job::Event,
     samples::{golden_input, spec},

@@ -58,6 +58,7 @@ impl Job {
         record.attempt = record.attempt.next();
         let republish_at = not_before.after(UNCLAIMED);
         record.state = StageState::Queued { not_before, republish_at };
+        record.queued_at = Some(not_before);
         let attempt = record.attempt;
         self.state = JobState::Active { stage };
         [

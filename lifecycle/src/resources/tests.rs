@@ -1,3 +1,5 @@
+//! Which workers serve a class, and which priorities fall into a band.
+
 use super::*;
 
 fn resources(gpu_memory_bytes: u64, gpu_kind: Option<&str>, cpu_cores: u32) -> Resources {

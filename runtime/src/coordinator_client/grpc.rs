@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use clara_lifecycle::{attempt::Progress, results::StageResult};
+use clara_lifecycle::{attempt::Progress, id::JobId, results::StageResult};
 use clara_proto::{
     convert::key_to_wire,
     v1::{self, worker_service_client::WorkerServiceClient},
@@ -14,6 +14,7 @@ use tonic::{
 };
 
 use super::{Claim, ClaimAnswer, ClaimedAttempt, Coordinator, CoordinatorError, Directive, ReportOutcome};
+use crate::trace::TraceContext;
 
 /// How long a connection may take.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -72,6 +73,11 @@ impl GrpcCoordinator {
     }
 }
 
+/// A request in the trace of its job.
+fn traced<T>(job: &JobId, message: T) -> tonic::Request<T> {
+    TraceContext::of_job(job).inject(message)
+}
+
 fn key(attempt: &ClaimedAttempt) -> v1::AttemptKey {
     key_to_wire(&attempt.job, attempt.key)
 }
@@ -87,7 +93,12 @@ impl Coordinator for GrpcCoordinator {
             worker_id: claim.worker.to_string(),
             claim_id: claim.claim_id.clone(),
         };
-        let answer = self.client.clone().claim(request).await.map_err(|status| self.failed(CALL, &status))?;
+        let answer = self
+            .client
+            .clone()
+            .claim(traced(&claim.task.job, request))
+            .await
+            .map_err(|status| self.failed(CALL, &status))?;
         match answer.into_inner().answer {
             Some(v1::claim_response::Answer::Refusal(refusal)) => {
                 Ok(ClaimAnswer::Refused { reason: refusal.reason })
@@ -113,8 +124,12 @@ impl Coordinator for GrpcCoordinator {
         const CALL: &str = "a heartbeat";
         let request =
             v1::HeartbeatRequest { key: Some(key(attempt)), progress: Some(progress.clone().into()) };
-        let answer =
-            self.client.clone().heartbeat(request).await.map_err(|status| self.failed(CALL, &status))?;
+        let answer = self
+            .client
+            .clone()
+            .heartbeat(traced(&attempt.job, request))
+            .await
+            .map_err(|status| self.failed(CALL, &status))?;
         let number = answer.into_inner().directive;
         match v1::Directive::try_from(number) {
             Ok(v1::Directive::Continue) => Ok(Directive::Continue),
@@ -134,8 +149,12 @@ impl Coordinator for GrpcCoordinator {
     ) -> Result<ReportOutcome, CoordinatorError> {
         const CALL: &str = "a result";
         let request = v1::CompleteRequest { key: Some(key(attempt)), result: Some(result.clone().into()) };
-        let answer =
-            self.client.clone().complete(request).await.map_err(|status| self.failed(CALL, &status))?;
+        let answer = self
+            .client
+            .clone()
+            .complete(traced(&attempt.job, request))
+            .await
+            .map_err(|status| self.failed(CALL, &status))?;
         self.outcome(CALL, answer.into_inner().outcome)
     }
 
@@ -147,15 +166,24 @@ impl Coordinator for GrpcCoordinator {
     ) -> Result<ReportOutcome, CoordinatorError> {
         const CALL: &str = "a failure";
         let request = v1::FailRequest { key: Some(key(attempt)), message: message.to_owned(), retryable };
-        let answer = self.client.clone().fail(request).await.map_err(|status| self.failed(CALL, &status))?;
+        let answer = self
+            .client
+            .clone()
+            .fail(traced(&attempt.job, request))
+            .await
+            .map_err(|status| self.failed(CALL, &status))?;
         self.outcome(CALL, answer.into_inner().outcome)
     }
 
     async fn hand_back(&self, attempt: &ClaimedAttempt) -> Result<ReportOutcome, CoordinatorError> {
         const CALL: &str = "a hand-back";
         let request = v1::HandBackRequest { key: Some(key(attempt)) };
-        let answer =
-            self.client.clone().hand_back(request).await.map_err(|status| self.failed(CALL, &status))?;
+        let answer = self
+            .client
+            .clone()
+            .hand_back(traced(&attempt.job, request))
+            .await
+            .map_err(|status| self.failed(CALL, &status))?;
         self.outcome(CALL, answer.into_inner().outcome)
     }
 }

@@ -57,25 +57,3 @@ fn what_is_recorded_shows_on_the_page() {
         }
     }
 }
-
-#[tokio::test]
-async fn the_page_is_served_until_the_shutdown() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio_util::sync::CancellationToken;
-
-    let shutdown = CancellationToken::new();
-    let free_port = "127.0.0.1:0".parse().unwrap();
-    let (address, served) = serve(install().unwrap(), free_port, shutdown.clone()).await.unwrap();
-    let tasks = crate::task::Tasks::new(shutdown);
-    let ended = tasks.spawn("metrics.serve", served);
-    claim_refused(Stage::Gate);
-    let mut connection = tokio::net::TcpStream::connect(address).await.unwrap();
-    let request = b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
-    connection.write_all(request).await.unwrap();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    assert!(answer.contains("clara_claims_refused_total{stage=\"gate\"} 1"), "{answer}");
-    assert!(tasks.finish(Duration::from_secs(5)).await);
-    ended.await.unwrap().unwrap();
-}

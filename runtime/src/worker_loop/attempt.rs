@@ -26,6 +26,7 @@ use crate::{
     metrics::{self, AttemptOutcome},
     stop::{StopReason, StopSignal, StopSwitch, stop_switch},
     task::panic_message,
+    trace::TraceContext,
     worker::{AttemptContext, ProgressSender, StageFailure},
 };
 
@@ -56,8 +57,9 @@ impl<'a> Attempt<'a> {
     /// Carries the attempt out and reports how it ended.
     pub(super) async fn carry_out(self) {
         let key = self.name.key;
+        let trace_id = TraceContext::of_job(&self.name.job).trace_id();
         let span = tracing::info_span!(
-            "stage.attempt", job.id = %self.name.job, stage = %key.stage, attempt = %key.attempt, fence = %key.fence
+            "stage.attempt", trace.id = %trace_id, job.id = %self.name.job, stage = %key.stage, attempt = %key.attempt, fence = %key.fence
         );
         async {
             metrics::attempt_began(key.stage);

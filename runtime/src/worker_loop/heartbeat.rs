@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use clara_lifecycle::{artifact::ArtifactRef, attempt::Progress};
+use clara_lifecycle::{artifact::ArtifactRef, attempt::Progress, stage::Stage};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
@@ -38,6 +38,9 @@ impl Heartbeat {
                 () = new_checkpoint(&mut self.progress, told_checkpoint.as_ref()) => {}
             }
             let progress = self.progress.borrow_and_update().clone();
+            if let (Stage::Train, Some(loss)) = (self.attempt.key.stage, progress.figures.get("loss")) {
+                metrics::train_loss(*loss);
+            }
             let began_at = Instant::now();
             let beat = self.coordinator.heartbeat(&self.attempt, &progress);
             let Ok(answer) = tokio::time::timeout_at(fence_at, beat).await else {
