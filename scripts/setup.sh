@@ -2,14 +2,15 @@
 # Installs what a fresh Debian machine with Rust and Python lacks to build and test Clara; quick when all is there.
 #
 #   scripts/setup.sh          what `make demo` needs: C compiler, make, pip, venv
-#   scripts/setup.sh test     that, and cargo-nextest for `make test`
+#   scripts/setup.sh services that, and RabbitMQ and Redis for `make services`
+#   scripts/setup.sh test     all of that, and cargo-nextest for `make test`
 set -euo pipefail
 
 fail() { echo "setup: $*" >&2; exit 1; }
 
 case "${1:-}" in
-  "" | test) ;;
-  *) fail "unknown argument '$1'; expected none or: test" ;;
+  "" | services | test) ;;
+  *) fail "unknown argument '$1'; expected none, services or test" ;;
 esac
 
 missing=()
@@ -23,6 +24,10 @@ need pkg-config command -v pkg-config
 need python3 command -v python3
 need python3-pip python3 -m pip --version
 need python3-venv python3 -c 'import ensurepip, venv'
+if [[ -n "${1:-}" ]]; then
+  need redis-server command -v redis-server
+  need rabbitmq-server test -x /usr/lib/rabbitmq/bin/rabbitmq-server
+fi
 
 if ((${#missing[@]} > 0)); then
   command -v apt-get >/dev/null \
@@ -35,9 +40,19 @@ if ((${#missing[@]} > 0)); then
   echo "setup: installing ${missing[*]}" >&2
   # A fresh machine has no package lists, and old lists name files that are gone.
   "${privileged[@]}" apt-get update -qq || fail "apt-get update failed; check the network"
+  # Private servers are started by hand; the packages must not start any of their own. An existing policy stays.
+  policy=/usr/sbin/policy-rc.d
+  made_policy=
+  if [[ ! -e "$policy" ]]; then
+    printf '#!/bin/sh\nexit 101\n' | "${privileged[@]}" tee "$policy" >/dev/null
+    "${privileged[@]}" chmod +x "$policy"
+    made_policy=yes
+  fi
+  installed=yes
   "${privileged[@]}" env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2 \
-    || fail "apt-get could not install ${missing[*]}"
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2 || installed=
+  [[ -z "$made_policy" ]] || "${privileged[@]}" rm -f "$policy"
+  [[ -n "$installed" ]] || fail "apt-get could not install ${missing[*]}"
 fi
 
 command -v cargo >/dev/null || fail "no cargo found; install Rust 1.95 or newer and put ~/.cargo/bin into PATH"

@@ -11,6 +11,7 @@ use crate::broker::Task;
 #[cfg(any(test, feature = "testing"))]
 pub mod contract;
 mod kinds;
+pub mod redis;
 pub mod sqlite;
 
 /// Names one record: a kind such as `job`, and an id within it.
@@ -188,6 +189,24 @@ pub enum StateError {
         /// What failed.
         reason: String,
     },
+    /// The store cannot be used as it is.
+    #[error("the state store at {store} cannot be used: {reason}")]
+    Refused {
+        /// Which store.
+        store: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// The store lost its data while it was in use.
+    #[error(
+        "the state store at {store} was emptied or replaced while it was in use: its jobs, registry and golden \
+         datasets are lost unless a backup is restored; restore it, or start the coordinators again to go on with \
+         an empty store"
+    )]
+    Emptied {
+        /// Which store.
+        store: String,
+    },
     /// The store was written by another version of Clara.
     #[error(
         "the state store at {store} has layout {found}, expected {expected}; use the version that wrote it"
@@ -207,7 +226,11 @@ impl StateError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Unavailable { .. } => true,
-            Self::Conflict { .. } | Self::LimitReached { .. } | Self::Layout { .. } => false,
+            Self::Conflict { .. }
+            | Self::LimitReached { .. }
+            | Self::Refused { .. }
+            | Self::Emptied { .. }
+            | Self::Layout { .. } => false,
         }
     }
 }

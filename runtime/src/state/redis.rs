@@ -1,0 +1,297 @@
+//! The distributed state store: one Redis server, every change one script.
+//!
+//! Acknowledged means: in the server's memory, and in its append-only file as `appendfsync` says. With `always` nothing
+//! acknowledged is lost in a crash, with `everysec` at most the last second of it.
+
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use clara_lifecycle::time::Timestamp;
+use redis::{Pipeline, Script, aio::ConnectionManager};
+use tokio::sync::broadcast;
+use tracing::Instrument;
+
+use super::{
+    Commit, OutboxEntry, Page, Record, RecordKey, StateError, StateStore, StoredEvent, kinds::known_kind,
+};
+use crate::{config::Secret, task::Tasks};
+use clock::StoreClock;
+
+mod answers;
+mod clock;
+mod connect;
+mod encode;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+/// How long a commit's id is remembered: far longer than anyone repeats a call.
+const REMEMBER_COMMITS: Duration = Duration::from_mins(5);
+
+/// Which Redis, and how it is reached.
+#[derive(Debug, Clone)]
+pub struct RedisOptions {
+    /// `redis://user:password@host:port/database`, or `rediss://` for TLS.
+    pub url: Secret,
+    /// The authority that signed the server's certificate, in PEM; without it the system's authorities are asked.
+    pub certificate_authority: Option<PathBuf>,
+    /// Beginning of every key; stores with different ones share a server. Default `clara:`.
+    pub prefix: String,
+    /// How long a connection and an answer may take. Default 5 s.
+    pub timeout: Duration,
+}
+
+impl RedisOptions {
+    /// The Redis at `url`, everything else by default.
+    pub fn new(url: Secret) -> Self {
+        let timeout = Duration::from_secs(5);
+        Self { url, certificate_authority: None, prefix: "clara:".to_owned(), timeout }
+    }
+}
+
+/// The distributed state store.
+#[derive(Clone)]
+pub struct RedisState {
+    /// The server without its password.
+    server: Arc<str>,
+    connection: ConnectionManager,
+    prefix: Arc<str>,
+    /// Written when the store was empty; another one means that the data is not what it was.
+    generation: Arc<str>,
+    commit: Arc<Script>,
+    clock: Arc<StoreClock>,
+    growth: broadcast::Sender<String>,
+}
+
+impl fmt::Debug for RedisState {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (server, prefix) = (&self.server, &self.prefix);
+        formatter
+            .debug_struct("RedisState")
+            .field("server", server)
+            .field("prefix", prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RedisState {
+    /// Connects and looks at the server; its watcher is one of `tasks`.
+    ///
+    /// # Errors
+    /// [`StateError::Unavailable`] when it cannot be reached: try again. [`StateError::Refused`] when the URL or the
+    /// password is wrong or the server may drop data. [`StateError::Layout`] when another version wrote the data.
+    pub async fn connect(options: &RedisOptions, tasks: &Tasks) -> Result<Self, StateError> {
+        let server = connect::Server::open(options).await?;
+        let growth = broadcast::channel(1024).0;
+        let channel = format!("{}grew", options.prefix);
+        tasks.spawn_until_shutdown("state.watch", watch::follow(server.client, channel, growth.clone()));
+        Ok(Self {
+            server: server.name.into(),
+            connection: server.connection,
+            prefix: options.prefix.as_str().into(),
+            generation: server.generation.into(),
+            commit: Arc::new(Script::new(include_str!("redis/commit.lua"))),
+            clock: Arc::default(),
+            growth,
+        })
+    }
+
+    fn key(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    fn failed(&self, error: &redis::RedisError) -> StateError {
+        StateError::Unavailable { store: self.server.to_string(), reason: connect::reason(error) }
+    }
+
+    fn emptied(&self) -> StateError {
+        StateError::Emptied { store: self.server.to_string() }
+    }
+
+    /// Reads, together with the generation and the time.
+    async fn read<T: redis::FromRedisValue>(
+        &self,
+        queries: impl FnOnce(&mut Pipeline),
+    ) -> Result<Vec<T>, StateError> {
+        let mut pipeline = redis::pipe();
+        pipeline.get(self.key("generation")).cmd("TIME");
+        queries(&mut pipeline);
+        let mut connection = self.connection.clone();
+        let values: Vec<redis::Value> =
+            pipeline.query_async(&mut connection).await.map_err(|error| self.failed(&error))?;
+        let mut values = values.into_iter();
+        let (generation, time) = (values.next(), values.next());
+        let wrong = |error: redis::ParsingError| self.failed(&error.into());
+        let generation: Option<String> =
+            redis::from_redis_value(generation.unwrap_or(redis::Value::Nil)).map_err(wrong)?;
+        if generation.as_deref() != Some(&*self.generation) {
+            return Err(self.emptied());
+        }
+        let (seconds, micros): (i64, i64) =
+            redis::from_redis_value(time.unwrap_or(redis::Value::Nil)).map_err(wrong)?;
+        self.clock.observe(Timestamp(seconds * 1000 + micros / 1000));
+        values.map(redis::from_redis_value).collect::<Result<_, _>>().map_err(wrong)
+    }
+
+    async fn read_one<T: redis::FromRedisValue + Default>(&self, query: redis::Cmd) -> Result<T, StateError> {
+        let answers = self
+            .read(|pipeline| {
+                pipeline.add_command(query);
+            })
+            .await?;
+        Ok(answers.into_iter().next().unwrap_or_default())
+    }
+
+    fn record_query(&self, key: &RecordKey) -> redis::Cmd {
+        let mut query = redis::cmd("HMGET");
+        query.arg(self.key(&format!("r:{}/{}", key.kind, key.id))).arg("v").arg("b");
+        query
+    }
+
+    async fn records(&self, keys: &[RecordKey]) -> Result<Vec<Record>, StateError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows: Vec<(Option<u64>, Option<String>)> = self
+            .read(|pipeline| {
+                for key in keys {
+                    pipeline.add_command(self.record_query(key));
+                }
+            })
+            .await?;
+        let record = |(key, row): (&RecordKey, (Option<u64>, Option<String>))| match row {
+            (Some(version), Some(body)) => Some(Record { id: key.id.clone(), version, body }),
+            (_, _) => None,
+        };
+        Ok(keys.iter().zip(rows).filter_map(record).collect())
+    }
+
+    /// Members of the sorted set at `key`, whose scores are all 0.
+    async fn ordered(&self, key: String, page: &Page) -> Result<Vec<String>, StateError> {
+        self.read_one(encode::range(key, page)).await
+    }
+
+    async fn up_to(&self, key: &str, until: Timestamp, limit: usize) -> Result<Vec<String>, StateError> {
+        let mut query = redis::cmd("ZRANGE");
+        query.arg(self.key(key)).arg("-inf").arg(until.0).arg("BYSCORE").arg("LIMIT").arg(0).arg(limit);
+        self.read_one(query).await
+    }
+}
+
+#[async_trait]
+impl StateStore for RedisState {
+    async fn now(&self) -> Result<Timestamp, StateError> {
+        if let Some(now) = self.clock.now() {
+            return Ok(now);
+        }
+        self.read::<redis::Value>(|_| {}).await?;
+        Ok(self.clock.latest())
+    }
+
+    async fn load(&self, key: &RecordKey) -> Result<Option<Record>, StateError> {
+        Ok(self.records(std::slice::from_ref(key)).await?.into_iter().next())
+    }
+
+    async fn load_all(&self, keys: &[RecordKey]) -> Result<Vec<Record>, StateError> {
+        self.records(keys).await
+    }
+
+    async fn list(
+        &self,
+        kind: &'static str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StateError> {
+        let page = Page { after: after.map(str::to_owned), limit, order: super::Order::Ascending };
+        let ids = self.ordered(self.key(&format!("k:{kind}")), &page).await?;
+        let keys: Vec<RecordKey> = ids.into_iter().map(|id| RecordKey { kind, id }).collect();
+        self.records(&keys).await
+    }
+
+    async fn commit(&self, commit: &Commit) -> Result<(), StateError> {
+        let mut connection = self.connection.clone();
+        let mut call = self.commit.prepare_invoke();
+        call.arg(&*self.prefix).arg(&*self.generation);
+        encode::commit(&mut call, commit).map_err(|error| self.failed(&error))?;
+        let span = tracing::debug_span!("state.commit", commit.id = %commit.id);
+        let answer: Vec<String> =
+            call.invoke_async(&mut connection).instrument(span).await.map_err(|error| self.failed(&error))?;
+        let (time, outcome) = answers::outcome(&answer, commit, &self.server);
+        self.clock.observe(time);
+        outcome
+    }
+
+    async fn due(&self, until: Timestamp, limit: usize) -> Result<Vec<RecordKey>, StateError> {
+        let members = self.up_to("due", until, limit).await?;
+        let key = |member: String| {
+            let (kind, id) = member.split_once('/')?;
+            Some(RecordKey { kind: known_kind(kind), id: id.to_owned() })
+        };
+        Ok(members.into_iter().filter_map(key).collect())
+    }
+
+    async fn outbox(&self, until: Timestamp, limit: usize) -> Result<Vec<OutboxEntry>, StateError> {
+        let ids = self.up_to("outbox", until, limit).await?;
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (mut tasks, mut times) = (redis::cmd("HMGET"), redis::cmd("ZMSCORE"));
+        tasks.arg(self.key("tasks")).arg(&ids);
+        times.arg(self.key("outbox")).arg(&ids);
+        let mut rows = self
+            .read::<Vec<Option<String>>>(|pipeline| {
+                pipeline.add_command(tasks).add_command(times);
+            })
+            .await?
+            .into_iter();
+        let (tasks, times) = (rows.next().unwrap_or_default(), rows.next().unwrap_or_default());
+        let mut entries = Vec::with_capacity(ids.len());
+        for (id, (task, time)) in ids.into_iter().zip(tasks.into_iter().zip(times)) {
+            // Settled by another relay meanwhile.
+            let Some((task, time)) = task.zip(time) else { continue };
+            entries.push(answers::outbox_entry(id, &task, &time, &self.server)?);
+        }
+        Ok(entries)
+    }
+
+    async fn settle(&self, entry: &str) -> Result<(), StateError> {
+        let (mut score, mut task) = (redis::cmd("ZREM"), redis::cmd("HDEL"));
+        score.arg(self.key("outbox")).arg(entry);
+        task.arg(self.key("tasks")).arg(entry);
+        let mut pipeline = redis::pipe();
+        // Both or neither, so that an entry is never half there.
+        pipeline.atomic().add_command(score).add_command(task);
+        let mut connection = self.connection.clone();
+        let settled: Result<(u64, u64), _> = pipeline.query_async(&mut connection).await;
+        settled.map(drop).map_err(|error| self.failed(&error))
+    }
+
+    async fn members(&self, index: &str, page: &Page) -> Result<Vec<String>, StateError> {
+        self.ordered(self.key(&format!("i:{index}")), page).await
+    }
+
+    async fn sizes(&self, indexes: &[String]) -> Result<Vec<u64>, StateError> {
+        self.read(|pipeline| {
+            for index in indexes {
+                pipeline.zcard(self.key(&format!("i:{index}")));
+            }
+        })
+        .await
+    }
+
+    async fn events(&self, stream: &str, after: u64, limit: usize) -> Result<Vec<StoredEvent>, StateError> {
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let last = after.saturating_add(limit as u64) - 1;
+        let mut query = redis::cmd("LRANGE");
+        query.arg(self.key(&format!("e:{stream}"))).arg(after).arg(last.min(i64::MAX as u64));
+        let rows: Vec<String> = self.read_one(query).await?;
+        let numbered = rows.into_iter().zip(after + 1..);
+        numbered.map(|(row, number)| answers::event(&row, number, &self.server)).collect()
+    }
+
+    fn watch(&self) -> broadcast::Receiver<String> {
+        self.growth.subscribe()
+    }
+}

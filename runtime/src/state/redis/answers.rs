@@ -1,0 +1,62 @@
+//! What Redis answers, as the port has it.
+
+use clara_lifecycle::time::Timestamp;
+
+use crate::state::{Commit, OutboxEntry, StateError, StoredEvent};
+
+/// What became of a commit, and when.
+pub(super) fn outcome(
+    answer: &[String],
+    commit: &Commit,
+    server: &str,
+) -> (Timestamp, Result<(), StateError>) {
+    let parts: Vec<&str> = answer.iter().map(String::as_str).collect();
+    let time = parts.first().and_then(|time| time.parse().ok()).map_or(Timestamp::default(), Timestamp);
+    let outcome = match parts.get(1..) {
+        Some(["ok"]) => Ok(()),
+        Some(["emptied"]) => Err(StateError::Emptied { store: server.to_owned() }),
+        Some(["limit", index, below]) => {
+            let below = below.parse().unwrap_or_default();
+            Err(StateError::LimitReached { index: (*index).to_owned(), below })
+        }
+        Some(["conflict", kind, id, found]) => {
+            let refused = commit.writes.iter().find(|write| write.key.kind == *kind && write.key.id == *id);
+            match refused {
+                Some(write) => Err(StateError::Conflict {
+                    key: write.key.clone(),
+                    expected: write.expected,
+                    found: found.parse().ok(),
+                }),
+                None => Err(unreadable(server, "a conflict of another record")),
+            }
+        }
+        _ => Err(unreadable(server, "an answer of another form")),
+    };
+    (time, outcome)
+}
+
+/// An event as the script stores it: its time, then its body.
+pub(super) fn event(row: &str, number: u64, server: &str) -> Result<StoredEvent, StateError> {
+    let parts = row.split_once('|').and_then(|(at, body)| Some((at.parse().ok()?, body)));
+    let (at, body) = parts.ok_or_else(|| unreadable(server, "an event without a time"))?;
+    Ok(StoredEvent { number, at: Timestamp(at), body: body.to_owned() })
+}
+
+pub(super) fn outbox_entry(
+    id: String,
+    task: &str,
+    not_before: &str,
+    server: &str,
+) -> Result<OutboxEntry, StateError> {
+    let task = serde_json::from_str(task).map_err(|error| unreadable(server, &error.to_string()))?;
+    let not_before: f64 = not_before.parse().map_err(|_| unreadable(server, "a time that is no number"))?;
+    #[expect(clippy::cast_possible_truncation, reason = "whole milliseconds, far below 2^53")]
+    Ok(OutboxEntry { id, task, not_before: Timestamp(not_before as i64) })
+}
+
+fn unreadable(server: &str, what: &str) -> StateError {
+    StateError::Refused {
+        store: server.to_owned(),
+        reason: format!("it holds or answers {what}; it was written by another version or by something else"),
+    }
+}
