@@ -10,6 +10,7 @@ use clara_lifecycle::{
 };
 use serde::{Deserialize, Serialize};
 
+pub mod amqp;
 #[cfg(any(test, feature = "testing"))]
 pub mod contract;
 pub mod sqlite;
@@ -86,7 +87,7 @@ pub struct QueueDepth {
 }
 
 /// Why the broker could not be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum BrokerError {
     /// It could not be reached, or the answer did not come; the effect is unknown.
     #[error("the broker at {broker} could not be reached: {reason}; check that it runs")]
@@ -94,6 +95,14 @@ pub enum BrokerError {
         /// Which broker.
         broker: String,
         /// What failed.
+        reason: String,
+    },
+    /// It does not let this process in, or is set up otherwise than expected.
+    #[error("the broker at {broker} cannot be used: {reason}")]
+    Refused {
+        /// Which broker.
+        broker: String,
+        /// What is wrong, and what to do.
         reason: String,
     },
     /// A stored message cannot be read.
@@ -111,7 +120,7 @@ impl BrokerError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Unavailable { .. } => true,
-            Self::Malformed { .. } => false,
+            Self::Refused { .. } | Self::Malformed { .. } => false,
         }
     }
 }

@@ -1,0 +1,227 @@
+//! The connection to RabbitMQ: made when it is needed, dropped when anything about it is odd, made anew.
+
+use std::{collections::HashSet, time::Duration};
+
+use lapin::{
+    Channel, Connection, ConnectionProperties, ErrorKind,
+    options::{ConfirmSelectOptions, QueueDeclareOptions},
+    tcp::{OwnedIdentity, OwnedTLSConfig},
+    types::FieldTable,
+    uri::AMQPUri,
+};
+use parking_lot::Mutex;
+
+use super::{AmqpOptions, BrokerError, QueueName, declare};
+
+/// Seconds after which a silent connection is taken for lost, where the URL says nothing.
+const HEARTBEAT_SECONDS: u16 = 10;
+
+/// What everything about one broker shares.
+pub(super) struct Link {
+    uri: AMQPUri,
+    tls: OwnedTLSConfig,
+    prefix: String,
+    timeout: Duration,
+    visibility_timeout: Duration,
+    live: tokio::sync::Mutex<Option<Live>>,
+    /// Queues that were declared over the live connection.
+    declared: Mutex<HashSet<String>>,
+}
+
+#[derive(Clone)]
+struct Live {
+    connection: std::sync::Arc<Connection>,
+    publisher: Channel,
+}
+
+impl Link {
+    pub(super) fn new(options: &AmqpOptions) -> Result<Self, BrokerError> {
+        let refused = |reason: String| BrokerError::Refused { broker: "the given URL".to_owned(), reason };
+        // The parser's message may hold the password.
+        let mut uri: AMQPUri = options.url.reveal().parse().map_err(|_| {
+            refused("it is not an AMQP URL; expected amqp://user:password@host:port/vhost".to_owned())
+        })?;
+        uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+        let read = |path: &std::path::Path| {
+            std::fs::read(path).map_err(|error| refused(format!("cannot read {}: {error}", path.display())))
+        };
+        let cert_chain = match &options.certificate_authority {
+            Some(path) => Some(
+                String::from_utf8(read(path)?)
+                    .map_err(|_| refused(format!("{} is no certificate in PEM", path.display())))?,
+            ),
+            None => None,
+        };
+        let identity = match &options.client_certificate {
+            Some((path, password)) => {
+                let password = password.reveal().to_owned();
+                Some(OwnedIdentity::PKCS12 { der: read(path)?, password })
+            }
+            None => None,
+        };
+        // Another one that was installed before does as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Ok(Self {
+            uri,
+            tls: OwnedTLSConfig { identity, cert_chain },
+            prefix: options.prefix.clone(),
+            timeout: options.timeout,
+            visibility_timeout: options.visibility_timeout,
+            live: tokio::sync::Mutex::new(None),
+            declared: Mutex::default(),
+        })
+    }
+
+    /// Where the broker is, without its password.
+    pub(super) fn name(&self) -> String {
+        format!("{}:{}", self.uri.authority.host, self.uri.authority.port)
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    pub(super) fn visibility_timeout(&self) -> Duration {
+        self.visibility_timeout
+    }
+
+    pub(super) fn queue(&self, queue: &QueueName) -> String {
+        format!("{}.{}.{}.{}", self.prefix, queue.stage, queue.class, queue.band)
+    }
+
+    pub(super) fn dead_letters(&self) -> String {
+        format!("{}.dead-letters", self.prefix)
+    }
+
+    pub(super) fn unavailable(&self, reason: &dyn std::fmt::Display) -> BrokerError {
+        BrokerError::Unavailable { broker: self.name(), reason: reason.to_string() }
+    }
+
+    /// An error of the connection or of a channel: what was built on it is built anew.
+    pub(super) async fn broken(&self, error: &lapin::Error) -> BrokerError {
+        self.reset().await;
+        self.unavailable(error)
+    }
+
+    /// Drops the connection.
+    pub(super) async fn reset(&self) {
+        self.live.lock().await.take();
+        self.declared.lock().clear();
+    }
+
+    /// The channel that confirms what it publishes.
+    pub(super) async fn publisher(&self) -> Result<Channel, BrokerError> {
+        Ok(self.live().await?.publisher)
+    }
+
+    /// A new channel.
+    pub(super) async fn channel(&self) -> Result<Channel, BrokerError> {
+        let connection = self.live().await?.connection;
+        match tokio::time::timeout(self.timeout, connection.create_channel()).await {
+            Ok(Ok(channel)) => Ok(channel),
+            Ok(Err(error)) => Err(self.broken(&error).await),
+            Err(_) => {
+                self.reset().await;
+                Err(self.unavailable(&"it did not open a channel in time"))
+            }
+        }
+    }
+
+    async fn live(&self) -> Result<Live, BrokerError> {
+        let mut live = self.live.lock().await;
+        if let Some(live) = live.as_ref()
+            && live.connection.status().connected()
+            && live.publisher.status().connected()
+        {
+            return Ok(live.clone());
+        }
+        live.take();
+        self.declared.lock().clear();
+        let connected = tokio::time::timeout(self.timeout, self.open()).await;
+        let opened = connected.map_err(|_| self.unavailable(&"no connection in time"))?;
+        let opened = opened.map_err(|error| self.unusable(&error))?;
+        *live = Some(opened.clone());
+        Ok(opened)
+    }
+
+    async fn open(&self) -> Result<Live, lapin::Error> {
+        let name = format!("clara {}", std::process::id());
+        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        let runtime = lapin::runtime::default_runtime()?;
+        let connection =
+            Connection::connect_uri_with_config(self.uri.clone(), properties, self.tls.clone(), runtime)
+                .await?;
+        let publisher = connection.create_channel().await?;
+        publisher.confirm_select(ConfirmSelectOptions::default()).await?;
+        Ok(Live { connection: connection.into(), publisher })
+    }
+
+    fn unusable(&self, error: &lapin::Error) -> BrokerError {
+        let text = crate::daemon::with_causes(error);
+        let denied = matches!(error.kind(), ErrorKind::ProtocolError(_))
+            && ["ACCESS_REFUSED", "ACCESS-REFUSED", "NOT_ALLOWED", "NOT-ALLOWED"]
+                .iter()
+                .any(|code| text.contains(code));
+        if denied {
+            let reason = format!("{text}; correct user, password and virtual host in broker.url");
+            return BrokerError::Refused { broker: self.name(), reason };
+        }
+        self.unavailable(&text)
+    }
+
+    /// Makes sure that a queue is there, once for each connection.
+    pub(super) async fn declare(&self, queue: &str) -> Result<(), BrokerError> {
+        if self.declared.lock().contains(queue) {
+            return Ok(());
+        }
+        // A refused declaration closes its channel, so it has one of its own.
+        let channel = self.channel().await?;
+        let dead_letters = self.dead_letters();
+        let declared = async {
+            declare(&channel, &dead_letters, None).await?;
+            declare(&channel, queue, Some(&dead_letters)).await
+        };
+        match tokio::time::timeout(self.timeout, declared).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) if error.to_string().contains("PRECONDITION") => {
+                return Err(BrokerError::Refused {
+                    broker: self.name(),
+                    reason: format!(
+                        "queue {queue} is there with other arguments ({error}); remove it, or choose another prefix"
+                    ),
+                });
+            }
+            Ok(Err(error)) => return Err(self.broken(&error).await),
+            Err(_) => return Err(self.unavailable(&"it did not declare a queue in time")),
+        }
+        self.declared.lock().insert(queue.to_owned());
+        // The declaration stands; whether the channel closes well does not matter.
+        drop(channel.close(200, "done".into()).await);
+        Ok(())
+    }
+
+    /// Declares a queue anew when it is used next.
+    pub(super) fn forget(&self, queue: &str) {
+        self.declared.lock().remove(queue);
+    }
+
+    /// How many messages wait in a queue; 0 when it is not there.
+    pub(super) async fn messages(&self, queue: &str) -> Result<u64, BrokerError> {
+        let channel = self.channel().await?;
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let looked = channel.queue_declare(queue.into(), options, FieldTable::default());
+        match tokio::time::timeout(self.timeout, looked).await {
+            Ok(Ok(found)) => {
+                drop(channel.close(200, "done".into()).await);
+                Ok(found.message_count().into())
+            }
+            Ok(Err(error))
+                if error.to_string().contains("NOT_FOUND") || error.to_string().contains("NOT-FOUND") =>
+            {
+                Ok(0)
+            }
+            Ok(Err(error)) => Err(self.broken(&error).await),
+            Err(_) => Err(self.unavailable(&"it did not tell the length of a queue in time")),
+        }
+    }
+}
