@@ -4,6 +4,9 @@
 //! until its receiver receives again, so that short attempts flow through one open consumer; when the receiver stays
 //! busy, the consumers are cancelled first, then the acknowledgement is sent, and they are opened anew for those who
 //! wait. Thus no task lies unacknowledged at a worker that cannot start it.
+//!
+//! The consumers of a band are opened only while a receiver finds nothing in the more urgent ones: a task that is pushed
+//! and given back counts as delivered with RabbitMQ before 4.3, and after some of that it would be set aside.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -142,6 +145,11 @@ struct Desk {
     try_again_at: Option<Instant>,
     consumers_opened: u64,
     arrivals: SelectAll<BoxStream<'static, Arrival>>,
+    /// How many queues, from the most urgent one on, have had their consumers opened in this generation, when the last
+    /// of them had, and with which prefetch.
+    opened: usize,
+    opened_at: Instant,
+    prefetch: u16,
     /// How many more deliveries the open consumers may bring together.
     credit: i64,
     waiting: VecDeque<(Instant, oneshot::Sender<Result<Handed, BrokerError>>)>,
@@ -172,6 +180,9 @@ impl Desk {
             try_again_at: None,
             consumers_opened: 0,
             arrivals: SelectAll::new(),
+            opened: 0,
+            opened_at: Instant::now(),
+            prefetch: 0,
             credit: 0,
             waiting: VecDeque::new(),
             buffered,
@@ -356,7 +367,8 @@ impl Desk {
         let urgent = self.waiting.front().filter(|_| arrived).map(|(since, _)| *since + URGENT_WITHIN);
         let unhanded = self.unhanded_since.map(|since| since + ACKNOWLEDGE_WITHIN);
         let far = Instant::now() + Duration::from_mins(1);
-        [settled, held, urgent, unhanded, self.try_again_at.filter(|_| !self.waiting.is_empty())]
+        let try_again = self.try_again_at.filter(|_| !self.waiting.is_empty());
+        [settled, held, urgent, unhanded, try_again, self.open_more_at()]
             .into_iter()
             .flatten()
             .min()
@@ -385,9 +397,18 @@ impl Desk {
         let again = wanted > 0 && self.try_again_at.is_some_and(|at| at <= Instant::now());
         if again || wanted > self.credit.saturating_add(arrived) {
             self.close().await?;
-            self.open(self.waiting.len()).await?;
+            self.open().await?;
+        } else if self.open_more_at().is_some_and(|at| at <= Instant::now()) {
+            self.open_next_band().await?;
         }
         Ok(())
+    }
+
+    /// When the consumers of the next band are opened: while somebody still waits.
+    fn open_more_at(&self) -> Option<Instant> {
+        let (since, _) = self.waiting.front()?;
+        let more = 0 < self.opened && self.opened < self.queues.len();
+        more.then(|| self.opened_at.max(*since) + URGENT_WITHIN)
     }
 
     /// Returns what arrived and nobody waits for.
@@ -403,6 +424,7 @@ impl Desk {
 
     async fn close(&mut self) -> Result<(), BrokerError> {
         self.credit = 0;
+        self.opened = 0;
         for (position, consumer) in std::mem::take(&mut self.consumers) {
             if let Some(Some(channel)) = self.channels.get(position) {
                 let cancelled = channel.basic_cancel(consumer.into(), BasicCancelOptions::default());
@@ -412,21 +434,34 @@ impl Desk {
         Ok(())
     }
 
-    async fn open(&mut self, prefetch: usize) -> Result<(), BrokerError> {
+    async fn open(&mut self) -> Result<(), BrokerError> {
         if self.channels.iter().flatten().any(|channel| !channel.status().connected()) {
             self.start_over("a channel was closed");
         }
         self.consumers_opened += 1;
-        let (life, generation) = (self.life, self.consumers_opened);
-        let size = u16::try_from(prefetch).unwrap_or(u16::MAX);
-        let opening =
-            self.queues.iter().zip(&self.channels).enumerate().map(|(position, (queue, channel))| {
+        self.opened = 0;
+        self.try_again_at = None;
+        self.prefetch = u16::try_from(self.waiting.len()).unwrap_or(u16::MAX);
+        self.credit = i64::from(self.prefetch);
+        self.open_next_band().await
+    }
+
+    /// Opens the consumers of the most urgent band that has none.
+    async fn open_next_band(&mut self) -> Result<(), BrokerError> {
+        let (life, generation, size) = (self.life, self.consumers_opened, self.prefetch);
+        let band = |queue: &String| queue.rsplit('.').next().map(str::to_owned);
+        let next = self.queues.get(self.opened).map(band);
+        let queues = self.queues.iter().zip(&self.channels).enumerate().skip(self.opened);
+        let opening = queues.take_while(|(_, (queue, _))| Some(band(queue)) == next).map(
+            |(position, (queue, channel))| {
                 let name = format!("clara-{life}-{generation}-{position}");
                 let opened = consume(&self.link, channel.clone(), queue, (name.clone(), size));
                 async move { (position, name, opened.await) }
-            });
+            },
+        );
         let mut failed = None;
         for (position, name, opened) in futures::future::join_all(opening).await {
+            self.opened = position + 1;
             let Some(place) = self.channels.get_mut(position) else { continue };
             match opened {
                 Ok((channel, consumer)) => {
@@ -442,10 +477,12 @@ impl Desk {
                 }
             }
         }
-        self.credit = i64::from(size);
-        self.try_again_at = failed.is_some().then(|| Instant::now() + TRY_AGAIN_AFTER);
+        self.opened_at = Instant::now();
+        if failed.is_some() {
+            self.try_again_at = Some(Instant::now() + TRY_AGAIN_AFTER);
+        }
         match failed {
-            Some(error) if self.consumers.is_empty() => Err(error),
+            Some(error) if self.consumers.is_empty() && self.opened == self.queues.len() => Err(error),
             Some(error) => {
                 tracing::warn!("tasks of one queue are not received for now: {error}");
                 Ok(())

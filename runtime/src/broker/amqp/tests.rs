@@ -102,6 +102,7 @@ async fn rabbitmq_is_a_broker_as_the_contract_wants_it() {
     contract::check(Arc::new(server.connect().await), VISIBILITY).await.unwrap();
     nothing_is_lost_under_faults(&server).await;
     a_busy_receiver_holds_no_task_that_it_cannot_start(&server).await;
+    passing_over_a_task_does_not_count_as_delivering_it(&server).await;
     garbage_is_set_aside(&server).await;
     a_deleted_queue_is_made_anew(&server).await;
     a_wrong_password_is_refused(&server).await;
@@ -136,6 +137,25 @@ async fn a_busy_receiver_holds_no_task_that_it_cannot_start(server: &Server) {
     let delivery = must_receive(&other).await;
     assert_eq!(delivery.task, second);
     assert!(other.acknowledge(&delivery).await.unwrap());
+}
+
+async fn passing_over_a_task_does_not_count_as_delivering_it(server: &Server) {
+    let broker = server.connect().await;
+    let late = task(0);
+    broker.publish(&late).await.unwrap();
+    for _ in 0..60 {
+        let urgent = task(9);
+        broker.publish(&urgent).await.unwrap();
+        let delivery = must_receive(&broker).await;
+        assert_eq!(delivery.task, urgent);
+        assert!(broker.acknowledge(&delivery).await.unwrap());
+        // The receiver is busy: its consumers are cancelled, and what they brought is given back.
+        tokio::time::sleep(Duration::from_millis(260)).await;
+    }
+    let delivery = must_receive(&broker).await;
+    assert_eq!(delivery.task, late);
+    assert!(!delivery.redelivered, "it was pushed to a receiver that could not start it");
+    assert_eq!(broker.dead_letters().await.unwrap(), 0);
 }
 
 async fn garbage_is_set_aside(server: &Server) {
