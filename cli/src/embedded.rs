@@ -16,10 +16,10 @@ use clara_ingest_worker::IngestHandler;
 use clara_lifecycle::{job::LeaseTerms, resources::ResourceClass};
 use clara_runtime::{
     artifacts::ArtifactStore,
-    broker::{Broker, sqlite::SqliteBroker},
+    broker::Broker,
     config::Settings,
     coordinator_client::GrpcCoordinator,
-    state::{StateStore, sqlite::SqliteState},
+    ports::Ports,
     task::Tasks,
     worker::StageHandler,
     worker_loop::{WorkerOptions, run_worker},
@@ -69,19 +69,21 @@ impl Embedded {
         std::fs::create_dir_all(home).with_context(|| {
             format!("cannot make the home folder {}; choose another one with --home", home.display())
         })?;
-        let state: Arc<dyn StateStore> = Arc::new(SqliteState::open(settings.state_file())?);
-        let broker: Arc<dyn Broker> = Arc::new(SqliteBroker::open(settings.state_file())?);
-        let artifacts = ArtifactStore::local(settings.artifact_folder())?;
+        let services = Tasks::new(CancellationToken::new());
+        let Ports { state, broker, artifacts } = Ports::open(settings, &services, interrupt).await?;
         let lease =
             LeaseTerms { ttl: settings.lease.ttl.0, progress_within: settings.lease.progress_deadline.0 };
         let options = CoordinatorOptions {
             listen,
             lease,
-            schedule: Schedule::default(),
+            schedule: Schedule {
+                max_active_jobs: settings.scheduler.max_active_jobs,
+                max_active_jobs_per_tenant: settings.scheduler.max_active_jobs_per_tenant,
+                ..Schedule::default()
+            },
             classes: vec![ResourceClass::default_class()],
             check: Some(Arc::new(Surroundings::new(home.clone()))),
         };
-        let services = Tasks::new(CancellationToken::new());
         let coordinator =
             Coordinator::start(options, state, Arc::clone(&broker), artifacts.clone(), &services)
                 .await

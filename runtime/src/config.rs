@@ -14,7 +14,10 @@ mod sections;
 mod tests;
 mod units;
 
-pub use sections::{LeaseSettings, LogFormat, ServeSettings, Settings, TelemetrySettings, WorkerSettings};
+pub use sections::{
+    BrokerSettings, LeaseSettings, LogFormat, SchedulerSettings, ServeSettings, Settings, StateSettings,
+    TelemetrySettings, WorkerSettings,
+};
 pub use units::{ByteSize, HumanDuration, InvalidUnit, Secret};
 
 /// Beginning of the environment variables that count; `CLARA_WORKER__SLOTS` means `worker.slots`.

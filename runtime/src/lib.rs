@@ -14,6 +14,7 @@ pub mod faults;
 pub mod health;
 pub mod http;
 pub mod metrics;
+pub mod ports;
 mod sqlite;
 pub mod state;
 pub mod stop;

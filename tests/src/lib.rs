@@ -3,6 +3,8 @@
 
 mod judge;
 mod sandbox;
+mod services;
 
 pub use judge::{Judge, Script};
 pub use sandbox::{Ended, Running, Sandbox, fixture};
+pub use services::Services;

@@ -60,7 +60,11 @@ pub struct Ended {
 }
 
 impl Ended {
-    fn of(output: Output) -> Result<Self> {
+    /// How `output` says that its command ended.
+    ///
+    /// # Errors
+    /// When it said something that is no text.
+    pub fn of(output: Output) -> Result<Self> {
         let Output { status, stdout, stderr } = output;
         let (stdout, stderr) = (String::from_utf8(stdout)?, String::from_utf8(stderr)?);
         Ok(Self { code: status.code(), stdout, stderr })

@@ -213,6 +213,8 @@ fn driver_types_stay_with_their_port() -> Result<()> {
             let at_home = homes.iter().any(|home| source.path.starts_with(home));
             let path = format!("{driver}::");
             for (number, line) in source.code_lines() {
+                // The port's own module has the driver's name.
+                let line = line.replace("state::redis::", "");
                 if line.contains(&path) && !at_home {
                     broken.push(format!("{}:{number} names {driver}", source.path));
                 }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Configuration, HumanDuration, OutOfRange};
+use super::{Configuration, HumanDuration, OutOfRange, Secret};
 
 /// The settings of `clara` and of the daemons.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -12,6 +12,12 @@ use super::{Configuration, HumanDuration, OutOfRange};
 pub struct Settings {
     /// Folder of the state store and the artifacts. Default `.clara`.
     pub home: PathBuf,
+    /// Where jobs, registry and golden datasets are kept.
+    pub state: StateSettings,
+    /// What carries tasks to workers.
+    pub broker: BrokerSettings,
+    /// How many jobs go on at the same time.
+    pub scheduler: SchedulerSettings,
     /// Leases that the coordinator grants.
     pub lease: LeaseSettings,
     /// Workers.
@@ -20,6 +26,36 @@ pub struct Settings {
     pub serve: ServeSettings,
     /// Logs and metrics.
     pub telemetry: TelemetrySettings,
+}
+
+/// Where jobs, registry and golden datasets are kept.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StateSettings {
+    /// `redis://user:password@host:port/database`, or `rediss://` for TLS. Default: a file in the home folder.
+    pub url: Option<Secret>,
+    /// The authority that signed the server's certificate, in PEM. Default: the system's authorities.
+    pub certificate_authority: Option<PathBuf>,
+}
+
+/// What carries tasks to workers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerSettings {
+    /// `amqp://user:password@host:port/vhost`, or `amqps://` for TLS. Default: a file in the home folder.
+    pub url: Option<Secret>,
+    /// The authority that signed the server's certificate, in PEM. Default: the system's authorities.
+    pub certificate_authority: Option<PathBuf>,
+}
+
+/// How many jobs go on at the same time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SchedulerSettings {
+    /// Most active jobs in all; the others wait. Default 1000, at least 1.
+    pub max_active_jobs: u64,
+    /// Most active jobs of one tenant, the value of the label `tenant`. Default 1000, at least 1.
+    pub max_active_jobs_per_tenant: u64,
 }
 
 /// Leases that the coordinator grants.
@@ -84,11 +120,20 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             home: PathBuf::from(".clara"),
+            state: StateSettings::default(),
+            broker: BrokerSettings::default(),
+            scheduler: SchedulerSettings::default(),
             lease: LeaseSettings::default(),
             worker: WorkerSettings::default(),
             serve: ServeSettings::default(),
             telemetry: TelemetrySettings::default(),
         }
+    }
+}
+
+impl Default for SchedulerSettings {
+    fn default() -> Self {
+        Self { max_active_jobs: 1000, max_active_jobs_per_tenant: 1000 }
     }
 }
 
@@ -149,6 +194,12 @@ impl Configuration for Settings {
         let checks = [
             ("lease.ttl", (Duration::from_secs(1)..=Duration::from_hours(1)).contains(&ttl), "1s to 1h"),
             ("lease.progress_deadline", self.lease.progress_deadline.0 >= ttl, "at least lease.ttl"),
+            ("scheduler.max_active_jobs", self.scheduler.max_active_jobs >= 1, "at least 1"),
+            (
+                "scheduler.max_active_jobs_per_tenant",
+                self.scheduler.max_active_jobs_per_tenant >= 1,
+                "at least 1",
+            ),
             ("worker.slots", (1..=64).contains(&self.worker.slots), "1 to 64"),
             (
                 "worker.coordinator_url",

@@ -52,7 +52,12 @@ fn all_problems_are_told_together_with_key_value_origin_and_range() {
     let keys: Vec<&str> = problems.0.iter().map(|problem| problem.key.as_str()).collect();
     assert_eq!(keys, ["hmoe", "lease.ttl", "serve.grpc_address", "telemetry.log_format", "worker.slots"]);
     let text = problems.to_string();
-    for part in ["worker.slots = many", "CLARA_SERVE__GRPC_ADDRESS", "clara.toml", "expected one of home"] {
+    for part in [
+        "worker.slots = many",
+        "CLARA_SERVE__GRPC_ADDRESS",
+        "clara.toml",
+        "expected one of broker.certificate_authority",
+    ] {
         assert!(text.contains(part), "{part} is missing in {text}");
     }
 }

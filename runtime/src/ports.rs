@@ -1,0 +1,105 @@
+//! The two ports and the artifact store as the settings name them: embedded, or Redis and RabbitMQ.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    artifacts::{ArtifactError, ArtifactStore},
+    broker::{
+        Broker, BrokerError,
+        amqp::{AmqpBroker, AmqpOptions},
+        sqlite::SqliteBroker,
+    },
+    config::Settings,
+    state::{StateError, StateStore, sqlite::SqliteState},
+    task::Tasks,
+};
+
+use crate::state::redis::{RedisOptions, RedisState};
+
+/// How long to wait before a server that is not there is tried again.
+const AGAIN_AFTER: Duration = Duration::from_secs(2);
+
+/// What a process works with.
+#[derive(Debug, Clone)]
+pub struct Ports {
+    /// Jobs, registry, golden datasets.
+    pub state: Arc<dyn StateStore>,
+    /// Tasks.
+    pub broker: Arc<dyn Broker>,
+    /// Stored bytes.
+    pub artifacts: ArtifactStore,
+}
+
+/// Why the ports could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum PortsError {
+    /// The state store cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The broker cannot be used.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The artifact store cannot be used.
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+}
+
+impl Ports {
+    /// Opens all three. Servers that are not there yet are waited for, and told about, until `interrupt` is
+    /// cancelled; what the servers need of this process is some of `tasks`.
+    ///
+    /// # Errors
+    /// [`PortsError`] when one cannot be used, or is still not there when the wait is interrupted.
+    pub async fn open(
+        settings: &Settings,
+        tasks: &Tasks,
+        interrupt: &CancellationToken,
+    ) -> Result<Self, PortsError> {
+        let state: Arc<dyn StateStore> = match &settings.state.url {
+            None => Arc::new(SqliteState::open(settings.state_file())?),
+            Some(url) => {
+                let certificate_authority = settings.state.certificate_authority.clone();
+                let options = RedisOptions { certificate_authority, ..RedisOptions::new(url.clone()) };
+                let connect = || RedisState::connect(&options, tasks);
+                Arc::new(patiently(connect, StateError::is_retryable, interrupt).await?)
+            }
+        };
+        let broker: Arc<dyn Broker> = match &settings.broker.url {
+            None => Arc::new(SqliteBroker::open(settings.state_file())?),
+            Some(url) => {
+                let certificate_authority = settings.broker.certificate_authority.clone();
+                let options = AmqpOptions { certificate_authority, ..AmqpOptions::new(url.clone()) };
+                let connect = || AmqpBroker::connect(&options, tasks);
+                Arc::new(patiently(connect, BrokerError::is_retryable, interrupt).await?)
+            }
+        };
+        let artifacts = ArtifactStore::local(settings.artifact_folder())?;
+        Ok(Self { state, broker, artifacts })
+    }
+}
+
+/// Repeats `connect` while the error is worth it.
+async fn patiently<T, E, F>(
+    connect: impl Fn() -> F,
+    is_retryable: impl Fn(&E) -> bool,
+    interrupt: &CancellationToken,
+) -> Result<T, E>
+where
+    E: std::fmt::Display,
+    F: Future<Output = Result<T, E>>,
+{
+    loop {
+        match connect().await {
+            Err(error) if is_retryable(&error) && !interrupt.is_cancelled() => {
+                tracing::warn!("waiting: {error}");
+                tokio::select! {
+                    () = interrupt.cancelled() => return Err(error),
+                    () = tokio::time::sleep(AGAIN_AFTER) => {}
+                }
+            }
+            outcome => return outcome,
+        }
+    }
+}
