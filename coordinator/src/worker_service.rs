@@ -70,7 +70,7 @@ impl Workers {
                 Err(Rejected::WrongResult { got, expected }.into())
             }
             Err(DriverError::Rejected(reason)) => {
-                metrics::report_refused(stage);
+                count_refused(stage, &reason);
                 info!(job.id = %job, "refused a report of {job}: {reason}");
                 Ok(v1::ReportOutcome::Stale)
             }
@@ -120,7 +120,11 @@ impl WorkerService for Workers {
             match self.driver.apply(&job, Event::Heartbeat { key, progress, terms: self.terms }).await {
                 Ok(_) => v1::Directive::Continue,
                 Err(DriverError::Rejected(Rejected::Cancelled)) => v1::Directive::Cancel,
-                Err(DriverError::Rejected(_) | DriverError::UnknownJob { .. }) => v1::Directive::Fenced,
+                Err(DriverError::Rejected(reason)) => {
+                    count_refused(key.stage, &reason);
+                    v1::Directive::Fenced
+                }
+                Err(DriverError::UnknownJob { .. }) => v1::Directive::Fenced,
                 Err(error) => return Err(status_of(&error)),
             };
         Ok(Response::new(v1::HeartbeatResponse { directive: directive.into() }))
@@ -146,6 +150,16 @@ impl WorkerService for Workers {
             .await
             .map_err(|error| status_of(&error))?;
         Ok(Response::new(v1::HandBackResponse { outcome: outcome.into() }))
+    }
+}
+
+/// Counts what was refused because the attempt had lost its lease; a cancelled job or a wrong result is no such thing.
+fn count_refused(stage: Stage, reason: &Rejected) {
+    if matches!(
+        reason,
+        Rejected::StaleAttempt { .. } | Rejected::StaleFence { .. } | Rejected::NotApplicable { .. }
+    ) {
+        metrics::fence_rejected(stage);
     }
 }
 

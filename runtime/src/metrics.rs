@@ -8,6 +8,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::broker::QueueDepth;
 
+mod busy;
 #[cfg(test)]
 mod tests;
 
@@ -56,13 +57,21 @@ metrics! {
     CLAIMS_REFUSED = Counter "clara_claims_refused_total" ["stage"] "Tasks that were no longer wanted when a worker claimed them.";
     HEARTBEATS_FAILED = Counter "clara_heartbeats_failed_total" ["stage"] "Heartbeats that got no answer.";
     LEASES_EXPIRED = Counter "clara_leases_expired_total" ["stage"] "Attempts whose worker was not heard or made no progress in time.";
-    REPORTS_REFUSED = Counter "clara_reports_refused_total" ["stage"] "Reports that came too late or from an attempt that lost its lease.";
+    REPORTS_REFUSED = Counter "clara_reports_refused_total" ["stage"] "Reports of this worker that the coordinator refused because the job went on without them.";
+    FENCE_REJECTIONS = Counter "clara_fence_rejections_total" ["stage"] "Reports and heartbeats that this coordinator refused because their attempt had lost its lease.";
+    LEASES_ACTIVE = Gauge "clara_leases_active" ["stage"] "Attempts that workers hold a lease for, counted every 15 s.";
+    WORKERS = Gauge "clara_workers" ["stage"] "Workers of a stage that the coordinator heard of lately.";
     DISPATCH_DURATION = Histogram "clara_dispatch_duration_seconds" ["stage"] "Time from when an attempt may start to its claim.";
     TRAIN_LOSS = Gauge "clara_train_loss" [] "Newest loss of the training that this worker carries out.";
+    GPU_BUSY = Gauge "clara_gpu_busy_ratio" [] "Share of the last minute in which this process carried out at least one attempt of train or generate, 0 to 1.";
     READY = Gauge "clara_ready" ["check"] "Whether a check of /readyz holds, 1 or 0.";
     JOBS = Gauge "clara_jobs" ["state"] "Jobs by state.";
     QUEUE_MESSAGES = Gauge "clara_queue_messages" ["queue"] "Tasks that wait for a worker.";
     QUEUE_UNACKNOWLEDGED = Gauge "clara_queue_unacknowledged_messages" ["queue"] "Tasks delivered and not yet acknowledged.";
+    QUEUE_OLDEST = Gauge "clara_queue_oldest_task_seconds" ["queue"] "How long the oldest task that may be claimed has waited for a worker, 0 when none waits, counted every 15 s.";
+    TASKS_MALFORMED = Counter "clara_tasks_malformed_total" ["queue"] "Messages that this worker set aside because they are no tasks.";
+    BROKER_RECONNECTS = Counter "clara_broker_reconnects_total" [] "Connections to the broker that were made anew after a loss.";
+    STATE_RECONNECTS = Counter "clara_state_reconnects_total" [] "Connections to the state store that were made anew after a loss.";
     OUTBOX_PUBLISHED = Counter "clara_outbox_published_total" ["stage"] "Tasks published from the outbox.";
     TASKS_REPUBLISHED = Counter "clara_tasks_republished_total" ["stage"] "Tasks that nobody claimed for long and that were published again.";
     DEAD_LETTERS = Gauge "clara_queue_dead_letters" [] "Messages set aside because nobody could read or take them.";
@@ -128,6 +137,7 @@ impl std::fmt::Debug for MetricsPage {
 impl MetricsPage {
     /// The Prometheus text format; the content type is `text/plain; version=0.0.4`.
     pub fn render(&self) -> String {
+        busy::show();
         self.0.render()
     }
 
@@ -169,11 +179,18 @@ pub fn attempt_ended(stage: Stage, outcome: AttemptOutcome, duration: Duration) 
     metrics::counter!(STAGE_ATTEMPTS, "stage" => stage.as_str(), "outcome" => outcome.as_str()).increment(1);
     metrics::histogram!(STAGE_DURATION, "stage" => stage.as_str()).record(duration.as_secs_f64());
     metrics::gauge!(ATTEMPTS_ACTIVE, "stage" => stage.as_str()).decrement(1.0);
+    busy::ended(stage);
 }
 
 /// An attempt began; [`attempt_ended`] must follow.
 pub fn attempt_began(stage: Stage) {
     metrics::gauge!(ATTEMPTS_ACTIVE, "stage" => stage.as_str()).increment(1.0);
+    busy::began(stage);
+}
+
+/// A worker of `stage` takes tasks from now on.
+pub(crate) fn worker_started(stage: Stage) {
+    busy::may_begin(stage);
 }
 
 /// A claim was refused.
@@ -191,9 +208,24 @@ pub fn lease_expired(stage: Stage) {
     metrics::counter!(LEASES_EXPIRED, "stage" => stage.as_str()).increment(1);
 }
 
-/// A stale report was refused.
-pub fn report_refused(stage: Stage) {
+/// The coordinator refused a report of this worker.
+pub(crate) fn report_refused(stage: Stage) {
     metrics::counter!(REPORTS_REFUSED, "stage" => stage.as_str()).increment(1);
+}
+
+/// This coordinator refused a report or heartbeat of an attempt that had lost its lease.
+pub fn fence_rejected(stage: Stage) {
+    metrics::counter!(FENCE_REJECTIONS, "stage" => stage.as_str()).increment(1);
+}
+
+/// So many attempts of `stage` are leased.
+pub fn leases_active(stage: Stage, count: u64) {
+    metrics::gauge!(LEASES_ACTIVE, "stage" => stage.as_str()).set(float(count));
+}
+
+/// So many workers of `stage` are there.
+pub fn workers(stage: Stage, count: u64) {
+    metrics::gauge!(WORKERS, "stage" => stage.as_str()).set(float(count));
 }
 
 /// An attempt of `stage` was claimed so long after it could start.
@@ -220,6 +252,26 @@ pub fn jobs(state: &'static str, count: u64) {
 pub fn queue_depth(queue: &dyn std::fmt::Display, depth: QueueDepth) {
     metrics::gauge!(QUEUE_MESSAGES, "queue" => queue.to_string()).set(float(depth.ready));
     metrics::gauge!(QUEUE_UNACKNOWLEDGED, "queue" => queue.to_string()).set(float(depth.unacknowledged));
+}
+
+/// How long the oldest task of a queue has waited.
+pub fn queue_oldest(queue: &dyn std::fmt::Display, waited: Duration) {
+    metrics::gauge!(QUEUE_OLDEST, "queue" => queue.to_string()).set(waited.as_secs_f64());
+}
+
+/// A message was no task.
+pub(crate) fn task_malformed(queue: &str) {
+    metrics::counter!(TASKS_MALFORMED, "queue" => queue.to_owned()).increment(1);
+}
+
+/// The connection to the broker is there again.
+pub(crate) fn broker_reconnected() {
+    metrics::counter!(BROKER_RECONNECTS).increment(1);
+}
+
+/// The connection to the state store is there again.
+pub(crate) fn state_reconnected() {
+    metrics::counter!(STATE_RECONNECTS).increment(1);
 }
 
 /// A task was published from the outbox.

@@ -123,6 +123,7 @@ pub async fn run_worker(
         WorkerError::Scratch { worker: options.worker_id.clone(), path: options.scratch_root.clone(), source }
     })?;
     let stage = handler.stage();
+    metrics::worker_started(stage);
     let worker = Worker {
         handler,
         broker,
@@ -167,7 +168,10 @@ impl Worker {
                     outage.reset();
                     self.take(delivery).await;
                 }
-                Err(error @ BrokerError::Malformed { .. }) => tracing::error!("{error}"),
+                Err(BrokerError::Malformed { queue, reason }) => {
+                    metrics::task_malformed(&queue);
+                    tracing::error!("{}", BrokerError::Malformed { queue, reason });
+                }
                 Err(error) => {
                     let wait = outage.next_wait();
                     tracing::warn!(retry_in_ms = wait.as_millis(), "no tasks: {error}");

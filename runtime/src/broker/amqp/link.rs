@@ -1,6 +1,10 @@
 //! The connection to RabbitMQ: made when it is needed, dropped when anything about it is odd, made anew.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use lapin::{
     Channel, Connection, ConnectionProperties, ErrorKind,
@@ -12,6 +16,7 @@ use lapin::{
 use parking_lot::Mutex;
 
 use super::{AmqpOptions, BrokerError, QueueName, declare};
+use crate::metrics;
 
 /// Seconds after which a silent connection is taken for lost, where the URL says nothing.
 const HEARTBEAT_SECONDS: u16 = 10;
@@ -26,6 +31,7 @@ pub(super) struct Link {
     live: tokio::sync::Mutex<Option<Live>>,
     /// Queues that were declared over the live connection.
     declared: Mutex<HashSet<String>>,
+    was_open: AtomicBool,
 }
 
 #[derive(Clone)]
@@ -69,6 +75,7 @@ impl Link {
             visibility_timeout: options.visibility_timeout,
             live: tokio::sync::Mutex::new(None),
             declared: Mutex::default(),
+            was_open: AtomicBool::new(false),
         })
     }
 
@@ -140,6 +147,9 @@ impl Link {
         let connected = tokio::time::timeout(self.timeout, self.open()).await;
         let opened = connected.map_err(|_| self.unavailable(&"no connection in time"))?;
         let opened = opened.map_err(|error| self.unusable(&error))?;
+        if self.was_open.swap(true, Ordering::Relaxed) {
+            metrics::broker_reconnected();
+        }
         *live = Some(opened.clone());
         Ok(opened)
     }

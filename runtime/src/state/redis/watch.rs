@@ -5,13 +5,16 @@ use std::time::Duration;
 use futures::StreamExt;
 use tokio::sync::broadcast;
 
+use crate::metrics;
+
 /// How long to wait before the channel is subscribed to again.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// Listens until it is dropped. Hints that come while the connection is away are lost, as the port allows.
 pub(super) async fn follow(client: redis::Client, channel: String, growth: broadcast::Sender<String>) {
+    let mut was_connected = false;
     loop {
-        if let Err(error) = listen(&client, &channel, &growth).await {
+        if let Err(error) = listen(&client, &channel, &growth, &mut was_connected).await {
             tracing::debug!("growing streams are noticed late: {error}");
         }
         tokio::time::sleep(AGAIN_AFTER).await;
@@ -22,9 +25,14 @@ async fn listen(
     client: &redis::Client,
     channel: &str,
     growth: &broadcast::Sender<String>,
+    was_connected: &mut bool,
 ) -> Result<(), redis::RedisError> {
     let mut subscription = client.get_async_pubsub().await?;
     subscription.subscribe(channel).await?;
+    // Commands go over a connection that mends itself and does not tell; this one is lost when that one is.
+    if std::mem::replace(was_connected, true) {
+        metrics::state_reconnected();
+    }
     let mut messages = subscription.on_message();
     while let Some(message) = messages.next().await {
         // Nobody may be watching.
