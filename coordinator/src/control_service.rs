@@ -2,6 +2,7 @@
 
 mod jobs;
 mod library;
+mod logs;
 mod watch;
 
 use std::{pin::Pin, sync::Arc};
@@ -40,6 +41,15 @@ macro_rules! control_service {
 
             async fn watch_job(&self, request: Request<v1::WatchJobRequest>) -> Result<Response<Events>, Status> {
                 answered(self.watch(request.into_inner()).await)
+            }
+
+            type ReadLogStream = logs::LogParts;
+
+            async fn read_log(
+                &self,
+                request: Request<v1::ReadLogRequest>,
+            ) -> Result<Response<logs::LogParts>, Status> {
+                answered(self.stream_log(request.into_inner()).await)
             }
 
             $(async fn $call(&self, request: Request<v1::$request>) -> Result<Response<v1::$response>, Status> {

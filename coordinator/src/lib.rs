@@ -6,6 +6,7 @@ mod control_service;
 mod driver;
 mod golden;
 mod indexes;
+mod job_log;
 mod outbox;
 mod reaper;
 mod records;

@@ -3,6 +3,7 @@
 use clara_lifecycle::{
     id::{Attempt, JobId},
     job::{AttemptKey, Event, Job, LeaseTerms, Rejected, StageState},
+    log::LogLine,
     stage::Stage,
 };
 use clara_proto::{
@@ -150,6 +151,15 @@ impl WorkerService for Workers {
             .await
             .map_err(|error| status_of(&error))?;
         Ok(Response::new(v1::HandBackResponse { outcome: outcome.into() }))
+    }
+
+    async fn append_log(&self, request: Request<v1::AppendLogRequest>) -> Answer<v1::AppendLogResponse> {
+        let v1::AppendLogRequest { key, lines } = request.into_inner();
+        let (job, key) = key_of(key).map_err(|error| status_of(&error))?;
+        let lines: Result<Vec<LogLine>, ConvertError> = lines.into_iter().map(TryInto::try_into).collect();
+        let lines = lines.map_err(|error| status_of(&error.into()))?;
+        self.driver.append_log(&job, key, lines).await.map_err(|error| status_of(&error))?;
+        Ok(Response::new(v1::AppendLogResponse {}))
     }
 }
 

@@ -13,6 +13,7 @@ pub mod gate;
 pub mod golden;
 pub mod id;
 pub mod job;
+pub mod log;
 pub mod resources;
 pub mod results;
 pub mod retry;

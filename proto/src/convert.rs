@@ -1,6 +1,7 @@
 //! Wire to lifecycle and back: the only place that knows both.
 
 mod attempt;
+mod log;
 mod names;
 mod results;
 mod spec;
@@ -8,6 +9,7 @@ mod spec;
 mod tests;
 
 pub use attempt::{claim_key, key_to_wire};
+pub use log::time_to_wire;
 
 /// A message that does not fit the lifecycle's types.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

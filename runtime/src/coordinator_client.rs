@@ -7,6 +7,7 @@ use clara_lifecycle::{
     attempt::{Assignment, Progress},
     id::{JobId, WorkerId},
     job::AttemptKey,
+    log::LogLine,
     results::StageResult,
 };
 
@@ -157,4 +158,7 @@ pub trait Coordinator: Send + Sync + fmt::Debug {
 
     /// Gives an attempt back without a failure.
     async fn hand_back(&self, attempt: &ClaimedAttempt) -> Result<ReportOutcome, CoordinatorError>;
+
+    /// Keeps lines that the attempt logged, in order of their numbers; those that were kept before are left as they are.
+    async fn append_log(&self, attempt: &ClaimedAttempt, lines: &[LogLine]) -> Result<(), CoordinatorError>;
 }

@@ -3,7 +3,7 @@
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use clara_lifecycle::{attempt::Progress, results::StageResult, time::Timestamp};
+use clara_lifecycle::{attempt::Progress, log::LogLine, results::StageResult, time::Timestamp};
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
@@ -220,6 +220,10 @@ impl Coordinator for Faulty<dyn Coordinator> {
 
     async fn hand_back(&self, attempt: &ClaimedAttempt) -> Result<ReportOutcome, CoordinatorError> {
         self.through(self.inner.hand_back(attempt), no_coordinator).await
+    }
+
+    async fn append_log(&self, attempt: &ClaimedAttempt, lines: &[LogLine]) -> Result<(), CoordinatorError> {
+        self.through(self.inner.append_log(attempt, lines), no_coordinator).await
     }
 }
 

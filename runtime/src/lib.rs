@@ -13,6 +13,7 @@ pub mod daemon;
 pub mod faults;
 pub mod health;
 pub mod http;
+pub mod log_capture;
 pub mod metrics;
 pub mod ports;
 mod sqlite;

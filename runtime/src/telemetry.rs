@@ -1,10 +1,13 @@
-//! Logs: to standard error, filtered and formed as the configuration says.
+//! Logs: to standard error, filtered and formed as the configuration says; those of attempts also to their jobs.
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::{EnvFilter, util::SubscriberInitExt};
+use tracing_subscriber::{EnvFilter, Layer, Registry, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::config::{LogFormat, TelemetrySettings};
+use crate::{
+    config::{LogFormat, TelemetrySettings},
+    log_capture,
+};
 
 /// Why logs could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -24,20 +27,21 @@ pub enum TelemetryError {
     AlreadySetUp(String),
 }
 
-/// Sends the logs of this process to standard error; call it once, at the start.
+/// Sends the logs of this process to standard error, and collects those of attempts; call it once, at the start.
 ///
 /// # Errors
 /// [`TelemetryError`] when the filter cannot be read or logs were set up before.
 pub fn install(settings: &TelemetrySettings) -> Result<(), TelemetryError> {
     let filter = filter(&settings.log_filter)?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let installed = match settings.log_format {
-        LogFormat::Json => lines.json().finish().try_init(),
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = match settings.log_format {
+        LogFormat::Json => lines.json().with_filter(filter).boxed(),
         // Colours only for a terminal, and there the library honours NO_COLOR.
-        LogFormat::Text if std::io::stderr().is_terminal() => lines.finish().try_init(),
-        LogFormat::Text => lines.with_ansi(false).finish().try_init(),
+        LogFormat::Text if std::io::stderr().is_terminal() => lines.with_filter(filter).boxed(),
+        LogFormat::Text => lines.with_ansi(false).with_filter(filter).boxed(),
     };
-    installed.map_err(|error| TelemetryError::AlreadySetUp(error.to_string()))
+    let both = tracing_subscriber::registry().with(lines).with(log_capture::layer());
+    both.try_init().map_err(|error| TelemetryError::AlreadySetUp(error.to_string()))
 }
 
 /// Whether `text` can be used as a filter.

@@ -22,6 +22,7 @@ use scratch::Scratch;
 mod attempt;
 mod backoff;
 mod heartbeat;
+mod log_sender;
 mod report;
 mod scratch;
 #[cfg(test)]

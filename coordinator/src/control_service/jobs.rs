@@ -3,6 +3,7 @@
 use clara_lifecycle::{
     id::{Domain, JobId},
     job::{Event, Job, JobState, Outcome},
+    stage::Stage,
     time::Timestamp,
 };
 use clara_proto::v1;
@@ -100,15 +101,7 @@ impl Control {
         &self,
         request: v1::RetryJobRequest,
     ) -> Result<v1::RetryJobResponse, DriverError> {
-        let from = match request.from {
-            None => None,
-            Some(number) => {
-                let stage = v1::Stage::try_from(number).map_err(|_| {
-                    DriverError::Invalid(format!("field `from` has the unknown value {number}"))
-                })?;
-                Some(stage.try_into()?)
-            }
-        };
+        let from = request.from.map(|number| stage_of("from", number)).transpose()?;
         let job = self.driver.apply(&job_id(&request.job_id)?, Event::RetryRequested { from }).await?;
         Ok(v1::RetryJobResponse { job: Some(to_wire(&job)?) })
     }
@@ -116,6 +109,12 @@ impl Control {
 
 pub(super) fn job_id(text: &str) -> Result<JobId, DriverError> {
     text.parse().map_err(|_| DriverError::UnknownJob { job: text.to_owned() })
+}
+
+/// The stage that a field of a request names.
+pub(super) fn stage_of(field: &str, number: i32) -> Result<Stage, DriverError> {
+    let unknown = |_| DriverError::Invalid(format!("field `{field}` has the unknown value {number}"));
+    Ok(v1::Stage::try_from(number).map_err(unknown)?.try_into()?)
 }
 
 fn to_wire(job: &Job) -> Result<v1::Job, DriverError> {

@@ -2,6 +2,7 @@
 
 use clara_lifecycle::{
     gate::{Decision, GateMode},
+    log::LogLevel,
     spec::{Method, Schedule},
     stage::Stage,
 };
@@ -36,6 +37,7 @@ enumeration!(Stage, v1::Stage, "stage", { Ingest, Train, Generate, Judge, Gate, 
 enumeration!(Method, v1::Method, "method", { Lora, Qlora, Dora });
 enumeration!(Schedule, v1::Schedule, "schedule", { Constant, Linear, Cosine });
 enumeration!(GateMode, v1::GateMode, "gate.mode", { Point, Bounds });
+enumeration!(LogLevel, v1::LogLevel, "level", { Info, Warn, Error });
 enumeration!(Decision, v1::Decision, "decision", { Approve, Review, Reject, Inconclusive, Error });
 
 /// The domain value of an enumeration's number.

@@ -8,6 +8,7 @@ use clara_lifecycle::{
     gate::{Decision, GateMode, GatePolicy, GateReport, PairedDelta, Reason},
     id::{Attempt, Fence, JobId},
     job::AttemptKey,
+    log::{LogLevel, LogLine, LogPart},
     results::{AnswersResult, DatasetResult, EvaluationResult, RolloutResult, StageResult, TrainingResult},
     retry::RetryPolicy,
     samples,
@@ -16,6 +17,7 @@ use clara_lifecycle::{
         TrainingOptions,
     },
     stage::Stage,
+    time::Timestamp,
 };
 
 use super::{ConvertError, claim_key};
@@ -328,4 +330,24 @@ fn a_name_that_breaks_the_rules_is_refused_with_its_field() {
     };
     training.base_model_digest = "not a digest".to_owned();
     assert!(refused(TrainingResult::try_from(training)).contains("`train.base_model_digest`"));
+}
+
+#[test]
+fn lines_of_a_log_come_back_as_they_were_and_a_level_of_later_versions_is_refused_by_name() {
+    let line = LogLine {
+        number: 3,
+        at: Timestamp(1_700_000_000_123),
+        level: LogLevel::Warn,
+        target: "clara_ingest_worker".to_owned(),
+        message: "left out a broken line".to_owned(),
+    };
+    let part = LogPart { stage: Stage::Judge, attempt: Attempt(4), fence: Fence(5), lines: vec![line] };
+    let wire = v1::ReadLogResponse::from(part.clone());
+    assert_eq!(LogPart::try_from(wire.clone()).unwrap(), part);
+    let mut unknown = wire.clone();
+    unknown.lines[0].level = 99;
+    assert!(LogPart::try_from(unknown).unwrap_err().to_string().contains("`lines.level`"));
+    let mut unnumbered = wire;
+    unnumbered.lines[0].number = 0;
+    assert!(LogPart::try_from(unnumbered).unwrap_err().to_string().contains("`lines.number`"));
 }

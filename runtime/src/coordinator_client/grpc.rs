@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use clara_lifecycle::{attempt::Progress, id::JobId, results::StageResult};
+use clara_lifecycle::{attempt::Progress, id::JobId, log::LogLine, results::StageResult};
 use clara_proto::{
     convert::key_to_wire,
     v1::{self, worker_service_client::WorkerServiceClient},
@@ -185,5 +185,12 @@ impl Coordinator for GrpcCoordinator {
             .await
             .map_err(|status| self.failed(CALL, &status))?;
         self.outcome(CALL, answer.into_inner().outcome)
+    }
+
+    async fn append_log(&self, attempt: &ClaimedAttempt, lines: &[LogLine]) -> Result<(), CoordinatorError> {
+        let lines = lines.iter().cloned().map(Into::into).collect();
+        let request = v1::AppendLogRequest { key: Some(key(attempt)), lines };
+        let answer = self.client.clone().append_log(traced(&attempt.job, request)).await;
+        answer.map(drop).map_err(|status| self.failed("log lines", &status))
     }
 }

@@ -18,6 +18,7 @@ use tracing::Instrument;
 use super::{
     Worker,
     heartbeat::Heartbeat,
+    log_sender::LogSender,
     report::{Report, report},
     scratch,
 };
@@ -87,7 +88,10 @@ impl<'a> Attempt<'a> {
         };
         // On a task of its own: the handler may compute as long as it likes.
         let heartbeat = self.worker.tasks.spawn("worker.heartbeat", heartbeat.keep().in_current_span());
-        let ended = self.run(progress).await;
+        let logs = LogSender::new(self.worker.coordinator.clone(), self.name.clone());
+        let ended = logs.during(self.run(progress)).await;
+        self.warn_of(&ended);
+        logs.finish().await;
         let outcome = self.tell(ended, &latest).await;
         heartbeat.abort();
         outcome
@@ -135,6 +139,12 @@ impl<'a> Attempt<'a> {
         Err(StageFailure::Stopped(StopReason::Drain))
     }
 
+    fn warn_of(&self, ended: &Result<StageResult, StageFailure>) {
+        if let Err(StageFailure::Failed { message, retryable }) = ended {
+            tracing::warn!(retryable, "{} failed: {message}", self.name);
+        }
+    }
+
     /// Reports the end of the attempt, unless nobody wants to know.
     async fn tell(
         &self,
@@ -154,7 +164,6 @@ impl<'a> Attempt<'a> {
                 (Report::Fail { message, retryable: true }, AttemptOutcome::Failed)
             }
             (_, Err(StageFailure::Failed { message, retryable })) => {
-                tracing::warn!(retryable, "{} failed: {message}", self.name);
                 (Report::Fail { message, retryable }, AttemptOutcome::Failed)
             }
         };

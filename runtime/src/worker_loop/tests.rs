@@ -15,6 +15,7 @@ use crate::{
 use script::{Answer, World, handler, result, task};
 
 mod leases;
+mod logs;
 mod script;
 
 const TTL: Duration = Duration::from_secs(15);

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use clara_lifecycle::{
     attempt::Assignment,
     id::{Attempt as AttemptNumber, ClassName, Fence},
+    log::LogLine,
     results::{RolloutResult, StageResult},
 };
 use futures::future::BoxFuture;
@@ -39,6 +40,7 @@ pub(super) fn result() -> StageResult {
 pub(super) enum Answer<T> {
     Says(T),
     Lost,
+    Refused,
     Never,
 }
 
@@ -63,6 +65,11 @@ impl<T> Answers<T> {
             Some(Answer::Lost) => {
                 Err(CoordinatorError::Unavailable { url: "script".to_owned(), reason: "lost".to_owned() })
             }
+            Some(Answer::Refused) => Err(CoordinatorError::Invalid {
+                url: "script".to_owned(),
+                call: "a call",
+                reason: "not known".to_owned(),
+            }),
             Some(Answer::Never) => std::future::pending().await,
         }
     }
@@ -76,6 +83,8 @@ pub(super) struct ScriptedCoordinator {
     pub(super) directives: Answers<Directive>,
     pub(super) reports: Answers<ReportOutcome>,
     pub(super) claim_ids: Mutex<Vec<String>>,
+    pub(super) kept: Answers<()>,
+    lines: Mutex<Vec<Vec<LogLine>>>,
     told: Mutex<Vec<String>>,
     beats: Mutex<Vec<(Duration, Progress)>>,
 }
@@ -143,6 +152,11 @@ impl Coordinator for ScriptedCoordinator {
     async fn hand_back(&self, attempt: &ClaimedAttempt) -> Result<ReportOutcome, CoordinatorError> {
         self.hear(format!("hand back {}", attempt.job));
         self.reports.next(ReportOutcome::Accepted).await
+    }
+
+    async fn append_log(&self, _attempt: &ClaimedAttempt, lines: &[LogLine]) -> Result<(), CoordinatorError> {
+        self.lines.lock().push(lines.to_vec());
+        self.kept.next(()).await
     }
 }
 
@@ -257,6 +271,8 @@ impl World {
             directives: Answers::new(),
             reports: Answers::new(),
             claim_ids: Mutex::default(),
+            kept: Answers::new(),
+            lines: Mutex::default(),
             told: Mutex::default(),
             beats: Mutex::default(),
         };
@@ -274,6 +290,12 @@ impl World {
 
     pub(super) fn told(&self) -> Vec<String> {
         self.coordinator.told.lock().clone()
+    }
+
+    /// The messages of every call that told lines.
+    pub(super) fn lines(&self) -> Vec<Vec<String>> {
+        let message = |line: &LogLine| line.message.clone();
+        self.coordinator.lines.lock().iter().map(|lines| lines.iter().map(message).collect()).collect()
     }
 
     pub(super) fn beats(&self) -> Vec<(Duration, Progress)> {
