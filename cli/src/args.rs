@@ -62,7 +62,7 @@ pub(crate) enum Command {
     Run(Box<RunArgs>),
     /// Serve jobs until told to end: coordinator and workers in one process
     Up(UpArgs),
-    /// Submit, list, follow, cancel and retry jobs
+    /// Submit, list, follow, cancel and retry jobs, and read their logs
     #[command(subcommand)]
     Job(Box<JobCommand>),
     /// Look at adapter versions, approve, reject, verify, export, import

@@ -12,6 +12,10 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
+pub(crate) use log::LogQuery;
+
+mod log;
+
 /// As the coordinator allows.
 const LARGEST_MESSAGE_BYTES: usize = 64 << 20;
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);

@@ -13,8 +13,9 @@ use tonic::{Code, Status};
 use crate::client::{CallError, Client};
 
 /// How often a lost connection is tried again before the follower gives up.
-const TRIES: u32 = 10;
-const PAUSE: Duration = Duration::from_secs(1);
+pub(crate) const TRIES: u32 = 10;
+/// How long a follower waits before it tries again.
+pub(crate) const PAUSE: Duration = Duration::from_secs(1);
 
 /// One event with its place in the stream.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,7 +87,8 @@ fn call_error(status: Status) -> CallError {
     CallError::from(status)
 }
 
-fn is_lost_connection(error: &anyhow::Error) -> bool {
+/// Whether the coordinator could not be reached, so that the call may be repeated.
+pub(crate) fn is_lost_connection(error: &anyhow::Error) -> bool {
     error
         .downcast_ref::<CallError>()
         .is_some_and(|error| matches!(error.code, Code::Unavailable | Code::Unknown))

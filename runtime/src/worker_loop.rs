@@ -23,6 +23,7 @@ mod attempt;
 mod backoff;
 mod heartbeat;
 mod log_sender;
+mod milestones;
 mod report;
 mod scratch;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `clara job`: submit, list, show, watch, cancel and retry.
+//! `clara job`: submit, list, show, watch, read logs, cancel and retry.
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
@@ -24,6 +24,10 @@ use crate::{
     spec::{SpecArgs, pair},
 };
 
+use logs::LogsArgs;
+
+mod logs;
+
 /// What to do with jobs.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum JobCommand {
@@ -43,6 +47,11 @@ pub(crate) enum JobCommand {
         after_help = "Example:\n  clara job watch job-0198c1…\n  clara job watch job-0198c1… -o json   # one event per line"
     )]
     Watch(JobArgs),
+    /// Show what the attempts of a job logged
+    #[command(
+        after_help = "Example:\n  clara job logs job-0198c1… --follow\n  clara job logs job-0198c1… --stage train --attempt 2"
+    )]
+    Logs(LogsArgs),
     /// End a job; its attempt is stopped, results are kept
     #[command(after_help = "Example:\n  clara job cancel job-0198c1…")]
     Cancel(JobArgs),
@@ -127,6 +136,7 @@ pub(crate) async fn run(session: &Session, command: JobCommand) -> Result<u8> {
         JobCommand::List(args) => list(session, args).await,
         JobCommand::Show(args) => show(session, &args).await,
         JobCommand::Watch(args) => watch(session, &args).await,
+        JobCommand::Logs(args) => logs::logs(session, args).await,
         JobCommand::Cancel(args) => {
             let connection = session.connect().await?;
             let job = connection.client.cancel(&args.job).await?;

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use clara_lifecycle::{artifact::ArtifactRef, attempt::Progress, stage::Stage};
 use tokio::{sync::watch, time::Instant};
 
+use super::milestones::Milestones;
 use crate::{
     coordinator_client::{ClaimedAttempt, Coordinator, Directive},
     metrics,
@@ -28,6 +29,7 @@ impl Heartbeat {
     pub(super) async fn keep(mut self) {
         let mut next_beat = self.renewed_at + self.every;
         let mut told_checkpoint = None;
+        let mut milestones = Milestones::default();
         loop {
             // From here on the lease may be another's before a stop is noticed.
             let fence_at = self.renewed_at + self.lease_ttl.mul_f64(0.8);
@@ -41,6 +43,7 @@ impl Heartbeat {
             if let (Stage::Train, Some(loss)) = (self.attempt.key.stage, progress.figures.get("loss")) {
                 metrics::train_loss(*loss);
             }
+            milestones.log(&progress);
             let began_at = Instant::now();
             let beat = self.coordinator.heartbeat(&self.attempt, &progress);
             let Ok(answer) = tokio::time::timeout_at(fence_at, beat).await else {

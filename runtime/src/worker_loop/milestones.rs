@@ -1,0 +1,39 @@
+//! Logs how far an attempt is at each tenth, so that the log of a job shows it afterwards.
+
+use std::fmt::Write as _;
+
+use clara_lifecycle::attempt::Progress;
+
+/// The tenths that were logged.
+#[derive(Debug, Default)]
+pub(super) struct Milestones {
+    last_tenth: u64,
+}
+
+impl Milestones {
+    /// Logs the progress when it passed a tenth that was not logged.
+    pub(super) fn log(&mut self, progress: &Progress) {
+        if let Some(line) = self.reached(progress) {
+            tracing::info!("{line}");
+        }
+    }
+
+    fn reached(&mut self, progress: &Progress) -> Option<String> {
+        let total = progress.total.filter(|total| *total > 0)?;
+        let tenth = progress.done.saturating_mul(10) / total;
+        if tenth <= self.last_tenth {
+            return None;
+        }
+        self.last_tenth = tenth;
+        let mut line = format!("{} of {total} {}", progress.done, progress.unit);
+        for (name, value) in &progress.figures {
+            // Writing to a string does not fail.
+            let written = write!(line, ", {name} {value:.4}");
+            debug_assert!(written.is_ok(), "writing to a string failed");
+        }
+        Some(line)
+    }
+}
+
+#[cfg(test)]
+mod tests;
