@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
+    census::{self, Census},
     driver::{Driver, DriverError},
     indexes,
 };
@@ -34,6 +35,7 @@ pub(crate) async fn reap(
     shutdown: CancellationToken,
 ) {
     let mut next_count = tokio::time::Instant::now();
+    let mut next_census = next_count;
     while !shutdown.is_cancelled() {
         if let Err(error) = look_at_due(&driver).await {
             warn!("leases could not be checked: {error}; trying again");
@@ -42,6 +44,13 @@ pub(crate) async fn reap(
             next_count = tokio::time::Instant::now() + COUNT;
             if let Err(error) = count(&driver, broker.as_ref(), &classes).await {
                 warn!("jobs could not be counted: {error}; trying again");
+            }
+        }
+        if tokio::time::Instant::now() >= next_census {
+            next_census = tokio::time::Instant::now() + census::EVERY;
+            match Census::take(&driver).await {
+                Ok(census) => census.record(queues(&classes)),
+                Err(error) => warn!("active jobs could not be looked at: {error}; trying again"),
             }
         }
         tokio::select! {
@@ -92,7 +101,7 @@ async fn count(driver: &Driver, broker: &dyn Broker, classes: &[ClassName]) -> R
     for (state, size) in indexes::STATES.into_iter().zip(sizes) {
         metrics::jobs(state, size);
     }
-    for queue in Stage::ALL.into_iter().flat_map(|stage| QueueName::served(stage, classes)) {
+    for queue in queues(classes) {
         match broker.depth(&queue).await {
             Ok(depth) => metrics::queue_depth(&queue, depth),
             Err(error) => {
@@ -106,6 +115,10 @@ async fn count(driver: &Driver, broker: &dyn Broker, classes: &[ClassName]) -> R
         Err(error) => warn!("the number of dead letters is not known: {error}"),
     }
     Ok(())
+}
+
+fn queues(classes: &[ClassName]) -> impl Iterator<Item = QueueName> {
+    Stage::ALL.into_iter().flat_map(|stage| QueueName::served(stage, classes))
 }
 
 fn job_of(key: &RecordKey) -> Result<JobId, InvalidName> {
