@@ -1,7 +1,7 @@
 //! `clara job logs`: what attempts said is there after their workers are gone.
 
 use anyhow::{Context, Result, ensure};
-use clara_tests::{Judge, Sandbox, Script};
+use clara_tests::{Ended, Judge, Sandbox, Script, Services};
 use serde_json::Value;
 
 fn finished() -> Result<(Sandbox, String)> {
@@ -48,5 +48,22 @@ fn why_an_attempt_failed_is_in_the_log() -> Result<()> {
     sandbox.run(&[])?.expect(1)?;
     let log = sandbox.clara(&["job", "logs", &sandbox.only_job()?])?.expect(0)?;
     log.says(&["warn  left out a broken line", "warn  attempt 1 of ingest", "failed: "])?;
+    Ok(())
+}
+
+#[test]
+fn over_redis_the_log_is_there_for_a_command_on_another_machine() -> Result<()> {
+    let (services, sandbox, elsewhere) = (Services::start()?, Sandbox::new(6)?, Sandbox::new(6)?);
+    let clara = |sandbox: &Sandbox, args: &[&str]| {
+        let mut command = sandbox.command(args)?;
+        command.env("CLARA_STATE__URL", &services.redis_url).env("CLARA_BROKER__URL", &services.amqp_url);
+        Ended::of(command.output()?)
+    };
+    let judge = Judge::start(Script::Score(9))?;
+    let args = sandbox.run_args(&["--judge-url", judge.url().as_str(), "-o", "json"]);
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let summary = clara(&sandbox, &args)?.expect(0)?.json()?;
+    let job = summary["job"]["id"].as_str().context("the job has no id")?;
+    clara(&elsewhere, &["job", "logs", job])?.expect(0)?.says(&["ingest/1", "wrote the dataset"])?;
     Ok(())
 }

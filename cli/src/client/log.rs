@@ -49,6 +49,14 @@ impl Client {
             after: Some(after.into()),
             follow: query.follow,
         };
-        Ok(LogStream(self.calls.clone().read_log(request).await?.into_inner()))
+        match self.calls.clone().read_log(request).await {
+            Ok(answer) => Ok(LogStream(answer.into_inner())),
+            Err(status) if status.code() == Code::Unimplemented => Err(CallError {
+                code: Code::Unimplemented,
+                message: "the coordinator keeps no logs: it is older than this command; upgrade it"
+                    .to_owned(),
+            }),
+            Err(status) => Err(status.into()),
+        }
     }
 }

@@ -203,6 +203,7 @@ async fn a_wrong_password_is_refused(server: &Server) {
 }
 
 async fn a_killed_broker_loses_nothing(server: &Server) {
+    let metrics = crate::metrics::install().unwrap();
     let broker = server.connect().await;
     let (held, waiting) = (task(5), task(5));
     broker.publish(&held).await.unwrap();
@@ -221,6 +222,8 @@ async fn a_killed_broker_loses_nothing(server: &Server) {
     assert!(found.contains(&held.job) && found.contains(&waiting.job));
     for _ in 0..60 {
         if broker.publish(&task(5)).await.is_ok() {
+            let page = metrics.render();
+            assert!(page.contains("\nclara_broker_reconnects_total "), "{page}");
             return;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;

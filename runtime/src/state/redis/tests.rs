@@ -130,6 +130,7 @@ async fn stores_with_different_prefixes_share_a_server_and_nothing_else() {
 
 #[tokio::test]
 async fn what_was_acknowledged_survives_a_killed_server_and_the_store_goes_on() {
+    let metrics = crate::metrics::install().unwrap();
     let mut server = Server::start(&[]).await;
     let store = server.connect().await;
     store.commit(&put("a", None, "1")).await.unwrap();
@@ -148,6 +149,9 @@ async fn what_was_acknowledged_survives_a_killed_server_and_the_store_goes_on() 
     again.unwrap();
     let stored = store.load(&RecordKey::new("job", "a")).await.unwrap().unwrap();
     assert_eq!((stored.version, stored.body.as_str()), (2, "3"));
+    while !metrics.render().contains("\nclara_state_reconnects_total 1") {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test]
