@@ -59,6 +59,7 @@ async fn a_ticket_of_an_unknown_job_is_refused_and_not_an_error() {
 
 #[tokio::test]
 async fn reports_are_accepted_once_then_duplicate_and_stale_after_a_hand_back() {
+    let metrics = metrics::install().unwrap();
     let house = House::new().await;
     let workers = workers(&house);
     let job = house.submit(samples::spec()).await.id;
@@ -73,6 +74,8 @@ async fn reports_are_accepted_once_then_duplicate_and_stale_after_a_hand_back() 
     }
     let expected = [v1::ReportOutcome::Stale, v1::ReportOutcome::Accepted, v1::ReportOutcome::Duplicate];
     assert_eq!(outcomes, expected);
+    let page = metrics.render();
+    assert!(page.contains("\nclara_fence_rejections_total{stage=\"ingest\"} "), "{page}");
 }
 
 #[tokio::test]
@@ -127,4 +130,28 @@ async fn a_message_that_does_not_fit_is_refused_with_its_field() {
     let request = v1::CompleteRequest { key: None, result: None };
     let refused = workers(&house).complete(Request::new(request)).await.unwrap_err();
     assert_eq!((refused.code(), refused.message()), (tonic::Code::InvalidArgument, "field `key` is missing"));
+}
+
+#[tokio::test]
+async fn lines_are_kept_whoever_has_the_lease_and_unknown_jobs_have_none() {
+    let house = House::new().await;
+    let workers = workers(&house);
+    let job = house.submit(samples::spec()).await.id;
+    let late = claim(&house.driver, &job, Stage::Ingest).await;
+    house.driver.apply(&job, Event::HandedBack { key: late }).await.unwrap();
+    let line = v1::LogLine {
+        number: 1,
+        at: Some(prost_types::Timestamp::default()),
+        level: v1::LogLevel::Warn.into(),
+        target: "clara_ingest_worker".to_owned(),
+        message: "left out".to_owned(),
+    };
+    let append = |job: &JobId| {
+        let request = v1::AppendLogRequest { key: Some(key_to_wire(job, late)), lines: vec![line.clone()] };
+        workers.append_log(Request::new(request))
+    };
+    append(&job).await.unwrap();
+    append(&job).await.unwrap();
+    let unknown = append(&"job-gone".parse().unwrap()).await.unwrap_err();
+    assert_eq!(unknown.code(), tonic::Code::NotFound);
 }
