@@ -107,3 +107,6 @@ async fn growth(commits: &mut broadcast::Receiver<String>, stream: &str) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
