@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 pub mod amqp;
 #[cfg(any(test, feature = "testing"))]
 pub mod contract;
+#[cfg(any(test, feature = "testing"))]
+pub mod memory;
 pub mod sqlite;
 
 /// The broker message that asks for one attempt of one stage.

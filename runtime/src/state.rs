@@ -11,6 +11,8 @@ use crate::broker::Task;
 #[cfg(any(test, feature = "testing"))]
 pub mod contract;
 mod kinds;
+#[cfg(any(test, feature = "testing"))]
+pub mod memory;
 pub mod redis;
 pub mod sqlite;
 

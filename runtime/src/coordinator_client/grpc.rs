@@ -1,8 +1,9 @@
 //! The coordinator over gRPC.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use clara_lifecycle::{attempt::Progress, id::JobId, log::LogLine, results::StageResult};
 use clara_proto::{
     convert::key_to_wire,
@@ -10,6 +11,9 @@ use clara_proto::{
 };
 use tonic::{
     Code, Status,
+    body::Body,
+    client::GrpcService,
+    codegen::{Body as HttpBody, StdError},
     transport::{Channel, Endpoint},
 };
 
@@ -25,9 +29,9 @@ const LARGEST_MESSAGE_BYTES: usize = 64 << 20;
 
 /// A coordinator at a URL; connects when it is first needed, and again after every loss.
 #[derive(Debug, Clone)]
-pub struct GrpcCoordinator {
+pub struct GrpcCoordinator<T = Channel> {
     url: String,
-    client: WorkerServiceClient<Channel>,
+    client: WorkerServiceClient<T>,
 }
 
 impl GrpcCoordinator {
@@ -46,7 +50,22 @@ impl GrpcCoordinator {
         let client = WorkerServiceClient::new(channel).max_decoding_message_size(LARGEST_MESSAGE_BYTES);
         Ok(Self { url: url.to_owned(), client })
     }
+}
 
+impl<T: GrpcService<Body>> GrpcCoordinator<T> {
+    /// A coordinator in this process that is called without a socket; `name` stands for its URL in errors.
+    pub fn in_process(name: &str, service: T) -> Self
+    where
+        T::Error: Into<StdError>,
+        T::ResponseBody: HttpBody<Data = Bytes> + Send + 'static,
+        <T::ResponseBody as HttpBody>::Error: Into<StdError> + Send,
+    {
+        let client = WorkerServiceClient::new(service).max_decoding_message_size(LARGEST_MESSAGE_BYTES);
+        Self { url: name.to_owned(), client }
+    }
+}
+
+impl<T> GrpcCoordinator<T> {
     fn failed(&self, call: &'static str, status: &Status) -> CoordinatorError {
         let (url, reason) = (self.url.clone(), status.message().to_owned());
         match status.code() {
@@ -83,7 +102,14 @@ fn key(attempt: &ClaimedAttempt) -> v1::AttemptKey {
 }
 
 #[async_trait]
-impl Coordinator for GrpcCoordinator {
+impl<T> Coordinator for GrpcCoordinator<T>
+where
+    T: GrpcService<Body> + fmt::Debug + Clone + Send + Sync + 'static,
+    T::Future: Send,
+    T::Error: Into<StdError>,
+    T::ResponseBody: HttpBody<Data = Bytes> + Send + 'static,
+    <T::ResponseBody as HttpBody>::Error: Into<StdError> + Send,
+{
     async fn claim(&self, claim: &Claim) -> Result<ClaimAnswer, CoordinatorError> {
         const CALL: &str = "a claim";
         let request = v1::ClaimRequest {
