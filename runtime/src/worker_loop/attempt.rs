@@ -120,23 +120,32 @@ impl<'a> Attempt<'a> {
         ended
     }
 
-    /// Waits for the handler. At a shutdown it is told to save its work, and given up when it takes too long.
+    /// Waits for the handler. At a shutdown it is told to save its work. Told to stop for whatever reason, it is given
+    /// up when it takes too long: a handler that hangs must not hold its slot for ever.
     async fn until_drained(
         &self,
         mut handler: JoinHandle<Option<Result<StageResult, StageFailure>>>,
     ) -> Result<StageResult, StageFailure> {
         let shutdown: &CancellationToken = self.worker.tasks.shutdown();
-        tokio::select! {
+        let mut told = self.signal.clone();
+        let reason = tokio::select! {
             biased;
             ended = &mut handler => return unpanicked(ended),
-            () = shutdown.cancelled() => self.stop.stop(StopReason::Drain),
-        }
+            () = shutdown.cancelled() => {
+                self.stop.stop(StopReason::Drain);
+                StopReason::Drain
+            }
+            reason = told.stopped() => reason,
+        };
         let grace = self.worker.options.drain_within;
         if let Ok(ended) = tokio::time::timeout(grace, &mut handler).await {
             return unpanicked(ended);
         }
-        tracing::warn!("{} did not save its work within {grace:?} and is given up", self.name);
-        Err(StageFailure::Stopped(StopReason::Drain))
+        tracing::warn!(
+            "{} was told to stop ({reason:?}), did not within {grace:?} and is given up",
+            self.name
+        );
+        Err(StageFailure::Stopped(reason))
     }
 
     fn warn_of(&self, ended: &Result<StageResult, StageFailure>) {

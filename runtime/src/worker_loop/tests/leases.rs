@@ -202,3 +202,23 @@ async fn an_attempt_that_does_not_save_its_work_in_time_is_handed_back_all_the_s
     assert_eq!(world.told(), ["claim job-1", "hand back job-1"]);
     assert!(started.elapsed() < Duration::from_secs(40), "{:?}", started.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_hangs_after_it_lost_its_lease_is_given_up_and_its_slot_takes_the_next_task() {
+    let world = World::with_tasks([task(1), task(2)]);
+    world.coordinator.directives.push(Answer::Says(Directive::Fenced));
+    let began = Instant::now();
+    let run = handler(|context: AttemptContext| async move {
+        match context.assignment.job.as_str() {
+            "job-1" => std::future::pending().await,
+            _ => Ok(result()),
+        }
+    });
+    let worker = world.start(run, 1);
+    world.until_told(1, "complete job-2").await;
+    assert_eq!(world.told(), ["claim job-1", "claim job-2", "complete job-2 1"]);
+    // The heartbeat after 5 s brings the directive; then the handler has 30 s to stop.
+    assert_eq!(began.elapsed().as_secs(), 35);
+    world.shutdown.cancel();
+    worker.await.unwrap().unwrap();
+}
