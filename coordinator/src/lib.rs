@@ -14,6 +14,8 @@ mod records;
 mod registry;
 mod scheduler;
 mod server;
+#[cfg(feature = "testing")]
+pub mod simulation;
 mod stages;
 mod submit;
 #[cfg(test)]
