@@ -27,7 +27,7 @@ check: ## what must be green before a commit: format, lints, tests
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 	@$(MAKE) --no-print-directory test
 
-faults: ## kill -9 the whole process at twelve moments of a job
+faults: ## simulated and real faults; CLARA_FAULT_TRIALS and CLARA_FAULT_SEED choose the simulated trials
 	@scripts/setup.sh test
 	cargo build --workspace --bins
 	cargo nextest run -p clara-tests --run-ignored all -E 'test(/slow_/)' --no-capture

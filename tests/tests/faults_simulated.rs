@@ -44,7 +44,7 @@ fn run_all(first: u64, trials: u64) -> Result<Vec<Outcome>> {
 }
 
 fn verdict(outcomes: &[Outcome]) -> Result<()> {
-    println!("{}", table(outcomes));
+    eprintln!("{}", table(outcomes));
     let broken: Vec<String> =
         outcomes.iter().filter(|outcome| !outcome.violations.is_empty()).map(Outcome::to_string).collect();
     ensure!(broken.is_empty(), "{} of {} trials:\n{}", broken.len(), outcomes.len(), broken.join("\n"));

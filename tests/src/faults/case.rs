@@ -103,7 +103,7 @@ impl Case {
 
     pub(super) fn broker(self) -> MemoryBroker {
         match self {
-            Self::DeliveryLimit => MemoryBroker::default().with_delivery_limit(2),
+            Self::DeliveryLimit => MemoryBroker::default().with_delivery_limit(1),
             _ => MemoryBroker::default().with_delivery_limit(20),
         }
     }
@@ -117,7 +117,7 @@ impl Case {
                 Weather { lost_requests: 5, lost_answers: 5, doubled_requests: 30, late_requests: 20, ..calm }
             }
             Self::BadAttempts => Weather { bad_attempts: 30, ..calm },
-            Self::DeliveryLimit => Weather { doubled_tasks: 20, ..calm },
+            Self::DeliveryLimit => Weather { doubled_tasks: 20, late_requests: 40, ..calm },
             Self::UnansweredWrites => Weather { lost_answers: 15, ..calm },
             Self::Everything => Weather {
                 lost_requests: 2,

@@ -157,7 +157,7 @@ fn unclaimed(executions: &[Execution], claims: &Claims) -> Vec<Violation> {
                 found.push(violation(Invariant::InputsFirst, format!("{name} began before it was claimed")));
             }
             None => {
-                found.push(violation(Invariant::InputsFirst, format!("{name} began and was never claimed")))
+                found.push(violation(Invariant::InputsFirst, format!("{name} began and was never claimed")));
             }
         }
         if !seen.insert(key) {

@@ -16,6 +16,7 @@ struct Row {
     detect: Vec<f64>,
     resume: Vec<f64>,
     steps_lost: u64,
+    dead_letters: u64,
 }
 
 impl Row {
@@ -31,12 +32,13 @@ impl Row {
         self.detect.extend(&outcome.cost.detect);
         self.resume.extend(&outcome.cost.resume);
         self.steps_lost += outcome.cost.steps_lost;
+        self.dead_letters += outcome.dead_letters;
     }
 
     fn line(&self, name: &str) -> String {
         let (least, most) = self.seeds.unwrap_or_default();
         format!(
-            "| {name} | {} | {least}–{most} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            "| {name} | {} | {least}–{most} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             self.trials,
             self.jobs,
             self.lost,
@@ -46,6 +48,7 @@ impl Row {
             percentiles(&self.detect),
             percentiles(&self.resume),
             self.steps_lost,
+            self.dead_letters,
         )
     }
 }
@@ -60,9 +63,9 @@ pub fn table(outcomes: &[Outcome]) -> String {
     }
     let mut lines = vec![
         "| case | trials | seeds | jobs | lost | double commits | other violations | duplicate executions \
-         | detect p50 / p99, s | resume p50 / p99, s | steps lost |"
+         | detect p50 / p99, s | resume p50 / p99, s | steps lost | tasks set aside |"
             .to_owned(),
-        "|---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|".to_owned(),
+        "|---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|".to_owned(),
     ];
     lines.extend(rows.iter().map(|(case, row)| row.line(case.name())));
     lines.push(all.line("**all**"));

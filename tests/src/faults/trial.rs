@@ -13,7 +13,7 @@ use clara_lifecycle::{
     stage::Stage,
     time::Timestamp,
 };
-use clara_runtime::state::StateStore;
+use clara_runtime::{broker::Broker, state::StateStore};
 use tokio::time::Instant;
 
 use super::{
@@ -39,6 +39,8 @@ pub struct Outcome {
     pub violations: Vec<Violation>,
     /// What the faults cost.
     pub cost: Cost,
+    /// Tasks that the broker set aside because they came too often.
+    pub dead_letters: u64,
     /// How long it took in the simulation.
     pub simulated: Duration,
 }
@@ -104,7 +106,10 @@ async fn trial(seed: u64, scratch: &Path) -> Result<Outcome> {
         violations.push(Violation { invariant: Invariant::EndsOnce, found: format!("{error:#}") });
     }
     let cost = world.journal.cost(&history.jobs);
-    Ok(Outcome { seed, case, jobs: history.accepted.len(), violations, cost, simulated: began.elapsed() })
+    let dead_letters = world.broker.dead_letters().await?;
+    let jobs = history.accepted.len();
+    let simulated = began.elapsed();
+    Ok(Outcome { seed, case, jobs, violations, cost, dead_letters, simulated })
 }
 
 async fn freeze_golden(world: &World) -> Result<()> {
@@ -118,10 +123,11 @@ async fn freeze_golden(world: &World) -> Result<()> {
 }
 
 fn spec(world: &World, number: usize) -> JobSpec {
-    let decision = ["approve", "review", "reject"][world.sky.below(3)];
+    let decision = world.sky.one_of(&["approve", "review", "reject"]).copied().unwrap_or_default();
+    let tenant = world.sky.one_of(&["a", "b"]).copied().unwrap_or_default();
     let mut spec = samples::spec();
     spec.idempotency_key = Some(format!("order-{number}"));
-    spec.labels = [("decision", decision), ("tenant", ["a", "b"][world.sky.below(2)])]
+    spec.labels = [("decision", decision), ("tenant", tenant)]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
     spec.priority = u8::try_from(world.sky.below(10)).unwrap_or(5);

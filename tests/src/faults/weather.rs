@@ -65,7 +65,7 @@ impl Sky {
 
     /// A duration between two.
     pub(super) fn between(&self, least: Duration, most: Duration) -> Duration {
-        least + (most - least).mul_f64(self.dice.lock().unit())
+        least + most.saturating_sub(least).mul_f64(self.dice.lock().unit())
     }
 
     /// One of `all`.

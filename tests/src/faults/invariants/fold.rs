@@ -215,13 +215,13 @@ impl Folded {
     }
 
     fn failed(&mut self, stage: Stage, attempt: Attempt) -> Option<Violation> {
-        let stale = self.live(stage, attempt);
+        let unleased = self.live(stage, attempt);
         let max_attempts = self.max_attempts;
         let record = self.stage(stage);
         record.failures += 1;
         let failures = record.failures;
         let what = format!("{failures} attempts of {stage} failed, {max_attempts} are allowed");
-        (failures > max_attempts).then(|| violation(Invariant::AttemptsWithinPolicy, what)).or(stale)
+        (failures > max_attempts).then(|| violation(Invariant::AttemptsWithinPolicy, what)).or(unleased)
     }
 
     /// Whether the attempt that reports its end held the lease.
