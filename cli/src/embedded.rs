@@ -6,32 +6,28 @@ mod judge;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use clara_coordinator::{Coordinator, CoordinatorOptions, GateHandler, RolloutHandler, Schedule};
+use clara_coordinator::{Coordinator, CoordinatorOptions, daemon::deciding_handlers};
 use clara_gpu_worker::{
     generate::{GenerateConfig, GenerateHandler},
     model_cache::ModelCache,
     train::handler::{TrainConfig, TrainHandler},
 };
 use clara_ingest_worker::IngestHandler;
-use clara_lifecycle::{job::LeaseTerms, resources::ResourceClass};
 use clara_runtime::{
     artifacts::ArtifactStore,
     broker::Broker,
     config::Settings,
     coordinator_client::GrpcCoordinator,
+    health::Health,
     ports::Ports,
+    service::{WorkerPorts, join_workers, spawn_workers},
     task::Tasks,
-    worker::StageHandler,
-    worker_loop::{WorkerOptions, run_worker},
 };
 use tokio_util::sync::CancellationToken;
 
 use judge::OwnJudge;
 
 pub(crate) use check::{Surroundings, can_write};
-
-/// How often a person who watches sees something new.
-const HEARTBEAT_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the coordinator may take to end after its workers did.
 const END_WITHIN: Duration = Duration::from_secs(5);
@@ -70,19 +66,11 @@ impl Embedded {
             format!("cannot make the home folder {}; choose another one with --home", home.display())
         })?;
         let services = Tasks::new(CancellationToken::new());
-        let Ports { state, broker, artifacts } = Ports::open(settings, &services, interrupt).await?;
-        let lease =
-            LeaseTerms { ttl: settings.lease.ttl.0, progress_within: settings.lease.progress_deadline.0 };
+        let Ports { state, broker, artifacts } =
+            Ports::open(settings, &services, &Health::default(), interrupt).await?;
         let options = CoordinatorOptions {
-            listen,
-            lease,
-            schedule: Schedule {
-                max_active_jobs: settings.scheduler.max_active_jobs,
-                max_active_jobs_per_tenant: settings.scheduler.max_active_jobs_per_tenant,
-                ..Schedule::default()
-            },
-            classes: vec![ResourceClass::default_class()],
             check: Some(Arc::new(Surroundings::new(home.clone()))),
+            ..CoordinatorOptions::of(settings, listen)
         };
         let coordinator =
             Coordinator::start(options, state, Arc::clone(&broker), artifacts.clone(), &services)
@@ -107,42 +95,29 @@ impl Embedded {
 
     /// Starts worker loops.
     pub(crate) fn start_workers(&mut self, which: Workers) -> Result<()> {
-        let models = ModelCache::new();
-        let mut handlers: Vec<(&str, Arc<dyn StageHandler>)> = Vec::new();
+        let mut handlers = Vec::new();
         if which != Workers::None {
-            handlers.push(("gate", Arc::new(GateHandler)));
-            handlers.push(("rollout", Arc::new(RolloutHandler)));
+            handlers.extend(deciding_handlers());
         }
         if which == Workers::All {
-            handlers.push(("ingest-worker", Arc::new(IngestHandler::new())));
+            let models = ModelCache::new();
+            handlers.push(Arc::new(IngestHandler::new()));
             let train = TrainConfig { models: models.clone() };
-            handlers.push(("gpu-worker-train", Arc::new(TrainHandler::new(train))));
+            handlers.push(Arc::new(TrainHandler::new(train)));
             let generate = GenerateConfig { models: models.clone(), ..GenerateConfig::default() };
-            handlers.push(("gpu-worker-generate", Arc::new(GenerateHandler::new(generate))));
-            handlers.push(("judge-worker", Arc::new(OwnJudge::new(models))));
+            handlers.push(Arc::new(GenerateHandler::new(generate)));
+            handlers.push(Arc::new(OwnJudge::new(&self.settings.judge, models)));
         }
         let coordinator = Arc::new(GrpcCoordinator::new(&self.url())?);
-        for (kind, handler) in handlers {
-            let options = WorkerOptions {
-                slots: self.settings.worker.slots,
-                drain_within: self.settings.worker.drain_within.0,
-                heartbeat_at_least_every: HEARTBEAT_AT_LEAST_EVERY,
-                ..WorkerOptions::new(kind, self.settings.scratch_folder())?
-            };
-            let work = run_worker(
-                handler,
-                Arc::clone(&self.broker),
-                coordinator.clone(),
-                self.artifacts.clone(),
-                options,
-                self.workers.shutdown().clone(),
-            );
-            self.workers.spawn("worker", async move {
-                if let Err(error) = work.await {
-                    tracing::error!("{error}");
-                }
-            });
-        }
+        let ports =
+            WorkerPorts { broker: Arc::clone(&self.broker), coordinator, artifacts: self.artifacts.clone() };
+        let loops = spawn_workers("clara", handlers, &ports, &self.settings, &self.workers)?;
+        let workers = self.workers.clone();
+        self.services.spawn("workers", async move {
+            if let Err(error) = join_workers(loops, workers.shutdown()).await {
+                tracing::error!("{error}");
+            }
+        });
         Ok(())
     }
 

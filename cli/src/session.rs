@@ -17,9 +17,6 @@ use crate::{
     output::Output,
 };
 
-/// Variables with our prefix that are flags of the command and no settings.
-const FLAG_VARIABLES: [&str; 2] = ["CLARA_COORDINATOR", "CLARA_BASE_MODEL"];
-
 /// What a command works with.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -125,7 +122,6 @@ impl Connection {
 
 fn load(global: &GlobalArgs) -> Result<Loaded<Settings>> {
     let mut layers = Layers::of_process(global.config.clone());
-    layers.environment.retain(|(name, _)| !FLAG_VARIABLES.contains(&name.as_str()));
     if let Some(home) = &global.home {
         layers = layers.with_flag("home", home.display(), "--home");
     }

@@ -4,6 +4,7 @@
 mod census;
 mod change;
 mod control_service;
+pub mod daemon;
 mod driver;
 mod golden;
 mod indexes;

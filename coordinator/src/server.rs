@@ -6,7 +6,10 @@ use clara_lifecycle::{job::LeaseTerms, resources::ResourceClass};
 use clara_proto::v1::{
     control_service_server::ControlServiceServer, worker_service_server::WorkerServiceServer,
 };
-use clara_runtime::{artifacts::ArtifactStore, broker::Broker, state::StateStore, task::Tasks};
+use clara_runtime::{
+    artifacts::ArtifactStore, broker::Broker, config::Settings, grpc, health::Health, state::StateStore,
+    task::Tasks,
+};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
@@ -37,6 +40,27 @@ pub struct CoordinatorOptions {
     pub classes: Vec<ResourceClass>,
     /// Looks at what only the surroundings know before a job is accepted.
     pub check: Option<Arc<dyn SubmissionCheck>>,
+    /// What health over gRPC tells.
+    pub health: Health,
+}
+
+impl CoordinatorOptions {
+    /// What the settings say, for a coordinator at `listen`.
+    pub fn of(settings: &Settings, listen: SocketAddr) -> Self {
+        let Settings { lease, scheduler, .. } = settings;
+        Self {
+            listen,
+            lease: LeaseTerms { ttl: lease.ttl.0, progress_within: lease.progress_deadline.0 },
+            schedule: Schedule {
+                max_active_jobs: scheduler.max_active_jobs,
+                max_active_jobs_per_tenant: scheduler.max_active_jobs_per_tenant,
+                ..Schedule::default()
+            },
+            classes: vec![ResourceClass::default_class()],
+            check: None,
+            health: Health::default(),
+        }
+    }
 }
 
 /// A running coordinator; its tasks belong to the owner that it was started with.
@@ -66,6 +90,7 @@ impl Coordinator {
             Control { driver: driver.clone(), artifacts, check: options.check, tasks: tasks.clone() };
         let control = ControlServiceServer::new(control);
         let server = Server::builder()
+            .add_routes(grpc::routes(&options.health, tasks.shutdown()))
             .add_service(workers.max_decoding_message_size(LARGEST_MESSAGE_BYTES))
             .add_service(
                 control

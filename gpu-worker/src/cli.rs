@@ -1,15 +1,22 @@
 //! The command line of `gpu-worker`.
 
 mod chat;
+mod daemon;
 mod files;
 mod logits;
 mod serve;
 mod signals;
 mod train;
 
-use clap::{Parser, Subcommand};
+use std::process::ExitCode;
 
-/// Trains, serves and inspects LoRA adapters on a frozen base model.
+use clap::{Parser, Subcommand};
+use clara_runtime::service::WorkerArgs;
+
+/// Trains, serves and inspects LoRA adapters on a frozen base model
+///
+/// `gpu-worker run` is the daemon: it takes train and generate tasks from the broker. The other commands work without
+/// a queue.
 #[derive(Debug, Parser)]
 #[command(name = "gpu-worker", version)]
 pub struct Cli {
@@ -19,6 +26,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Take train and generate tasks from the broker until SIGTERM or Ctrl-C.
+    Run(WorkerArgs),
     /// Train an adapter from a JSONL file.
     Train(train::TrainArgs),
     /// Serve a base model and adapters to OpenAI clients.
@@ -34,12 +43,14 @@ impl Cli {
     ///
     /// # Errors
     /// What failed, with its causes.
-    pub fn run(self) -> anyhow::Result<()> {
+    pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
+            Command::Run(arguments) => return Ok(daemon::run(&arguments)),
             Command::Train(arguments) => arguments.run(),
             Command::Serve(arguments) => arguments.run(),
             Command::Chat(arguments) => arguments.run(),
             Command::Logits(arguments) => arguments.run(),
-        }
+        }?;
+        Ok(ExitCode::SUCCESS)
     }
 }

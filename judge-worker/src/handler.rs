@@ -18,6 +18,7 @@ use clara_lifecycle::{
 };
 use clara_runtime::{
     clock::{Clock, SystemClock},
+    config::JudgeSettings,
     metrics,
     stop::StopSignal,
     worker::{AttemptContext, ProgressSender, StageFailure, StageHandler},
@@ -51,6 +52,13 @@ pub struct JudgeConfig {
     pub clock: Arc<dyn Clock>,
     /// Looks up the environment variable that holds an endpoint's key.
     pub variable: fn(&str) -> Option<String>,
+}
+
+impl JudgeConfig {
+    /// What the settings say.
+    pub fn of(settings: &JudgeSettings) -> Self {
+        Self { default_url: settings.url.clone(), default_model: settings.model.clone(), ..Self::default() }
+    }
 }
 
 impl Default for JudgeConfig {

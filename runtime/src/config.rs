@@ -15,13 +15,16 @@ mod tests;
 mod units;
 
 pub use sections::{
-    BrokerSettings, LeaseSettings, LogFormat, SchedulerSettings, ServeSettings, Settings, StateSettings,
-    TelemetrySettings, WorkerSettings,
+    BrokerSettings, JudgeSettings, LeaseSettings, LogFormat, SchedulerSettings, ServeSettings, Settings,
+    StateSettings, TelemetrySettings, WorkerSettings,
 };
 pub use units::{ByteSize, HumanDuration, InvalidUnit, Secret};
 
 /// Beginning of the environment variables that count; `CLARA_WORKER__SLOTS` means `worker.slots`.
 const ENVIRONMENT_PREFIX: &str = "CLARA_";
+
+/// Variables with that beginning that are flags of programs and no settings.
+const FLAG_VARIABLES: [&str; 3] = ["CLARA_BASE_MODEL", "CLARA_CONFIG", "CLARA_COORDINATOR"];
 
 /// A struct that can be loaded: its default holds every key, secrets are `Option<Secret>` and default to none.
 pub trait Configuration: Serialize + DeserializeOwned + Default {
@@ -100,7 +103,8 @@ impl std::error::Error for ConfigProblems {}
 impl Layers {
     /// The environment of this process and, when given, a file.
     pub fn of_process(file: Option<PathBuf>) -> Self {
-        Self { file, environment: std::env::vars().collect(), flags: Vec::new() }
+        let is_setting = |(name, _): &(String, String)| !FLAG_VARIABLES.contains(&name.as_str());
+        Self { file, environment: std::env::vars().filter(is_setting).collect(), flags: Vec::new() }
     }
 
     /// Adds a flag that the user gave.

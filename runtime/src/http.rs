@@ -1,4 +1,4 @@
-//! The one HTTP listener of every daemon: `/livez`, `/readyz` and `/metrics`.
+//! The one HTTP listener of every daemon: `/livez`, `/readyz`, `/metrics`, and health and reflection over gRPC.
 
 use std::{future::Future, io, net::SocketAddr, pin::pin, time::Duration};
 
@@ -10,15 +10,15 @@ use axum::{
     routing::get,
 };
 use futures::{StreamExt as _, stream::FuturesUnordered};
-use hyper::server::conn::http1;
 use hyper_util::{
-    rt::{TokioIo, TokioTimer},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
     service::TowerToHyperService,
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use crate::{health::Health, metrics::MetricsPage};
+use crate::{grpc, health::Health, metrics::MetricsPage};
 
 #[cfg(test)]
 mod tests;
@@ -33,6 +33,8 @@ const CONNECTION_LASTS: Duration = Duration::from_mins(5);
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Largest head of a request.
 const LARGEST_HEAD_BYTES: usize = 16 << 10;
+/// The same for HTTP/2, which gRPC uses.
+const LARGEST_HTTP2_HEAD_BYTES: u32 = 16 << 10;
 /// How often recorded times are put into their buckets when nobody looks at them.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 /// How long to wait when no connection can be accepted, e.g. for want of file handles.
@@ -47,7 +49,7 @@ const PATHS: &str = "this daemon answers GET and HEAD at\n\
 /// and the work that must be spawned. A daemon that drains should cancel `shutdown` last, and be seen until then.
 ///
 /// `/livez` answers 200 while the process answers at all, `/readyz` answers 200, or 503 with one line for each check
-/// that fails, and `/metrics` the metrics of the process.
+/// that fails, and `/metrics` the metrics of the process. `grpc.health.v1.Health` says over HTTP/2 what `/readyz` says.
 ///
 /// # Errors
 /// [`io::Error`] when the address cannot be listened at.
@@ -70,7 +72,7 @@ struct Shown {
 
 /// Answers all connections in one task, so that none outlives it.
 async fn answer(listener: TcpListener, page: MetricsPage, health: Health, shutdown: CancellationToken) {
-    let router = router(Shown { page: page.clone(), health });
+    let router = router(Shown { page: page.clone(), health }, &shutdown);
     let mut connections = FuturesUnordered::new();
     let mut upkeep = tokio::time::interval(UPKEEP_EVERY);
     loop {
@@ -93,11 +95,14 @@ async fn answer(listener: TcpListener, page: MetricsPage, health: Health, shutdo
 
 /// Answers the requests of one connection.
 async fn connection(stream: TcpStream, router: Router, shutdown: CancellationToken) {
-    let connection = http1::Builder::new()
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(READ_WITHIN)
-        .max_buf_size(LARGEST_HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .max_buf_size(LARGEST_HEAD_BYTES);
+    builder.http2().timer(TokioTimer::new()).max_header_list_size(LARGEST_HTTP2_HEAD_BYTES);
+    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -119,13 +124,15 @@ async fn ended(shutdown: &CancellationToken) {
     }
 }
 
-fn router(shown: Shown) -> Router {
+fn router(shown: Shown, shutdown: &CancellationToken) -> Router {
+    let grpc = grpc::routes(&shown.health, shutdown).into_axum_router();
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readiness))
         .route("/metrics", get(metrics))
         .fallback(|| async { (StatusCode::NOT_FOUND, PATHS) })
         .with_state(shown)
+        .merge(grpc.reset_fallback())
 }
 
 async fn readiness(State(shown): State<Shown>) -> Response {

@@ -11,11 +11,13 @@ pub mod coordinator_client;
 pub mod daemon;
 #[cfg(any(test, feature = "testing"))]
 pub mod faults;
+pub mod grpc;
 pub mod health;
 pub mod http;
 pub mod log_capture;
 pub mod metrics;
 pub mod ports;
+pub mod service;
 mod sqlite;
 pub mod state;
 pub mod stop;

@@ -12,6 +12,7 @@ use crate::{
         sqlite::SqliteBroker,
     },
     config::Settings,
+    health::Health,
     state::{StateError, StateStore, sqlite::SqliteState},
     task::Tasks,
 };
@@ -55,35 +56,58 @@ impl Ports {
     pub async fn open(
         settings: &Settings,
         tasks: &Tasks,
+        health: &Health,
         interrupt: &CancellationToken,
     ) -> Result<Self, PortsError> {
-        let state: Arc<dyn StateStore> = match &settings.state.url {
-            None => Arc::new(SqliteState::open(settings.state_file())?),
-            Some(url) => {
-                let certificate_authority = settings.state.certificate_authority.clone();
-                let options = RedisOptions { certificate_authority, ..RedisOptions::new(url.clone()) };
-                let connect = || RedisState::connect(&options, tasks);
-                Arc::new(patiently(connect, StateError::is_retryable, interrupt).await?)
-            }
-        };
-        let broker: Arc<dyn Broker> = match &settings.broker.url {
-            None => Arc::new(SqliteBroker::open(settings.state_file())?),
-            Some(url) => {
-                let certificate_authority = settings.broker.certificate_authority.clone();
-                let options = AmqpOptions { certificate_authority, ..AmqpOptions::new(url.clone()) };
-                let connect = || AmqpBroker::connect(&options, tasks);
-                Arc::new(patiently(connect, BrokerError::is_retryable, interrupt).await?)
-            }
-        };
+        let state = state(settings, tasks, health, interrupt).await?;
+        let broker = broker(settings, tasks, health, interrupt).await?;
         let artifacts = ArtifactStore::local(settings.artifact_folder())?;
         Ok(Self { state, broker, artifacts })
     }
 }
 
-/// Repeats `connect` while the error is worth it.
+/// Opens the state store that the settings name.
+async fn state(
+    settings: &Settings,
+    tasks: &Tasks,
+    health: &Health,
+    interrupt: &CancellationToken,
+) -> Result<Arc<dyn StateStore>, StateError> {
+    let Some(url) = &settings.state.url else {
+        return Ok(Arc::new(SqliteState::open(settings.state_file())?));
+    };
+    let certificate_authority = settings.state.certificate_authority.clone();
+    let options = RedisOptions { certificate_authority, ..RedisOptions::new(url.clone()) };
+    let connect = || RedisState::connect(&options, tasks);
+    let tell = |reason| health.set("state", Err(reason));
+    Ok(Arc::new(patiently(connect, StateError::is_retryable, tell, interrupt).await?))
+}
+
+/// Opens the broker that the settings name; waits for its server as [`Ports::open`] does.
+///
+/// # Errors
+/// [`BrokerError`] when it cannot be used, or is still not there when the wait is interrupted.
+pub async fn broker(
+    settings: &Settings,
+    tasks: &Tasks,
+    health: &Health,
+    interrupt: &CancellationToken,
+) -> Result<Arc<dyn Broker>, BrokerError> {
+    let Some(url) = &settings.broker.url else {
+        return Ok(Arc::new(SqliteBroker::open(settings.state_file())?));
+    };
+    let certificate_authority = settings.broker.certificate_authority.clone();
+    let options = AmqpOptions { certificate_authority, ..AmqpOptions::new(url.clone()) };
+    let connect = || AmqpBroker::connect(&options, tasks);
+    let tell = |reason| health.set("broker", Err(reason));
+    Ok(Arc::new(patiently(connect, BrokerError::is_retryable, tell, interrupt).await?))
+}
+
+/// Repeats `connect` while the error is worth it, and tells it.
 async fn patiently<T, E, F>(
     connect: impl Fn() -> F,
     is_retryable: impl Fn(&E) -> bool,
+    tell: impl Fn(String),
     interrupt: &CancellationToken,
 ) -> Result<T, E>
 where
@@ -94,6 +118,7 @@ where
         match connect().await {
             Err(error) if is_retryable(&error) && !interrupt.is_cancelled() => {
                 tracing::warn!("waiting: {error}");
+                tell(error.to_string());
                 tokio::select! {
                     () = interrupt.cancelled() => return Err(error),
                     () = tokio::time::sleep(AGAIN_AFTER) => {}

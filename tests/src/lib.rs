@@ -4,9 +4,11 @@
 pub mod faults;
 
 mod judge;
+mod proxy;
 mod sandbox;
 mod services;
 
 pub use judge::{Judge, Script};
+pub use proxy::{Direction, Proxy};
 pub use sandbox::{Ended, Running, Sandbox, fixture};
 pub use services::Services;

@@ -1,4 +1,4 @@
-//! The judge stage in this process: jobs that name no judge are scored by their own base model.
+//! The judge stage in this process: jobs without a judge are scored by their own base model.
 
 use std::path::PathBuf;
 
@@ -9,18 +9,22 @@ use clara_gpu_worker::{
 };
 use clara_judge_worker::{JudgeConfig, JudgeHandler};
 use clara_lifecycle::{results::StageResult, stage::Stage};
-use clara_runtime::worker::{AttemptContext, StageFailure, StageHandler};
+use clara_runtime::{
+    config::JudgeSettings,
+    worker::{AttemptContext, StageFailure, StageHandler},
+};
 
 /// Serves the job's base model for the time of the attempt when the job names no judge.
 #[derive(Debug)]
 pub(super) struct OwnJudge {
+    config: JudgeConfig,
     models: ModelCache,
 }
 
 impl OwnJudge {
     /// A handler that shares loaded models with the others.
-    pub(super) fn new(models: ModelCache) -> Self {
-        Self { models }
+    pub(super) fn new(settings: &JudgeSettings, models: ModelCache) -> Self {
+        Self { config: JudgeConfig::of(settings), models }
     }
 }
 
@@ -31,8 +35,8 @@ impl StageHandler for OwnJudge {
     }
 
     async fn run(&self, context: AttemptContext) -> Result<StageResult, StageFailure> {
-        if context.assignment.spec.judge.url.is_some() {
-            return JudgeHandler::new(JudgeConfig::default()).run(context).await;
+        if context.assignment.spec.judge.url.is_some() || self.config.default_url.is_some() {
+            return JudgeHandler::new(self.config.clone()).run(context).await;
         }
         let base_model = PathBuf::from(&context.assignment.spec.base_model);
         let server = serve::start(ServeConfig::new(base_model), &self.models)
@@ -41,7 +45,7 @@ impl StageHandler for OwnJudge {
         let config = JudgeConfig {
             default_url: Some(server.base_url()),
             default_model: Some(server.base_name().to_owned()),
-            ..JudgeConfig::default()
+            ..self.config.clone()
         };
         let judged = JudgeHandler::new(config).run(context).await;
         server.stop().await;

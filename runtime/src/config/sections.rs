@@ -22,6 +22,8 @@ pub struct Settings {
     pub lease: LeaseSettings,
     /// Workers.
     pub worker: WorkerSettings,
+    /// The judge of jobs that name none.
+    pub judge: JudgeSettings,
     /// What listens where.
     pub serve: ServeSettings,
     /// Logs and metrics.
@@ -82,6 +84,16 @@ pub struct WorkerSettings {
     pub drain_within: HumanDuration,
 }
 
+/// The judge of jobs that name none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JudgeSettings {
+    /// Base URL of an OpenAI-compatible endpoint, e.g. `http://127.0.0.1:8000/v1`. Default: none; such jobs fail.
+    pub url: Option<String>,
+    /// Model at that endpoint. Default: the first one that it lists.
+    pub model: Option<String>,
+}
+
 /// What listens where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -125,6 +137,7 @@ impl Default for Settings {
             scheduler: SchedulerSettings::default(),
             lease: LeaseSettings::default(),
             worker: WorkerSettings::default(),
+            judge: JudgeSettings::default(),
             serve: ServeSettings::default(),
             telemetry: TelemetrySettings::default(),
         }

@@ -1,0 +1,52 @@
+//! The coordinator as a daemon: its services, and the workers of the stages that only decide.
+
+use std::sync::Arc;
+
+use clara_runtime::{
+    coordinator_client::GrpcCoordinator,
+    ports::Ports,
+    service::{Daemon, Service, ServiceError, WorkerPorts, join_workers, spawn_workers},
+    task::Tasks,
+    worker::StageHandler,
+};
+
+use crate::{Coordinator, CoordinatorOptions, GateHandler, RolloutHandler};
+
+/// The daemon `coordinator`.
+pub const DAEMON: Daemon = Daemon {
+    name: "coordinator",
+    checks: &["artifacts", "broker", "state"],
+    http: |settings| settings.serve.http_address,
+};
+
+/// The handlers of the stages that only decide: they need no machine of their own.
+pub fn deciding_handlers() -> Vec<Arc<dyn StageHandler>> {
+    vec![Arc::new(GateHandler), Arc::new(RolloutHandler)]
+}
+
+/// Serves until the drain begins; the workers of gate and rollout end first.
+///
+/// # Errors
+/// When a port cannot be used or the address cannot be listened on.
+pub async fn work(service: Service) -> Result<(), ServiceError> {
+    let Service { settings, health, tasks, drain } = &service;
+    let Ports { state, broker, artifacts } = Ports::open(settings, tasks, health, drain).await?;
+    health.set("artifacts", Ok(()));
+    service.watch_broker(&broker);
+    service.watch_state(&state);
+    let options = CoordinatorOptions {
+        health: health.clone(),
+        ..CoordinatorOptions::of(settings, settings.serve.grpc_address)
+    };
+    let listen = options.listen;
+    let coordinator =
+        Coordinator::start(options, state, Arc::clone(&broker), artifacts.clone(), tasks).await.map_err(
+            |error| format!("cannot listen at {listen}: {error}; choose another address with --listen"),
+        )?;
+    let url = format!("http://{}", coordinator.address());
+    tracing::info!("coordinator serves workers and users at {url}");
+    let ports = WorkerPorts { broker, coordinator: Arc::new(GrpcCoordinator::new(&url)?), artifacts };
+    let workers = Tasks::new(drain.clone());
+    let loops = spawn_workers(DAEMON.name, deciding_handlers(), &ports, settings, &workers)?;
+    join_workers(loops, drain).await
+}

@@ -1,0 +1,21 @@
+//! `gpu-worker run`: the daemon that takes train and generate tasks.
+
+use std::{process::ExitCode, sync::Arc};
+
+use clara_runtime::service::{WorkerArgs, run_workers};
+
+use crate::{
+    generate::{GenerateConfig, GenerateHandler},
+    model_cache::ModelCache,
+    train::handler::{TrainConfig, TrainHandler},
+};
+
+/// Runs until SIGTERM or SIGINT; running attempts save their work then and hand it back.
+pub(super) fn run(args: &WorkerArgs) -> ExitCode {
+    run_workers("gpu-worker", args, |_| {
+        let models = ModelCache::new();
+        let train = TrainConfig { models: models.clone() };
+        let generate = GenerateConfig { models, ..GenerateConfig::default() };
+        vec![Arc::new(TrainHandler::new(train)), Arc::new(GenerateHandler::new(generate))]
+    })
+}

@@ -1,0 +1,27 @@
+//! The program `judge-worker`.
+
+use std::{process::ExitCode, sync::Arc};
+
+use clap::Parser;
+use clara_judge_worker::{JudgeConfig, JudgeHandler};
+use clara_runtime::service::{WorkerArgs, run_workers};
+
+/// Lets an LLM judge score answers: takes judge tasks from the broker until SIGTERM or Ctrl-C
+#[derive(Debug, Parser)]
+#[command(
+    name = "judge-worker",
+    version,
+    after_help = "Jobs that name no judge are scored by judge.url of the settings (CLARA_JUDGE__URL), e.g. a \
+                  `gpu-worker serve --base MODEL`."
+)]
+struct Cli {
+    #[command(flatten)]
+    worker: WorkerArgs,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    run_workers("judge-worker", &cli.worker, |settings| {
+        vec![Arc::new(JudgeHandler::new(JudgeConfig::of(&settings.judge)))]
+    })
+}
