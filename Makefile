@@ -1,7 +1,7 @@
 # `make demo` and `make test` do all of their set-up themselves. `make help` lists the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check doc faults full-disk peft bench
+.PHONY: help setup build demo test check doc services faults full-disk peft bench
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -14,6 +14,11 @@ build: setup ## build all programs into target/debug
 
 demo: build ## train, evaluate and judge a real adapter on examples/verwaltungsrecht
 	@scripts/demo.sh
+
+services: build ## start RabbitMQ, Redis and all daemons as processes of their own; run the main job through them
+	@scripts/setup.sh services
+	@scripts/cluster.sh start
+	@scripts/cluster.sh demo
 
 test: ## pass all tests (unit, contract, pipeline, faults, documentation)
 	@scripts/setup.sh test

@@ -38,7 +38,7 @@ ports() {
   local base
   base="$(<"$servers/port")"
   grpc_1=$((base + 4)) http_1=$((base + 5)) grpc_2=$((base + 6)) http_2=$((base + 7)) judge=$((base + 8))
-  urls="http://127.0.0.1:$grpc_1,http://127.0.0.1:$grpc_2"
+  url="http://127.0.0.1:$grpc_1"
 }
 
 launch() { # launch NAME COMMAND…
@@ -52,7 +52,9 @@ launch() { # launch NAME COMMAND…
 }
 
 # Where a daemon answers: the address that it logged when it started last.
-page_of() { sed 's/\x1b\[[0-9;]*m//g' "$folder/$1.log" 2>/dev/null | grep -o 'at http://127.0.0.1:[0-9]*$' | tail -n 1 | cut -c4-; }
+page_of() {
+  sed -n 's,\x1b\[[0-9;]*m,,g; s,.*answers /livez.* at \(http://[0-9.:]*\)$,\1,p' "$folder/$1.log" 2>/dev/null | tail -n 1
+}
 ready() {
   local page
   page="$(page_of "$1")" && [[ -n "$page" ]] && curl --silent --fail --max-time 2 --output /dev/null "$page/readyz"
@@ -75,15 +77,16 @@ start() {
   export CLARA_HOME="$folder/home"
   CLARA_BROKER__URL="$(sed -n 's/^AMQP_URL=//p' <<<"$said")"
   CLARA_STATE__URL="$(sed -n 's/^REDIS_URL=//p' <<<"$said")"
-  export CLARA_BROKER__URL CLARA_STATE__URL CLARA_COORDINATOR="$urls" CLARA_JUDGE__URL="http://127.0.0.1:$judge/v1"
+  export CLARA_BROKER__URL CLARA_STATE__URL CLARA_JUDGE__URL="http://127.0.0.1:$judge/v1"
   mkdir -p "$CLARA_HOME"
   launch judge-model "$bin/gpu-worker" serve --base "$model" --listen "127.0.0.1:$judge"
   launch coordinator-1 "$bin/coordinator" --listen "127.0.0.1:$grpc_1" --http "127.0.0.1:$http_1"
   launch coordinator-2 "$bin/coordinator" --listen "127.0.0.1:$grpc_2" --http "127.0.0.1:$http_2"
-  launch ingest-worker "$bin/ingest-worker"
-  launch gpu-worker-1 "$bin/gpu-worker" run
-  launch gpu-worker-2 "$bin/gpu-worker" run
-  launch judge-worker "$bin/judge-worker"
+  local url_1="http://127.0.0.1:$grpc_1" url_2="http://127.0.0.1:$grpc_2"
+  launch ingest-worker "$bin/ingest-worker" --coordinator "$url_1"
+  launch gpu-worker-1 "$bin/gpu-worker" run --coordinator "$url_1"
+  launch gpu-worker-2 "$bin/gpu-worker" run --coordinator "$url_2"
+  launch judge-worker "$bin/judge-worker" --coordinator "$url_2"
   await judge-model curl --silent --fail --max-time 2 --output /dev/null "http://127.0.0.1:$judge/v1/models"
   local name
   for name in "${coordinators[@]}" "${workers[@]}"; do await "$name" ready "$name"; done
@@ -118,7 +121,7 @@ case "$verb" in
     start
     show
     echo
-    echo "Submit to them: target/debug/clara --home $folder/home --coordinator $urls run ..."
+    echo "Submit to them: target/debug/clara --home $folder/home --coordinator $url run ..."
     echo "The main job:   scripts/cluster.sh demo $folder"
     echo "End them:       scripts/cluster.sh stop $folder"
     ;;
@@ -128,7 +131,7 @@ case "$verb" in
     ;;
   demo)
     ports
-    CLARA_HOME="$folder/home" "$root/scripts/demo.sh" --coordinator "$urls" "$@"
+    CLARA_HOME="$folder/home" "$root/scripts/demo.sh" --coordinator "$url" "$@"
     ;;
   stop) stop ;;
   wipe)
