@@ -71,8 +71,9 @@ async fn pipe(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, way: &Way) -> io:
             if chunk.bytes.is_empty() {
                 return to.shutdown().await;
             }
-            to.write_all(&chunk.bytes).await?;
+            // Counted first: whoever hears the bytes finds them counted.
             way.forwarded.fetch_add(chunk.bytes.len() as u64, Ordering::Relaxed);
+            to.write_all(&chunk.bytes).await?;
         }
         Ok(())
     };
