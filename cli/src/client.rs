@@ -154,11 +154,15 @@ impl Client {
         Ok((read("adapter", &answer.json)?, answer.job_id))
     }
 
-    /// The audit log, and the first entry that does not follow from the one before.
-    pub(crate) async fn audit(&self, adapter_id: Option<String>) -> Answer<(Vec<AuditEntry>, Option<u64>)> {
+    /// The audit log, and the first entry that does not follow from the one before: its chain and number.
+    pub(crate) async fn audit(
+        &self,
+        adapter_id: Option<String>,
+    ) -> Answer<(Vec<AuditEntry>, Option<(String, u64)>)> {
         let answer = self.calls.clone().list_audit(v1::ListAuditRequest { adapter_id }).await?.into_inner();
         let entries = answer.json.iter().map(|json| read("audit entry", json)).collect::<Answer<_>>()?;
-        Ok((entries, answer.broken_at))
+        let broken = answer.broken_at.map(|number| (answer.broken_chain.unwrap_or_default(), number));
+        Ok((entries, broken))
     }
 
     pub(crate) async fn export_registry(&self) -> Answer<serde_json::Value> {

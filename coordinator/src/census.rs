@@ -10,14 +10,13 @@ use clara_lifecycle::{
 use clara_runtime::{
     broker::QueueName,
     metrics,
-    state::{Order, Page, RecordKey},
+    state::{Order, Page},
 };
 
 use crate::{
     change::task_of,
     driver::{Driver, DriverError},
     indexes,
-    records::{JOB, from_json},
 };
 
 /// How often all active jobs are looked at.
@@ -44,13 +43,10 @@ impl Census {
         let mut page = Page { after: None, limit: PAGE, order: Order::Ascending };
         loop {
             let ids = state.members(&index, &page).await?;
-            let keys: Vec<RecordKey> = ids.iter().map(|id| RecordKey::new(JOB, id)).collect();
-            for record in state.load_all(&keys).await? {
-                match from_json::<Job>(&record.id, &record.body) {
-                    Ok(job) => census.see(&job, now),
-                    Err(error) => {
-                        tracing::debug!(job.id = %record.id, "{} is not counted: {error}", record.id);
-                    }
+            for job in driver.records.jobs(&ids).await? {
+                match job {
+                    Ok(job) => census.see(&job.value, now),
+                    Err(error) => tracing::debug!("a job is not counted: {error}"),
                 }
             }
             let is_last = ids.len() < PAGE;

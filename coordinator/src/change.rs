@@ -14,7 +14,7 @@ use clara_lifecycle::{
 use clara_runtime::{
     broker::Task,
     metrics,
-    state::{Body, Commit, Deadline, Limit, OutboxEntry, RecordKey, StateError, Write},
+    state::{Body, Commit, Deadline, IndexChange, Limit, OutboxEntry, RecordKey, StateError, Write},
 };
 use serde::Serialize;
 use tokio::time::Instant;
@@ -24,7 +24,10 @@ use crate::{
     driver::{Driver, DriverError},
     indexes,
     outbox::Relay,
-    records::{AUDIT_STREAM, Records, Stored, audit_key, family_key, job_key, job_stream, to_json},
+    records::{
+        AUDIT_CHAINS, Records, Stored, audit_chain, audit_key, audit_stream, family_key, job_stream, to_json,
+    },
+    stored_job::{self, job_key},
 };
 
 /// Collects what shall happen together.
@@ -35,7 +38,7 @@ pub(crate) struct Change<'a> {
     now: Timestamp,
     commit: Commit,
     families: BTreeMap<String, Stored<Family>>,
-    audit: Option<Stored<AuditHead>>,
+    chains: BTreeMap<String, Stored<AuditHead>>,
 }
 
 impl<'a> Change<'a> {
@@ -44,7 +47,14 @@ impl<'a> Change<'a> {
         let Driver { records, relay, .. } = driver;
         let now = records.state.now().await?;
         let commit = Commit { id: Uuid::new_v4().to_string(), ..Commit::default() };
-        Ok(Self { records, relay: relay.as_ref(), now, commit, families: BTreeMap::new(), audit: None })
+        Ok(Self {
+            records,
+            relay: relay.as_ref(),
+            now,
+            commit,
+            families: BTreeMap::new(),
+            chains: BTreeMap::new(),
+        })
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -90,7 +100,8 @@ impl<'a> Change<'a> {
         stored: &Stored<&Job>,
     ) -> Result<(), DriverError> {
         self.commit.indexes.extend(indexes::changes(before, stored.value));
-        self.write(job_key(&stored.value.id), stored)
+        self.commit.writes.extend(stored_job::writes(stored)?);
+        Ok(())
     }
 
     /// What must hold for the change to happen.
@@ -120,13 +131,19 @@ impl<'a> Change<'a> {
 
     pub(crate) async fn audit(&mut self, note: AuditNote) -> Result<(), DriverError> {
         let at = self.now_text();
-        let mut head = match self.audit.take() {
+        let chain = audit_chain(&note.subject);
+        let mut head = match self.chains.remove(&chain) {
             Some(head) => head,
-            None => self.records.audit_head().await?,
+            None => self.records.audit_head(&chain).await?,
         };
-        let entry = head.value.append(note, at);
-        self.audit = Some(head);
-        self.event(AUDIT_STREAM.to_owned(), &entry)
+        if head.value.number == 0 {
+            let index = AUDIT_CHAINS.to_owned();
+            self.commit.indexes.push(IndexChange { index, member: chain.clone(), present: true });
+        }
+        let entry = head.value.append(&chain, note, at);
+        self.event(audit_stream(&chain), &entry)?;
+        self.chains.insert(chain, head);
+        Ok(())
     }
 
     /// Makes it happen, all of it or nothing.
@@ -134,8 +151,8 @@ impl<'a> Change<'a> {
         for (family_id, family) in std::mem::take(&mut self.families) {
             self.write(family_key(&family_id), &family)?;
         }
-        if let Some(head) = self.audit.take() {
-            self.write(audit_key(), &head)?;
+        for (chain, head) in std::mem::take(&mut self.chains) {
+            self.write(audit_key(&chain), &head)?;
         }
         let published = self.relay.map(|_| Relay::reserve(&mut self.commit.outbox, self.now));
         let began = Instant::now();

@@ -29,7 +29,18 @@ pub fn deciding_handlers() -> Vec<Arc<dyn StageHandler>> {
 /// # Errors
 /// When a port cannot be used or the address cannot be listened on.
 pub async fn work(service: Service) -> Result<(), ServiceError> {
-    let Service { settings, health, tasks, drain } = &service;
+    let ports = serve(&service).await?;
+    let workers = Tasks::new(service.drain.clone());
+    let loops = spawn_workers(DAEMON.name, deciding_handlers(), &ports, &service.settings, &workers)?;
+    join_workers(loops, &service.drain).await
+}
+
+/// Opens the ports and starts the services; they end with the daemon. Answers what workers in this process need.
+///
+/// # Errors
+/// When a port cannot be used or the address cannot be listened on.
+pub async fn serve(service: &Service) -> Result<WorkerPorts, ServiceError> {
+    let Service { settings, health, tasks, drain } = service;
     let Ports { state, broker, artifacts } = Ports::open(settings, tasks, health, drain).await?;
     health.set("artifacts", Ok(()));
     service.watch_broker(&broker);
@@ -45,8 +56,5 @@ pub async fn work(service: Service) -> Result<(), ServiceError> {
         )?;
     let url = format!("http://{}", coordinator.address());
     tracing::info!("coordinator serves workers and users at {url}");
-    let ports = WorkerPorts { broker, coordinator: Arc::new(GrpcCoordinator::new(&url)?), artifacts };
-    let workers = Tasks::new(drain.clone());
-    let loops = spawn_workers(DAEMON.name, deciding_handlers(), &ports, settings, &workers)?;
-    join_workers(loops, drain).await
+    Ok(WorkerPorts { broker, coordinator: Arc::new(GrpcCoordinator::new(&url)?), artifacts })
 }

@@ -23,6 +23,7 @@ use tokio::sync::Notify;
 
 use crate::{
     change::{Change, task_of},
+    job_cache::JobCache,
     outbox::Relay,
     records::{Records, Stored, is_conflict},
     scheduler::Schedule,
@@ -90,6 +91,7 @@ fn listed(problems: &[SpecProblem]) -> String {
 #[derive(Debug, Clone)]
 pub struct Driver {
     pub(crate) records: Records,
+    pub(crate) cache: JobCache,
     pub(crate) schedule: Arc<Schedule>,
     /// Told when there may be room for waiting jobs, or new ones.
     pub(crate) wake: Arc<Notify>,
@@ -101,14 +103,15 @@ impl Driver {
     /// A driver over `state` whose tasks are published by whoever looks into the outbox.
     pub fn new(state: Arc<dyn StateStore>, schedule: Schedule) -> Self {
         let schedule = Arc::new(schedule);
-        Self { records: Records { state }, schedule, wake: Arc::new(Notify::new()), relay: None }
+        let (cache, wake) = (JobCache::default(), Arc::new(Notify::new()));
+        Self { records: Records { state }, cache, schedule, wake, relay: None }
     }
 
     /// Lets `event` happen to a job: decides, commits, and decides anew when another commit was faster.
     ///
     /// # Errors
     /// [`DriverError::Rejected`] when the event does not apply; the others when it could not be stored.
-    pub async fn apply(&self, job: &JobId, event: Event) -> Result<Job, DriverError> {
+    pub async fn apply(&self, job: &JobId, event: Event) -> Result<Arc<Job>, DriverError> {
         self.apply_within(job, event, Vec::new()).await
     }
 
@@ -121,27 +124,38 @@ impl Driver {
         job: &JobId,
         event: Event,
         limits: Vec<Limit>,
-    ) -> Result<Job, DriverError> {
-        let mut result = Box::pin(self.apply_once(job, event.clone(), limits.clone())).await;
-        for _ in 0..RACES {
-            match &result {
-                Err(error) if is_conflict(error) => {
-                    result = Box::pin(self.apply_once(job, event.clone(), limits.clone())).await;
-                }
-                _ => break,
+    ) -> Result<Arc<Job>, DriverError> {
+        if let Some(copy) = self.cache.get(job) {
+            match Box::pin(self.apply_to(&copy, event.clone(), limits.clone())).await {
+                Err(DriverError::Rejected(_)) => {}
+                Err(error) if is_conflict(&error) => {}
+                done => return done,
             }
         }
-        result
+        let mut races = 0;
+        loop {
+            let stored = self.records.job(job).await?;
+            let stored = Stored { version: stored.version, value: Arc::new(stored.value) };
+            match Box::pin(self.apply_to(&stored, event.clone(), limits.clone())).await {
+                Err(error) if is_conflict(&error) && races < RACES => races += 1,
+                done => return done,
+            }
+        }
     }
 
-    async fn apply_once(&self, id: &JobId, event: Event, limits: Vec<Limit>) -> Result<Job, DriverError> {
-        let Stored { version, value: before } = self.records.job(id).await?;
+    async fn apply_to(
+        &self,
+        Stored { version, value: before }: &Stored<Arc<Job>>,
+        event: Event,
+        limits: Vec<Limit>,
+    ) -> Result<Arc<Job>, DriverError> {
         let mut change = Change::begin(self).await?;
         let (job, commands) = before.apply(event, change.now())?;
         let job = follow(&mut change, job, commands).await?;
         change.within(limits);
-        change.write_job(Some(&before), &Stored { version, value: &job })?;
+        change.write_job(Some(before), &Stored { version: *version, value: &job })?;
         change.commit().await?;
+        let job = self.committed(*version, job);
         let was_active = matches!(before.state, JobState::Active { .. });
         let (is_active, waits) = match job.state {
             JobState::Active { .. } => (true, false),
@@ -156,10 +170,27 @@ impl Driver {
         Ok(job)
     }
 
+    /// Keeps what was written over `version`.
+    pub(crate) fn committed(&self, version: Option<u64>, job: Job) -> Arc<Job> {
+        let job = Arc::new(job);
+        match job.state {
+            JobState::Active { .. } => {
+                let version = Some(version.unwrap_or_default() + 1);
+                self.cache.put(Stored { version, value: Arc::clone(&job) });
+            }
+            JobState::Waiting { .. }
+            | JobState::Stuck { .. }
+            | JobState::InReview
+            | JobState::Finished { .. }
+            | JobState::Cancelled => self.cache.forget(&job.id),
+        }
+        job
+    }
+
     /// The version in production that a job's candidate is compared with.
     pub(crate) async fn champion_for(&self, job: &Job) -> Result<Option<ChampionInput>, DriverError> {
-        let Some(family) = self.records.family(&job.spec.family()).await? else { return Ok(None) };
         let Some(StageResult::Train(training)) = job.result(Stage::Train) else { return Ok(None) };
+        let Some(family) = self.records.family(&job.spec.family()).await? else { return Ok(None) };
         // An adapter of another base model cannot answer on this one.
         let champion = family.value.champion_version().filter(|version| {
             Some(&version.adapter_id) != job.adapter_id.as_ref()

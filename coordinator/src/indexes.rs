@@ -70,6 +70,10 @@ pub(crate) fn waiting_member(job: &Job) -> String {
 
 /// The changes that bring the indexes from `before` to `after`.
 pub(crate) fn changes(before: Option<&Job>, after: &Job) -> Vec<IndexChange> {
+    // All of them follow from the name of the state and from what never changes.
+    if before.is_some_and(|before| state_name(&before.state) == state_name(&after.state)) {
+        return Vec::new();
+    }
     let old = before.map(memberships).unwrap_or_default();
     let new = memberships(after);
     let gone =

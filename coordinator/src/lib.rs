@@ -8,6 +8,7 @@ pub mod daemon;
 mod driver;
 mod golden;
 mod indexes;
+mod job_cache;
 mod job_log;
 mod outbox;
 mod reaper;
@@ -18,6 +19,7 @@ mod server;
 #[cfg(feature = "testing")]
 pub mod simulation;
 mod stages;
+mod stored_job;
 mod submit;
 #[cfg(test)]
 mod testing;

@@ -66,21 +66,29 @@ pub(crate) async fn relay(
     shutdown: CancellationToken,
 ) {
     let mut in_flight = FuturesUnordered::new();
+    let mut published = Vec::new();
+    let mut settling = FuturesUnordered::new();
     let mut look = tokio::time::interval(POLL);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
-            Some(()) = in_flight.next() => {}
+            Some(entry) = in_flight.next() => published.extend(entry),
+            Some(()) = settling.next() => {}
             Some(entry) = committed.recv(), if in_flight.len() < IN_FLIGHT => {
-                let (state, broker) = (Arc::clone(&state), Arc::clone(&broker));
-                in_flight.push(async move { publish(state.as_ref(), broker.as_ref(), &entry).await });
+                let broker = Arc::clone(&broker);
+                in_flight.push(async move { publish(broker.as_ref(), &entry).await.then_some(entry.id) });
             }
             _ = look.tick() => {
                 if let Err(error) = publish_due(state.as_ref(), broker.as_ref()).await {
                     warn!("the outbox could not be published: {error}; trying again");
                 }
             }
+        }
+        // What was published while one call settled is settled by the next, so that a busy relay makes few calls.
+        if settling.is_empty() && !published.is_empty() {
+            let (state, entries) = (Arc::clone(&state), std::mem::take(&mut published));
+            settling.push(async move { settle(state.as_ref(), &entries).await });
         }
     }
 }
@@ -91,20 +99,27 @@ async fn publish_due(state: &dyn StateStore, broker: &dyn Broker) -> Result<(), 
     let waiting = state.outbox(now, BATCH).await?;
     let oldest = waiting.iter().map(|entry| now.since(entry.not_before)).max();
     metrics::outbox_age(oldest.unwrap_or_default());
-    futures::future::join_all(waiting.iter().map(|entry| publish(state, broker, entry))).await;
+    let published =
+        waiting.iter().map(|entry| async { publish(broker, entry).await.then(|| entry.id.clone()) });
+    let published = futures::future::join_all(published).await;
+    settle(state, &published.into_iter().flatten().collect::<Vec<_>>()).await;
     Ok(())
 }
 
-/// Publishes one entry; when that fails it stays in the outbox.
-async fn publish(state: &dyn StateStore, broker: &dyn Broker, entry: &OutboxEntry) {
+/// Publishes one entry. Answers whether that is done; if not, the entry stays in the outbox.
+async fn publish(broker: &dyn Broker, entry: &OutboxEntry) -> bool {
     let Task { job, stage: of, .. } = &entry.task;
     if let Err(error) = broker.publish(&entry.task).await {
         warn!(job.id = %job, "the task of stage {of} could not be published: {error}; trying again");
-        return;
+        return false;
     }
     metrics::outbox_published(*of);
-    if let Err(error) = state.settle(&entry.id).await {
-        debug!(job.id = %job, "a published task stays in the outbox and is published again: {error}");
+    true
+}
+
+async fn settle(state: &dyn StateStore, published: &[String]) {
+    if let Err(error) = state.settle(published).await {
+        debug!("{} published tasks stay in the outbox and are published again: {error}", published.len());
     }
 }
 

@@ -6,19 +6,17 @@ use clara_lifecycle::{
     adapter::Family,
     audit::AuditHead,
     id::{GoldenDatasetId, GoldenReference, JobId},
-    job::Job,
 };
 use clara_runtime::state::{RecordKey, StateError, StateStore};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::driver::DriverError;
 
-pub(crate) const JOB: &str = "job";
 pub(crate) const FAMILY: &str = "family";
 pub(crate) const GOLDEN: &str = "golden";
 pub(crate) const GOLDEN_DRAFT: &str = "golden_draft";
-/// The stream of audit entries.
-pub(crate) const AUDIT_STREAM: &str = "audit";
+/// The index of the chains of the audit log.
+pub(crate) const AUDIT_CHAINS: &str = "audit.chains";
 
 /// A record together with the version under which it is stored.
 #[derive(Debug, Clone)]
@@ -34,16 +32,27 @@ pub(crate) struct Records {
     pub(crate) state: Arc<dyn StateStore>,
 }
 
-pub(crate) fn job_key(job: &JobId) -> RecordKey {
-    RecordKey::new(JOB, job.as_str())
-}
-
 pub(crate) fn family_key(family_id: &str) -> RecordKey {
     RecordKey::new(FAMILY, family_id)
 }
 
-pub(crate) fn audit_key() -> RecordKey {
-    RecordKey::new("audit", "head")
+/// The chain that entries about `subject` belong to: that of its family, or of its golden dataset. One chain for all
+/// would make every commit with an entry wait for every other one.
+pub(crate) fn audit_chain(subject: &str) -> String {
+    match subject.split_once('@') {
+        Some((dataset, _)) => format!("golden/{dataset}"),
+        None => Family::id_of(subject).unwrap_or(subject).to_owned(),
+    }
+}
+
+/// The record of a chain's newest entry.
+pub(crate) fn audit_key(chain: &str) -> RecordKey {
+    RecordKey::new("audit", chain)
+}
+
+/// The stream of a chain's entries.
+pub(crate) fn audit_stream(chain: &str) -> String {
+    format!("audit/{chain}")
 }
 
 pub(crate) fn submission_key(idempotency_key: &str) -> RecordKey {
@@ -99,16 +108,12 @@ impl Records {
         }
     }
 
-    pub(crate) async fn job(&self, job: &JobId) -> Result<Stored<Job>, DriverError> {
-        self.load(&job_key(job)).await?.ok_or_else(|| DriverError::UnknownJob { job: job.to_string() })
-    }
-
     pub(crate) async fn family(&self, family_id: &str) -> Result<Option<Stored<Family>>, DriverError> {
         self.load(&family_key(family_id)).await
     }
 
-    pub(crate) async fn audit_head(&self) -> Result<Stored<AuditHead>, DriverError> {
-        let stored = self.load(&audit_key()).await?;
+    pub(crate) async fn audit_head(&self, chain: &str) -> Result<Stored<AuditHead>, DriverError> {
+        let stored = self.load(&audit_key(chain)).await?;
         Ok(stored.unwrap_or(Stored { version: None, value: AuditHead::default() }))
     }
 

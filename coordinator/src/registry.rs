@@ -7,11 +7,12 @@ use clara_lifecycle::{
     job::{Event, JobState, Rejected, Verdict},
     spec::Method,
 };
+use clara_runtime::state::{Order, Page};
 
 use crate::{
     change::Change,
     driver::{Driver, DriverError, action_of, audit},
-    records::{AUDIT_STREAM, FAMILY, is_conflict},
+    records::{AUDIT_CHAINS, FAMILY, audit_chain, audit_stream, is_conflict},
 };
 
 /// Which versions a listing shows.
@@ -135,17 +136,42 @@ impl Driver {
         }
     }
 
-    /// The audit log, optionally of one subject, and where its chain is broken.
+    /// The audit log, oldest entry first, optionally of one subject; and the first chain that is broken, with the place.
     pub(crate) async fn audit_log(
         &self,
         subject: Option<&str>,
-    ) -> Result<(Vec<AuditEntry>, Option<u64>), DriverError> {
-        let mut entries: Vec<AuditEntry> = self.records.events(AUDIT_STREAM, 0).await?;
-        let broken_at = first_break(&entries);
-        if let Some(subject) = subject {
-            entries.retain(|entry| entry.subject == subject);
+    ) -> Result<(Vec<AuditEntry>, Option<(String, u64)>), DriverError> {
+        let chains = match subject {
+            Some(subject) => vec![audit_chain(subject)],
+            None => self.audit_chains().await?,
+        };
+        let mut log = Vec::new();
+        let mut broken = None;
+        for chain in chains {
+            let entries: Vec<AuditEntry> = self.records.events(&audit_stream(&chain), 0).await?;
+            broken = broken.or_else(|| Some((chain, first_break(&entries)?)));
+            log.extend(entries);
         }
-        Ok((entries, broken_at))
+        if let Some(subject) = subject {
+            log.retain(|entry| entry.subject == subject);
+        }
+        // Entries of one chain have the order of their numbers whatever the clock did.
+        log.sort_by_cached_key(|entry| entry.at.parse::<jiff::Timestamp>().ok());
+        Ok((log, broken))
+    }
+
+    async fn audit_chains(&self) -> Result<Vec<String>, DriverError> {
+        let mut page = Page { after: None, limit: 1000, order: Order::Ascending };
+        let mut chains = Vec::new();
+        loop {
+            let found = self.records.state.members(AUDIT_CHAINS, &page).await?;
+            let is_last = found.len() < page.limit;
+            page.after = found.last().cloned();
+            chains.extend(found);
+            if is_last {
+                return Ok(chains);
+            }
+        }
     }
 
     pub(crate) async fn export_registry(&self) -> Result<RegistryFile, DriverError> {

@@ -11,8 +11,7 @@ use clara_runtime::{
     task::Tasks,
 };
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::transport::Server;
+use tonic::transport::{Server, server::TcpIncoming};
 
 use crate::{
     control_service::Control,
@@ -98,7 +97,8 @@ impl Coordinator {
                     .max_encoding_message_size(LARGEST_MESSAGE_BYTES),
             )
             .serve_with_incoming_shutdown(
-                TcpListenerStream::new(listener),
+                // Answers are small and must not wait for each other.
+                TcpIncoming::from(listener).with_nodelay(Some(true)),
                 tasks.shutdown().clone().cancelled_owned(),
             );
         tasks.spawn("coordinator.serve", async move {

@@ -43,6 +43,10 @@ impl StageHandler for RolloutHandler {
         Stage::Rollout
     }
 
+    fn may_block(&self) -> bool {
+        false
+    }
+
     async fn run(&self, context: AttemptContext) -> Result<StageResult, StageFailure> {
         let Assignment { adapter_id, champion, .. } = context.assignment;
         let adapter_id =

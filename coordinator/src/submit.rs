@@ -8,14 +8,14 @@ use clara_lifecycle::{
     job::{Event, Job},
     spec::{JobSpec, SpecProblem},
 };
-use clara_runtime::state::{Limit, Order, Page, RecordKey, StateError};
+use clara_runtime::state::{Limit, Order, Page, StateError};
 use uuid::Uuid;
 
 use crate::{
     change::Change,
     driver::{Driver, DriverError, follow},
     indexes,
-    records::{JOB, Stored, is_conflict, submission_key},
+    records::{Stored, is_conflict, submission_key},
 };
 
 /// Looks at what only the surroundings know, e.g. whether the base model is there.
@@ -113,7 +113,10 @@ impl Driver {
         let newest = Page { after: None, limit: 1, order: Order::Descending };
         let same = self.records.state.members(&indexes::unfinished(digest.as_str()), &newest).await?;
         match same.first() {
-            Some(id) => Ok(self.records.load::<Job>(&RecordKey::new(JOB, id)).await?.map(|job| job.value)),
+            Some(id) => {
+                let found = self.records.jobs(std::slice::from_ref(id)).await?.into_iter().next();
+                Ok(found.transpose()?.map(|job| job.value))
+            }
             None => Ok(None),
         }
     }
@@ -150,7 +153,7 @@ impl Driver {
         }
         change.write_job(None, &Stored { version: None, value: &job })?;
         change.commit().await?;
-        Ok(job)
+        Ok(Job::clone(&self.committed(None, job)))
     }
 }
 

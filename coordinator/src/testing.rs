@@ -15,11 +15,15 @@ use clara_lifecycle::{
     time::Timestamp,
 };
 use clara_runtime::{
-    artifacts::ArtifactStore, broker::sqlite::SqliteBroker, clock::TestClock, state::sqlite::SqliteState,
+    artifacts::ArtifactStore,
+    broker::sqlite::SqliteBroker,
+    clock::TestClock,
+    state::{Order, Page, StateStore as _, sqlite::SqliteState},
 };
 
 use crate::{
     driver::{Driver, DriverError},
+    indexes,
     scheduler::Schedule,
     submit::Submission,
 };
@@ -75,6 +79,14 @@ impl House {
         self.driver.records.job(job).await.unwrap().value
     }
 
+    /// All jobs, in order of their submission.
+    pub(crate) async fn jobs(&self) -> Vec<Job> {
+        let page = Page { after: None, limit: 1000, order: Order::Ascending };
+        let ids = self.state.members(indexes::JOBS, &page).await.unwrap();
+        let jobs = self.driver.records.jobs(&ids).await.unwrap();
+        jobs.into_iter().map(|job| job.unwrap().value).collect()
+    }
+
     /// Everything that was told about the job, as JSON.
     pub(crate) async fn events(&self, job: &JobId) -> Vec<serde_json::Value> {
         self.driver.records.events(&crate::records::job_stream(job), 0).await.unwrap()
@@ -107,7 +119,8 @@ pub(crate) async fn claim(driver: &Driver, job: &JobId, stage: Stage) -> Attempt
 
 pub(crate) async fn complete(driver: &Driver, job: &JobId, result: StageResult) -> Result<Job, DriverError> {
     let key = claim(driver, job, result.stage()).await;
-    driver.apply(job, Event::Completed { key, result: Box::new(result) }).await
+    let after = driver.apply(job, Event::Completed { key, result: Box::new(result) }).await?;
+    Ok(Job::clone(&after))
 }
 
 /// Completes all stages from ingest to before `end`, with the given decision of the gate.

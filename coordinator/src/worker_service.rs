@@ -32,7 +32,10 @@ impl Workers {
             return Err(Rejected::NotApplicable { state: "not leased" }.into());
         };
         let key = AttemptKey { stage, attempt: record.attempt, fence: lease.fence };
-        let champion = self.driver.champion_for(job).await?;
+        let champion = match stage {
+            Stage::Generate | Stage::Rollout => self.driver.champion_for(job).await?,
+            Stage::Ingest | Stage::Train | Stage::Judge | Stage::Gate => None,
+        };
         let assignment = job
             .assignment(key, champion)
             .ok_or(DriverError::Rejected(Rejected::StaleFence { got: key.fence, live: job.fence }))?;

@@ -1,4 +1,4 @@
-//! The audit log: who did what, when and why, each entry bound to the one before by its hash.
+//! The audit log: who did what, when and why, in chains in which each entry is bound to the one before by its hash.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,9 @@ use crate::digest::Digest;
 /// One entry of the audit log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditEntry {
-    /// Position in the log, from 1.
+    /// The chain that it belongs to: that of an adapter family or of a golden dataset.
+    pub chain: String,
+    /// Position in the chain, from 1.
     pub number: u64,
     /// RFC 3339.
     pub at: String,
@@ -48,9 +50,10 @@ pub struct AuditNote {
 }
 
 impl AuditHead {
-    /// Gives `note` the next place in the log.
-    pub fn append(&mut self, note: AuditNote, at: String) -> AuditEntry {
+    /// Gives `note` the next place in `chain`, whose head this is.
+    pub fn append(&mut self, chain: &str, note: AuditNote, at: String) -> AuditEntry {
         let mut entry = AuditEntry {
+            chain: chain.to_owned(),
             number: self.number + 1,
             at,
             actor: note.actor,
@@ -70,6 +73,7 @@ impl AuditEntry {
     fn computed_hash(&self) -> Digest {
         let number = self.number.to_string();
         Digest::of_parts([
+            ("chain", self.chain.as_bytes()),
             ("number", number.as_bytes()),
             ("at", self.at.as_bytes()),
             ("actor", self.actor.as_bytes()),
@@ -81,12 +85,13 @@ impl AuditEntry {
     }
 }
 
-/// Number of the first entry that does not follow from the one before, if any.
+/// Number of the first entry of one chain that does not follow from the one before, if any.
 pub fn first_break(entries: &[AuditEntry]) -> Option<u64> {
     let mut previous: Option<&AuditEntry> = None;
     for entry in entries {
         let follows = entry.number == previous.map_or(1, |before| before.number + 1)
             && entry.previous.as_ref() == previous.map(|before| &before.hash)
+            && previous.is_none_or(|before| before.chain == entry.chain)
             && entry.hash == entry.computed_hash();
         if !follows {
             return Some(entry.number);
@@ -108,7 +113,8 @@ mod tests {
             subject: "x-lora-v1.0.0".into(),
             reason: (*reason).to_owned(),
         };
-        reasons.iter().map(|reason| head.append(note(reason), "2026-01-01T00:00:00Z".into())).collect()
+        let at = || "2026-01-01T00:00:00Z".to_owned();
+        reasons.iter().map(|reason| head.append("x-lora", note(reason), at())).collect()
     }
 
     #[test]
@@ -121,6 +127,13 @@ mod tests {
         let mut log = log_of(&["good", "better", "best"]);
         log[1].reason = "worse".into();
         assert_eq!(first_break(&log), Some(2));
+    }
+
+    #[test]
+    fn an_entry_moved_to_another_chain_breaks_it() {
+        let mut log = log_of(&["good"]);
+        log[0].chain = "y-lora".into();
+        assert_eq!(first_break(&log), Some(1));
     }
 
     #[test]

@@ -266,8 +266,8 @@ pub trait StateStore: Send + Sync + fmt::Debug {
     /// Outbox entries to be published by `until`, earliest first, at most `limit`.
     async fn outbox(&self, until: Timestamp, limit: usize) -> Result<Vec<OutboxEntry>, StateError>;
 
-    /// Removes an outbox entry after its publication. Settling twice is harmless.
-    async fn settle(&self, entry: &str) -> Result<(), StateError>;
+    /// Removes outbox entries after their publication. Settling twice is harmless.
+    async fn settle(&self, entries: &[String]) -> Result<(), StateError>;
 
     /// Members of an index.
     async fn members(&self, index: &str, page: &Page) -> Result<Vec<String>, StateError>;

@@ -22,8 +22,12 @@ pub trait StageHandler: Send + Sync {
     /// The stage it carries out.
     fn stage(&self) -> Stage;
 
-    /// Carries out one attempt. Long computations belong on a blocking thread and look at
-    /// `context.stop` at least once a second.
+    /// Whether an attempt may compute or wait without yielding; it then gets a thread of its own. Default yes.
+    fn may_block(&self) -> bool {
+        true
+    }
+
+    /// Carries out one attempt. Long computations look at `context.stop` at least once a second.
     ///
     /// # Errors
     /// [`StageFailure`] says whether a repetition may help.
@@ -37,7 +41,7 @@ pub struct AttemptContext {
     pub assignment: Assignment,
     /// Where results and checkpoints go.
     pub artifacts: ArtifactStore,
-    /// An empty folder for this attempt alone; removed afterwards.
+    /// A folder for this attempt alone. It is not there until the handler makes it, and is removed afterwards.
     pub scratch: PathBuf,
     /// Tells how far the attempt has come.
     pub progress: ProgressSender,

@@ -16,6 +16,7 @@ mod weather;
 mod world;
 
 pub use case::Case;
+pub use handler::result;
 pub use journal::Cost;
 pub use table::table;
 pub use trial::{Outcome, run};

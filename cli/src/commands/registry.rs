@@ -267,26 +267,33 @@ async fn import(session: &Session, file: PathBuf, by: Actor) -> Result<u8> {
 
 async fn audit(session: &Session, adapter: Option<String>) -> Result<u8> {
     let connection = session.connect().await?;
-    let (entries, broken_at) = connection.client.audit(adapter).await?;
+    let (entries, broken) = connection.client.audit(adapter).await?;
     if session.output.is_json() {
-        session.output.json(&serde_json::json!({ "entries": entries, "broken_at": broken_at }))?;
+        let (broken_chain, broken_at) = broken.clone().unzip();
+        session.output.json(
+            &serde_json::json!({ "entries": entries, "broken_chain": broken_chain, "broken_at": broken_at }),
+        )?;
     } else {
         let rows = entries.iter().map(|entry| {
             [
-                entry.number.to_string(),
                 entry.at.clone(),
+                entry.chain.clone(),
+                entry.number.to_string(),
                 entry.actor.clone(),
                 entry.action.clone(),
                 entry.subject.clone(),
                 entry.reason.clone(),
             ]
         });
-        session.output.table(["no", "at", "actor", "action", "subject", "reason"], rows.collect())?;
+        session
+            .output
+            .table(["at", "chain", "no", "actor", "action", "subject", "reason"], rows.collect())?;
     }
-    match broken_at {
+    match broken {
         None => Ok(DONE),
-        Some(number) => anyhow::bail!(
-            "the audit log was changed: entry {number} does not follow from the one before; restore it from a backup"
+        Some((chain, number)) => anyhow::bail!(
+            "the audit log was changed: entry {number} of chain {chain} does not follow from the one before; \
+             restore it from a backup"
         ),
     }
 }

@@ -7,15 +7,10 @@ use clara_lifecycle::{
     time::Timestamp,
 };
 use clara_proto::v1;
-use clara_runtime::state::{Order, Page, RecordKey};
+use clara_runtime::state::{Order, Page};
 
 use super::Control;
-use crate::{
-    driver::DriverError,
-    indexes,
-    records::{JOB, from_json, job_key, to_json},
-    submit::Submission,
-};
+use crate::{driver::DriverError, indexes, records::to_json, stored_job::job_key, submit::Submission};
 
 const DEFAULT_PAGE: usize = 100;
 const LONGEST_PAGE: usize = 1000;
@@ -73,9 +68,8 @@ impl Control {
         while jobs.len() < limit {
             page.limit = (limit - jobs.len()).max(READ_AT_LEAST);
             let ids = self.driver.records.state.members(&index, &page).await?;
-            let keys: Vec<RecordKey> = ids.iter().map(|id| RecordKey::new(JOB, id)).collect();
-            for record in self.driver.records.state.load_all(&keys).await? {
-                let job: Job = from_json(&record.id, &record.body)?;
+            for job in self.driver.records.jobs(&ids).await? {
+                let job = job?.value;
                 if jobs.len() < limit && wanted(&job) {
                     jobs.push(to_wire(&job)?);
                 }

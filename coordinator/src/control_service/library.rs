@@ -79,8 +79,10 @@ impl Control {
         &self,
         request: v1::ListAuditRequest,
     ) -> Result<v1::ListAuditResponse, DriverError> {
-        let (entries, broken_at) = self.driver.audit_log(request.adapter_id.as_deref()).await?;
-        Ok(v1::ListAuditResponse { json: entries.iter().map(document).collect::<Result<_, _>>()?, broken_at })
+        let (entries, broken) = self.driver.audit_log(request.adapter_id.as_deref()).await?;
+        let (broken_chain, broken_at) = broken.unzip();
+        let json = entries.iter().map(document).collect::<Result<_, _>>()?;
+        Ok(v1::ListAuditResponse { json, broken_at, broken_chain })
     }
 
     pub(super) async fn export_registry(

@@ -8,13 +8,14 @@ use clara_lifecycle::{
     stage::Stage,
 };
 use clara_proto::v1;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::Status;
 
 use super::{
     Control,
     jobs::{job_id, stage_of},
+    watch::growth,
 };
 use crate::{
     driver::{Driver, DriverError},
@@ -92,18 +93,6 @@ async fn read(
             () = sender.closed() => return Ok(()),
             () = growth(&mut commits, &stream) => {}
             () = tokio::time::sleep(POLL) => {}
-        }
-    }
-}
-
-/// Waits until something happened to the job.
-async fn growth(commits: &mut broadcast::Receiver<String>, stream: &str) {
-    loop {
-        match commits.recv().await {
-            Ok(grown) if grown != stream => {}
-            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => return,
-            // The store announces no more; the poll goes on.
-            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clara_lifecycle::id::JobId;
 use clara_proto::v1;
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
@@ -65,9 +65,21 @@ async fn follow(driver: &Driver, job: &JobId, mut after: u64, sender: &Sender) -
         if caught_up {
             tokio::select! {
                 () = sender.closed() => return Ok(()),
-                _ = commits.recv() => {}
+                () = growth(&mut commits, &stream) => {}
                 () = tokio::time::sleep(POLL) => {}
             }
+        }
+    }
+}
+
+/// Waits until something happened to the job.
+pub(super) async fn growth(commits: &mut broadcast::Receiver<String>, stream: &str) {
+    loop {
+        match commits.recv().await {
+            Ok(grown) if grown != stream => {}
+            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => return,
+            // The store announces no more; the poll goes on.
+            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
         }
     }
 }

@@ -62,7 +62,7 @@ async fn a_report_that_comes_twice_changes_nothing() {
     let events = house.events(&job).await;
     let refused = house.driver.apply(&job, completed).await.unwrap_err();
     assert!(matches!(refused, DriverError::Rejected(Rejected::Duplicate)), "{refused}");
-    assert_eq!(house.job(&job).await, after);
+    assert_eq!(house.job(&job).await, *after);
     assert_eq!(house.events(&job).await, events);
 }
 
@@ -141,13 +141,13 @@ async fn sixty_four_trainings_at_the_same_moment_get_sixty_four_versions() {
     }
     let mut versions = BTreeSet::new();
     for job in reports.join_all().await {
-        versions.insert(job.unwrap().adapter_id.unwrap());
+        versions.insert(job.unwrap().adapter_id.clone().unwrap());
     }
     assert_eq!(versions.len(), JOBS);
     let family = house.driver.records.family("law-lora").await.unwrap().unwrap().value;
     assert_eq!(family.versions.len(), JOBS);
-    let (entries, broken_at) = house.driver.audit_log(None).await.unwrap();
-    assert_eq!(broken_at, None);
+    let (entries, broken) = house.driver.audit_log(None).await.unwrap();
+    assert_eq!(broken, None);
     assert_eq!(entries.iter().filter(|entry| entry.action == "adapter.registered").count(), JOBS);
 }
 

@@ -24,8 +24,8 @@ async fn in_review(house: &House) -> JobId {
 }
 
 async fn log(house: &House) -> Vec<(String, String, String)> {
-    let (entries, broken_at) = house.driver.audit_log(Some(ADAPTER)).await.unwrap();
-    assert_eq!(broken_at, None);
+    let (entries, broken) = house.driver.audit_log(Some(ADAPTER)).await.unwrap();
+    assert_eq!(broken, None);
     entries.into_iter().map(|entry| (entry.action, entry.actor, entry.reason)).collect()
 }
 
@@ -105,10 +105,28 @@ async fn an_unknown_adapter_is_named() {
 async fn a_changed_entry_breaks_the_chain() {
     let house = House::new().await;
     in_review(&house).await;
-    let (mut entries, broken_at) = house.driver.audit_log(None).await.unwrap();
-    assert_eq!(broken_at, None);
+    let (mut entries, broken) = house.driver.audit_log(Some(ADAPTER)).await.unwrap();
+    assert_eq!(broken, None);
     entries[1].actor = "mallory".to_owned();
     assert_eq!(first_break(&entries), Some(2));
+}
+
+#[tokio::test]
+async fn the_audit_log_holds_the_chains_of_families_and_golden_datasets_in_order_of_time() {
+    let house = House::new().await;
+    in_review(&house).await;
+    let (entries, broken) = house.driver.audit_log(None).await.unwrap();
+    assert_eq!(broken, None);
+    let told: Vec<(&str, u64, &str)> =
+        entries.iter().map(|entry| (entry.chain.as_str(), entry.number, entry.action.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            ("golden/law-golden", 1, "golden.frozen"),
+            ("law-lora", 1, "adapter.registered"),
+            ("law-lora", 2, "adapter.in_review"),
+        ]
+    );
 }
 
 #[tokio::test]
@@ -122,8 +140,8 @@ async fn an_exported_registry_is_imported_elsewhere_unchanged_and_twice_harmless
     assert_eq!(there.driver.import_registry(file.clone(), "anna").await.unwrap(), (0, 1));
     assert_eq!(there.driver.export_registry().await.unwrap().families, file.families);
     assert!(there.driver.adapter(ADAPTER).await.unwrap().champion);
-    let (entries, broken_at) = there.driver.audit_log(None).await.unwrap();
-    assert_eq!((entries.len(), broken_at), (1, None));
+    let (entries, broken) = there.driver.audit_log(None).await.unwrap();
+    assert_eq!((entries.len(), broken), (1, None));
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ async fn a_refusal_names_every_problem_and_spends_nothing() {
     {
         assert!(refused.contains(part), "{part} is missing in: {refused}");
     }
-    let jobs: Vec<Job> = house.driver.records.all(JOB).await.unwrap();
+    let jobs = house.jobs().await;
     assert!(jobs.is_empty());
     let later = house.state.now().await.unwrap().after(std::time::Duration::from_hours(1));
     assert!(house.state.outbox(later, 10).await.unwrap().is_empty());
@@ -46,7 +46,7 @@ async fn a_dry_run_queues_nothing() {
     let house = House::new().await;
     let submitted = house.driver.submit(samples::spec(), None, Submission::DryRun).await.unwrap();
     assert_eq!(submitted, Submitted { job: None, created: false });
-    let jobs: Vec<Job> = house.driver.records.all(JOB).await.unwrap();
+    let jobs = house.jobs().await;
     assert!(jobs.is_empty());
 }
 
@@ -86,7 +86,7 @@ async fn submissions_at_the_same_moment_with_one_key_are_one_job() {
     }
     let submitted = submissions.join_all().await;
     assert_eq!(submitted.iter().filter(|submitted| submitted.created).count(), 1);
-    let jobs: Vec<Job> = house.driver.records.all(JOB).await.unwrap();
+    let jobs = house.jobs().await;
     assert_eq!(jobs.len(), 1);
 }
 

@@ -209,8 +209,9 @@ fn properties(task: &Task) -> BasicProperties {
         .with_headers(headers)
 }
 
-/// Declares a durable quorum queue; `dead_letters` names the queue that takes what is set aside.
-async fn declare(channel: &Channel, queue: &str, dead_letters: Option<&str>) -> Result<(), lapin::Error> {
+/// Declares a durable quorum queue; `dead_letters` names the queue that takes what is set aside. Answers how many
+/// messages wait in it.
+async fn declare(channel: &Channel, queue: &str, dead_letters: Option<&str>) -> Result<u64, lapin::Error> {
     let mut arguments = FieldTable::default();
     let text = |value: &str| AMQPValue::LongString(value.to_owned().into());
     arguments.insert("x-queue-type".into(), text("quorum"));
@@ -220,5 +221,6 @@ async fn declare(channel: &Channel, queue: &str, dead_letters: Option<&str>) -> 
         arguments.insert("x-dead-letter-routing-key".into(), text(dead_letters));
     }
     let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-    channel.queue_declare(queue.into(), options, arguments).await.map(drop)
+    let found = channel.queue_declare(queue.into(), options, arguments).await?;
+    Ok(found.message_count().into())
 }

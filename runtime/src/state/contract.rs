@@ -82,8 +82,8 @@ impl Patient {
         self.again(|| self.0.outbox(Timestamp(until), limit)).await.map_err(unexpected)
     }
 
-    async fn settle(&self, entry: &str) -> Result<(), String> {
-        self.again(|| self.0.settle(entry)).await.map_err(unexpected)
+    async fn settle(&self, entries: &[String]) -> Result<(), String> {
+        self.again(|| self.0.settle(entries)).await.map_err(unexpected)
     }
 
     async fn events(&self, stream: &str, after: u64, limit: usize) -> Result<Vec<StoredEvent>, String> {
@@ -293,14 +293,16 @@ async fn outbox(store: &Patient) -> Finding {
     ensure(found == [early.clone(), middle.clone()], || format!("by 20 there are {found:?}"))?;
     let limited = store.outbox(30, 1).await?;
     ensure(limited.len() == 1, || format!("a limit of 1 gives {limited:?}"))?;
-    store.settle(&early.id).await?;
-    store.settle(&early.id).await?;
+    store.settle(&[]).await?;
+    for _ in 0..2 {
+        store.settle(std::slice::from_ref(&early.id)).await?;
+    }
     let left = ours(store.outbox(30, 1000).await?);
     ensure(left == [middle.clone(), entry("late", 30)?], || format!("after settling there are {left:?}"))?;
-    for entry in left {
-        store.settle(&entry.id).await?;
-    }
-    Ok(())
+    let left: Vec<String> = left.into_iter().map(|entry| entry.id).collect();
+    store.settle(&left).await?;
+    let left = ours(store.outbox(30, 1000).await?);
+    ensure(left.is_empty(), || format!("after settling the rest there are {left:?}"))
 }
 
 async fn due(store: &Patient) -> Finding {

@@ -113,8 +113,12 @@ impl StateStore for MemoryState {
         }))
     }
 
-    async fn settle(&self, entry: &str) -> Result<(), StateError> {
-        self.at(|tables, _| tables.outbox.remove(entry));
+    async fn settle(&self, entries: &[String]) -> Result<(), StateError> {
+        self.at(|tables, _| {
+            for entry in entries {
+                tables.outbox.remove(entry);
+            }
+        });
         Ok(())
     }
 

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{config::Secret, task::Tasks};
 use clock::StoreClock;
+use watch::Growth;
 
 mod answers;
 mod clock;
@@ -25,8 +26,8 @@ mod encode;
 mod tests;
 mod watch;
 
-/// How long a commit's id is remembered: far longer than anyone repeats a call.
-const REMEMBER_COMMITS: Duration = Duration::from_mins(5);
+/// How long the id of a commit that puts no record is remembered: far longer than anyone repeats a call.
+const REMEMBER_COMMITS: Duration = Duration::from_mins(2);
 
 /// Which Redis, and how it is reached.
 #[derive(Debug, Clone)]
@@ -60,7 +61,7 @@ pub struct RedisState {
     generation: Arc<str>,
     commit: Arc<Script>,
     clock: Arc<StoreClock>,
-    growth: broadcast::Sender<String>,
+    growth: Growth,
 }
 
 impl fmt::Debug for RedisState {
@@ -82,9 +83,9 @@ impl RedisState {
     /// password is wrong or the server may drop data. [`StateError::Layout`] when another version wrote the data.
     pub async fn connect(options: &RedisOptions, tasks: &Tasks) -> Result<Self, StateError> {
         let server = connect::Server::open(options).await?;
-        let growth = broadcast::channel(1024).0;
+        let growth = Growth::new();
         let channel = format!("{}grew", options.prefix);
-        tasks.spawn_until_shutdown("state.watch", watch::follow(server.client, channel, growth.clone()));
+        tasks.spawn_until_shutdown("state.watch", growth.clone().follow(server.client, channel));
         Ok(Self {
             server: server.name.into(),
             connection: server.connection,
@@ -254,10 +255,13 @@ impl StateStore for RedisState {
         Ok(entries)
     }
 
-    async fn settle(&self, entry: &str) -> Result<(), StateError> {
+    async fn settle(&self, entries: &[String]) -> Result<(), StateError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
         let (mut score, mut task) = (redis::cmd("ZREM"), redis::cmd("HDEL"));
-        score.arg(self.key("outbox")).arg(entry);
-        task.arg(self.key("tasks")).arg(entry);
+        score.arg(self.key("outbox")).arg(entries);
+        task.arg(self.key("tasks")).arg(entries);
         let mut pipeline = redis::pipe();
         // Both or neither, so that an entry is never half there.
         pipeline.atomic().add_command(score).add_command(task);
@@ -292,6 +296,6 @@ impl StateStore for RedisState {
     }
 
     fn watch(&self) -> broadcast::Receiver<String> {
-        self.growth.subscribe()
+        self.growth.watch()
     }
 }

@@ -205,12 +205,15 @@ impl StateStore for SqliteState {
         .await
     }
 
-    async fn settle(&self, entry: &str) -> Result<(), StateError> {
-        let entry = entry.to_owned();
+    async fn settle(&self, entries: &[String]) -> Result<(), StateError> {
+        let entries = entries.to_vec();
         self.database
             .call(move |session| {
                 session.write(|transaction, _| {
-                    transaction.execute("DELETE FROM outbox WHERE id = ?1", [entry])?;
+                    let mut settle = transaction.prepare("DELETE FROM outbox WHERE id = ?1")?;
+                    for entry in entries {
+                        settle.execute([entry])?;
+                    }
                     Ok(())
                 })
             })

@@ -99,9 +99,7 @@ impl<'a> Attempt<'a> {
 
     /// Runs the handler in its scratch folder, which is removed afterwards.
     async fn run(&self, progress: ProgressSender) -> Result<StageResult, StageFailure> {
-        let scratch = self.worker.scratch.make(&self.name).map_err(|error| {
-            StageFailure::retryable(format!("cannot make a scratch folder: {error}; make room for it"))
-        })?;
+        let scratch = self.worker.scratch.of(&self.name);
         let context = AttemptContext {
             assignment: self.assignment.clone(),
             artifacts: self.worker.artifacts.clone(),
@@ -112,7 +110,9 @@ impl<'a> Attempt<'a> {
         let handler = self.worker.handler.clone();
         let given_up = CancellationToken::new();
         let guarded = given_up.clone();
-        let work = apart(async move { guarded.run_until_cancelled(handler.run(context)).await });
+        let may_block = handler.may_block();
+        let work = async move { guarded.run_until_cancelled(handler.run(context)).await };
+        let work = async move { if may_block { apart(work).await } else { work.await } };
         let running = self.worker.tasks.spawn("worker.handler", work.in_current_span());
         let ended = self.until_drained(running).await;
         given_up.cancel();

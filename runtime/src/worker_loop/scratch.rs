@@ -35,13 +35,10 @@ impl Scratch {
         Ok(Self { folder, _lock: lock })
     }
 
-    /// Makes an empty folder for an attempt.
-    pub(super) fn make(&self, attempt: &ClaimedAttempt) -> io::Result<PathBuf> {
+    /// The folder of an attempt; many attempts need none, so it is left to them to make it.
+    pub(super) fn of(&self, attempt: &ClaimedAttempt) -> PathBuf {
         let key = attempt.key;
-        let name = format!("{}-{}-{}-{}", attempt.job, key.stage, key.attempt, key.fence);
-        let folder = self.folder.join(name);
-        fs::create_dir(&folder)?;
-        Ok(folder)
+        self.folder.join(format!("{}-{}-{}-{}", attempt.job, key.stage, key.attempt, key.fence))
     }
 }
 
@@ -51,9 +48,11 @@ impl Drop for Scratch {
     }
 }
 
-/// Removes a folder and what is in it.
+/// Removes a folder, if there is one, and what is in it.
 pub(super) fn remove(folder: &Path) {
-    if let Err(error) = fs::remove_dir_all(folder) {
+    if let Err(error) = fs::remove_dir_all(folder)
+        && error.kind() != io::ErrorKind::NotFound
+    {
         tracing::warn!(
             "scratch folder {} could not be removed: {error}; remove it by hand",
             folder.display()

@@ -127,7 +127,8 @@ fn decision(assignment: &Assignment) -> Decision {
     }
 }
 
-fn result(assignment: &Assignment) -> StageResult {
+/// A plausible result of an attempt; the gate decides as the label `decision` of the job says, else it rejects.
+pub fn result(assignment: &Assignment) -> StageResult {
     let artifact = |name| artifact(assignment, name);
     match assignment.stage {
         Stage::Ingest => StageResult::Ingest(DatasetResult {

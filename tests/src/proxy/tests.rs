@@ -167,8 +167,8 @@ async fn a_delay_moves_every_byte_and_ends_with_healing() -> Result<()> {
     hear(&mut stream, &b"slow".repeat(20)).await?;
     let took = began_at.elapsed();
     assert!(took >= Duration::from_millis(100), "{took:?}");
-    assert!(took < Duration::from_millis(1000), "delays add up: {took:?}");
-    proxy.delay(Direction::ToClient, Duration::from_secs(3600));
+    assert!(took < Duration::from_secs(1), "delays add up: {took:?}");
+    proxy.delay(Direction::ToClient, Duration::from_hours(1));
     stream.write_all(b"late").await?;
     assert!(is_silent(&mut stream).await);
     proxy.heal()?;

@@ -35,10 +35,12 @@ pub(super) async fn run(session: &Session, adapter: Option<&str>) -> Result<u8> 
     for adapter in &adapters {
         found.look_at(adapter, &store).await;
     }
-    let (entries, broken_at) = connection.client.audit(None).await?;
+    let (entries, broken) = connection.client.audit(None).await?;
     found.audit_entries = entries.len();
-    if let Some(number) = broken_at {
-        found.problems.push(format!("audit log: entry {number} does not follow from the one before"));
+    if let Some((chain, number)) = broken {
+        found
+            .problems
+            .push(format!("audit log: entry {number} of chain {chain} does not follow from the one before"));
     }
     if session.output.is_json() {
         session.output.json(&found)?;

@@ -8,9 +8,8 @@ use std::{
 
 use lapin::{
     Channel, Connection, ConnectionProperties, ErrorKind,
-    options::{ConfirmSelectOptions, QueueDeclareOptions},
+    options::ConfirmSelectOptions,
     tcp::{OwnedIdentity, OwnedTLSConfig},
-    types::FieldTable,
     uri::AMQPUri,
 };
 use parking_lot::Mutex;
@@ -184,15 +183,29 @@ impl Link {
         if self.declared.lock().contains(queue) {
             return Ok(());
         }
+        self.messages(queue).await.map(drop)
+    }
+
+    /// Declares a queue anew when it is used next.
+    pub(super) fn forget(&self, queue: &str) {
+        self.declared.lock().remove(queue);
+    }
+
+    /// How many messages wait in a queue, which is made when it is not there.
+    pub(super) async fn messages(&self, queue: &str) -> Result<u64, BrokerError> {
         // A refused declaration closes its channel, so it has one of its own.
         let channel = self.channel().await?;
         let dead_letters = self.dead_letters();
         let declared = async {
-            declare(&channel, &dead_letters, None).await?;
-            declare(&channel, queue, Some(&dead_letters)).await
+            let set_aside = declare(&channel, &dead_letters, None).await?;
+            if queue == dead_letters {
+                Ok(set_aside)
+            } else {
+                declare(&channel, queue, Some(&dead_letters)).await
+            }
         };
-        match tokio::time::timeout(self.timeout, declared).await {
-            Ok(Ok(())) => {}
+        let messages = match tokio::time::timeout(self.timeout, declared).await {
+            Ok(Ok(messages)) => messages,
             Ok(Err(error)) if error.to_string().contains("PRECONDITION") => {
                 return Err(BrokerError::Refused {
                     broker: self.name(),
@@ -203,35 +216,10 @@ impl Link {
             }
             Ok(Err(error)) => return Err(self.broken(&error).await),
             Err(_) => return Err(self.unavailable(&"it did not declare a queue in time")),
-        }
+        };
         self.declared.lock().insert(queue.to_owned());
         // The declaration stands; whether the channel closes well does not matter.
         drop(channel.close(200, "done".into()).await);
-        Ok(())
-    }
-
-    /// Declares a queue anew when it is used next.
-    pub(super) fn forget(&self, queue: &str) {
-        self.declared.lock().remove(queue);
-    }
-
-    /// How many messages wait in a queue; 0 when it is not there.
-    pub(super) async fn messages(&self, queue: &str) -> Result<u64, BrokerError> {
-        let channel = self.channel().await?;
-        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
-        let looked = channel.queue_declare(queue.into(), options, FieldTable::default());
-        match tokio::time::timeout(self.timeout, looked).await {
-            Ok(Ok(found)) => {
-                drop(channel.close(200, "done".into()).await);
-                Ok(found.message_count().into())
-            }
-            Ok(Err(error))
-                if error.to_string().contains("NOT_FOUND") || error.to_string().contains("NOT-FOUND") =>
-            {
-                Ok(0)
-            }
-            Ok(Err(error)) => Err(self.broken(&error).await),
-            Err(_) => Err(self.unavailable(&"it did not tell the length of a queue in time")),
-        }
+        Ok(messages)
     }
 }

@@ -443,6 +443,7 @@ impl Desk {
         self.try_again_at = None;
         self.prefetch = u16::try_from(self.waiting.len()).unwrap_or(u16::MAX);
         self.credit = i64::from(self.prefetch);
+        tracing::debug!("consumers are opened for {} receivers", self.prefetch);
         self.open_next_band().await
     }
 

@@ -183,7 +183,9 @@ async fn garbage_is_set_aside(server: &Server) {
 async fn a_deleted_queue_is_made_anew(server: &Server) {
     let broker = server.connect().await;
     assert!(broker.receive(&served(), Duration::from_millis(200)).await.unwrap().is_none());
-    let channel = broker.link.channel().await.unwrap();
+    // Of somebody else: a consumer that the broker and the worker cancel at the same moment costs the worker's connection.
+    let other = server.connect().await;
+    let channel = other.link.channel().await.unwrap();
     for queue in served() {
         let name = broker.link.queue(&queue);
         channel.queue_delete(name.into(), lapin::options::QueueDeleteOptions::default()).await.unwrap();

@@ -8,19 +8,17 @@
 --   outbox      (id, task, not before)
 --   deadlines   (kind/id, time or "")
 -- Answers {time, "ok"}, {time, "emptied"}, {time, "conflict", kind, id, found version or ""} or {time, "limit", index, below}.
-local prefix, at = ARGV[1], 4
+local call, prefix, commit_id, at = redis.call, ARGV[1], ARGV[3], 4
 
-local seconds = redis.call('TIME')
+-- Time that answers may use is reserved a second at a time, so that it goes on from there when the clock is set back.
+local seconds = call('TIME')
 local now = seconds[1] * 1000 + math.floor(seconds[2] / 1000)
-local latest = tonumber(redis.call('GET', prefix .. 'clock') or '0')
-if latest > now then now = latest end
+local reserved = tonumber(call('GET', prefix .. 'clock') or '0')
+if now < reserved - 1000 then now = reserved end
 local now_text = string.format('%.0f', now)
 
-if redis.call('GET', prefix .. 'generation') ~= ARGV[2] then
+if call('GET', prefix .. 'generation') ~= ARGV[2] then
   return {now_text, 'emptied'}
-end
-if ARGV[3] ~= '' and redis.call('EXISTS', prefix .. 'c:' .. ARGV[3]) == 1 then
-  return {now_text, 'ok'}
 end
 
 local function next_argument()
@@ -28,74 +26,104 @@ local function next_argument()
   return ARGV[at]
 end
 
-for _ = 1, tonumber(next_argument()) do
-  local index, below = next_argument(), next_argument()
-  if redis.call('ZCARD', prefix .. 'i:' .. index) >= tonumber(below) then
-    return {now_text, 'limit', index, below}
+local limits = {}
+for n = 1, tonumber(next_argument()) do
+  limits[n] = {index = next_argument(), below = next_argument()}
+end
+
+local writes, put = {}, nil
+for n = 1, tonumber(next_argument()) do
+  local write = {kind = next_argument(), id = next_argument(), expected = next_argument()}
+  write.change, write.body = next_argument(), next_argument()
+  write.key = prefix .. 'r:' .. write.kind .. '/' .. write.id
+  if write.change == 'put' and not put then put = write end
+  writes[n] = write
+end
+
+-- A commit that was applied before: a record that it put remembers it among its newest ones; one that put none is
+-- remembered by itself for a while.
+local found, newest = {}, {}
+local function look(key)
+  if found[key] == nil then
+    local record = call('HMGET', key, 'v', 'c')
+    found[key], newest[key] = record[1] or '', record[2] or ''
+  end
+  return found[key]
+end
+if put then look(put.key) end
+if commit_id ~= '' then
+  if put and string.find(newest[put.key], commit_id, 1, true)
+    or not put and call('EXISTS', prefix .. 'c:' .. commit_id) == 1 then
+    return {now_text, 'ok'}
   end
 end
 
-local writes = {}
-for n = 1, tonumber(next_argument()) do
-  local kind, id, expected = next_argument(), next_argument(), next_argument()
-  local change, body = next_argument(), next_argument()
-  local key = prefix .. 'r:' .. kind .. '/' .. id
-  -- A record that is written twice in one commit has, for the second write, the version of the first.
-  local found = writes[key] and writes[key].version
-  if found == nil then found = redis.call('HGET', key, 'v') or '' end
-  if found ~= expected then
-    return {now_text, 'conflict', kind, id, found}
+for _, limit in ipairs(limits) do
+  if call('ZCARD', prefix .. 'i:' .. limit.index) >= tonumber(limit.below) then
+    return {now_text, 'limit', limit.index, limit.below}
   end
-  local version = found
-  if change == 'put' then version = string.format('%.0f', (tonumber(found) or 0) + 1) end
-  if change == 'remove' then version = '' end
-  local write = {key = key, kind = kind, id = id, change = change, body = body, version = version}
-  writes[n], writes[key] = write, write
+end
+
+for _, write in ipairs(writes) do
+  -- A record that is written twice in one commit has, for the second write, the version of the first.
+  local version = look(write.key)
+  if version ~= write.expected then
+    return {now_text, 'conflict', write.kind, write.id, version}
+  end
+  write.is_new = version == ''
+  if write.change == 'put' then version = string.format('%.0f', (tonumber(version) or 0) + 1) end
+  if write.change == 'remove' then version = '' end
+  found[write.key] = version
+  write.version = version
 end
 
 for _, write in ipairs(writes) do
   if write.change == 'put' then
-    redis.call('HSET', write.key, 'v', write.version, 'b', write.body)
-    redis.call('ZADD', prefix .. 'k:' .. write.kind, 0, write.id)
+    local commits = commit_id .. ' ' .. string.sub(newest[write.key], 1, 80)
+    call('HSET', write.key, 'v', write.version, 'b', write.body, 'c', commits)
+    if write.is_new then call('ZADD', prefix .. 'k:' .. write.kind, 0, write.id) end
   elseif write.change == 'remove' then
-    redis.call('DEL', write.key)
-    redis.call('ZREM', prefix .. 'k:' .. write.kind, write.id)
+    call('DEL', write.key)
+    call('ZREM', prefix .. 'k:' .. write.kind, write.id)
   end
 end
 
 for _ = 1, tonumber(next_argument()) do
   local index, member, present = next_argument(), next_argument(), next_argument()
   if present == '1' then
-    redis.call('ZADD', prefix .. 'i:' .. index, 0, member)
+    call('ZADD', prefix .. 'i:' .. index, 0, member)
   else
-    redis.call('ZREM', prefix .. 'i:' .. index, member)
+    call('ZREM', prefix .. 'i:' .. index, member)
   end
 end
 
+local announced
 for _ = 1, tonumber(next_argument()) do
   local stream, body = next_argument(), next_argument()
-  redis.call('RPUSH', prefix .. 'e:' .. stream, now_text .. '|' .. body)
-  redis.call('PUBLISH', prefix .. 'grew', stream)
+  call('RPUSH', prefix .. 'e:' .. stream, now_text .. '|' .. body)
+  -- Events of one stream mostly stand together.
+  if stream ~= announced then call('PUBLISH', prefix .. 'grew', stream) end
+  announced = stream
 end
 
 for _ = 1, tonumber(next_argument()) do
   local id, task, not_before = next_argument(), next_argument(), next_argument()
-  if redis.call('HSETNX', prefix .. 'tasks', id, task) == 1 then
-    redis.call('ZADD', prefix .. 'outbox', not_before, id)
+  if call('HSETNX', prefix .. 'tasks', id, task) == 1 then
+    call('ZADD', prefix .. 'outbox', not_before, id)
   end
 end
 
 for _ = 1, tonumber(next_argument()) do
   local member, time = next_argument(), next_argument()
   if time == '' then
-    redis.call('ZREM', prefix .. 'due', member)
+    call('ZREM', prefix .. 'due', member)
   else
-    redis.call('ZADD', prefix .. 'due', time, member)
+    call('ZADD', prefix .. 'due', time, member)
   end
 end
 
-redis.call('SET', prefix .. 'clock', now_text)
-if ARGV[3] ~= '' then
-  redis.call('SET', prefix .. 'c:' .. ARGV[3], '1', 'EX', ARGV[4])
+if now > reserved then call('SET', prefix .. 'clock', string.format('%.0f', now + 1000)) end
+if commit_id ~= '' and not put then
+  call('SET', prefix .. 'c:' .. commit_id, '1', 'EX', ARGV[4])
 end
 return {now_text, 'ok'}

@@ -12,7 +12,7 @@ use super::RedisOptions;
 use crate::state::StateError;
 
 /// Layout of the keys; a server with another one is refused.
-const LAYOUT: i64 = 1;
+const LAYOUT: i64 = 2;
 
 /// A server that can be used.
 pub(super) struct Server {

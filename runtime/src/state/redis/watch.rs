@@ -1,43 +1,81 @@
-//! Announces streams that grew, from every coordinator's commits.
+//! Announces streams that grew, from every coordinator's commits, while somebody in this process watches.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 
 use crate::metrics;
 
-/// How long to wait before the channel is subscribed to again.
+/// How long to wait before the connection is made again.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
+/// How long announcements still come after the last watcher went away: the next one often comes soon.
+const LINGER: Duration = Duration::from_secs(10);
 
-/// Listens until it is dropped. Hints that come while the connection is away are lost, as the port allows.
-pub(super) async fn follow(client: redis::Client, channel: String, growth: broadcast::Sender<String>) {
-    let mut was_lost = false;
-    loop {
-        if let Err(error) = listen(&client, &channel, &growth, was_lost).await {
-            tracing::debug!("growing streams are noticed late: {error}");
-        }
-        was_lost = true;
-        tokio::time::sleep(AGAIN_AFTER).await;
-    }
+/// The announcements of a store's commits.
+#[derive(Debug, Clone)]
+pub(super) struct Growth {
+    streams: broadcast::Sender<String>,
+    wanted: Arc<Notify>,
 }
 
-async fn listen(
-    client: &redis::Client,
-    channel: &str,
-    growth: &broadcast::Sender<String>,
-    was_lost: bool,
-) -> Result<(), redis::RedisError> {
-    let mut subscription = client.get_async_pubsub().await?;
-    subscription.subscribe(channel).await?;
-    // Commands go over a connection that mends itself and does not tell; this one is lost when that one is.
-    if was_lost {
-        metrics::state_reconnected();
+impl Growth {
+    pub(super) fn new() -> Self {
+        Self { streams: broadcast::channel(1024).0, wanted: Arc::default() }
     }
-    let mut messages = subscription.on_message();
-    while let Some(message) = messages.next().await {
-        // Nobody may be watching.
-        drop(growth.send(message.get_payload()?));
+
+    /// From now on, or very soon, streams that grow are announced.
+    pub(super) fn watch(&self) -> broadcast::Receiver<String> {
+        let receiver = self.streams.subscribe();
+        self.wanted.notify_one();
+        receiver
     }
-    Ok(())
+
+    /// Listens until it is dropped. Hints that come while the connection is away are lost, as the port allows.
+    pub(super) async fn follow(self, client: redis::Client, channel: String) {
+        let mut was_lost = false;
+        loop {
+            if let Err(error) = self.listen(&client, &channel, was_lost).await {
+                tracing::debug!("growing streams are noticed late: {error}");
+            }
+            was_lost = true;
+            tokio::time::sleep(AGAIN_AFTER).await;
+        }
+    }
+
+    async fn listen(
+        &self,
+        client: &redis::Client,
+        channel: &str,
+        was_lost: bool,
+    ) -> Result<(), redis::RedisError> {
+        let (mut commands, mut messages) = client.get_async_pubsub().await?.split();
+        // Other commands go over a connection that mends itself and does not tell; this one is lost when that one is.
+        if was_lost {
+            metrics::state_reconnected();
+        }
+        let mut subscribed = false;
+        loop {
+            let watched = self.streams.receiver_count() > 0;
+            if watched && !subscribed {
+                commands.subscribe(channel).await?;
+                subscribed = true;
+            }
+            tokio::select! {
+                message = messages.next() => {
+                    let Some(message) = message else { return Ok(()) };
+                    // The last watcher may just have gone away.
+                    drop(self.streams.send(message.get_payload()?));
+                }
+                () = self.wanted.notified(), if !subscribed => {}
+                // Each announcement costs every coordinator that hears it, so nobody listens in vain.
+                () = tokio::time::sleep(LINGER), if subscribed && !watched => {
+                    if self.streams.receiver_count() == 0 {
+                        commands.unsubscribe(channel).await?;
+                        subscribed = false;
+                    }
+                }
+            }
+        }
+    }
 }

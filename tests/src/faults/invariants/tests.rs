@@ -10,8 +10,7 @@ use std::time::Duration;
 use super::*;
 
 const NOW: Timestamp = Timestamp(1_000);
-const TERMS: LeaseTerms =
-    LeaseTerms { ttl: Duration::from_secs(6), progress_within: Duration::from_secs(60) };
+const TERMS: LeaseTerms = LeaseTerms { ttl: Duration::from_secs(6), progress_within: Duration::from_mins(1) };
 
 /// A job and the log that `Job::apply` gives it.
 struct Told(JobHistory);
