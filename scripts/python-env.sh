@@ -3,6 +3,7 @@
 #
 #   scripts/python-env.sh peft     PyTorch, transformers and PEFT, to check and compare training (several GB)
 #   scripts/python-env.sh openai   the OpenAI client, to check serving (a few MB)
+#   scripts/python-env.sh queue    Celery and Dramatiq, to compare the queue (a few MB)
 #
 # Running it again is quick: a group is installed anew only when its requirements changed.
 # PYTHON names the interpreter for a new environment (default: python3; 3.11 or newer).
@@ -15,8 +16,9 @@ fail() { echo "python-env: $*" >&2; exit 1; }
 
 case "${1:-}" in
   peft) requirements="$root/tests/peft/requirements.txt" ;;
+  queue) requirements="$root/tests/queue_bench/requirements.txt" ;;
   openai) requirements="$root/tests/openai_client/requirements.txt" ;;
-  *) fail "unknown group '${1:-}'; expected one of: peft, openai" ;;
+  *) fail "unknown group '${1:-}'; expected one of: peft, openai, queue" ;;
 esac
 group="$1"
 

@@ -6,6 +6,10 @@ use clap::Parser;
 use clara_coordinator::daemon;
 use clara_runtime::service::{self, ServiceArgs};
 
+// Many small values come and go on many threads at once.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Drives jobs and serves workers and users; any number of coordinators may run over one Redis and one RabbitMQ
 #[derive(Debug, Parser)]
 #[command(

@@ -5,6 +5,10 @@ use std::{io::Write as _, process::ExitCode};
 use clap::Parser as _;
 use clara_gpu_worker::cli::Cli;
 
+// Many small values come and go on many threads at once.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match Cli::parse().run() {
         Ok(code) => code,

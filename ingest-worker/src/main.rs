@@ -6,6 +6,10 @@ use clap::Parser;
 use clara_ingest_worker::IngestHandler;
 use clara_runtime::service::{WorkerArgs, run_workers};
 
+// Many small values come and go on many threads at once.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Turns sources of documents into training datasets: takes ingest tasks from the broker until SIGTERM or Ctrl-C
 #[derive(Debug, Parser)]
 #[command(name = "ingest-worker", version)]

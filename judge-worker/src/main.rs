@@ -6,6 +6,10 @@ use clap::Parser;
 use clara_judge_worker::{JudgeConfig, JudgeHandler};
 use clara_runtime::service::{WorkerArgs, run_workers};
 
+// Many small values come and go on many threads at once.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Lets an LLM judge score answers: takes judge tasks from the broker until SIGTERM or Ctrl-C
 #[derive(Debug, Parser)]
 #[command(
