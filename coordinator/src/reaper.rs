@@ -34,6 +34,7 @@ pub(crate) async fn reap(
     classes: Vec<ClassName>,
     shutdown: CancellationToken,
 ) {
+    metrics::coordinator_started();
     let mut next_count = tokio::time::Instant::now();
     let mut next_census = next_count;
     while !shutdown.is_cancelled() {

@@ -8,7 +8,10 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::broker::QueueDepth;
 
+pub(crate) use slot::OpenSlot;
+
 mod busy;
+mod slot;
 #[cfg(test)]
 mod tests;
 
@@ -60,7 +63,7 @@ metrics! {
     REPORTS_REFUSED = Counter "clara_reports_refused_total" ["stage"] "Reports of this worker that the coordinator refused because the job went on without them.";
     FENCE_REJECTIONS = Counter "clara_fence_rejections_total" ["stage"] "Reports and heartbeats that this coordinator refused because their attempt had lost its lease.";
     LEASES_ACTIVE = Gauge "clara_leases_active" ["stage"] "Attempts that workers hold a lease for, counted every 15 s.";
-    WORKERS = Gauge "clara_workers" ["stage"] "Workers of a stage that the coordinator heard of lately.";
+    WORKER_SLOTS = Gauge "clara_worker_slots" ["queue"] "Slots of this process that take tasks of a queue, busy ones included; none while the broker gives no answer.";
     DISPATCH_DURATION = Histogram "clara_dispatch_duration_seconds" ["stage"] "Time from when an attempt may start to its claim.";
     TRAIN_LOSS = Gauge "clara_train_loss" [] "Newest loss of the training that this worker carries out.";
     GPU_BUSY = Gauge "clara_gpu_busy_ratio" [] "Share of the last minute in which this process carried out at least one attempt of train or generate, 0 to 1.";
@@ -108,6 +111,8 @@ pub enum AttemptOutcome {
 }
 
 impl AttemptOutcome {
+    const ALL: [Self; 5] = [Self::Completed, Self::Failed, Self::Cancelled, Self::HandedBack, Self::Fenced];
+
     fn as_str(self) -> &'static str {
         match self {
             Self::Completed => "completed",
@@ -188,9 +193,28 @@ pub fn attempt_began(stage: Stage) {
     busy::began(stage);
 }
 
-/// A worker of `stage` takes tasks from now on.
+/// A worker of `stage` takes tasks from now on. What it counts shows as 0 until it happens: Prometheus sees no growth
+/// in a counter that begins with 1.
 pub(crate) fn worker_started(stage: Stage) {
+    for outcome in AttemptOutcome::ALL {
+        metrics::counter!(STAGE_ATTEMPTS, "stage" => stage.as_str(), "outcome" => outcome.as_str())
+            .increment(0);
+    }
+    for name in [CLAIMS_REFUSED, HEARTBEATS_FAILED, REPORTS_REFUSED] {
+        metrics::counter!(name, "stage" => stage.as_str()).increment(0);
+    }
+    metrics::gauge!(ATTEMPTS_ACTIVE, "stage" => stage.as_str()).increment(0.0);
     busy::may_begin(stage);
+}
+
+/// A coordinator counts from now on. It shows zeros for the same reason as a worker that starts.
+pub fn coordinator_started() {
+    for stage in Stage::ALL {
+        for name in [LEASES_EXPIRED, FENCE_REJECTIONS, OUTBOX_PUBLISHED, TASKS_REPUBLISHED] {
+            metrics::counter!(name, "stage" => stage.as_str()).increment(0);
+        }
+    }
+    metrics::counter!(COMMIT_CONFLICTS).increment(0);
 }
 
 /// A claim was refused.
@@ -221,11 +245,6 @@ pub fn fence_rejected(stage: Stage) {
 /// So many attempts of `stage` are leased.
 pub fn leases_active(stage: Stage, count: u64) {
     metrics::gauge!(LEASES_ACTIVE, "stage" => stage.as_str()).set(float(count));
-}
-
-/// So many workers of `stage` are there.
-pub fn workers(stage: Stage, count: u64) {
-    metrics::gauge!(WORKERS, "stage" => stage.as_str()).set(float(count));
 }
 
 /// An attempt of `stage` was claimed so long after it could start.

@@ -11,7 +11,7 @@ use crate::{
     artifacts::ArtifactStore,
     broker::{Broker, BrokerError, Delivery, QueueName},
     coordinator_client::{Claim, ClaimAnswer, Coordinator},
-    metrics,
+    metrics::{self, OpenSlot},
     task::Tasks,
     worker::StageHandler,
 };
@@ -163,18 +163,22 @@ impl Worker {
     async fn work(&self) {
         let queues = QueueName::served(self.handler.stage(), &self.options.classes);
         let mut outage = Backoff::new(Duration::from_millis(200), Duration::from_secs(15));
+        let mut open = None;
         while !self.is_draining() {
             match self.broker.receive(&queues, RECEIVE_WAIT).await {
-                Ok(None) => outage.reset(),
-                Ok(Some(delivery)) => {
+                Ok(delivery) => {
                     outage.reset();
-                    self.take(delivery).await;
+                    open.get_or_insert_with(|| OpenSlot::of(&queues));
+                    if let Some(delivery) = delivery {
+                        self.take(delivery).await;
+                    }
                 }
                 Err(BrokerError::Malformed { queue, reason }) => {
                     metrics::task_malformed(&queue);
                     tracing::error!("{}", BrokerError::Malformed { queue, reason });
                 }
                 Err(error) => {
+                    open = None;
                     let wait = outage.next_wait();
                     tracing::warn!(retry_in_ms = wait.as_millis(), "no tasks: {error}");
                     self.pause(wait).await;

@@ -57,3 +57,20 @@ fn what_is_recorded_shows_on_the_page() {
         }
     }
 }
+
+#[test]
+fn what_may_happen_is_counted_from_zero_on() {
+    let page = install().unwrap();
+    worker_started(Stage::Ingest);
+    coordinator_started();
+    let text = page.render();
+    for line in [
+        "clara_stage_attempts_total{stage=\"ingest\",outcome=\"failed\"} 0",
+        "clara_claims_refused_total{stage=\"ingest\"} 0",
+        "clara_attempts_active{stage=\"ingest\"} 0",
+        "clara_leases_expired_total{stage=\"judge\"} 0",
+        "clara_commit_conflicts_total 0",
+    ] {
+        assert!(text.contains(line), "{line} is missing in\n{text}");
+    }
+}

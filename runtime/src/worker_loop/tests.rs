@@ -129,6 +129,30 @@ async fn an_outage_of_the_broker_is_waited_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn slots_are_shown_unless_the_broker_is_away_or_the_worker_ended() {
+    let page = metrics::install().unwrap();
+    let shown = |slots: &str| {
+        let queue = QueueName::served(Stage::Rollout, &[ClassName::default()]).remove(0);
+        page.render().contains(&format!("clara_worker_slots{{queue=\"{queue}\"}} {slots}\n"))
+    };
+    let until = async |slots| {
+        while !shown(slots) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let world = World::with_tasks([task(1)]);
+    let running = world.start(handler(|_| async { Ok(result()) }), 2);
+    until("2").await;
+    world.broker.fail_next(u32::MAX);
+    until("0").await;
+    world.broker.fail_next(0);
+    until("2").await;
+    world.shutdown.cancel();
+    running.await.unwrap().unwrap();
+    assert!(shown("0"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_task_ends_though_calls_to_the_coordinator_are_lost() {
     for (fault, seed) in
         [(Fault::Flaky, 11), (Fault::Unanswered, 12), (Fault::Slow(Duration::from_secs(2)), 13)]
