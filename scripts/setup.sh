@@ -3,7 +3,7 @@
 #
 #   scripts/setup.sh          what `make demo` needs: C compiler, make, pip, venv
 #   scripts/setup.sh services that, and RabbitMQ and Redis for `make services`
-#   scripts/setup.sh test     all of that, and cargo-nextest for `make test`
+#   scripts/setup.sh test     all of that, and Prometheus and cargo-nextest for `make test`
 set -euo pipefail
 
 fail() { echo "setup: $*" >&2; exit 1; }
@@ -27,6 +27,9 @@ need python3-venv python3 -c 'import ensurepip, venv'
 if [[ -n "${1:-}" ]]; then
   need redis-server command -v redis-server
   need rabbitmq-server test -x /usr/lib/rabbitmq/bin/rabbitmq-server
+fi
+if [[ "${1:-}" == test ]]; then
+  need prometheus sh -c 'command -v prometheus && command -v promtool'
 fi
 
 if ((${#missing[@]} > 0)); then

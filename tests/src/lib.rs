@@ -4,11 +4,17 @@
 pub mod faults;
 
 mod judge;
+mod process;
+mod prometheus;
 mod proxy;
 mod sandbox;
 mod services;
+mod until;
 
 pub use judge::{Judge, Script};
+pub use process::Process;
+pub use prometheus::{Prometheus, fetch};
 pub use proxy::{Direction, Proxy};
 pub use sandbox::{Ended, Running, Sandbox, fixture};
 pub use services::Services;
+pub use until::until;

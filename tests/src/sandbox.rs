@@ -31,12 +31,16 @@ pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
 }
 
-/// The command, which `make test` builds beside the test programs.
-fn command() -> Result<PathBuf> {
+/// A program of the workspace; `make test` builds them all beside the test programs.
+fn built(program: &str) -> Result<PathBuf> {
     let test = std::env::current_exe()?;
     let beside =
-        test.parent().and_then(Path::parent).context("the test program lies in no folder")?.join("clara");
-    ensure!(beside.is_file(), "{} is not there; build it with `cargo build -p clara`", beside.display());
+        test.parent().and_then(Path::parent).context("the test program lies in no folder")?.join(program);
+    ensure!(
+        beside.is_file(),
+        "{} is not there; build it with `cargo build --workspace --bins`",
+        beside.display()
+    );
     Ok(beside)
 }
 
@@ -126,14 +130,22 @@ impl Sandbox {
     /// # Errors
     /// When the command is not built.
     pub fn command(&self, args: &[&str]) -> Result<Command> {
-        let mut clara = Command::new(command()?);
+        self.program("clara", args)
+    }
+
+    /// A program of the workspace in this home, without settings of the surroundings.
+    ///
+    /// # Errors
+    /// When it is not built.
+    pub fn program(&self, name: &str, args: &[&str]) -> Result<Command> {
+        let mut program = Command::new(built(name)?);
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CLARA_")) {
-            clara.env_remove(name);
+            program.env_remove(name);
         }
-        clara.current_dir(self.folder.path()).arg("--home").arg(&self.home).args(args);
-        clara.env("CLARA_LEASE__TTL", "2s").env("NO_COLOR", "1").env("USER", "anna");
-        clara.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Ok(clara)
+        program.current_dir(self.folder.path()).args(args).env("CLARA_HOME", &self.home);
+        program.env("CLARA_LEASE__TTL", "2s").env("NO_COLOR", "1").env("USER", "anna");
+        program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Ok(program)
     }
 
     /// Runs the command to its end.
