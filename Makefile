@@ -1,7 +1,7 @@
 # `make demo` and `make test` do all of their set-up themselves. `make help` lists the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check doc services faults full-disk peft bench
+.PHONY: help setup build demo test check doc services faults full-disk peft bench bench-queue
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -47,3 +47,6 @@ peft: build ## train an adapter and compare it with PEFT on the same base model
 
 bench: build ## training speed beside PyTorch + PEFT, by turns
 	@scripts/bench-train.sh
+
+bench-queue: ## stages per second and latency beside the servers' limit, Celery, Dramatiq and BullMQ, by turns
+	@scripts/bench-queue.sh

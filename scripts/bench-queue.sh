@@ -5,7 +5,8 @@
 #   scripts/bench-queue.sh [--rounds 3] [--jobs 2000] [--idle 200] [--only NAME…]
 #
 # A job is a chain of five stages that do nothing. Nothing else should run meanwhile: the table says how many cores
-# other work took. NAMES: raw, clara, celery, dramatiq, bullmq, growth.
+# other work took. NAMES: raw, clara, celery, dramatiq, bullmq, growth (100 and 100,000 queued jobs), scale (64
+# worker processes, 3 coordinators, 10,000 jobs of two tenants).
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 BENCH = Path(os.environ["QUEUE_BENCH"]).resolve()
 WINDOWS = (64, 256)
-NAMES = ("raw", "clara", "celery", "dramatiq", "bullmq")
+NAMES = ("raw", "clara", "celery", "dramatiq", "bullmq", "growth", "scale")
 GROWTH = (100, 100_000)
 
 
@@ -165,6 +165,27 @@ def run_bullmq(servers: Servers, jobs: int, idle: int) -> dict:
         return last_line(["node", "bullmq_chain.mjs", str(jobs), str(idle)], environment)
 
 
+def run_scale(servers: Servers) -> dict:
+    """Three coordinators and 64 worker processes with one slot for each stage; jobs of two tenants."""
+    environment = servers.environment(5) | {
+        "CLARA_SCHEDULER__MAX_ACTIVE_JOBS": "128",
+        "CLARA_WORKER__SLOTS": "1",
+        "TOKIO_WORKER_THREADS": "1",
+    }
+    log = servers.folder / "scale.log"
+    addresses = [free_address() for _ in range(3)]
+    with contextlib.ExitStack() as stack:
+        for address in addresses:
+            command = [BENCH, "coordinator", "--listen", address, "--http", "127.0.0.1:0"]
+            listening(address, stack.enter_context(running(command, environment, log)), log)
+        for number in range(64):
+            url = f"http://{addresses[number % 3]}"
+            worker = [BENCH, "worker", "--coordinator", url, "--http", "127.0.0.1:0"]
+            stack.enter_context(running(worker, environment, log))
+        scale = [BENCH, "scale", "--coordinator", f"http://{addresses[0]}", "--http", "127.0.0.1:0"]
+        return last_line(scale, environment)
+
+
 def rounds_of(servers: Servers, arguments: argparse.Namespace) -> dict[str, list[dict]]:
     """All measurements, by name, by turns."""
     figures: dict[str, list[dict]] = {}
@@ -195,6 +216,8 @@ def rounds_of(servers: Servers, arguments: argparse.Namespace) -> dict[str, list
             for backlog in GROWTH:
                 take(f"queued {backlog}", lambda: run_clara(servers, WINDOWS[0], jobs, 0, backlog))
                 servers.empty(1)
+    if "scale" in arguments.only:
+        take("scale", lambda: run_scale(servers))
     return figures
 
 
@@ -226,6 +249,12 @@ def ratios(figures: dict[str, list[dict]]) -> str:
             pairs = [a["stages_per_second"] / b["stages_per_second"] for a, b in zip(ours, theirs)]
             if pairs:
                 lines.append(f"clara {window} / {peer}: {spread(pairs, 2)}")
+    for told in figures.get("scale", []):
+        lines.append(
+            f"scale: {told['done_once']:,} of {told['jobs']:,} jobs done once in {told['seconds']:.1f} s, "
+            f"{told['executions_beyond_one']} executions beyond one a stage; share of the smaller tenant while both "
+            f"had jobs waiting {told['share_of_few_while_both_wait']:.2f}"
+        )
     few, many = (figures.get(f"queued {backlog}", []) for backlog in GROWTH)
     for one, other in zip(few, many):
         lines.append(
@@ -241,7 +270,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=2000)
     parser.add_argument("--idle", type=int, default=200)
-    parser.add_argument("--only", nargs="+", choices=(*NAMES, "growth"), default=(*NAMES, "growth"))
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="clara-bench-") as folder:
         servers = Servers(Path(folder) / "servers")

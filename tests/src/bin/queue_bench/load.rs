@@ -73,7 +73,7 @@ async fn measure(args: &LoadArgs, service: &Service) -> Result<serde_json::Value
     let channel = Endpoint::from_shared(args.coordinator.clone())?.connect().await?;
     let client = ControlServiceClient::new(channel);
     let submitter = Submitter { client, domain: args.domain.clone() };
-    submitter.freeze_golden().await?;
+    freeze_golden(&submitter.client).await?;
     submitter.submit_all(args.idle..args.idle + args.backlog, tasks).await?;
     drop(spawn_workers("load", handlers(Some(&last)), &ports, settings, &workers)?);
     let mut told = serde_json::Map::new();
@@ -111,6 +111,23 @@ pub(crate) fn percentile(sorted: &[f64], percent: usize) -> f64 {
     sorted.get(at).copied().unwrap_or(f64::NAN)
 }
 
+/// Makes the golden dataset that the jobs name.
+pub(crate) async fn freeze_golden(client: &ControlServiceClient<Channel>) -> Result<()> {
+    let (id, domain) = ("law-golden".parse()?, "law".parse()?);
+    let at = "2026-01-01T00:00:00Z".to_owned();
+    let mut dataset = GoldenDataset::new(id, domain, "bench".to_owned(), at);
+    dataset.add(GoldenSample::new("Was regelt § 35 BauGB?".into(), "Das Bauen im Außenbereich.".into()));
+    let json = serde_json::to_string(&dataset)?;
+    // Left over from a load before, it does as well.
+    let put = client.clone().put_golden(v1::PutGoldenRequest { json, append: false }).await;
+    let dataset_id = "law-golden".to_owned();
+    let freeze = v1::FreezeGoldenRequest { dataset_id, actor: "bench".to_owned() };
+    let frozen = client.clone().freeze_golden(freeze).await;
+    let reference = v1::GetGoldenRequest { reference: "law-golden".to_owned() };
+    let found = client.clone().get_golden(reference).await;
+    found.with_context(|| format!("no golden dataset: {put:?}, {frozen:?}")).map(drop)
+}
+
 #[derive(Debug, Clone)]
 struct Submitter {
     client: ControlServiceClient<Channel>,
@@ -118,22 +135,6 @@ struct Submitter {
 }
 
 impl Submitter {
-    async fn freeze_golden(&self) -> Result<()> {
-        let (id, domain) = ("law-golden".parse()?, "law".parse()?);
-        let at = "2026-01-01T00:00:00Z".to_owned();
-        let mut dataset = GoldenDataset::new(id, domain, "bench".to_owned(), at);
-        dataset.add(GoldenSample::new("Was regelt § 35 BauGB?".into(), "Das Bauen im Außenbereich.".into()));
-        let json = serde_json::to_string(&dataset)?;
-        // Left over from a load before, it does as well.
-        let put = self.client.clone().put_golden(v1::PutGoldenRequest { json, append: false }).await;
-        let dataset_id = "law-golden".to_owned();
-        let freeze = v1::FreezeGoldenRequest { dataset_id, actor: "bench".to_owned() };
-        let frozen = self.client.clone().freeze_golden(freeze).await;
-        let reference = v1::GetGoldenRequest { reference: "law-golden".to_owned() };
-        let found = self.client.clone().get_golden(reference).await;
-        found.with_context(|| format!("no golden dataset: {put:?}, {frozen:?}")).map(drop)
-    }
-
     async fn submit(&self, number: usize) -> Result<JobId> {
         let domain = format!("{}-{number}", self.domain).parse()?;
         let spec = JobSpec { domain, ..samples::spec() };

@@ -5,6 +5,7 @@ mod coordinator;
 mod load;
 mod noop;
 mod raw;
+mod scale;
 
 use std::process::ExitCode;
 
@@ -23,6 +24,8 @@ enum Cli {
     Worker(clara_runtime::service::WorkerArgs),
     /// No-op workers, and jobs for them: prints one line of JSON.
     Load(load::LoadArgs),
+    /// Submits jobs of two tenants and reads what became of each: prints one line of JSON.
+    Scale(scale::ScaleArgs),
     /// The limit: publishes stages and answers reports with one script call each; prints one line of JSON.
     RawCoordinator(raw::RawArgs),
     /// The limit: consumes stages, reports each by one call, acknowledges.
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
         Cli::Coordinator(args) => coordinator::run(&args),
         Cli::Worker(args) => noop::run(&args),
         Cli::Load(args) => load::run(&args),
+        Cli::Scale(args) => scale::run(&args),
         Cli::RawCoordinator(args) => raw::coordinator::run(args),
         Cli::RawWorker(args) => raw::worker::run(args),
     }
