@@ -33,7 +33,7 @@ source "$root/scripts/processes.sh"
 coordinators=(coordinator-1 coordinator-2)
 workers=(ingest-worker gpu-worker-1 gpu-worker-2 judge-worker)
 
-# The servers' block of ten ports has six that they do not use.
+# The servers use at most five ports of their block of ten.
 ports() {
   local base
   base="$(<"$servers/port")"

@@ -8,13 +8,15 @@
 #   scripts/services.sh wipe   FOLDER                  end both and remove the folder
 #
 # Settings, read at the start: SERVICES_ONLY=rabbitmq|redis starts one of the two; SERVICES_PLUGINS names plugins of
-# RabbitMQ (default: none); SERVICES_FSYNC=always|everysec (default everysec) and SERVICES_REDIS_PASSWORD are Redis's.
+# RabbitMQ (default: none); SERVICES_TLS names a folder with authority.pem, certificate.pem and key.pem, with which
+# RabbitMQ listens for amqps:// too and asks for a certificate of its clients; SERVICES_FSYNC=always|everysec (default
+# everysec) and SERVICES_REDIS_PASSWORD are Redis's.
 set -euo pipefail
 umask 077
 export LC_ALL=C.UTF-8
 
 fail() { echo "services: $*" >&2; exit 1; }
-[[ $# -ge 2 ]] || { sed -n '2,12p' "$0" | sed 's/^# \{0,1\}//' >&2; exit 2; }
+[[ $# -ge 2 ]] || { sed -n '2,14p' "$0" | sed 's/^# \{0,1\}//' >&2; exit 2; }
 verb="$1"
 if [[ "$verb" == start ]]; then mkdir -p "$2"; fi
 if [[ ! -d "$2" ]]; then [[ "$verb" == stop || "$verb" == wipe ]] && exit 0; fail "there is no folder $2"; fi
@@ -26,7 +28,7 @@ bin=/usr/lib/rabbitmq/bin
 exec 9>"$folder/.lock"
 flock 9
 
-# A block of five ports for each folder, below those that the kernel hands out, claimed by a link to the folder.
+# A block of ten ports for each folder, below those that the kernel hands out, claimed by a link to the folder.
 answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 claims="/tmp/clara-services-$(id -u)"
 claim_ports() {
@@ -89,6 +91,14 @@ start_rabbitmq() {
     echo "vm_memory_high_watermark.absolute = 2GB"
     echo "disk_free_limit.absolute = 200MB"
     echo "raft.wal_max_size_bytes = 64000000"
+    if [[ -n "${SERVICES_TLS:-}" ]]; then
+      echo "listeners.ssl.1 = 127.0.0.1:$amqps_port"
+      echo "ssl_options.cacertfile = $SERVICES_TLS/authority.pem"
+      echo "ssl_options.certfile = $SERVICES_TLS/certificate.pem"
+      echo "ssl_options.keyfile = $SERVICES_TLS/key.pem"
+      echo "ssl_options.verify = verify_peer"
+      echo "ssl_options.fail_if_no_peer_cert = true"
+    fi
   } >"$at/rabbitmq.conf"
   # Its own port mapper, so that none is left behind and none listens beyond loopback.
   pid_of epmd >/dev/null || {
@@ -117,6 +127,7 @@ wait_for() { # wait_for NAME LOG
 
 print_urls() {
   [[ "$only" == redis ]] || echo "AMQP_URL=amqp://guest:guest@127.0.0.1:$amqp_port/%2f"
+  [[ "$only" == redis || -z "${SERVICES_TLS:-}" ]] || echo "AMQPS_URL=amqps://guest:guest@localhost:$amqps_port/%2f"
   [[ "$only" == rabbitmq ]] \
     || echo "REDIS_URL=redis://${SERVICES_REDIS_PASSWORD:+:$SERVICES_REDIS_PASSWORD@}127.0.0.1:$redis_port/0"
   local name
@@ -124,7 +135,7 @@ print_urls() {
 }
 
 if [[ "$verb" == start ]]; then claim_ports; else base="$(cat "$folder/port" 2>/dev/null || echo 0)"; fi
-amqp_port=$base redis_port=$((base + 1)) dist_port=$((base + 2)) epmd_port=$((base + 3))
+amqp_port=$base redis_port=$((base + 1)) dist_port=$((base + 2)) epmd_port=$((base + 3)) amqps_port=$((base + 9))
 export HOME="$folder/home" ERL_EPMD_PORT=$epmd_port ERL_EPMD_ADDRESS=127.0.0.1
 export RABBITMQ_NODENAME="clara$amqp_port@localhost" RABBITMQ_CONF_ENV_FILE="$folder/rabbitmq/environment"
 

@@ -23,6 +23,7 @@ pub mod state;
 pub mod stop;
 pub mod task;
 pub mod telemetry;
+pub mod tls;
 pub mod trace;
 pub mod worker;
 pub mod worker_loop;

@@ -76,8 +76,7 @@ async fn state(
     let Some(url) = &settings.state.url else {
         return Ok(Arc::new(SqliteState::open(settings.state_file())?));
     };
-    let certificate_authority = settings.state.certificate_authority.clone();
-    let options = RedisOptions { certificate_authority, ..RedisOptions::new(url.clone()) };
+    let options = RedisOptions { tls: settings.state.tls(), ..RedisOptions::new(url.clone()) };
     let connect = || RedisState::connect(&options, tasks);
     let tell = |reason| health.set("state", Err(reason));
     Ok(Arc::new(patiently(connect, StateError::is_retryable, tell, interrupt).await?))
@@ -96,8 +95,7 @@ pub async fn broker(
     let Some(url) = &settings.broker.url else {
         return Ok(Arc::new(SqliteBroker::open(settings.state_file())?));
     };
-    let certificate_authority = settings.broker.certificate_authority.clone();
-    let options = AmqpOptions { certificate_authority, ..AmqpOptions::new(url.clone()) };
+    let options = AmqpOptions { tls: settings.broker.tls(), ..AmqpOptions::new(url.clone()) };
     let connect = || AmqpBroker::connect(&options, tasks);
     let tell = |reason| health.set("broker", Err(reason));
     Ok(Arc::new(patiently(connect, BrokerError::is_retryable, tell, interrupt).await?))

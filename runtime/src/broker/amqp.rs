@@ -3,7 +3,7 @@
 //! Queues are declared with the least that must never change (quorum, delivery limit, dead letters), since another
 //! declaration of an existing queue is refused; everything else, such as lengths and timeouts, belongs into policies.
 
-use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use lapin::{
@@ -18,6 +18,7 @@ use super::{Broker, BrokerError, Delivery, QueueDepth, QueueName, Task};
 use crate::{
     config::Secret,
     task::Tasks,
+    tls::TlsFiles,
     trace::{TRACEPARENT, TraceContext},
 };
 use link::Link;
@@ -39,10 +40,8 @@ const PERSISTENT: u8 = 2;
 pub struct AmqpOptions {
     /// `amqp://user:password@host:port/vhost`, or `amqps://` for TLS.
     pub url: Secret,
-    /// The authority that signed the server's certificate, in PEM; without it the system's authorities are asked.
-    pub certificate_authority: Option<PathBuf>,
-    /// This client's certificate and key as a PKCS #12 file, and its password.
-    pub client_certificate: Option<(PathBuf, Secret)>,
+    /// Certificates for `amqps://`. Default: the system's authorities, and none of this client.
+    pub tls: TlsFiles,
     /// Beginning of every queue's name. Default `clara`.
     pub prefix: String,
     /// How long a connection, a confirm and any other answer may take. Default 10 s.
@@ -56,8 +55,7 @@ impl AmqpOptions {
     pub fn new(url: Secret) -> Self {
         let (prefix, timeout) = ("clara".to_owned(), Duration::from_secs(10));
         let visibility_timeout = Duration::from_secs(30);
-        let (certificate_authority, client_certificate) = (None, None);
-        Self { url, certificate_authority, client_certificate, prefix, timeout, visibility_timeout }
+        Self { url, tls: TlsFiles::default(), prefix, timeout, visibility_timeout }
     }
 }
 
@@ -79,7 +77,7 @@ impl AmqpBroker {
     /// Connects; its subscriptions are some of `tasks`.
     ///
     /// # Errors
-    /// [`BrokerError::Refused`] when the URL or the password is wrong, [`BrokerError::Unavailable`] when the broker
+    /// [`BrokerError::Refused`] when the URL, the password or a certificate is wrong, [`BrokerError::Unavailable`] when the broker
     /// cannot be reached: try again.
     pub async fn connect(options: &AmqpOptions, tasks: &Tasks) -> Result<Self, BrokerError> {
         let link = Arc::new(Link::new(options)?);

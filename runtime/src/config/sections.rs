@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{Configuration, HumanDuration, OutOfRange, Secret};
+use crate::tls::TlsFiles;
 
 /// The settings of `clara` and of the daemons.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,6 +39,10 @@ pub struct StateSettings {
     pub url: Option<Secret>,
     /// The authority that signed the server's certificate, in PEM. Default: the system's authorities.
     pub certificate_authority: Option<PathBuf>,
+    /// This client's certificate in PEM, for a server that asks for one; together with its key. Default: none.
+    pub client_certificate: Option<PathBuf>,
+    /// The key to that certificate, in PEM and without a passphrase. Default: none.
+    pub client_key: Option<PathBuf>,
 }
 
 /// What carries tasks to workers.
@@ -48,6 +53,10 @@ pub struct BrokerSettings {
     pub url: Option<Secret>,
     /// The authority that signed the server's certificate, in PEM. Default: the system's authorities.
     pub certificate_authority: Option<PathBuf>,
+    /// This client's certificate in PEM, for a server that asks for one; together with its key. Default: none.
+    pub client_certificate: Option<PathBuf>,
+    /// The key to that certificate, in PEM and without a passphrase. Default: none.
+    pub client_key: Option<PathBuf>,
 }
 
 /// How many jobs go on at the same time.
@@ -200,11 +209,43 @@ impl Settings {
     }
 }
 
+impl StateSettings {
+    /// The certificates for TLS.
+    pub fn tls(&self) -> TlsFiles {
+        tls_files([&self.certificate_authority, &self.client_certificate, &self.client_key])
+    }
+}
+
+impl BrokerSettings {
+    /// The certificates for TLS.
+    pub fn tls(&self) -> TlsFiles {
+        tls_files([&self.certificate_authority, &self.client_certificate, &self.client_key])
+    }
+}
+
+/// Authority, certificate and key.
+fn tls_files(files: [&Option<PathBuf>; 3]) -> TlsFiles {
+    let [certificate_authority, certificate, key] = files.map(Clone::clone);
+    TlsFiles { certificate_authority, client: certificate.zip(key) }
+}
+
 impl Configuration for Settings {
     fn out_of_range(&self) -> Vec<OutOfRange> {
         let HumanDuration(ttl) = self.lease.ttl;
         let url = &self.worker.coordinator_url;
+        let (state, broker) = (&self.state, &self.broker);
+        let pair = "client_certificate and client_key, or neither";
         let checks = [
+            (
+                "broker.client_certificate",
+                broker.client_certificate.is_some() == broker.client_key.is_some(),
+                pair,
+            ),
+            (
+                "state.client_certificate",
+                state.client_certificate.is_some() == state.client_key.is_some(),
+                pair,
+            ),
             ("lease.ttl", (Duration::from_secs(1)..=Duration::from_hours(1)).contains(&ttl), "1s to 1h"),
             ("lease.progress_deadline", self.lease.progress_deadline.0 >= ttl, "at least lease.ttl"),
             ("scheduler.max_active_jobs", self.scheduler.max_active_jobs >= 1, "at least 1"),

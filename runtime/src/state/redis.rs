@@ -3,7 +3,7 @@
 //! Acknowledged means: in the server's memory, and in its append-only file as `appendfsync` says. With `always` nothing
 //! acknowledged is lost in a crash, with `everysec` at most the last second of it.
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use clara_lifecycle::time::Timestamp;
@@ -14,7 +14,7 @@ use tracing::Instrument;
 use super::{
     Commit, OutboxEntry, Page, Record, RecordKey, StateError, StateStore, StoredEvent, kinds::known_kind,
 };
-use crate::{config::Secret, task::Tasks};
+use crate::{config::Secret, daemon::with_causes, task::Tasks, tls::TlsFiles};
 use clock::StoreClock;
 use watch::Growth;
 
@@ -34,8 +34,8 @@ const REMEMBER_COMMITS: Duration = Duration::from_mins(2);
 pub struct RedisOptions {
     /// `redis://user:password@host:port/database`, or `rediss://` for TLS.
     pub url: Secret,
-    /// The authority that signed the server's certificate, in PEM; without it the system's authorities are asked.
-    pub certificate_authority: Option<PathBuf>,
+    /// Certificates for `rediss://`. Default: the system's authorities, and none of this client.
+    pub tls: TlsFiles,
     /// Beginning of every key; stores with different ones share a server. Default `clara:`.
     pub prefix: String,
     /// How long a connection and an answer may take. Default 5 s.
@@ -46,7 +46,7 @@ impl RedisOptions {
     /// The Redis at `url`, everything else by default.
     pub fn new(url: Secret) -> Self {
         let timeout = Duration::from_secs(5);
-        Self { url, certificate_authority: None, prefix: "clara:".to_owned(), timeout }
+        Self { url, tls: TlsFiles::default(), prefix: "clara:".to_owned(), timeout }
     }
 }
 
@@ -79,8 +79,8 @@ impl RedisState {
     /// Connects and looks at the server; its watcher is one of `tasks`.
     ///
     /// # Errors
-    /// [`StateError::Unavailable`] when it cannot be reached: try again. [`StateError::Refused`] when the URL or the
-    /// password is wrong or the server may drop data. [`StateError::Layout`] when another version wrote the data.
+    /// [`StateError::Unavailable`] when it cannot be reached: try again. [`StateError::Refused`] when the URL, the
+    /// password or a certificate is wrong or the server may drop data. [`StateError::Layout`] when another version wrote the data.
     pub async fn connect(options: &RedisOptions, tasks: &Tasks) -> Result<Self, StateError> {
         let server = connect::Server::open(options).await?;
         let growth = Growth::new();
@@ -102,7 +102,7 @@ impl RedisState {
     }
 
     fn failed(&self, error: &redis::RedisError) -> StateError {
-        StateError::Unavailable { store: self.server.to_string(), reason: connect::reason(error) }
+        StateError::Unavailable { store: self.server.to_string(), reason: with_causes(error) }
     }
 
     fn emptied(&self) -> StateError {

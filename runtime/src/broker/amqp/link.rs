@@ -9,13 +9,17 @@ use std::{
 use lapin::{
     Channel, Connection, ConnectionProperties, ErrorKind,
     options::ConfirmSelectOptions,
-    tcp::{OwnedIdentity, OwnedTLSConfig},
-    uri::AMQPUri,
+    tcp::{AMQPUriTcpExt, RustlsConnector},
+    uri::{AMQPScheme, AMQPUri},
 };
 use parking_lot::Mutex;
 
 use super::{AmqpOptions, BrokerError, QueueName, declare};
-use crate::metrics;
+use crate::{
+    daemon::with_causes,
+    metrics,
+    tls::{self, TlsFiles},
+};
 
 /// Seconds after which a silent connection is taken for lost, where the URL says nothing.
 const HEARTBEAT_SECONDS: u16 = 10;
@@ -23,7 +27,7 @@ const HEARTBEAT_SECONDS: u16 = 10;
 /// What everything about one broker shares.
 pub(super) struct Link {
     uri: AMQPUri,
-    tls: OwnedTLSConfig,
+    tls: Option<RustlsConnector>,
     prefix: String,
     timeout: Duration,
     visibility_timeout: Duration,
@@ -47,28 +51,22 @@ impl Link {
             refused("it is not an AMQP URL; expected amqp://user:password@host:port/vhost".to_owned())
         })?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
-        let read = |path: &std::path::Path| {
-            std::fs::read(path).map_err(|error| refused(format!("cannot read {}: {error}", path.display())))
-        };
-        let cert_chain = match &options.certificate_authority {
-            Some(path) => Some(
-                String::from_utf8(read(path)?)
-                    .map_err(|_| refused(format!("{} is no certificate in PEM", path.display())))?,
-            ),
-            None => None,
-        };
-        let identity = match &options.client_certificate {
-            Some((path, password)) => {
-                let password = password.reveal().to_owned();
-                Some(OwnedIdentity::PKCS12 { der: read(path)?, password })
+        let tls = match uri.scheme {
+            AMQPScheme::AMQPS => {
+                let read = options.tls.read("broker").map_err(|error| refused(with_causes(&error)))?;
+                Some(RustlsConnector::from(read.config))
             }
-            None => None,
+            AMQPScheme::AMQP if options.tls != TlsFiles::default() => {
+                return Err(refused(
+                    "certificates are named for it, but it begins with amqp://; let broker.url begin with amqps://"
+                        .to_owned(),
+                ));
+            }
+            AMQPScheme::AMQP => None,
         };
-        // Another one that was installed before does as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         Ok(Self {
             uri,
-            tls: OwnedTLSConfig { identity, cert_chain },
+            tls,
             prefix: options.prefix.clone(),
             timeout: options.timeout,
             visibility_timeout: options.visibility_timeout,
@@ -157,16 +155,30 @@ impl Link {
         let name = format!("clara {}", std::process::id());
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let runtime = lapin::runtime::default_runtime()?;
-        let connection =
-            Connection::connect_uri_with_config(self.uri.clone(), properties, self.tls.clone(), runtime)
-                .await?;
+        let (tls, host) = (self.tls.clone(), self.uri.authority.host.clone());
+        let connection = Connection::connector(
+            self.uri.clone(),
+            runtime,
+            async move |uri, runtime| {
+                let plain = AMQPUri { scheme: AMQPScheme::AMQP, ..uri }.connect_async(&runtime).await?;
+                match &tls {
+                    Some(tls) => Ok(plain.into_rustls(tls, &host).await?),
+                    None => Ok(plain),
+                }
+            },
+            properties,
+        )
+        .await?;
         let publisher = connection.create_channel().await?;
         publisher.confirm_select(ConfirmSelectOptions::default()).await?;
         Ok(Live { connection: connection.into(), publisher })
     }
 
     fn unusable(&self, error: &lapin::Error) -> BrokerError {
-        let text = crate::daemon::with_causes(error);
+        let text = with_causes(error);
+        if let Some(remedy) = tls::remedy(error, "broker") {
+            return BrokerError::Refused { broker: self.name(), reason: format!("{text}; {remedy}") };
+        }
         let denied = matches!(error.kind(), ErrorKind::ProtocolError(_))
             && ["ACCESS_REFUSED", "ACCESS-REFUSED", "NOT_ALLOWED", "NOT-ALLOWED"]
                 .iter()

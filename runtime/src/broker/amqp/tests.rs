@@ -15,7 +15,10 @@ use super::*;
 use crate::{
     broker::contract,
     faults::{Duplicating, Fault, Faulty, Reordering},
+    tls::testing::Authority,
 };
+
+mod certificates;
 
 const VISIBILITY: Duration = Duration::from_millis(400);
 
@@ -23,14 +26,20 @@ const VISIBILITY: Duration = Duration::from_millis(400);
 struct Server {
     folder: tempfile::TempDir,
     url: String,
+    tls_url: String,
+    authority: Authority,
 }
 
 impl Server {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let url = services(folder.path(), &["start"]);
-        let url = url.lines().find_map(|line| line.strip_prefix("AMQP_URL=")).unwrap().to_owned();
-        Self { folder, url }
+        let authority = Authority::new(folder.path(), "authority");
+        let (certificate, key) = authority.sign("localhost");
+        std::fs::rename(certificate, folder.path().join("certificate.pem")).unwrap();
+        std::fs::rename(key, folder.path().join("key.pem")).unwrap();
+        let said = services(folder.path(), &["start"]);
+        let value = |name| said.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();
+        Self { url: value("AMQP_URL="), tls_url: value("AMQPS_URL="), folder, authority }
     }
 
     fn kill_and_start_again(&self) {
@@ -63,7 +72,8 @@ fn services(folder: &Path, words: &[&str]) -> String {
     let (verb, more) = words.split_first().unwrap();
     let mut command = Command::new(script);
     command.arg(verb).arg(folder.join("services")).args(more);
-    let output = command.env("SERVICES_ONLY", "rabbitmq").env("SERVICES_PLUGINS", "").output().unwrap();
+    command.env("SERVICES_ONLY", "rabbitmq").env("SERVICES_PLUGINS", "").env("SERVICES_TLS", folder);
+    let output = command.output().unwrap();
     assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
@@ -106,6 +116,7 @@ async fn rabbitmq_is_a_broker_as_the_contract_wants_it() {
     garbage_is_set_aside(&server).await;
     a_deleted_queue_is_made_anew(&server).await;
     a_wrong_password_is_refused(&server).await;
+    certificates::decide_who_talks_to_whom(&server).await;
     a_killed_broker_loses_nothing(&server).await;
 }
 

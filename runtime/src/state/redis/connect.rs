@@ -1,7 +1,7 @@
 //! The way to the server, and what it must be like.
 
 use redis::{
-    Client, IntoConnectionInfo, RedisError, TlsCertificates,
+    Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo, RedisError, TlsCertificates,
     aio::{ConnectionManager, ConnectionManagerConfig},
     io::tcp::TcpSettings,
 };
@@ -9,7 +9,11 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::RedisOptions;
-use crate::state::StateError;
+use crate::{
+    daemon::with_causes,
+    state::StateError,
+    tls::{self, ClientTls, TlsFiles},
+};
 
 /// Layout of the keys; a server with another one is refused.
 const LAYOUT: i64 = 2;
@@ -31,13 +35,18 @@ impl Server {
         let info = options.url.reveal().into_connection_info().map_err(|error| refused(error.to_string()))?;
         let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
         let name = info.addr().to_string();
-        let client = match &options.certificate_authority {
-            None => Client::open(info),
-            Some(path) => {
-                let root_cert = std::fs::read(path)
-                    .map_err(|error| refused(format!("cannot read {}: {error}", path.display())))?;
-                Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert: Some(root_cert) })
+        let client = match info.addr() {
+            ConnectionAddr::TcpTls { .. } => {
+                let read = options.tls.read("state").map_err(|error| refused(with_causes(&error)))?;
+                Client::build_with_tls(info, certificates(read))
             }
+            _ if options.tls != TlsFiles::default() => {
+                return Err(refused(
+                    "certificates are named for it, but it begins with redis://; let state.url begin with rediss://"
+                        .to_owned(),
+                ));
+            }
+            _ => Client::open(info),
         };
         let client = client.map_err(|error| refused(error.to_string()))?;
         let config = ConnectionManagerConfig::new()
@@ -54,23 +63,22 @@ impl Server {
     }
 }
 
-/// What the server says, without secrets.
-pub(super) fn reason(error: &RedisError) -> String {
-    crate::daemon::with_causes(error)
+fn certificates(ClientTls { authority, client, .. }: ClientTls) -> TlsCertificates {
+    let client_tls = client.map(|(client_cert, client_key)| ClientTlsConfig { client_cert, client_key });
+    TlsCertificates { client_tls, root_cert: authority }
 }
 
 fn unusable(server: &str, error: &RedisError) -> StateError {
-    let store = server.to_owned();
-    match error.code() {
-        Some("NOAUTH" | "WRONGPASS" | "NOPERM") => {
-            let reason = format!("{}; correct user and password in state.url", reason(error));
-            StateError::Refused { store, reason }
-        }
-        _ if error.kind() == redis::ErrorKind::AuthenticationFailed => {
-            let reason = format!("{}; correct user and password in state.url", reason(error));
-            StateError::Refused { store, reason }
-        }
-        _ => StateError::Unavailable { store, reason: reason(error) },
+    let (store, reason) = (server.to_owned(), with_causes(error));
+    let denied = matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"))
+        || error.kind() == redis::ErrorKind::AuthenticationFailed;
+    if denied {
+        let reason = format!("{reason}; correct user and password in state.url");
+        return StateError::Refused { store, reason };
+    }
+    match tls::remedy(error, "state") {
+        Some(remedy) => StateError::Refused { store, reason: format!("{reason}; {remedy}") },
+        None => StateError::Unavailable { store, reason },
     }
 }
 

@@ -13,6 +13,8 @@ use crate::{
     state::{Body, Write, contract},
 };
 
+mod certificates;
+
 /// A Redis of its own in a temporary folder; ended when dropped.
 struct Server {
     child: Child,
@@ -23,8 +25,11 @@ struct Server {
 
 impl Server {
     async fn start(more: &[&str]) -> Self {
+        Self::start_at(free_port(), more).await
+    }
+
+    async fn start_at(port: u16, more: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let more: Vec<String> = more.iter().map(|part| (*part).to_owned()).collect();
         let child = spawn(&folder, port, &more);
         let server = Self { child, folder, port, more };
@@ -87,6 +92,10 @@ fn spawn(folder: &tempfile::TempDir, port: u16, more: &[String]) -> Child {
     command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--appendonly", "yes"]);
     command.args(["--appendfsync", "always", "--dir"]).arg(folder.path()).args(more);
     command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("redis-server: scripts/setup.sh test")
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn tasks() -> Tasks {
@@ -204,8 +213,7 @@ async fn a_wrong_password_is_refused_and_never_shown() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_worth_another_try() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let options = RedisOptions::new(Secret::new(format!("redis://127.0.0.1:{port}/0")));
+    let options = RedisOptions::new(Secret::new(format!("redis://127.0.0.1:{}/0", free_port())));
     let error = RedisState::connect(&options, &tasks()).await.unwrap_err();
     assert!(error.is_retryable(), "{error}");
 }
