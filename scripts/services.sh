@@ -5,6 +5,7 @@
 #   scripts/services.sh stop   FOLDER                  end both cleanly; data and ports are kept
 #   scripts/services.sh status FOLDER                  print the URLs; fails unless both answer
 #   scripts/services.sh kill   FOLDER rabbitmq|redis   a crash; `start` brings the server back at its port
+#   scripts/services.sh ctl    FOLDER ARGUMENTS        rabbitmqctl for its RabbitMQ
 #   scripts/services.sh wipe   FOLDER                  end both and remove the folder
 #
 # Settings, read at the start: SERVICES_ONLY=rabbitmq|redis starts one of the two; SERVICES_PLUGINS names plugins of
@@ -16,7 +17,7 @@ umask 077
 export LC_ALL=C.UTF-8
 
 fail() { echo "services: $*" >&2; exit 1; }
-[[ $# -ge 2 ]] || { sed -n '2,14p' "$0" | sed 's/^# \{0,1\}//' >&2; exit 2; }
+[[ $# -ge 2 ]] || { sed -n '2,15p' "$0" | sed 's/^# \{0,1\}//' >&2; exit 2; }
 verb="$1"
 if [[ "$verb" == start ]]; then mkdir -p "$2"; fi
 if [[ ! -d "$2" ]]; then [[ "$verb" == stop || "$verb" == wipe ]] && exit 0; fail "there is no folder $2"; fi
@@ -162,11 +163,15 @@ case "$verb" in
     pid_of "$3" >/dev/null || fail "$3 does not run"
     finish "$3" KILL 10
     ;;
+  ctl)
+    pid_of rabbitmq >/dev/null || fail "rabbitmq does not run"
+    exec "$bin/rabbitmqctl" -q -n "$RABBITMQ_NODENAME" "${@:3}" 9>&-
+    ;;
   wipe)
     for name in redis rabbitmq epmd; do finish "$name" KILL 10; done
     [[ -f "$folder/port" ]] || fail "$folder was never started here, so it is not removed"
     rm -f "$claims/$base"
     rm -rf -- "$folder"
     ;;
-  *) fail "unknown verb '$verb'; expected start, stop, status, kill or wipe" ;;
+  *) fail "unknown verb '$verb'; expected start, stop, status, kill, ctl or wipe" ;;
 esac

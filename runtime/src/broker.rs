@@ -151,4 +151,9 @@ pub trait Broker: Send + Sync + fmt::Debug {
 
     /// How many messages were set aside because nobody could read or take them.
     async fn dead_letters(&self) -> Result<u64, BrokerError>;
+
+    /// Why it takes no tasks for now although it answers.
+    fn blocked(&self) -> Option<BrokerError> {
+        None
+    }
 }

@@ -1,9 +1,10 @@
 //! Start and end of a process: runs until it is done or told to end; the second signal ends it at once.
 
-use std::{fmt::Write as _, future::Future, process::ExitCode};
+use std::{fmt::Write as _, future::Future, process::ExitCode, sync::OnceLock};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,13 @@ where
     // Blocking work that ignores the shutdown must not keep the process.
     runtime.shutdown_background();
     ExitCode::from(code)
+}
+
+/// Names this start of this process, as no other start is named. Its workers' ids and its connection to the broker
+/// carry it.
+pub fn instance() -> Uuid {
+    static INSTANCE: OnceLock<Uuid> = OnceLock::new();
+    *INSTANCE.get_or_init(Uuid::now_v7)
 }
 
 /// Cancels `shutdown` at the first SIGTERM or SIGINT and answers the exit code at the second; select it against

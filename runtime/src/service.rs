@@ -112,7 +112,7 @@ impl Service {
         });
     }
 
-    /// Shows as the check `broker` whether the broker answers a question.
+    /// Shows as the check `broker` whether the broker answers a question and takes tasks.
     pub fn watch_broker(&self, broker: &Arc<dyn Broker>) {
         let broker = Arc::clone(broker);
         let queue = QueueName::served(Stage::Gate, &[ClassName::default()]).into_iter().next();
@@ -120,7 +120,11 @@ impl Service {
             let (broker, queue) = (Arc::clone(&broker), queue.clone());
             async move {
                 let Some(queue) = queue else { return Ok(()) };
-                broker.depth(&queue).await.map(drop).map_err(|error| error.to_string())
+                let looked = match broker.blocked() {
+                    Some(blocked) => Err(blocked),
+                    None => broker.depth(&queue).await.map(drop),
+                };
+                looked.map_err(|error| error.to_string())
             }
         });
     }

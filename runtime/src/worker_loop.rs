@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     artifacts::ArtifactStore,
+    backoff::Backoff,
     broker::{Broker, BrokerError, Delivery, QueueName},
     coordinator_client::{Claim, ClaimAnswer, Coordinator},
     metrics::{self, OpenSlot},
@@ -16,11 +17,9 @@ use crate::{
     worker::StageHandler,
 };
 use attempt::Attempt;
-use backoff::Backoff;
 use scratch::Scratch;
 
 mod attempt;
-mod backoff;
 mod heartbeat;
 mod log_sender;
 mod milestones;
@@ -69,7 +68,7 @@ impl WorkerOptions {
     }
 }
 
-/// A worker id that no other start of a worker has, e.g. `gpu-worker-0198c1…`.
+/// A worker id that no other start of a worker has, e.g. `gpu-worker-train-0198c1…`.
 ///
 /// # Errors
 /// [`InvalidName`] when `kind` is not made of small letters, digits and hyphens.

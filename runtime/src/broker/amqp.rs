@@ -80,7 +80,7 @@ impl AmqpBroker {
     /// [`BrokerError::Refused`] when the URL, the password or a certificate is wrong, [`BrokerError::Unavailable`] when the broker
     /// cannot be reached: try again.
     pub async fn connect(options: &AmqpOptions, tasks: &Tasks) -> Result<Self, BrokerError> {
-        let link = Arc::new(Link::new(options)?);
+        let link = Arc::new(Link::new(options, tasks)?);
         link.publisher().await?;
         Ok(Self { link, subscriptions: Arc::default(), tasks: tasks.clone() })
     }
@@ -106,6 +106,10 @@ impl AmqpBroker {
 
     async fn publish_once(&self, task: &Task, body: &[u8]) -> Result<Published, BrokerError> {
         let channel = self.link.publisher().await?;
+        // A blocked broker confirms nothing; the task waits where it is.
+        if let Some(blocked) = self.link.blocked() {
+            return Err(blocked);
+        }
         let queue = self.link.queue(&QueueName::of(task));
         self.link.declare(&queue).await?;
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
@@ -129,6 +133,9 @@ impl AmqpBroker {
             }
             Ok(Err(error)) => Err(self.link.broken(&error).await),
             Err(_) => {
+                if let Some(blocked) = self.link.blocked() {
+                    return Err(blocked);
+                }
                 self.link.reset().await;
                 Err(self.link.unavailable(&"it did not confirm a task in time"))
             }
@@ -193,6 +200,10 @@ impl Broker for AmqpBroker {
 
     async fn dead_letters(&self) -> Result<u64, BrokerError> {
         self.link.messages(&self.link.dead_letters()).await
+    }
+
+    fn blocked(&self) -> Option<BrokerError> {
+        self.link.blocked()
     }
 }
 

@@ -19,6 +19,7 @@ use crate::{
     broker::Broker,
     config::{Layers, Settings},
     coordinator_client::{Coordinator, GrpcCoordinator},
+    daemon::instance,
     ports,
     task::Tasks,
     worker::StageHandler,
@@ -117,6 +118,7 @@ pub fn spawn_workers(
     let start = |handler: Arc<dyn StageHandler>| {
         let kind = format!("{name}-{}", handler.stage());
         let options = WorkerOptions {
+            worker_id: format!("{kind}-{}", instance().simple()).parse()?,
             slots: settings.worker.slots,
             drain_within: settings.worker.drain_within.0,
             heartbeat_at_least_every: HEARTBEAT_AT_LEAST_EVERY,

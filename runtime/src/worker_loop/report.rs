@@ -5,8 +5,8 @@ use std::{future::Future, time::Duration};
 use clara_lifecycle::{attempt::Progress, results::StageResult};
 use tracing::Instrument;
 
-use super::backoff::Backoff;
 use crate::{
+    backoff::Backoff,
     coordinator_client::{ClaimedAttempt, Coordinator, CoordinatorError, ReportOutcome},
     metrics,
     stop::StopSignal,

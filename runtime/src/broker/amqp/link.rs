@@ -2,27 +2,38 @@
 
 use std::{
     collections::HashSet,
-    sync::atomic::{AtomicBool, Ordering},
+    env,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
+use futures::{Stream, StreamExt as _};
 use lapin::{
-    Channel, Connection, ConnectionProperties, ErrorKind,
+    Channel, Connection, ConnectionProperties, ErrorKind, Event,
     options::ConfirmSelectOptions,
     tcp::{AMQPUriTcpExt, RustlsConnector},
     uri::{AMQPScheme, AMQPUri},
 };
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::{AmqpOptions, BrokerError, QueueName, declare};
 use crate::{
-    daemon::with_causes,
+    backoff::Backoff,
+    daemon::{instance, with_causes},
     metrics,
+    task::Tasks,
     tls::{self, TlsFiles},
 };
 
 /// Seconds after which a silent connection is taken for lost, where the URL says nothing.
 const HEARTBEAT_SECONDS: u16 = 10;
+/// How long nobody tries again after a connection could not be made, at first and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// What everything about one broker shares.
 pub(super) struct Link {
@@ -31,20 +42,33 @@ pub(super) struct Link {
     prefix: String,
     timeout: Duration,
     visibility_timeout: Duration,
-    live: tokio::sync::Mutex<Option<Live>>,
+    live: tokio::sync::Mutex<Reach>,
     /// Queues that were declared over the live connection.
     declared: Mutex<HashSet<String>>,
     was_open: AtomicBool,
+    blocked: Mutex<Blocked>,
+    tasks: Tasks,
+}
+
+/// Why the broker takes no tasks over one connection for now.
+type Blocked = Arc<Mutex<Option<String>>>;
+
+/// The connection, or what is known about a broker without one.
+struct Reach {
+    live: Option<Live>,
+    /// Why there is none, and when the next try is due.
+    failed: Option<(BrokerError, Instant)>,
+    pauses: Backoff,
 }
 
 #[derive(Clone)]
 struct Live {
-    connection: std::sync::Arc<Connection>,
+    connection: Arc<Connection>,
     publisher: Channel,
 }
 
 impl Link {
-    pub(super) fn new(options: &AmqpOptions) -> Result<Self, BrokerError> {
+    pub(super) fn new(options: &AmqpOptions, tasks: &Tasks) -> Result<Self, BrokerError> {
         let refused = |reason: String| BrokerError::Refused { broker: "the given URL".to_owned(), reason };
         // The parser's message may hold the password.
         let mut uri: AMQPUri = options.url.reveal().parse().map_err(|_| {
@@ -70,9 +94,15 @@ impl Link {
             prefix: options.prefix.clone(),
             timeout: options.timeout,
             visibility_timeout: options.visibility_timeout,
-            live: tokio::sync::Mutex::new(None),
+            live: tokio::sync::Mutex::new(Reach {
+                live: None,
+                failed: None,
+                pauses: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE),
+            }),
             declared: Mutex::default(),
             was_open: AtomicBool::new(false),
+            blocked: Mutex::default(),
+            tasks: tasks.clone(),
         })
     }
 
@@ -101,6 +131,12 @@ impl Link {
         BrokerError::Unavailable { broker: self.name(), reason: reason.to_string() }
     }
 
+    /// Why the broker takes no tasks for now.
+    pub(super) fn blocked(&self) -> Option<BrokerError> {
+        let reason = self.blocked.lock().lock().clone()?;
+        Some(self.unavailable(&format!("it takes no tasks: {reason}; free memory or disk there")))
+    }
+
     /// An error of the connection or of a channel: what was built on it is built anew.
     pub(super) async fn broken(&self, error: &lapin::Error) -> BrokerError {
         self.reset().await;
@@ -109,7 +145,7 @@ impl Link {
 
     /// Drops the connection.
     pub(super) async fn reset(&self) {
-        self.live.lock().await.take();
+        self.live.lock().await.live.take();
         self.declared.lock().clear();
     }
 
@@ -121,6 +157,10 @@ impl Link {
     /// A new channel.
     pub(super) async fn channel(&self) -> Result<Channel, BrokerError> {
         let connection = self.live().await?.connection;
+        // RabbitMQ reads nothing more from a connection that it blocks.
+        if let Some(blocked) = self.blocked() {
+            return Err(blocked);
+        }
         match tokio::time::timeout(self.timeout, connection.create_channel()).await {
             Ok(Ok(channel)) => Ok(channel),
             Ok(Err(error)) => Err(self.broken(&error).await),
@@ -132,28 +172,45 @@ impl Link {
     }
 
     async fn live(&self) -> Result<Live, BrokerError> {
-        let mut live = self.live.lock().await;
-        if let Some(live) = live.as_ref()
+        let mut reach = self.live.lock().await;
+        if let Some(live) = reach.live.as_ref()
             && live.connection.status().connected()
             && live.publisher.status().connected()
         {
             return Ok(live.clone());
         }
-        live.take();
+        reach.live.take();
         self.declared.lock().clear();
-        let connected = tokio::time::timeout(self.timeout, self.open()).await;
-        let opened = connected.map_err(|_| self.unavailable(&"no connection in time"))?;
-        let opened = opened.map_err(|error| self.unusable(&error))?;
-        if self.was_open.swap(true, Ordering::Relaxed) {
-            metrics::broker_reconnected();
+        // All who wait here learn from one try.
+        if let Some((error, again_at)) = &reach.failed
+            && Instant::now() < *again_at
+        {
+            return Err(error.clone());
         }
-        *live = Some(opened.clone());
-        Ok(opened)
+        let opened = match tokio::time::timeout(self.timeout, self.open()).await {
+            Ok(opened) => opened.map_err(|error| self.unusable(&error)),
+            Err(_) => Err(self.unavailable(&"no connection in time")),
+        };
+        match opened {
+            Ok(opened) => {
+                if self.was_open.swap(true, Ordering::Relaxed) {
+                    metrics::broker_reconnected();
+                }
+                reach.failed = None;
+                reach.pauses.reset();
+                reach.live = Some(opened.clone());
+                Ok(opened)
+            }
+            Err(error) => {
+                let again_at = Instant::now() + reach.pauses.next_spread_wait();
+                reach.failed = Some((error.clone(), again_at));
+                Err(error)
+            }
+        }
     }
 
     async fn open(&self) -> Result<Live, lapin::Error> {
-        let name = format!("clara {}", std::process::id());
-        let properties = ConnectionProperties::default().with_connection_name(name.into());
+        let properties = ConnectionProperties::default().with_connection_name(process_name().into());
         let runtime = lapin::runtime::default_runtime()?;
         let (tls, host) = (self.tls.clone(), self.uri.authority.host.clone());
         let connection = Connection::connector(
@@ -169,6 +226,10 @@ impl Link {
             properties,
         )
         .await?;
+        let blocked = Blocked::default();
+        *self.blocked.lock() = Arc::clone(&blocked);
+        let watched = watch(self.name(), connection.events_listener(), blocked);
+        self.tasks.spawn_until_shutdown("broker.watch", watched);
         let publisher = connection.create_channel().await?;
         publisher.confirm_select(ConfirmSelectOptions::default()).await?;
         Ok(Live { connection: connection.into(), publisher })
@@ -233,5 +294,32 @@ impl Link {
         // The declaration stands; whether the channel closes well does not matter.
         drop(channel.close(200, "done".into()).await);
         Ok(messages)
+    }
+}
+
+/// Program and instance, as RabbitMQ's lists of connections show them.
+fn process_name() -> String {
+    let path = env::current_exe().ok();
+    let program = path.as_ref().and_then(|path| path.file_stem()).map(|stem| stem.to_string_lossy());
+    format!("{} {}", program.as_deref().unwrap_or("clara"), instance().simple())
+}
+
+/// Follows a connection to its end: tells once when the broker begins to take no tasks, and when it takes them again.
+async fn watch(broker: String, events: impl Stream<Item = Event>, blocked: Blocked) {
+    let mut events = std::pin::pin!(events);
+    while let Some(event) = events.next().await {
+        match event {
+            Event::ConnectionBlocked(reason) => {
+                tracing::warn!("the broker at {broker} takes no tasks: {reason}; they wait in the outbox");
+                *blocked.lock() = Some(reason);
+            }
+            Event::ConnectionUnblocked => {
+                tracing::info!("the broker at {broker} takes tasks again");
+                *blocked.lock() = None;
+            }
+            // The next connection is blocked anew if need be.
+            Event::Error(_) => *blocked.lock() = None,
+            _ => {}
+        }
     }
 }

@@ -117,6 +117,7 @@ async fn rabbitmq_is_a_broker_as_the_contract_wants_it() {
     a_deleted_queue_is_made_anew(&server).await;
     a_wrong_password_is_refused(&server).await;
     certificates::decide_who_talks_to_whom(&server).await;
+    a_broker_short_of_memory_says_so_and_loses_nothing(&server).await;
     a_killed_broker_loses_nothing(&server).await;
 }
 
@@ -213,6 +214,36 @@ async fn a_wrong_password_is_refused(server: &Server) {
     let text = format!("{refused} {refused:?} {options:?}");
     assert!(!refused.is_retryable() && text.contains("broker.url"), "{text}");
     assert!(!text.contains("wrong-secret"), "{text}");
+}
+
+async fn a_broker_short_of_memory_says_so_and_loses_nothing(server: &Server) {
+    let timeout = Duration::from_secs(3);
+    let broker = AmqpBroker::connect(&AmqpOptions { timeout, ..server.options() }, &tasks()).await.unwrap();
+    let watermark = |size: &str| {
+        services(server.folder.path(), &["ctl", "set_vm_memory_high_watermark", "absolute", size]);
+    };
+    let (first, second) = (task(5), task(5));
+    broker.publish(&first).await.unwrap();
+    watermark("1MB");
+    for _ in 0..2 {
+        let refused = broker.publish(&second).await.unwrap_err();
+        assert!(refused.is_retryable() && refused.to_string().contains("takes no tasks"), "{refused}");
+    }
+    assert!(broker.blocked().is_some());
+    watermark("2GB");
+    for _ in 0..100 {
+        if broker.publish(&second).await.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(broker.blocked().is_none());
+    let mut found = Vec::new();
+    while !(found.contains(&first) && found.contains(&second)) {
+        let delivery = must_receive(&broker).await;
+        assert!(broker.acknowledge(&delivery).await.unwrap());
+        found.push(delivery.task);
+    }
 }
 
 async fn a_killed_broker_loses_nothing(server: &Server) {

@@ -3,7 +3,7 @@
 use redis::{
     Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo, RedisError, TlsCertificates,
     aio::{ConnectionManager, ConnectionManagerConfig},
-    io::tcp::TcpSettings,
+    io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
 use std::time::Duration;
 use uuid::Uuid;
@@ -17,6 +17,11 @@ use crate::{
 
 /// Layout of the keys; a server with another one is refused.
 const LAYOUT: i64 = 2;
+/// When a silent connection is probed, how often, and when it is taken for lost: the other end may be gone without
+/// having said so.
+const PROBE_AFTER: Duration = Duration::from_secs(10);
+const PROBE_EVERY: Duration = Duration::from_secs(5);
+const GIVE_UP_AFTER: Duration = Duration::from_secs(20);
 
 /// A server that can be used.
 pub(super) struct Server {
@@ -33,7 +38,9 @@ impl Server {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let refused = |reason: String| StateError::Refused { store: "the given URL".to_owned(), reason };
         let info = options.url.reveal().into_connection_info().map_err(|error| refused(error.to_string()))?;
-        let info = info.set_tcp_settings(TcpSettings::default().set_nodelay(true));
+        let keepalive = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY);
+        let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
+        let info = info.set_tcp_settings(tcp.set_user_timeout(GIVE_UP_AFTER));
         let name = info.addr().to_string();
         let client = match info.addr() {
             ConnectionAddr::TcpTls { .. } => {
