@@ -75,6 +75,17 @@ fn impossible_values_are_told_with_their_range() {
 }
 
 #[test]
+fn half_a_client_certificate_and_tls_that_is_not_there_are_told() {
+    let layers = Layers::default()
+        .with_flag("worker.coordinator_url", "https://host:7400", "--coordinator")
+        .with_flag("broker.client_certificate", "client.pem", "--certificate");
+    let text = load::<Settings>(&layers).unwrap_err().to_string();
+    for part in ["starts with http://; workers and coordinators speak no TLS yet", "client_key, or neither"] {
+        assert!(text.contains(part), "{part} is missing in {text}");
+    }
+}
+
+#[test]
 fn a_named_file_must_exist_and_be_toml() {
     let missing = Layers { file: Some("/nowhere/clara.toml".into()), ..Layers::default() };
     assert!(load::<Settings>(&missing).unwrap_err().to_string().contains("/nowhere/clara.toml"));
