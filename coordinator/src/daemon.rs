@@ -29,7 +29,12 @@ pub fn deciding_handlers() -> Vec<Arc<dyn StageHandler>> {
 /// # Errors
 /// When a port cannot be used or the address cannot be listened on.
 pub async fn work(service: Service) -> Result<(), ServiceError> {
-    let ports = serve(&service).await?;
+    let ports = serve(&service).await;
+    // Told to end while it waited for a server: there is nothing to save.
+    if service.drain.is_cancelled() {
+        return Ok(());
+    }
+    let ports = ports?;
     let workers = Tasks::new(service.drain.clone());
     let loops = spawn_workers(DAEMON.name, deciding_handlers(), &ports, &service.settings, &workers)?;
     join_workers(loops, &service.drain).await
@@ -42,7 +47,6 @@ pub async fn work(service: Service) -> Result<(), ServiceError> {
 pub async fn serve(service: &Service) -> Result<WorkerPorts, ServiceError> {
     let Service { settings, health, tasks, drain } = service;
     let Ports { state, broker, artifacts } = Ports::open(settings, tasks, health, drain).await?;
-    health.set("artifacts", Ok(()));
     service.watch_broker(&broker);
     service.watch_state(&state);
     let options = CoordinatorOptions {
@@ -54,6 +58,7 @@ pub async fn serve(service: &Service) -> Result<WorkerPorts, ServiceError> {
         Coordinator::start(options, state, Arc::clone(&broker), artifacts.clone(), tasks).await.map_err(
             |error| format!("cannot listen at {listen}: {error}; choose another address with --listen"),
         )?;
+    health.set("artifacts", Ok(()));
     let url = format!("http://{}", coordinator.address());
     tracing::info!("coordinator serves workers and users at {url}");
     Ok(WorkerPorts { broker, coordinator: Arc::new(GrpcCoordinator::new(&url)?), artifacts })

@@ -10,6 +10,7 @@ mod golden;
 mod indexes;
 mod job_cache;
 mod job_log;
+mod outage;
 mod outbox;
 mod reaper;
 mod records;

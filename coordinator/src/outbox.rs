@@ -16,6 +16,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use crate::outage::Outage;
+
 /// How often the outbox is looked at.
 const POLL: Duration = Duration::from_millis(200);
 const BATCH: usize = 64;
@@ -68,6 +70,7 @@ pub(crate) async fn relay(
     let mut in_flight = FuturesUnordered::new();
     let mut published = Vec::new();
     let mut settling = FuturesUnordered::new();
+    let mut looking = Outage::of("looking into the outbox");
     let mut look = tokio::time::interval(POLL);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -80,9 +83,7 @@ pub(crate) async fn relay(
                 in_flight.push(async move { publish(broker.as_ref(), &entry).await.then_some(entry.id) });
             }
             _ = look.tick() => {
-                if let Err(error) = publish_due(state.as_ref(), broker.as_ref()).await {
-                    warn!("the outbox could not be published: {error}; trying again");
-                }
+                looking.see(publish_due(state.as_ref(), broker.as_ref()).await);
             }
         }
         // What was published while one call settled is settled by the next, so that a busy relay makes few calls.

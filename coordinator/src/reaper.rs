@@ -20,6 +20,7 @@ use crate::{
     census::{self, Census},
     driver::{Driver, DriverError},
     indexes,
+    outage::Outage,
 };
 
 const POLL: Duration = Duration::from_millis(500);
@@ -37,21 +38,18 @@ pub(crate) async fn reap(
     metrics::coordinator_started();
     let mut next_count = tokio::time::Instant::now();
     let mut next_census = next_count;
+    let (mut leases, mut counts) = (Outage::of("checking leases"), Outage::of("counting jobs and messages"));
+    let mut active = Outage::of("looking at active jobs");
     while !shutdown.is_cancelled() {
-        if let Err(error) = look_at_due(&driver).await {
-            warn!("leases could not be checked: {error}; trying again");
-        }
+        leases.see(look_at_due(&driver).await);
         if tokio::time::Instant::now() >= next_count {
             next_count = tokio::time::Instant::now() + COUNT;
-            if let Err(error) = count(&driver, broker.as_ref(), &classes).await {
-                warn!("jobs could not be counted: {error}; trying again");
-            }
+            counts.see(count(&driver, broker.as_ref(), &classes).await);
         }
         if tokio::time::Instant::now() >= next_census {
             next_census = tokio::time::Instant::now() + census::EVERY;
-            match Census::take(&driver).await {
-                Ok(census) => census.record(queues(&classes)),
-                Err(error) => warn!("active jobs could not be looked at: {error}; trying again"),
+            if let Some(census) = active.see(Census::take(&driver).await) {
+                census.record(queues(&classes));
             }
         }
         tokio::select! {
@@ -96,25 +94,17 @@ fn tell(job: &Job, now: Timestamp) {
     }
 }
 
-async fn count(driver: &Driver, broker: &dyn Broker, classes: &[ClassName]) -> Result<(), DriverError> {
+async fn count(driver: &Driver, broker: &dyn Broker, classes: &[ClassName]) -> Result<(), String> {
     let states = indexes::STATES.map(indexes::in_state);
-    let sizes = driver.records.state.sizes(&states).await?;
+    let sizes = driver.records.state.sizes(&states).await.map_err(|error| error.to_string())?;
     for (state, size) in indexes::STATES.into_iter().zip(sizes) {
         metrics::jobs(state, size);
     }
     for queue in queues(classes) {
-        match broker.depth(&queue).await {
-            Ok(depth) => metrics::queue_depth(&queue, depth),
-            Err(error) => {
-                warn!("the length of queue {queue} is not known: {error}");
-                return Ok(());
-            }
-        }
+        let depth = broker.depth(&queue).await.map_err(|error| error.to_string())?;
+        metrics::queue_depth(&queue, depth);
     }
-    match broker.dead_letters().await {
-        Ok(messages) => metrics::dead_letters(messages),
-        Err(error) => warn!("the number of dead letters is not known: {error}"),
-    }
+    metrics::dead_letters(broker.dead_letters().await.map_err(|error| error.to_string())?);
     Ok(())
 }
 

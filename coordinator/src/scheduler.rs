@@ -9,11 +9,11 @@ use clara_lifecycle::{
 };
 use clara_runtime::state::{Commit, IndexChange, Limit, Order, Page, StateError};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 use crate::{
     driver::{Driver, DriverError},
     indexes::{self, TENANTS},
+    outage::Outage,
     records::is_conflict,
 };
 
@@ -67,12 +67,11 @@ impl Schedule {
 
 /// Runs until `shutdown`.
 pub(crate) async fn schedule(driver: Driver, shutdown: CancellationToken) {
+    let mut outage = Outage::of("admitting waiting jobs");
     while !shutdown.is_cancelled() {
-        match admit_waiting(&driver).await {
-            // There may be more.
-            Ok(admitted) if admitted > 0 => continue,
-            Ok(_) => {}
-            Err(error) => warn!("waiting jobs could not be admitted: {error}; trying again"),
+        // There may be more.
+        if outage.see(admit_waiting(&driver).await).is_some_and(|admitted| admitted > 0) {
+            continue;
         }
         tokio::select! {
             () = shutdown.cancelled() => {}

@@ -78,8 +78,8 @@ async fn state(
     };
     let options = RedisOptions { tls: settings.state.tls(), ..RedisOptions::new(url.clone()) };
     let connect = || RedisState::connect(&options, tasks);
-    let tell = |reason| health.set("state", Err(reason));
-    Ok(Arc::new(patiently(connect, StateError::is_retryable, tell, interrupt).await?))
+    let tell = |seen| health.set("state", seen);
+    Ok(Arc::new(patiently("state store", connect, StateError::is_retryable, tell, interrupt).await?))
 }
 
 /// Opens the broker that the settings name; waits for its server as [`Ports::open`] does.
@@ -97,32 +97,44 @@ pub async fn broker(
     };
     let options = AmqpOptions { tls: settings.broker.tls(), ..AmqpOptions::new(url.clone()) };
     let connect = || AmqpBroker::connect(&options, tasks);
-    let tell = |reason| health.set("broker", Err(reason));
-    Ok(Arc::new(patiently(connect, BrokerError::is_retryable, tell, interrupt).await?))
+    let tell = |seen| health.set("broker", seen);
+    Ok(Arc::new(patiently("broker", connect, BrokerError::is_retryable, tell, interrupt).await?))
 }
 
-/// Repeats `connect` while the error is worth it, and tells it.
+/// Repeats `connect` while the error is worth it; logs once that it waits for `server`, and tells each outcome.
 async fn patiently<T, E, F>(
+    server: &str,
     connect: impl Fn() -> F,
     is_retryable: impl Fn(&E) -> bool,
-    tell: impl Fn(String),
+    tell: impl Fn(Result<(), String>),
     interrupt: &CancellationToken,
 ) -> Result<T, E>
 where
     E: std::fmt::Display,
     F: Future<Output = Result<T, E>>,
 {
+    let mut waited = false;
     loop {
         match connect().await {
             Err(error) if is_retryable(&error) && !interrupt.is_cancelled() => {
-                tracing::warn!("waiting: {error}");
-                tell(error.to_string());
+                if !waited {
+                    tracing::warn!("waiting for the {server}: {error}");
+                    waited = true;
+                }
+                tell(Err(error.to_string()));
                 tokio::select! {
                     () = interrupt.cancelled() => return Err(error),
                     () = tokio::time::sleep(AGAIN_AFTER) => {}
                 }
             }
-            outcome => return outcome,
+            Ok(port) => {
+                if waited {
+                    tracing::info!("the {server} is there");
+                }
+                tell(Ok(()));
+                return Ok(port);
+            }
+            Err(error) => return Err(error),
         }
     }
 }

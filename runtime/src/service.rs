@@ -104,10 +104,18 @@ impl Service {
         let health = self.health.clone();
         self.tasks.spawn_until_shutdown("service.watch", async move {
             let mut turn = tokio::time::interval(LOOK_EVERY);
+            let mut failed = false;
             loop {
                 turn.tick().await;
                 let seen = tokio::time::timeout(LOOK_WITHIN, look()).await;
-                health.set(check, seen.unwrap_or_else(|_| Err("it gives no answer".to_owned())));
+                let seen = seen.unwrap_or_else(|_| Err("it gives no answer".to_owned()));
+                match &seen {
+                    Err(reason) if !failed => tracing::warn!("not ready, {check}: {reason}"),
+                    Ok(()) if failed => tracing::info!("{check} is well again"),
+                    Ok(()) | Err(_) => {}
+                }
+                failed = seen.is_err();
+                health.set(check, seen);
             }
         });
     }

@@ -49,9 +49,13 @@ pub(crate) fn is_filter(text: &str) -> bool {
     filter(text).is_ok()
 }
 
+/// Drivers log as errors what their callers expect, such as a queue that is not there yet; callers tell what matters.
+const QUIET: &str = "lapin=off";
+
 fn filter(text: &str) -> Result<EnvFilter, TelemetryError> {
+    let whole = if text.contains("lapin") { text.to_owned() } else { format!("{text},{QUIET}") };
     EnvFilter::builder()
-        .parse(text)
+        .parse(whole)
         .map_err(|error| TelemetryError::Filter { filter: text.to_owned(), reason: error.to_string() })
 }
 

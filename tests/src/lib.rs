@@ -3,6 +3,7 @@
 
 pub mod faults;
 
+mod daemon;
 mod judge;
 mod process;
 mod prometheus;
@@ -11,6 +12,7 @@ mod sandbox;
 mod services;
 mod until;
 
+pub use daemon::Daemon;
 pub use judge::{Judge, Script};
 pub use process::Process;
 pub use prometheus::{Prometheus, fetch};

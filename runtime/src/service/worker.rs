@@ -96,7 +96,11 @@ async fn work(
     service.watch("coordinator", move || reachable(url.clone()));
     let artifacts = ArtifactStore::local(settings.artifact_folder())?;
     health.set("artifacts", Ok(()));
-    let broker = ports::broker(settings, tasks, health, drain).await?;
+    let broker = ports::broker(settings, tasks, health, drain).await;
+    if drain.is_cancelled() {
+        return Ok(());
+    }
+    let broker = broker?;
     service.watch_broker(&broker);
     let ports = WorkerPorts { broker, coordinator, artifacts };
     let workers = Tasks::new(drain.clone());
