@@ -76,7 +76,8 @@ async fn state(
     let Some(url) = &settings.state.url else {
         return Ok(Arc::new(SqliteState::open(settings.state_file())?));
     };
-    let options = RedisOptions { tls: settings.state.tls(), ..RedisOptions::new(url.clone()) };
+    let (tls, prefix) = (settings.state.tls(), settings.state.prefix.clone());
+    let options = RedisOptions { tls, prefix, ..RedisOptions::new(url.clone()) };
     let connect = || RedisState::connect(&options, tasks);
     let tell = |seen| health.set("state", seen);
     Ok(Arc::new(patiently("state store", connect, StateError::is_retryable, tell, interrupt).await?))
@@ -95,7 +96,8 @@ pub async fn broker(
     let Some(url) = &settings.broker.url else {
         return Ok(Arc::new(SqliteBroker::open(settings.state_file())?));
     };
-    let options = AmqpOptions { tls: settings.broker.tls(), ..AmqpOptions::new(url.clone()) };
+    let (tls, prefix) = (settings.broker.tls(), settings.broker.prefix.clone());
+    let options = AmqpOptions { tls, prefix, ..AmqpOptions::new(url.clone()) };
     let connect = || AmqpBroker::connect(&options, tasks);
     let tell = |seen| health.set("broker", seen);
     Ok(Arc::new(patiently("broker", connect, BrokerError::is_retryable, tell, interrupt).await?))

@@ -32,7 +32,7 @@ pub struct Settings {
 }
 
 /// Where jobs, registry and golden datasets are kept.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StateSettings {
     /// `redis://user:password@host:port/database`, or `rediss://` for TLS. Default: a file in the home folder.
@@ -43,10 +43,12 @@ pub struct StateSettings {
     pub client_certificate: Option<PathBuf>,
     /// The key to that certificate, in PEM and without a passphrase. Default: none.
     pub client_key: Option<PathBuf>,
+    /// Beginning of every key in Redis; installations with different ones share a server. Default `clara:`.
+    pub prefix: String,
 }
 
 /// What carries tasks to workers.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BrokerSettings {
     /// `amqp://user:password@host:port/vhost`, or `amqps://` for TLS. Default: a file in the home folder.
@@ -57,6 +59,8 @@ pub struct BrokerSettings {
     pub client_certificate: Option<PathBuf>,
     /// The key to that certificate, in PEM and without a passphrase. Default: none.
     pub client_key: Option<PathBuf>,
+    /// Beginning of every queue's name in RabbitMQ; installations with different ones share a server. Default `clara`.
+    pub prefix: String,
 }
 
 /// How many jobs go on at the same time.
@@ -149,6 +153,30 @@ impl Default for Settings {
             judge: JudgeSettings::default(),
             serve: ServeSettings::default(),
             telemetry: TelemetrySettings::default(),
+        }
+    }
+}
+
+impl Default for StateSettings {
+    fn default() -> Self {
+        Self {
+            url: None,
+            certificate_authority: None,
+            client_certificate: None,
+            client_key: None,
+            prefix: "clara:".to_owned(),
+        }
+    }
+}
+
+impl Default for BrokerSettings {
+    fn default() -> Self {
+        Self {
+            url: None,
+            certificate_authority: None,
+            client_certificate: None,
+            client_key: None,
+            prefix: "clara".to_owned(),
         }
     }
 }
