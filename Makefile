@@ -32,7 +32,7 @@ check: ## what must be green before a commit: format, lints, tests
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
 	@$(MAKE) --no-print-directory test
 
-faults: ## simulated and real faults; CLARA_FAULT_TRIALS and CLARA_FAULT_SEED choose the simulated trials
+faults: ## simulated faults and faults of real processes; CLARA_FAULT_SEED and CLARA_FAULT_TRIALS choose the trials
 	@scripts/setup.sh test
 	cargo build --workspace --bins
 	cargo nextest run -p clara-tests --run-ignored all -E 'test(/slow_/)' --no-capture

@@ -17,7 +17,7 @@ umask 077
 export LC_ALL=C.UTF-8
 
 fail() { echo "services: $*" >&2; exit 1; }
-[[ $# -ge 2 ]] || { sed -n '2,15p' "$0" | sed 's/^# \{0,1\}//' >&2; exit 2; }
+[[ $# -ge 2 ]] || { sed -n '2,14p' "$0" | sed 's/^# \{0,1\}//' >&2; exit 2; }
 verb="$1"
 if [[ "$verb" == start ]]; then mkdir -p "$2"; fi
 if [[ ! -d "$2" ]]; then [[ "$verb" == stop || "$verb" == wipe ]] && exit 0; fail "there is no folder $2"; fi

@@ -29,7 +29,15 @@ pub fn deciding_handlers() -> Vec<Arc<dyn StageHandler>> {
 /// # Errors
 /// When a port cannot be used or the address cannot be listened on.
 pub async fn work(service: Service) -> Result<(), ServiceError> {
-    let ports = serve(&service).await;
+    work_over(service, |ports| ports).await
+}
+
+/// As [`work`], over ports that `wrap` may put something around.
+///
+/// # Errors
+/// As [`work`].
+pub async fn work_over(service: Service, wrap: impl FnOnce(Ports) -> Ports) -> Result<(), ServiceError> {
+    let ports = serve_over(&service, wrap).await;
     // Told to end while it waited for a server: there is nothing to save.
     if service.drain.is_cancelled() {
         return Ok(());
@@ -45,8 +53,15 @@ pub async fn work(service: Service) -> Result<(), ServiceError> {
 /// # Errors
 /// When a port cannot be used or the address cannot be listened on.
 pub async fn serve(service: &Service) -> Result<WorkerPorts, ServiceError> {
+    serve_over(service, |ports| ports).await
+}
+
+async fn serve_over(
+    service: &Service,
+    wrap: impl FnOnce(Ports) -> Ports,
+) -> Result<WorkerPorts, ServiceError> {
     let Service { settings, health, tasks, drain } = service;
-    let Ports { state, broker, artifacts } = Ports::open(settings, tasks, health, drain).await?;
+    let Ports { state, broker, artifacts } = wrap(Ports::open(settings, tasks, health, drain).await?);
     service.watch_broker(&broker);
     service.watch_state(&state);
     let options = CoordinatorOptions {

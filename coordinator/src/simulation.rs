@@ -1,4 +1,4 @@
-//! A coordinator without sockets, for simulations: its real services, relay, scheduler and reaper, killed at any await.
+//! For trials of faults: a coordinator without sockets, killed at any await, and what users do over a state store.
 
 use std::sync::Arc;
 
@@ -29,10 +29,76 @@ use crate::{
     worker_service::Workers,
 };
 
+/// What users do and see, straight over a state store; tasks that follow are published by coordinators that run.
+#[derive(Debug, Clone)]
+pub struct Users {
+    driver: Driver,
+}
+
+impl Users {
+    /// Users of the coordinators over `state`.
+    pub fn over(state: Arc<dyn StateStore>) -> Self {
+        Self { driver: Driver::new(state, Schedule::default()) }
+    }
+
+    /// What they do to jobs goes through it.
+    pub fn driver(&self) -> &Driver {
+        &self.driver
+    }
+
+    /// The state store.
+    pub fn state(&self) -> &Arc<dyn StateStore> {
+        &self.driver.records.state
+    }
+
+    /// Submits a job as the control service does.
+    ///
+    /// # Errors
+    /// As the control service.
+    pub async fn submit(&self, spec: JobSpec) -> Result<Option<Job>, DriverError> {
+        Ok(self.driver.submit(spec, None, Submission::New).await?.job)
+    }
+
+    /// Creates and freezes a golden dataset.
+    ///
+    /// # Errors
+    /// When a port fails or the dataset is not sound.
+    pub async fn freeze(&self, dataset: GoldenDataset, artifacts: &ArtifactStore) -> Result<(), DriverError> {
+        let id = dataset.dataset_id.clone();
+        self.driver.put_golden(dataset, false).await?;
+        self.driver.freeze_golden(&id, "simulation", artifacts).await.map(drop)
+    }
+
+    /// A job.
+    ///
+    /// # Errors
+    /// When the store fails or the job is not known.
+    pub async fn job(&self, job: &JobId) -> Result<Job, DriverError> {
+        Ok(self.driver.records.job(job).await?.value)
+    }
+
+    /// A job, and everything that its log tells of it.
+    ///
+    /// # Errors
+    /// When the store fails or the job is not known.
+    pub async fn job_and_events(
+        &self,
+        job: &JobId,
+    ) -> Result<(Job, Vec<(Timestamp, JobEvent)>), DriverError> {
+        let stream = job_stream(job);
+        let stored = self.state().events(&stream, 0, usize::MAX).await?;
+        let mut events = Vec::with_capacity(stored.len());
+        for event in stored {
+            events.push((event.at, from_json(&stream, &event.body)?));
+        }
+        Ok((self.job(job).await?, events))
+    }
+}
+
 /// A running coordinator. Cancelling the shutdown of its tasks is a kill: they are dropped where they wait.
 #[derive(Debug)]
 pub struct SimulatedCoordinator {
-    driver: Driver,
+    users: Users,
     workers: Arc<dyn coordinator_client::Coordinator>,
 }
 
@@ -57,7 +123,7 @@ impl SimulatedCoordinator {
         tasks.spawn_until_shutdown("coordinator.reap", reaping);
         let service = WorkerServiceServer::new(Workers { driver: driver.clone(), terms: lease });
         let workers = Arc::new(GrpcCoordinator::in_process(name, service));
-        Self { driver, workers }
+        Self { users: Users { driver }, workers }
     }
 
     /// The coordinator as workers see it, over the wire format but without a wire.
@@ -65,43 +131,8 @@ impl SimulatedCoordinator {
         Arc::clone(&self.workers)
     }
 
-    /// What users do to jobs goes through it.
-    pub fn driver(&self) -> &Driver {
-        &self.driver
-    }
-
-    /// Submits a job as the control service does.
-    ///
-    /// # Errors
-    /// As the control service.
-    pub async fn submit(&self, spec: JobSpec) -> Result<Option<Job>, DriverError> {
-        Ok(self.driver.submit(spec, None, Submission::New).await?.job)
-    }
-
-    /// Creates and freezes a golden dataset.
-    ///
-    /// # Errors
-    /// When a port fails or the dataset is not sound.
-    pub async fn freeze(&self, dataset: GoldenDataset, artifacts: &ArtifactStore) -> Result<(), DriverError> {
-        let id = dataset.dataset_id.clone();
-        self.driver.put_golden(dataset, false).await?;
-        self.driver.freeze_golden(&id, "simulation", artifacts).await.map(drop)
-    }
-
-    /// A job, and everything that its log tells of it.
-    ///
-    /// # Errors
-    /// When the store fails or the job is not known.
-    pub async fn job_and_events(
-        &self,
-        job: &JobId,
-    ) -> Result<(Job, Vec<(Timestamp, JobEvent)>), DriverError> {
-        let stream = job_stream(job);
-        let stored = self.driver.records.state.events(&stream, 0, usize::MAX).await?;
-        let mut events = Vec::with_capacity(stored.len());
-        for event in stored {
-            events.push((event.at, from_json(&stream, &event.body)?));
-        }
-        Ok((self.driver.records.job(job).await?.value, events))
+    /// Its users.
+    pub fn users(&self) -> &Users {
+        &self.users
     }
 }

@@ -25,7 +25,9 @@ use crate::{
     telemetry,
 };
 
-pub use worker::{WorkerArgs, WorkerLoops, WorkerPorts, join_workers, run_workers, spawn_workers};
+pub use worker::{
+    WorkerArgs, WorkerLoops, WorkerPorts, join_workers, run_workers, run_workers_over, spawn_workers,
+};
 
 mod worker;
 

@@ -1,22 +1,29 @@
-//! The simulated half of the fault suite: real coordinators and worker loops over ports in memory, in paused time.
+//! The fault suite: trials of jobs under faults, simulated or with real processes, and the seven invariants after each.
 //!
-//! One seed decides every fault of a trial. After it the seven invariants are checked from the events of its jobs.
+//! In simulated trials real coordinators and worker loops run over ports in memory, in paused time. In real trials they
+//! are processes over RabbitMQ and Redis. One seed decides every fault of a trial.
 
+pub mod drill;
 pub mod invariants;
+pub mod real;
 
+mod actor;
 mod case;
 mod handler;
 mod journal;
 mod link;
 mod node;
+mod outcome;
 mod ports;
 mod table;
 mod trial;
+mod users;
 mod weather;
 mod world;
 
 pub use case::Case;
 pub use handler::result;
 pub use journal::Cost;
+pub use outcome::{Outcome, Seeds};
 pub use table::table;
-pub use trial::{Outcome, run};
+pub use trial::run;

@@ -6,18 +6,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use clara_tests::faults::{Outcome, run, table};
+use clara_tests::faults::{Case, Outcome, Seeds, run, table};
 use parking_lot::Mutex;
 
-fn setting(name: &str, default: u64) -> Result<u64> {
-    match std::env::var(name) {
-        Ok(text) => text.parse().with_context(|| format!("{name} is `{text}`, expected a whole number")),
-        Err(_) => Ok(default),
-    }
-}
-
 /// Runs the trials of `seeds` on all cores and answers in order of the seeds.
-fn run_all(first: u64, trials: u64) -> Result<Vec<Outcome>> {
+fn run_all(first: u64, trials: u64) -> Result<Vec<Outcome<Case>>> {
     let scratch = tempfile::tempdir()?;
     let next = AtomicU64::new(0);
     let done = Mutex::new(Vec::new());
@@ -43,10 +36,10 @@ fn run_all(first: u64, trials: u64) -> Result<Vec<Outcome>> {
     Ok(outcomes)
 }
 
-fn verdict(outcomes: &[Outcome]) -> Result<()> {
+fn verdict(outcomes: &[Outcome<Case>]) -> Result<()> {
     eprintln!("{}", table(outcomes));
     let broken: Vec<String> =
-        outcomes.iter().filter(|outcome| !outcome.violations.is_empty()).map(Outcome::to_string).collect();
+        outcomes.iter().filter(|outcome| !outcome.is_sound()).map(Outcome::to_string).collect();
     ensure!(broken.is_empty(), "{} of {} trials:\n{}", broken.len(), outcomes.len(), broken.join("\n"));
     Ok(())
 }
@@ -59,6 +52,6 @@ fn a_hundred_simulated_trials_keep_the_seven_invariants() -> Result<()> {
 #[test]
 #[ignore = "slow: make faults"]
 fn slow_simulated_trials_keep_the_seven_invariants() -> Result<()> {
-    let (first, trials) = (setting("CLARA_FAULT_SEED", 1000)?, setting("CLARA_FAULT_TRIALS", 1400)?);
-    verdict(&run_all(first, trials)?)
+    let seeds = Seeds::asked_for(1000, 1400)?;
+    verdict(&run_all(seeds.first, seeds.trials)?)
 }

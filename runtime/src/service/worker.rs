@@ -78,17 +78,25 @@ pub fn run_workers(
     args: &WorkerArgs,
     handlers: impl FnOnce(&Settings) -> Vec<Arc<dyn StageHandler>>,
 ) -> ExitCode {
+    run_workers_over(name, args, |settings, ports| (handlers(settings), ports))
+}
+
+/// As [`run_workers`], with handlers made for the ports, and over ports that `equip` may put something around.
+pub fn run_workers_over(
+    name: &'static str,
+    args: &WorkerArgs,
+    equip: impl FnOnce(&Settings, WorkerPorts) -> (Vec<Arc<dyn StageHandler>>, WorkerPorts),
+) -> ExitCode {
     let daemon = Daemon { name, checks: &["artifacts", "broker", "coordinator"], http: |_| FREE_PORT };
     super::run(daemon, &args.layers(), args.service.print_settings, |service| async move {
-        let handlers = handlers(&service.settings);
-        work(name, &service, handlers).await
+        work(name, &service, equip).await
     })
 }
 
 async fn work(
     name: &str,
     service: &Service,
-    handlers: Vec<Arc<dyn StageHandler>>,
+    equip: impl FnOnce(&Settings, WorkerPorts) -> (Vec<Arc<dyn StageHandler>>, WorkerPorts),
 ) -> Result<(), ServiceError> {
     let Service { settings, health, tasks, drain } = service;
     let url = settings.worker.coordinator_url.clone();
@@ -102,7 +110,7 @@ async fn work(
     }
     let broker = broker?;
     service.watch_broker(&broker);
-    let ports = WorkerPorts { broker, coordinator, artifacts };
+    let (handlers, ports) = equip(settings, WorkerPorts { broker, coordinator, artifacts });
     let workers = Tasks::new(drain.clone());
     let loops = spawn_workers(name, handlers, &ports, settings, &workers)?;
     join_workers(loops, drain).await

@@ -1,6 +1,6 @@
 //! The cases of the fault suite: which faults strike in a trial, and how hard.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{fmt, sync::atomic::Ordering, time::Duration};
 
 use anyhow::Result;
 use clara_runtime::broker::memory::MemoryBroker;
@@ -82,7 +82,7 @@ impl Case {
     }
 
     /// For the table.
-    pub fn name(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Self::KilledWorkers => "T1 killed workers",
             Self::KilledCoordinators => "T2 killed coordinators",
@@ -163,6 +163,12 @@ impl Case {
                 Strike::Cancel,
             ],
         }
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
     }
 }
 

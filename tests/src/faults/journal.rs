@@ -1,6 +1,6 @@
 //! What really happened in a trial: handlers that began, how far they came, and what interrupted them.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use clara_lifecycle::{
     attempt::Assignment,
@@ -17,15 +17,16 @@ use super::{
     weather::SimulatedClock,
 };
 
-/// Takes notes; clones write to the same journal.
+/// Takes notes of a simulation; clones write to the same journal.
 #[derive(Debug, Clone)]
 pub(super) struct Journal {
     clock: Arc<SimulatedClock>,
     notes: Arc<Mutex<Notes>>,
 }
 
-#[derive(Debug, Default)]
-struct Notes {
+/// Handlers that began, and what interrupted them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Notes {
     begun: Vec<Begun>,
     interruptions: Vec<Interruption>,
 }
@@ -69,47 +70,26 @@ impl Journal {
 
     /// A handler of `worker` begins at a step. Answers its number.
     pub(super) fn begin(&self, assignment: &Assignment, worker: &str, first_step: u64) -> usize {
-        let Assignment { job, stage, attempt, fence, .. } = assignment;
-        let execution = Execution {
-            job: job.clone(),
-            stage: *stage,
-            attempt: *attempt,
-            fence: *fence,
-            began_at: self.clock.now(),
-        };
-        let mut notes = self.notes.lock();
-        let worker = worker.to_owned();
-        notes.begun.push(Begun { execution, worker, first_step, last_step: first_step, is_over: false });
-        notes.begun.len() - 1
+        let execution = Execution::of(assignment, self.clock.now());
+        self.notes.lock().begin(execution, worker, first_step)
     }
 
     pub(super) fn step(&self, number: usize, step: u64) {
-        if let Some(begun) = self.notes.lock().begun.get_mut(number) {
-            begun.last_step = step;
-        }
+        self.notes.lock().step(number, step);
     }
 
     pub(super) fn end(&self, number: usize) {
-        if let Some(begun) = self.notes.lock().begun.get_mut(number) {
-            begun.is_over = true;
-        }
+        self.notes.lock().end(number);
     }
 
     /// Whether a handler of `worker` runs.
     pub(super) fn is_busy(&self, worker: &str) -> bool {
-        self.notes.lock().begun.iter().any(|begun| begun.worker == worker && !begun.is_over)
+        self.notes.lock().is_busy(worker)
     }
 
     /// Something happens to `worker`: what it runs is interrupted, or may be.
     pub(super) fn interrupt(&self, worker: &str, is_over: bool) {
-        let at = self.clock.now();
-        let mut notes = self.notes.lock();
-        let Notes { begun, interruptions } = &mut *notes;
-        for begun in begun.iter_mut().filter(|begun| begun.worker == worker && !begun.is_over) {
-            begun.is_over = is_over;
-            let Execution { job, stage, attempt, .. } = begun.execution.clone();
-            interruptions.push(Interruption { job, stage, attempt, at, was_running: true });
-        }
+        self.notes.lock().interrupt(worker, self.clock.now(), is_over);
     }
 
     /// A task is lost.
@@ -120,26 +100,75 @@ impl Journal {
     }
 
     pub(super) fn executions(&self) -> Vec<Execution> {
-        self.notes.lock().begun.iter().map(|begun| begun.execution.clone()).collect()
+        self.notes.lock().executions()
     }
 
     /// What the faults cost.
     pub(super) fn cost(&self, jobs: &[JobHistory]) -> Cost {
-        let notes = self.notes.lock();
+        self.notes.lock().cost(jobs)
+    }
+}
+
+impl Notes {
+    /// A handler of `worker` begins at a step. Answers its number.
+    pub(super) fn begin(&mut self, execution: Execution, worker: &str, first_step: u64) -> usize {
+        let worker = worker.to_owned();
+        self.begun.push(Begun { execution, worker, first_step, last_step: first_step, is_over: false });
+        self.begun.len() - 1
+    }
+
+    pub(super) fn step(&mut self, number: usize, step: u64) {
+        if let Some(begun) = self.begun.get_mut(number) {
+            begun.last_step = step;
+        }
+    }
+
+    pub(super) fn end(&mut self, number: usize) {
+        if let Some(begun) = self.begun.get_mut(number) {
+            begun.is_over = true;
+        }
+    }
+
+    fn is_busy(&self, worker: &str) -> bool {
+        self.begun.iter().any(|begun| begun.worker == worker && !begun.is_over)
+    }
+
+    /// Something happens to `worker`: what it runs is interrupted, or may be.
+    pub(super) fn interrupt(&mut self, worker: &str, at: Timestamp, is_over: bool) {
+        for begun in self.begun.iter_mut().filter(|begun| begun.worker == worker && !begun.is_over) {
+            begun.is_over = is_over;
+            let Execution { job, stage, attempt, .. } = begun.execution.clone();
+            self.interruptions.push(Interruption { job, stage, attempt, at, was_running: true });
+        }
+    }
+
+    /// Forgets everything about other jobs.
+    pub(super) fn keep_only(&mut self, jobs: &BTreeSet<JobId>) {
+        self.begun.retain(|begun| jobs.contains(&begun.execution.job));
+        self.interruptions.retain(|interruption| jobs.contains(&interruption.job));
+    }
+
+    pub(super) fn executions(&self) -> Vec<Execution> {
+        self.begun.iter().map(|begun| begun.execution.clone()).collect()
+    }
+
+    /// What the faults cost.
+    pub(super) fn cost(&self, jobs: &[JobHistory]) -> Cost {
         let mut cost = Cost::default();
-        let committed: u64 = jobs.iter().map(commits).sum();
-        cost.duplicate_executions = (notes.begun.len() as u64).saturating_sub(committed);
-        for interruption in &notes.interruptions {
+        let watched: BTreeSet<Stage> = self.begun.iter().map(|begun| begun.execution.stage).collect();
+        let committed: u64 = jobs.iter().map(|history| commits(history, &watched)).sum();
+        cost.duplicate_executions = (self.begun.len() as u64).saturating_sub(committed);
+        for interruption in &self.interruptions {
             let Some(history) = jobs.iter().find(|history| history.job.id == interruption.job) else {
                 continue;
             };
             interruption.measure(history, &mut cost);
         }
-        for (number, begun) in notes.begun.iter().enumerate() {
+        for (number, begun) in self.begun.iter().enumerate() {
             let Execution { job, stage, .. } = &begun.execution;
             let same = |next: &&Begun| next.execution.job == *job && next.execution.stage == *stage;
             if *stage == Stage::Train
-                && let Some(next) = notes.begun.iter().skip(number + 1).find(same)
+                && let Some(next) = self.begun.iter().skip(number + 1).find(same)
             {
                 cost.steps_lost += begun.last_step.saturating_sub(next.first_step);
             }
@@ -148,8 +177,20 @@ impl Journal {
     }
 }
 
-fn commits(history: &JobHistory) -> u64 {
-    let is_commit = |(_, event): &&(Timestamp, JobEvent)| matches!(event, JobEvent::Succeeded { .. });
+impl Execution {
+    /// The attempt of `assignment`, begun at a time.
+    pub(super) fn of(assignment: &Assignment, began_at: Timestamp) -> Self {
+        let Assignment { job, stage, attempt, fence, .. } = assignment;
+        Self { job: job.clone(), stage: *stage, attempt: *attempt, fence: *fence, began_at }
+    }
+}
+
+/// Results of a job in the stages whose handlers were watched.
+fn commits(history: &JobHistory, watched: &BTreeSet<Stage>) -> u64 {
+    let is_commit = |(_, event): &&(Timestamp, JobEvent)| match event {
+        JobEvent::Succeeded { result } => watched.contains(&result.stage()),
+        _ => false,
+    };
     history.events.iter().filter(is_commit).count() as u64
 }
 

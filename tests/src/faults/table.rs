@@ -1,8 +1,8 @@
 //! The outcome of many trials as a table in Markdown.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
-use super::{Case, Outcome};
+use super::Outcome;
 
 #[derive(Debug, Default)]
 struct Row {
@@ -20,14 +20,14 @@ struct Row {
 }
 
 impl Row {
-    fn add(&mut self, outcome: &Outcome) {
+    fn add<C>(&mut self, outcome: &Outcome<C>) {
         let (least, most) = self.seeds.unwrap_or((outcome.seed, outcome.seed));
         self.seeds = Some((least.min(outcome.seed), most.max(outcome.seed)));
         self.trials += 1;
         self.jobs += outcome.jobs;
         self.lost += outcome.lost();
         self.double_commits += outcome.double_commits();
-        self.other_violations += outcome.violations.len() - outcome.lost() - outcome.double_commits();
+        self.other_violations += outcome.other_violations();
         self.duplicate_executions += outcome.cost.duplicate_executions;
         self.detect.extend(&outcome.cost.detect);
         self.resume.extend(&outcome.cost.resume);
@@ -54,8 +54,8 @@ impl Row {
 }
 
 /// One row for each case and one for all.
-pub fn table(outcomes: &[Outcome]) -> String {
-    let mut rows: BTreeMap<Case, Row> = BTreeMap::new();
+pub fn table<C: Ord + Copy + fmt::Display>(outcomes: &[Outcome<C>]) -> String {
+    let mut rows: BTreeMap<C, Row> = BTreeMap::new();
     let mut all = Row::default();
     for outcome in outcomes {
         rows.entry(outcome.case).or_default().add(outcome);
@@ -67,7 +67,7 @@ pub fn table(outcomes: &[Outcome]) -> String {
             .to_owned(),
         "|---|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|".to_owned(),
     ];
-    lines.extend(rows.iter().map(|(case, row)| row.line(case.name())));
+    lines.extend(rows.iter().map(|(case, row)| row.line(&case.to_string())));
     lines.push(all.line("**all**"));
     lines.join("\n")
 }

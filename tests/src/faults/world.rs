@@ -21,7 +21,8 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    handler::{PROGRESS_WITHIN, ScriptedHandler, handler},
+    actor::SimulatedProcess,
+    handler::{PROGRESS_WITHIN, ScriptedHandler},
     journal::Journal,
     link::{Link, Peer, Peers},
     node::Node,
@@ -194,13 +195,13 @@ impl World {
             ..WorkerOptions::new(&format!("{stage}-worker"), &self.scratch)?
         };
         let id = options.worker_id.to_string();
-        let handler = handler(ScriptedHandler {
-            stage,
+        let surroundings = SimulatedProcess {
             worker: id.clone(),
             node: node.clone(),
             sky: self.sky.clone(),
             journal: self.journal.clone(),
-        });
+        };
+        let handler = Arc::new(ScriptedHandler { stage, surroundings });
         let broker = Arc::new(self.connection(&node));
         let shutdown = CancellationToken::new();
         let artifacts = self.artifacts.clone();
