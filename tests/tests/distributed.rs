@@ -1,6 +1,27 @@
 //! Jobs over a real RabbitMQ and a real Redis: the same command, the same outcome.
 
-use anyhow::{Context, Result, ensure};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use clara_lifecycle::{
+    id::{Attempt, ClassName},
+    stage::Stage,
+};
+use clara_runtime::{
+    broker::{
+        Broker as _, QueueName, Task,
+        amqp::{AmqpBroker, AmqpOptions},
+    },
+    config::Secret,
+    task::Tasks,
+};
+use lapin::{
+    Channel, Connection, ConnectionProperties,
+    options::{BasicConsumeOptions, QueueDeclareOptions},
+    types::{AMQPValue, FieldTable},
+};
+use tokio_util::sync::CancellationToken;
+
 use clara_tests::{Ended, Judge, Sandbox, Script, Services};
 
 /// The command with state in Redis and tasks in RabbitMQ.
@@ -38,4 +59,62 @@ fn a_wrong_password_stops_the_start_with_the_setting_to_correct() -> Result<()> 
     let ended = Ended::of(command.output()?)?.expect(1)?.says(&["broker.url"])?;
     ensure!(!ended.stderr.contains("wrong-secret"), "{}", ended.stderr);
     Ok(())
+}
+
+async fn channel(services: &Services) -> Result<Channel> {
+    let connection = Connection::connect(&services.amqp_url, ConnectionProperties::default()).await?;
+    Ok(connection.create_channel().await?)
+}
+
+/// Kills RabbitMQ right after a queue was declared, until one has no leader afterwards. Answers the prefix of its name.
+async fn queue_without_leader(services: &Services) -> Result<String> {
+    for round in 0..10 {
+        let prefix = format!("crash-{round}");
+        let queue = format!("{prefix}.ingest.default.normal");
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+        arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(50));
+        arguments.insert("x-dead-letter-exchange".into(), AMQPValue::LongString("".into()));
+        let dead_letters = AMQPValue::LongString(format!("{prefix}.dead-letters").into());
+        arguments.insert("x-dead-letter-routing-key".into(), dead_letters);
+        let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+        channel(services).await?.queue_declare(queue.as_str().into(), options, arguments).await?;
+        services.kill("rabbitmq")?;
+        services.start_again()?;
+        let again = channel(services).await?;
+        let consumed = again.basic_consume(
+            queue.into(),
+            "look".into(),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        );
+        if tokio::time::timeout(Duration::from_secs(5), consumed).await.is_err() {
+            return Ok(prefix);
+        }
+    }
+    bail!("no crash left a queue without a leader")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "slow: make faults"]
+async fn slow_a_queue_that_a_crash_left_without_a_leader_is_made_anew() -> Result<()> {
+    let services = Services::start_with(&[("SERVICES_ONLY", "rabbitmq")])?;
+    let prefix = queue_without_leader(&services).await?;
+    let tasks = Tasks::new(CancellationToken::new());
+    let url = Secret::new(services.amqp_url.clone());
+    let broker = AmqpBroker::connect(&AmqpOptions { prefix, ..AmqpOptions::new(url) }, &tasks).await?;
+    let (stage, class) = (Stage::Ingest, ClassName::default());
+    let queues = QueueName::served(stage, std::slice::from_ref(&class));
+    let task = Task { job: "job-1".parse()?, stage, attempt: Attempt(1), priority: 5, class };
+    let began = Instant::now();
+    loop {
+        // What the queue lost is published again, as it is for a job whose task nobody claims.
+        let (_, received) =
+            futures::join!(broker.publish(&task), broker.receive(&queues, Duration::from_secs(1)));
+        if let Ok(Some(delivery)) = received {
+            ensure!(delivery.task == task, "{delivery:?}");
+            return Ok(());
+        }
+        ensure!(began.elapsed() < Duration::from_mins(3), "no task in {:?}", began.elapsed());
+    }
 }

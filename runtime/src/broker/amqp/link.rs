@@ -13,7 +13,7 @@ use std::{
 use futures::{Stream, StreamExt as _};
 use lapin::{
     Channel, Connection, ConnectionProperties, ErrorKind, Event,
-    options::ConfirmSelectOptions,
+    options::{ConfirmSelectOptions, QueueDeleteOptions},
     tcp::{AMQPUriTcpExt, RustlsConnector},
     uri::{AMQPScheme, AMQPUri},
 };
@@ -294,6 +294,21 @@ impl Link {
         // The declaration stands; whether the channel closes well does not matter.
         drop(channel.close(200, "done".into()).await);
         Ok(messages)
+    }
+
+    /// Deletes a queue with what is in it.
+    pub(super) async fn remove(&self, queue: &str) -> Result<(), BrokerError> {
+        let channel = self.channel().await?;
+        let deleted = channel.queue_delete(queue.into(), QueueDeleteOptions::default());
+        match tokio::time::timeout(self.timeout, deleted).await {
+            Ok(Ok(_)) => {
+                self.forget(queue);
+                drop(channel.close(200, "done".into()).await);
+                Ok(())
+            }
+            Ok(Err(error)) => Err(self.unavailable(&error)),
+            Err(_) => Err(self.unavailable(&"it did not delete a queue in time")),
+        }
     }
 }
 

@@ -43,6 +43,9 @@ const URGENT_WITHIN: Duration = Duration::from_millis(20);
 /// right before a crash was seen to have no leader afterwards.
 const OPEN_WITHIN: Duration = Duration::from_secs(3);
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// How often in a row a queue may not answer before it is made anew: it would never have a leader again (seen with
+/// RabbitMQ 3.10), and every task for it would hold up its publisher. Its tasks come again because nobody claims them.
+const SILENT_AT_MOST: u32 = 3;
 /// Requests that wait for the subscription.
 const REQUESTS: usize = 4096;
 
@@ -143,6 +146,8 @@ struct Desk {
     consumers: Vec<(usize, String)>,
     /// When queues are tried again that did not answer.
     try_again_at: Option<Instant>,
+    /// How often in a row each queue did not answer.
+    silent: Vec<u32>,
     consumers_opened: u64,
     arrivals: SelectAll<BoxStream<'static, Arrival>>,
     /// How many queues, from the most urgent one on, have had their consumers opened in this generation, when the last
@@ -169,7 +174,7 @@ struct Desk {
 impl Desk {
     fn new(link: Arc<Link>, queues: Vec<String>, back: mpsc::Sender<Request>) -> Self {
         let buffered = queues.iter().map(|_| VecDeque::new()).collect();
-        let channels = vec![None; queues.len()];
+        let (channels, silent) = (vec![None; queues.len()], vec![0; queues.len()]);
         Self {
             link,
             queues,
@@ -178,6 +183,7 @@ impl Desk {
             life: 0,
             consumers: Vec::new(),
             try_again_at: None,
+            silent,
             consumers_opened: 0,
             arrivals: SelectAll::new(),
             opened: 0,
@@ -422,6 +428,22 @@ impl Desk {
         }
     }
 
+    /// Removes queues that have not answered for long; they are declared anew when they are used next.
+    async fn replace_silent(&mut self) {
+        for (queue, times) in self.queues.iter().zip(&mut self.silent) {
+            if *times < SILENT_AT_MOST {
+                continue;
+            }
+            *times = 0;
+            match self.link.remove(queue).await {
+                Ok(()) => tracing::warn!("queue {queue} did not answer for long, so it is made anew"),
+                Err(error) => {
+                    tracing::warn!("queue {queue} does not answer and could not be removed: {error}");
+                }
+            }
+        }
+    }
+
     async fn close(&mut self) -> Result<(), BrokerError> {
         self.credit = 0;
         self.opened = 0;
@@ -464,20 +486,30 @@ impl Desk {
         for (position, name, opened) in futures::future::join_all(opening).await {
             self.opened = position + 1;
             let Some(place) = self.channels.get_mut(position) else { continue };
+            if let Some(times) = self.silent.get_mut(position) {
+                *times = if opened.is_some() { 0 } else { *times + 1 };
+            }
             match opened {
-                Ok((channel, consumer)) => {
+                Some(Ok((channel, consumer))) => {
                     *place = Some(channel);
                     let arrivals = consumer.map(move |delivery| (position, generation, Some(delivery)));
                     let end = futures::stream::once(async move { (position, generation, None) });
                     self.arrivals.push(arrivals.chain(end).boxed());
                     self.consumers.push((position, name));
                 }
-                Err(error) => {
+                Some(Err(error)) => {
                     *place = None;
                     failed = Some(error);
                 }
+                None => {
+                    *place = None;
+                    let queue = self.queues.get(position).cloned().unwrap_or_default();
+                    let reason = format!("queue {queue} does not answer; it may have no leader");
+                    failed = Some(self.link.unavailable(&reason));
+                }
             }
         }
+        self.replace_silent().await;
         self.opened_at = Instant::now();
         if failed.is_some() {
             self.try_again_at = Some(Instant::now() + TRY_AGAIN_AFTER);
@@ -493,13 +525,13 @@ impl Desk {
     }
 }
 
-/// Opens a consumer that brings at most `size` unacknowledged deliveries.
+/// Opens a consumer that brings at most `size` unacknowledged deliveries. Answers nothing when the queue does not.
 async fn consume(
     link: &Link,
     channel: Option<Channel>,
     queue: &str,
     (name, size): (String, u16),
-) -> Result<(Channel, Consumer), BrokerError> {
+) -> Option<Result<(Channel, Consumer), BrokerError>> {
     let opened = async {
         let channel = match channel {
             Some(channel) => channel,
@@ -515,10 +547,7 @@ async fn consume(
         let consumer = channel.basic_consume(queue.into(), name.into(), options, FieldTable::default());
         Ok((channel.clone(), consumer.await.map_err(unavailable)?))
     };
-    match tokio::time::timeout(OPEN_WITHIN, opened).await {
-        Ok(opened) => opened,
-        Err(_) => Err(link.unavailable(&format!("queue {queue} does not answer; it may have no leader"))),
-    }
+    tokio::time::timeout(OPEN_WITHIN, opened).await.ok()
 }
 
 async fn answered<T>(
