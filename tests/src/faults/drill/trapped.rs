@@ -58,6 +58,10 @@ impl Broker for TrappedBroker {
     async fn dead_letters(&self) -> Result<u64, BrokerError> {
         self.inner.dead_letters().await
     }
+
+    fn blocked(&self) -> Option<BrokerError> {
+        self.inner.blocked()
+    }
 }
 
 /// The coordinator as a worker sees it.
