@@ -38,7 +38,7 @@ pub(crate) struct GlobalArgs {
     /// Folder of jobs, registry and artifacts [env: CLARA_HOME] [default: ~/.local/share/clara]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) home: Option<PathBuf>,
-    /// Talk to a running coordinator instead of starting one in this process
+    /// Talk to a running coordinator instead of starting one in this process; several with commas between them
     #[arg(long, global = true, value_name = "URL", env = "CLARA_COORDINATOR")]
     pub(crate) coordinator: Option<String>,
     /// How data is printed

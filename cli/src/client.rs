@@ -1,16 +1,17 @@
 //! The coordinator as the command sees it: one call per function, documents read into their types.
 
-use std::time::Duration;
+use std::collections::VecDeque;
 
 use clara_lifecycle::{
     adapter::AdapterVersion, audit::AuditEntry, golden::GoldenDataset, job::Job, spec::JobSpec, stage::Stage,
 };
 use clara_proto::v1::{self, control_service_client::ControlServiceClient};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tonic::{
-    Code, Status, Streaming,
-    transport::{Channel, Endpoint},
+use clara_runtime::{
+    coordinator_client::peers::{self, Peers},
+    daemon::with_causes,
 };
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tonic::{Code, Status, Streaming, transport::Channel};
 
 pub(crate) use log::LogQuery;
 
@@ -18,7 +19,6 @@ mod log;
 
 /// As the coordinator allows.
 const LARGEST_MESSAGE_BYTES: usize = 64 << 20;
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// Why a call gave no answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -60,33 +60,49 @@ pub(crate) struct GoldenDocument {
     pub(crate) digest: Option<String>,
 }
 
-/// A connection to a coordinator; cheap to clone.
+/// A connection to one of the coordinators; cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
-    calls: ControlServiceClient<Channel>,
+    peers: Peers<ControlServiceClient<Channel>>,
 }
 
 type Answer<T> = Result<T, CallError>;
 
 impl Client {
-    /// Connects to the coordinator at `url`.
-    pub(crate) async fn connect(url: &str) -> Answer<Self> {
-        let refused = |reason: String| CallError {
-            code: Code::Unavailable,
-            message: format!(
-                "no coordinator answers at {url} ({reason}); start one with `clara up`, or leave out --coordinator"
-            ),
-        };
-        let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| refused(error.to_string()))?;
-        let channel = endpoint
-            .connect_timeout(CONNECT_WITHIN)
-            .connect()
-            .await
-            .map_err(|error| refused(clara_runtime::daemon::with_causes(&error)))?;
-        let calls = ControlServiceClient::new(channel)
-            .max_decoding_message_size(LARGEST_MESSAGE_BYTES)
-            .max_encoding_message_size(LARGEST_MESSAGE_BYTES);
-        Ok(Self { calls })
+    /// Connects to the first coordinator of `urls` that answers; several have commas between them.
+    pub(crate) async fn connect(urls: &str) -> Answer<Self> {
+        let (mut clients, mut connected, mut reasons) = (VecDeque::new(), false, Vec::new());
+        for url in peers::urls(urls) {
+            let endpoint = peers::endpoint(url).map_err(|error| refused(url, &with_causes(&error)))?;
+            let mut channel = endpoint.connect_lazy();
+            let untried = !connected;
+            if untried {
+                match endpoint.connect().await {
+                    Ok(open) => (channel, connected) = (open, true),
+                    Err(error) => reasons.push(with_causes(&error)),
+                }
+            }
+            let calls = ControlServiceClient::new(channel)
+                .max_decoding_message_size(LARGEST_MESSAGE_BYTES)
+                .max_encoding_message_size(LARGEST_MESSAGE_BYTES);
+            if untried && connected {
+                clients.push_front((url.to_owned(), calls));
+            } else {
+                clients.push_back((url.to_owned(), calls));
+            }
+        }
+        let peers = Peers::of(clients).filter(|_| connected);
+        Ok(Self { peers: peers.ok_or_else(|| refused(urls, &reasons.join("; ")))? })
+    }
+
+    /// Lets the next calls go to the next coordinator, after the one in use was lost.
+    pub(crate) fn turn(&self) {
+        self.peers.turn();
+    }
+
+    /// Calls go to the coordinator in use and are not repeated: not every one is safe to repeat.
+    fn calls(&self) -> ControlServiceClient<Channel> {
+        self.peers.client()
     }
 
     /// Submits a job; answers it (none after a rehearsal) and whether it is new.
@@ -97,19 +113,19 @@ impl Client {
             Submit::Resume => (false, true),
         };
         let request = v1::SubmitJobRequest { spec: Some(spec.into()), dry_run, resume_unfinished };
-        let answer = self.calls.clone().submit_job(request).await?.into_inner();
+        let answer = self.calls().submit_job(request).await?.into_inner();
         let job = answer.job.map(|job| read("job", &job.json)).transpose()?;
         Ok((job, answer.created))
     }
 
     pub(crate) async fn job(&self, job_id: &str) -> Answer<Job> {
         let request = v1::GetJobRequest { job_id: job_id.to_owned() };
-        job_of(self.calls.clone().get_job(request).await?.into_inner().job)
+        job_of(self.calls().get_job(request).await?.into_inner().job)
     }
 
     /// Jobs, newest first.
     pub(crate) async fn jobs(&self, request: v1::ListJobsRequest) -> Answer<Vec<Job>> {
-        let jobs = self.calls.clone().list_jobs(request).await?.into_inner().jobs;
+        let jobs = self.calls().list_jobs(request).await?.into_inner().jobs;
         jobs.iter().map(|job| read("job", &job.json)).collect()
     }
 
@@ -120,29 +136,29 @@ impl Client {
         after_event: u64,
     ) -> Answer<Streaming<v1::WatchJobResponse>> {
         let request = v1::WatchJobRequest { job_id: job_id.to_owned(), after_event };
-        Ok(self.calls.clone().watch_job(request).await?.into_inner())
+        Ok(self.calls().watch_job(request).await?.into_inner())
     }
 
     pub(crate) async fn cancel(&self, job_id: &str) -> Answer<Job> {
         let request = v1::CancelJobRequest { job_id: job_id.to_owned() };
-        job_of(self.calls.clone().cancel_job(request).await?.into_inner().job)
+        job_of(self.calls().cancel_job(request).await?.into_inner().job)
     }
 
     pub(crate) async fn retry(&self, job_id: &str, from: Option<Stage>) -> Answer<Job> {
         let from = from.map(|stage| v1::Stage::from(stage).into());
         let request = v1::RetryJobRequest { job_id: job_id.to_owned(), from };
-        job_of(self.calls.clone().retry_job(request).await?.into_inner().job)
+        job_of(self.calls().retry_job(request).await?.into_inner().job)
     }
 
     pub(crate) async fn adapters(&self, request: v1::ListAdaptersRequest) -> Answer<Vec<AdapterDocument>> {
-        let json = self.calls.clone().list_adapters(request).await?.into_inner().json;
+        let json = self.calls().list_adapters(request).await?.into_inner().json;
         json.iter().map(|json| read("adapter", json)).collect()
     }
 
     /// One version by its id, or a family's champion by `FAMILY@champion`.
     pub(crate) async fn adapter(&self, adapter_id: &str) -> Answer<AdapterDocument> {
         let request = v1::GetAdapterRequest { adapter_id: adapter_id.to_owned() };
-        read("adapter", &self.calls.clone().get_adapter(request).await?.into_inner().json)
+        read("adapter", &self.calls().get_adapter(request).await?.into_inner().json)
     }
 
     /// Approves or rejects; answers the version and the job that goes on by it.
@@ -150,7 +166,7 @@ impl Client {
         &self,
         request: v1::ReviewAdapterRequest,
     ) -> Answer<(AdapterDocument, Option<String>)> {
-        let answer = self.calls.clone().review_adapter(request).await?.into_inner();
+        let answer = self.calls().review_adapter(request).await?.into_inner();
         Ok((read("adapter", &answer.json)?, answer.job_id))
     }
 
@@ -159,21 +175,21 @@ impl Client {
         &self,
         adapter_id: Option<String>,
     ) -> Answer<(Vec<AuditEntry>, Option<(String, u64)>)> {
-        let answer = self.calls.clone().list_audit(v1::ListAuditRequest { adapter_id }).await?.into_inner();
+        let answer = self.calls().list_audit(v1::ListAuditRequest { adapter_id }).await?.into_inner();
         let entries = answer.json.iter().map(|json| read("audit entry", json)).collect::<Answer<_>>()?;
         let broken = answer.broken_at.map(|number| (answer.broken_chain.unwrap_or_default(), number));
         Ok((entries, broken))
     }
 
     pub(crate) async fn export_registry(&self) -> Answer<serde_json::Value> {
-        let answer = self.calls.clone().export_registry(v1::ExportRegistryRequest {}).await?;
+        let answer = self.calls().export_registry(v1::ExportRegistryRequest {}).await?;
         read("registry", &answer.into_inner().json)
     }
 
     /// Answers how many versions are new and how many were here.
     pub(crate) async fn import_registry(&self, json: String, actor: String) -> Answer<(u32, u32)> {
         let request = v1::ImportRegistryRequest { json, actor };
-        let answer = self.calls.clone().import_registry(request).await?.into_inner();
+        let answer = self.calls().import_registry(request).await?.into_inner();
         Ok((answer.imported, answer.unchanged))
     }
 
@@ -181,29 +197,36 @@ impl Client {
     pub(crate) async fn put_golden(&self, dataset: &GoldenDataset, append: bool) -> Answer<GoldenDataset> {
         let json = serde_json::to_string(dataset)
             .map_err(|error| CallError::unreadable("golden dataset", &error))?;
-        let answer = self.calls.clone().put_golden(v1::PutGoldenRequest { json, append }).await?;
+        let answer = self.calls().put_golden(v1::PutGoldenRequest { json, append }).await?;
         read("golden dataset", &answer.into_inner().json)
     }
 
     /// A draft or a frozen version by `id` or `id@version`.
     pub(crate) async fn golden(&self, reference: &str) -> Answer<GoldenDocument> {
         let request = v1::GetGoldenRequest { reference: reference.to_owned() };
-        let answer = self.calls.clone().get_golden(request).await?.into_inner();
+        let answer = self.calls().get_golden(request).await?.into_inner();
         let dataset = read("golden dataset", &answer.json)?;
         Ok(GoldenDocument { dataset, frozen: answer.frozen, digest: answer.digest })
     }
 
     pub(crate) async fn golden_list(&self) -> Answer<Vec<GoldenDocument>> {
-        let json = self.calls.clone().list_golden(v1::ListGoldenRequest {}).await?.into_inner().json;
+        let json = self.calls().list_golden(v1::ListGoldenRequest {}).await?.into_inner().json;
         json.iter().map(|json| golden_line(json)).collect()
     }
 
     /// Makes the draft an immutable version; answers its reference and digest.
     pub(crate) async fn freeze_golden(&self, dataset_id: &str, actor: &str) -> Answer<(String, String)> {
         let request = v1::FreezeGoldenRequest { dataset_id: dataset_id.to_owned(), actor: actor.to_owned() };
-        let answer = self.calls.clone().freeze_golden(request).await?.into_inner();
+        let answer = self.calls().freeze_golden(request).await?.into_inner();
         Ok((answer.reference, answer.digest))
     }
+}
+
+fn refused(urls: &str, reason: &str) -> CallError {
+    let message = format!(
+        "no coordinator answers at {urls} ({reason}); start one with `clara up`, or leave out --coordinator"
+    );
+    CallError { code: Code::Unavailable, message }
 }
 
 /// How a specification is submitted.

@@ -35,22 +35,18 @@ pub(crate) async fn follow(
     let mut failures = 0;
     loop {
         let before = last;
-        let streamed = stream(client, job_id, &mut last, &mut see).await;
+        let streamed = rest(client, job_id, &mut last, &mut see).await;
         if last > before {
             failures = 0;
         }
         match streamed {
-            Ok(()) => {
-                let job = client.job(job_id).await?;
-                if job.is_at_rest() {
-                    return Ok(job);
-                }
-                // The coordinator ended the stream early: it shuts down or was replaced.
-                failures += 1;
-            }
+            Ok(job) if job.is_at_rest() => return Ok(job),
+            // The coordinator ended the stream early: it shuts down or was replaced.
+            Ok(_) => failures += 1,
             Err(error) if is_lost_connection(&error) && failures < TRIES => failures += 1,
             Err(error) => return Err(error),
         }
+        client.turn();
         if failures >= TRIES {
             anyhow::bail!(
                 "the connection to the coordinator was lost; the job goes on: clara job watch {job_id}"
@@ -60,19 +56,20 @@ pub(crate) async fn follow(
     }
 }
 
-async fn stream(
+/// Passes on what happens after event `last` until the stream ends; answers the job of then.
+async fn rest(
     client: &Client,
     job_id: &str,
     last: &mut u64,
     see: &mut impl FnMut(&NumberedEvent) -> Result<()>,
-) -> Result<()> {
+) -> Result<Job> {
     let mut events = client.watch(job_id, *last).await?;
     while let Some(message) = events.message().await.map_err(call_error)? {
         let event = numbered(&message)?;
         *last = event.number;
         see(&event)?;
     }
-    Ok(())
+    Ok(client.job(job_id).await?)
 }
 
 fn numbered(message: &v1::WatchJobResponse) -> Result<NumberedEvent> {

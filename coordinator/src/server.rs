@@ -1,6 +1,6 @@
 //! A coordinator: gRPC services, outbox relay and reaper over two ports and the artifact store.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use clara_lifecycle::{job::LeaseTerms, resources::ResourceClass};
 use clara_proto::v1::{
@@ -25,6 +25,9 @@ use crate::{
 
 /// Documents such as evaluations travel in one message; the default of 4 MiB is too small for them.
 const LARGEST_MESSAGE_BYTES: usize = 64 << 20;
+
+/// How often open connections are probed, so that those who follow a job and are gone are noticed.
+const PROBE_EVERY: Duration = Duration::from_secs(20);
 
 /// How a coordinator works.
 #[derive(Debug, Clone)]
@@ -89,6 +92,7 @@ impl Coordinator {
             Control { driver: driver.clone(), artifacts, check: options.check, tasks: tasks.clone() };
         let control = ControlServiceServer::new(control);
         let server = Server::builder()
+            .http2_keepalive_interval(Some(PROBE_EVERY))
             .add_routes(grpc::routes(&options.health, tasks.shutdown()))
             .add_service(workers.max_decoding_message_size(LARGEST_MESSAGE_BYTES))
             .add_service(

@@ -16,6 +16,7 @@ use crate::broker::Task;
 pub use grpc::GrpcCoordinator;
 
 mod grpc;
+pub mod peers;
 
 /// Asks for the attempt that a task names.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -49,7 +49,7 @@ impl Client {
             after: Some(after.into()),
             follow: query.follow,
         };
-        match self.calls.clone().read_log(request).await {
+        match self.calls().read_log(request).await {
             Ok(answer) => Ok(LogStream(answer.into_inner())),
             Err(status) if status.code() == Code::Unimplemented => Err(CallError {
                 code: Code::Unimplemented,

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{Configuration, HumanDuration, OutOfRange, Secret};
-use crate::tls::TlsFiles;
+use crate::{coordinator_client::peers, tls::TlsFiles};
 
 /// The settings of `clara` and of the daemons.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -87,7 +87,8 @@ pub struct LeaseSettings {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkerSettings {
-    /// Where the coordinator's gRPC service is. Default `http://127.0.0.1:7400`.
+    /// Where the coordinators' gRPC services are, with commas between the URLs. The first one is used while it answers,
+    /// then the next. Default `http://127.0.0.1:7400`.
     pub coordinator_url: String,
     /// Attempts at the same time, for each stage. Default 1, 1 to 64.
     pub slots: usize,
@@ -285,8 +286,8 @@ impl Configuration for Settings {
             ("worker.slots", (1..=64).contains(&self.worker.slots), "1 to 64"),
             (
                 "worker.coordinator_url",
-                url.starts_with("http://"),
-                "a URL that starts with http://; workers and coordinators speak no TLS yet",
+                peers::urls(url).all(|url| url.starts_with("http://")),
+                "URLs that start with http://, with commas between them; workers and coordinators speak no TLS yet",
             ),
             (
                 "telemetry.log_filter",

@@ -1,6 +1,6 @@
 //! The coordinator over gRPC.
 
-use std::{fmt, time::Duration};
+use std::{fmt, future::Future, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -10,49 +10,52 @@ use clara_proto::{
     v1::{self, worker_service_client::WorkerServiceClient},
 };
 use tonic::{
-    Code, Status,
+    Response, Status,
     body::Body,
     client::GrpcService,
     codegen::{Body as HttpBody, StdError},
-    transport::{Channel, Endpoint},
+    transport::Channel,
 };
 
-use super::{Claim, ClaimAnswer, ClaimedAttempt, Coordinator, CoordinatorError, Directive, ReportOutcome};
+use super::{
+    Claim, ClaimAnswer, ClaimedAttempt, Coordinator, CoordinatorError, Directive, ReportOutcome,
+    peers::{self, Failed, Peers},
+};
 use crate::trace::TraceContext;
 
-/// How long a connection may take.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// How long a call may take; well below every lease.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// Assignments carry specifications and results; the default of 4 MiB could be too small.
 const LARGEST_MESSAGE_BYTES: usize = 64 << 20;
 
-/// A coordinator at a URL; connects when it is first needed, and again after every loss.
+/// The coordinators at some URLs; connects when one is first needed, and again after every loss.
 #[derive(Debug, Clone)]
 pub struct GrpcCoordinator<T = Channel> {
-    url: String,
-    client: WorkerServiceClient<T>,
+    peers: Peers<WorkerServiceClient<T>>,
 }
 
 impl GrpcCoordinator {
-    /// The coordinator at `url`, e.g. `http://127.0.0.1:7400`. Nothing is sent yet.
+    /// The coordinators at `urls`, e.g. `http://127.0.0.1:7400`, several with commas between them. Nothing is sent yet.
     ///
     /// # Errors
-    /// [`CoordinatorError::Invalid`] when `url` is not one.
-    pub fn new(url: &str) -> Result<Self, CoordinatorError> {
-        let invalid = |error: tonic::transport::Error| CoordinatorError::Invalid {
+    /// [`CoordinatorError::Invalid`] when one is no URL.
+    pub fn new(urls: &str) -> Result<Self, CoordinatorError> {
+        let invalid = |url: &str, reason: String| CoordinatorError::Invalid {
             url: url.to_owned(),
             call: "a connection",
-            reason: error.to_string(),
+            reason,
         };
-        let endpoint = Endpoint::from_shared(url.to_owned()).map_err(invalid)?;
-        let channel = endpoint.connect_timeout(CONNECT_WITHIN).timeout(ANSWER_WITHIN).connect_lazy();
-        let client = WorkerServiceClient::new(channel).max_decoding_message_size(LARGEST_MESSAGE_BYTES);
-        Ok(Self { url: url.to_owned(), client })
+        let mut clients = Vec::new();
+        for url in peers::urls(urls) {
+            let endpoint = peers::endpoint(url).map_err(|error| invalid(url, error.to_string()))?;
+            clients.push((url.to_owned(), client(endpoint.timeout(ANSWER_WITHIN).connect_lazy())));
+        }
+        let peers = Peers::of(clients).ok_or_else(|| invalid(urls, "no URL is given".to_owned()))?;
+        Ok(Self { peers })
     }
 }
 
-impl<T: GrpcService<Body>> GrpcCoordinator<T> {
+impl<T: GrpcService<Body> + Clone> GrpcCoordinator<T> {
     /// A coordinator in this process that is called without a socket; `name` stands for its URL in errors.
     pub fn in_process(name: &str, service: T) -> Self
     where
@@ -60,24 +63,41 @@ impl<T: GrpcService<Body>> GrpcCoordinator<T> {
         T::ResponseBody: HttpBody<Data = Bytes> + Send + 'static,
         <T::ResponseBody as HttpBody>::Error: Into<StdError> + Send,
     {
-        let client = WorkerServiceClient::new(service).max_decoding_message_size(LARGEST_MESSAGE_BYTES);
-        Self { url: name.to_owned(), client }
+        Self { peers: Peers::one(name, client(service)) }
     }
 }
 
-impl<T> GrpcCoordinator<T> {
-    fn failed(&self, call: &'static str, status: &Status) -> CoordinatorError {
-        let (url, reason) = (self.url.clone(), status.message().to_owned());
-        match status.code() {
-            Code::InvalidArgument | Code::Unimplemented | Code::FailedPrecondition | Code::NotFound => {
+fn client<T: GrpcService<Body>>(service: T) -> WorkerServiceClient<T>
+where
+    T::Error: Into<StdError>,
+    T::ResponseBody: HttpBody<Data = Bytes> + Send + 'static,
+    <T::ResponseBody as HttpBody>::Error: Into<StdError> + Send,
+{
+    WorkerServiceClient::new(service).max_decoding_message_size(LARGEST_MESSAGE_BYTES)
+}
+
+impl<T: Clone> GrpcCoordinator<T> {
+    /// Makes a call, `send`, of whatever coordinator answers.
+    async fn call<R, F>(
+        &self,
+        call: &'static str,
+        send: impl Fn(WorkerServiceClient<T>) -> F,
+    ) -> Result<R, CoordinatorError>
+    where
+        F: Future<Output = Result<Response<R>, Status>>,
+    {
+        self.peers.call(send).await.map_err(|Failed { url, status }| {
+            let reason = status.message().to_owned();
+            if peers::may_succeed_elsewhere(status.code()) {
+                CoordinatorError::Unavailable { url, reason }
+            } else {
                 CoordinatorError::Invalid { url, call, reason }
             }
-            _ => CoordinatorError::Unavailable { url, reason },
-        }
+        })
     }
 
     fn malformed(&self, call: &'static str, reason: &dyn std::fmt::Display) -> CoordinatorError {
-        CoordinatorError::Invalid { url: self.url.clone(), call, reason: reason.to_string() }
+        CoordinatorError::Invalid { url: self.peers.url().to_owned(), call, reason: reason.to_string() }
     }
 
     fn outcome(&self, call: &'static str, number: i32) -> Result<ReportOutcome, CoordinatorError> {
@@ -112,20 +132,18 @@ where
 {
     async fn claim(&self, claim: &Claim) -> Result<ClaimAnswer, CoordinatorError> {
         const CALL: &str = "a claim";
-        let request = v1::ClaimRequest {
-            job_id: claim.task.job.to_string(),
-            stage: v1::Stage::from(claim.task.stage).into(),
-            attempt: claim.task.attempt.0,
-            worker_id: claim.worker.to_string(),
-            claim_id: claim.claim_id.clone(),
+        let send = |mut client: WorkerServiceClient<T>| {
+            let request = v1::ClaimRequest {
+                job_id: claim.task.job.to_string(),
+                stage: v1::Stage::from(claim.task.stage).into(),
+                attempt: claim.task.attempt.0,
+                worker_id: claim.worker.to_string(),
+                claim_id: claim.claim_id.clone(),
+            };
+            let request = traced(&claim.task.job, request);
+            async move { client.claim(request).await }
         };
-        let answer = self
-            .client
-            .clone()
-            .claim(traced(&claim.task.job, request))
-            .await
-            .map_err(|status| self.failed(CALL, &status))?;
-        match answer.into_inner().answer {
+        match self.call(CALL, send).await?.answer {
             Some(v1::claim_response::Answer::Refusal(refusal)) => {
                 Ok(ClaimAnswer::Refused { reason: refusal.reason })
             }
@@ -148,15 +166,12 @@ where
         progress: &Progress,
     ) -> Result<Directive, CoordinatorError> {
         const CALL: &str = "a heartbeat";
-        let request =
-            v1::HeartbeatRequest { key: Some(key(attempt)), progress: Some(progress.clone().into()) };
-        let answer = self
-            .client
-            .clone()
-            .heartbeat(traced(&attempt.job, request))
-            .await
-            .map_err(|status| self.failed(CALL, &status))?;
-        let number = answer.into_inner().directive;
+        let send = |mut client: WorkerServiceClient<T>| {
+            let progress = Some(progress.clone().into());
+            let request = traced(&attempt.job, v1::HeartbeatRequest { key: Some(key(attempt)), progress });
+            async move { client.heartbeat(request).await }
+        };
+        let number = self.call(CALL, send).await?.directive;
         match v1::Directive::try_from(number) {
             Ok(v1::Directive::Continue) => Ok(Directive::Continue),
             Ok(v1::Directive::Cancel) => Ok(Directive::Cancel),
@@ -174,14 +189,14 @@ where
         result: &StageResult,
     ) -> Result<ReportOutcome, CoordinatorError> {
         const CALL: &str = "a result";
-        let request = v1::CompleteRequest { key: Some(key(attempt)), result: Some(result.clone().into()) };
-        let answer = self
-            .client
-            .clone()
-            .complete(traced(&attempt.job, request))
-            .await
-            .map_err(|status| self.failed(CALL, &status))?;
-        self.outcome(CALL, answer.into_inner().outcome)
+        let send = |mut client: WorkerServiceClient<T>| {
+            let request =
+                v1::CompleteRequest { key: Some(key(attempt)), result: Some(result.clone().into()) };
+            let request = traced(&attempt.job, request);
+            async move { client.complete(request).await }
+        };
+        let answer = self.call(CALL, send).await?;
+        self.outcome(CALL, answer.outcome)
     }
 
     async fn fail(
@@ -191,32 +206,36 @@ where
         retryable: bool,
     ) -> Result<ReportOutcome, CoordinatorError> {
         const CALL: &str = "a failure";
-        let request = v1::FailRequest { key: Some(key(attempt)), message: message.to_owned(), retryable };
-        let answer = self
-            .client
-            .clone()
-            .fail(traced(&attempt.job, request))
-            .await
-            .map_err(|status| self.failed(CALL, &status))?;
-        self.outcome(CALL, answer.into_inner().outcome)
+        let send = |mut client: WorkerServiceClient<T>| {
+            let request = v1::FailRequest { key: Some(key(attempt)), message: message.to_owned(), retryable };
+            let request = traced(&attempt.job, request);
+            async move { client.fail(request).await }
+        };
+        let answer = self.call(CALL, send).await?;
+        self.outcome(CALL, answer.outcome)
     }
 
     async fn hand_back(&self, attempt: &ClaimedAttempt) -> Result<ReportOutcome, CoordinatorError> {
         const CALL: &str = "a hand-back";
-        let request = v1::HandBackRequest { key: Some(key(attempt)) };
-        let answer = self
-            .client
-            .clone()
-            .hand_back(traced(&attempt.job, request))
-            .await
-            .map_err(|status| self.failed(CALL, &status))?;
-        self.outcome(CALL, answer.into_inner().outcome)
+        let send = |mut client: WorkerServiceClient<T>| {
+            let request = v1::HandBackRequest { key: Some(key(attempt)) };
+            let request = traced(&attempt.job, request);
+            async move { client.hand_back(request).await }
+        };
+        let answer = self.call(CALL, send).await?;
+        self.outcome(CALL, answer.outcome)
     }
 
     async fn append_log(&self, attempt: &ClaimedAttempt, lines: &[LogLine]) -> Result<(), CoordinatorError> {
-        let lines = lines.iter().cloned().map(Into::into).collect();
-        let request = v1::AppendLogRequest { key: Some(key(attempt)), lines };
-        let answer = self.client.clone().append_log(traced(&attempt.job, request)).await;
-        answer.map(drop).map_err(|status| self.failed("log lines", &status))
+        let send = |mut client: WorkerServiceClient<T>| {
+            let lines = lines.iter().cloned().map(Into::into).collect();
+            let request = v1::AppendLogRequest { key: Some(key(attempt)), lines };
+            let request = traced(&attempt.job, request);
+            async move { client.append_log(request).await }
+        };
+        self.call("log lines", send).await.map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,7 +18,7 @@ use crate::{
     artifacts::ArtifactStore,
     broker::Broker,
     config::{Layers, Settings},
-    coordinator_client::{Coordinator, GrpcCoordinator},
+    coordinator_client::{Coordinator, GrpcCoordinator, peers},
     daemon::instance,
     ports,
     task::Tasks,
@@ -163,7 +163,7 @@ pub async fn join_workers(mut loops: WorkerLoops, drain: &CancellationToken) -> 
 /// Whether one of the coordinators takes connections.
 async fn reachable(urls: String) -> Result<(), String> {
     let mut failed = Vec::new();
-    for url in urls.split(',').map(str::trim) {
+    for url in peers::urls(&urls) {
         match connect(url).await {
             Ok(_) => return Ok(()),
             Err(reason) => failed.push(format!("{url}: {reason}")),

@@ -58,12 +58,13 @@ async fn read(client: &Client, query: &LogQuery, printer: &mut Printer) -> Resul
             failures = 0;
         }
         match streamed {
-            Ok(()) if !query.follow || client.job(&query.job_id).await?.is_at_rest() => return Ok(()),
+            Ok(true) => return Ok(()),
             // The coordinator ended the stream early: it shuts down or was replaced.
-            Ok(()) => failures += 1,
+            Ok(false) => failures += 1,
             Err(error) if query.follow && is_lost_connection(&error) => failures += 1,
             Err(error) => return Err(error),
         }
+        client.turn();
         if failures >= TRIES {
             let job_id = &query.job_id;
             bail!("the connection to the coordinator was lost; go on with: clara job logs {job_id} --follow");
@@ -72,12 +73,13 @@ async fn read(client: &Client, query: &LogQuery, printer: &mut Printer) -> Resul
     }
 }
 
-async fn stream(client: &Client, query: &LogQuery, printer: &mut Printer) -> Result<()> {
+/// Prints what comes until the stream ends. Answers whether that was all.
+async fn stream(client: &Client, query: &LogQuery, printer: &mut Printer) -> Result<bool> {
     let mut parts = client.log(query, printer.last).await?;
     while let Some(part) = parts.next().await? {
         printer.print(&part)?;
     }
-    Ok(())
+    Ok(!query.follow || client.job(&query.job_id).await?.is_at_rest())
 }
 
 /// Prints lines and knows the last one.
