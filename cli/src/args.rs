@@ -10,8 +10,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     commands::{
         chat::ChatArgs, completions::CompletionsArgs, config::ConfigCommand, eval::EvalCommand,
-        golden::GoldenCommand, job::JobCommand, model::ModelCommand, registry::RegistryCommand,
-        review::ReviewCommand, run::RunArgs, serve::ServeArgs, up::UpArgs,
+        golden::GoldenCommand, job::JobCommand, model::ModelCommand, queue::QueueArgs,
+        registry::RegistryCommand, review::ReviewCommand, run::RunArgs, serve::ServeArgs, up::UpArgs,
     },
     output::Format,
 };
@@ -65,6 +65,8 @@ pub(crate) enum Command {
     /// Submit, list, follow, cancel and retry jobs, and read their logs
     #[command(subcommand)]
     Job(Box<JobCommand>),
+    /// Show what waits in each queue and who serves it, or why a job waits
+    Queue(QueueArgs),
     /// Look at adapter versions, approve, reject, verify, export, import
     #[command(subcommand)]
     Registry(RegistryCommand),

@@ -3,7 +3,13 @@
 use std::collections::VecDeque;
 
 use clara_lifecycle::{
-    adapter::AdapterVersion, audit::AuditEntry, golden::GoldenDataset, job::Job, spec::JobSpec, stage::Stage,
+    adapter::AdapterVersion,
+    audit::AuditEntry,
+    golden::GoldenDataset,
+    job::Job,
+    queue::{Explanation, QueueOverview},
+    spec::JobSpec,
+    stage::Stage,
 };
 use clara_proto::v1::{self, control_service_client::ControlServiceClient};
 use clara_runtime::{
@@ -150,6 +156,19 @@ impl Client {
         job_of(self.calls().retry_job(request).await?.into_inner().job)
     }
 
+    /// Every queue.
+    pub(crate) async fn queues(&self) -> Answer<QueueOverview> {
+        let answer = self.calls().list_queues(v1::ListQueuesRequest {}).await.map_err(older)?;
+        read("list of queues", &answer.into_inner().json)
+    }
+
+    /// Why a job is where it is.
+    pub(crate) async fn explain(&self, job_id: &str) -> Answer<Explanation> {
+        let request = v1::ExplainJobRequest { job_id: job_id.to_owned() };
+        let answer = self.calls().explain_job(request).await.map_err(older)?;
+        read("explanation", &answer.into_inner().json)
+    }
+
     pub(crate) async fn adapters(&self, request: v1::ListAdaptersRequest) -> Answer<Vec<AdapterDocument>> {
         let json = self.calls().list_adapters(request).await?.into_inner().json;
         json.iter().map(|json| read("adapter", json)).collect()
@@ -219,6 +238,18 @@ impl Client {
         let request = v1::FreezeGoldenRequest { dataset_id: dataset_id.to_owned(), actor: actor.to_owned() };
         let answer = self.calls().freeze_golden(request).await?.into_inner();
         Ok((answer.reference, answer.digest))
+    }
+}
+
+/// The error of a call that came with this release.
+fn older(status: Status) -> CallError {
+    match status.code() {
+        Code::Unimplemented => CallError {
+            code: Code::Unimplemented,
+            message: "the coordinator knows no `clara queue`: it is older than this command; upgrade it"
+                .to_owned(),
+        },
+        _ => status.into(),
     }
 }
 

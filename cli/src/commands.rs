@@ -8,6 +8,7 @@ pub(crate) mod eval;
 pub(crate) mod golden;
 pub(crate) mod job;
 pub(crate) mod model;
+pub(crate) mod queue;
 pub(crate) mod registry;
 pub(crate) mod review;
 pub(crate) mod run;
@@ -96,6 +97,7 @@ async fn dispatch(cli: Cli, interrupt: CancellationToken) -> Result<u8> {
         Command::Run(args) => run::run(&session, &args).await,
         Command::Up(args) => done(up::run(&session, &args)).await,
         Command::Job(command) => job::run(&session, *command).await,
+        Command::Queue(args) => queue::run(&session, &args).await,
         Command::Registry(command) => registry::run(&session, command).await,
         Command::Golden(command) => golden::run(&session, command).await,
         Command::Eval(command) => done(eval::run(&session, command)).await,

@@ -8,7 +8,7 @@ mod watch;
 use std::{pin::Pin, sync::Arc};
 
 use clara_proto::v1::{self, control_service_server::ControlService};
-use clara_runtime::{artifacts::ArtifactStore, task::Tasks};
+use clara_runtime::{artifacts::ArtifactStore, broker::Broker, task::Tasks};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
@@ -22,6 +22,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct Control {
     pub(crate) driver: Driver,
+    pub(crate) broker: Arc<dyn Broker>,
     pub(crate) artifacts: ArtifactStore,
     pub(crate) check: Option<Arc<dyn SubmissionCheck>>,
     pub(crate) tasks: Tasks,
@@ -65,6 +66,8 @@ control_service! {
     list_jobs: ListJobsRequest => ListJobsResponse;
     cancel_job: CancelJobRequest => CancelJobResponse;
     retry_job: RetryJobRequest => RetryJobResponse;
+    list_queues: ListQueuesRequest => ListQueuesResponse;
+    explain_job: ExplainJobRequest => ExplainJobResponse;
     list_adapters: ListAdaptersRequest => ListAdaptersResponse;
     get_adapter: GetAdapterRequest => GetAdapterResponse;
     review_adapter: ReviewAdapterRequest => ReviewAdapterResponse;

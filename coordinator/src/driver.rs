@@ -11,6 +11,7 @@ use clara_lifecycle::{
     gate::GateReport,
     id::JobId,
     job::{Command, Event, Job, JobState, Rejected, Verdict},
+    resources::ResourceClass,
     results::{StageResult, TrainingResult},
     spec::SpecProblem,
     stage::Stage,
@@ -93,6 +94,8 @@ pub struct Driver {
     pub(crate) records: Records,
     pub(crate) cache: JobCache,
     pub(crate) schedule: Arc<Schedule>,
+    /// The resource classes that jobs may ask for.
+    pub(crate) classes: Arc<[ResourceClass]>,
     /// Told when there may be room for waiting jobs, or new ones.
     pub(crate) wake: Arc<Notify>,
     /// Takes what this coordinator committed and should publish at once.
@@ -100,11 +103,12 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// A driver over `state` whose tasks are published by whoever looks into the outbox.
+    /// A driver over `state` that knows the default class alone and whose tasks are published by whoever looks into the
+    /// outbox.
     pub fn new(state: Arc<dyn StateStore>, schedule: Schedule) -> Self {
-        let schedule = Arc::new(schedule);
+        let (schedule, classes) = (Arc::new(schedule), Arc::new([ResourceClass::default_class()]));
         let (cache, wake) = (JobCache::default(), Arc::new(Notify::new()));
-        Self { records: Records { state }, cache, schedule, wake, relay: None }
+        Self { records: Records { state }, cache, schedule, classes, wake, relay: None }
     }
 
     /// Lets `event` happen to a job: decides, commits, and decides anew when another commit was faster.

@@ -12,6 +12,8 @@ mod job_cache;
 mod job_log;
 mod outage;
 mod outbox;
+mod presence;
+mod queues;
 mod reaper;
 mod records;
 mod registry;

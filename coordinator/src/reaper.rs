@@ -29,12 +29,7 @@ const BATCH: usize = 64;
 const COUNT: Duration = Duration::from_secs(5);
 
 /// Runs until `shutdown`.
-pub(crate) async fn reap(
-    driver: Driver,
-    broker: Arc<dyn Broker>,
-    classes: Vec<ClassName>,
-    shutdown: CancellationToken,
-) {
+pub(crate) async fn reap(driver: Driver, broker: Arc<dyn Broker>, shutdown: CancellationToken) {
     metrics::coordinator_started();
     let mut next_count = tokio::time::Instant::now();
     let mut next_census = next_count;
@@ -44,12 +39,12 @@ pub(crate) async fn reap(
         leases.see(look_at_due(&driver).await);
         if tokio::time::Instant::now() >= next_count {
             next_count = tokio::time::Instant::now() + COUNT;
-            counts.see(count(&driver, broker.as_ref(), &classes).await);
+            counts.see(count(&driver, broker.as_ref()).await);
         }
         if tokio::time::Instant::now() >= next_census {
             next_census = tokio::time::Instant::now() + census::EVERY;
             if let Some(census) = active.see(Census::take(&driver).await) {
-                census.record(queues(&classes));
+                census.record(queues(&driver));
             }
         }
         tokio::select! {
@@ -94,13 +89,14 @@ fn tell(job: &Job, now: Timestamp) {
     }
 }
 
-async fn count(driver: &Driver, broker: &dyn Broker, classes: &[ClassName]) -> Result<(), String> {
+async fn count(driver: &Driver, broker: &dyn Broker) -> Result<(), String> {
+    driver.forget_workers().await.map_err(|error| error.to_string())?;
     let states = indexes::STATES.map(indexes::in_state);
     let sizes = driver.records.state.sizes(&states).await.map_err(|error| error.to_string())?;
     for (state, size) in indexes::STATES.into_iter().zip(sizes) {
         metrics::jobs(state, size);
     }
-    for queue in queues(classes) {
+    for queue in queues(driver) {
         let depth = broker.depth(&queue).await.map_err(|error| error.to_string())?;
         metrics::queue_depth(&queue, depth);
     }
@@ -108,8 +104,10 @@ async fn count(driver: &Driver, broker: &dyn Broker, classes: &[ClassName]) -> R
     Ok(())
 }
 
-fn queues(classes: &[ClassName]) -> impl Iterator<Item = QueueName> {
-    Stage::ALL.into_iter().flat_map(|stage| QueueName::served(stage, classes))
+/// Every queue that tasks may be in.
+pub(crate) fn queues(driver: &Driver) -> Vec<QueueName> {
+    let classes: Vec<ClassName> = driver.classes.iter().map(|class| class.name.clone()).collect();
+    Stage::ALL.into_iter().flat_map(|stage| QueueName::served(stage, &classes)).collect()
 }
 
 fn job_of(key: &RecordKey) -> Result<JobId, InvalidName> {

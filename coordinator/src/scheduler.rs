@@ -1,10 +1,15 @@
 //! The scheduler: admits waiting jobs, fairly among tenants and within the limits.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    cmp::{Ordering, Reverse},
+    collections::BTreeMap,
+    time::Duration,
+};
 
 use clara_lifecycle::{
     id::JobId,
     job::{Event, Rejected},
+    queue::Hold,
     resources::PriorityBand,
 };
 use clara_runtime::state::{Commit, IndexChange, Limit, Order, Page, StateError};
@@ -50,7 +55,7 @@ impl Default for Schedule {
 }
 
 impl Schedule {
-    fn share(&self, tenant: &str) -> Share {
+    pub(crate) fn share(&self, tenant: &str) -> Share {
         let usual = Share { weight: 1.0, max_active_jobs: self.max_active_jobs_per_tenant };
         self.shares.get(tenant).cloned().unwrap_or(usual)
     }
@@ -92,16 +97,23 @@ struct Contender {
     jobs: Vec<String>,
 }
 
+/// Band, active jobs for the weight, and the job.
+type Rank = (Reverse<PriorityBand>, f64, String);
+
+fn in_order(a: &Rank, b: &Rank) -> Ordering {
+    a.partial_cmp(b).unwrap_or(Ordering::Equal)
+}
+
 impl Contender {
     fn next(&self) -> Option<&str> {
         self.jobs.last().map(String::as_str).filter(|_| self.active < self.max_active)
     }
 
     /// The smallest is served first: the more urgent band, then who has least for its weight, then the oldest job.
-    fn rank(&self, member: &str) -> (std::cmp::Reverse<PriorityBand>, f64, String) {
+    fn rank(&self, member: &str) -> Rank {
         let (urgency, job) = member.split_once('/').unwrap_or(("9", member));
         let priority = 9_u8.saturating_sub(urgency.parse().unwrap_or(9));
-        let band = std::cmp::Reverse(PriorityBand::of(priority));
+        let band = Reverse(PriorityBand::of(priority));
         #[expect(clippy::cast_precision_loss, reason = "far fewer jobs than 2^53 are active")]
         let load = self.active as f64 / self.weight;
         (band, load, job.to_owned())
@@ -117,7 +129,7 @@ pub(crate) async fn admit_waiting(driver: &Driver) -> Result<usize, DriverError>
             let rank = contender.rank(contender.next()?);
             Some((rank, contender))
         });
-        let first = ranked.min_by(|(a, _), (b, _)| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
+        let first = ranked.min_by(|(a, _), (b, _)| in_order(a, b));
         let Some((_, contender)) = first else { break };
         let Some(member) = contender.jobs.pop() else { break };
         match admit(driver, &contender.tenant, &member).await {
@@ -133,6 +145,22 @@ pub(crate) async fn admit_waiting(driver: &Driver) -> Result<usize, DriverError>
         }
     }
     Ok(admitted)
+}
+
+/// The tenant whose job is admitted before the next one of `tenant`, if there is one.
+pub(crate) async fn whose_turn(driver: &Driver, tenant: &str) -> Result<Option<Hold>, DriverError> {
+    let (_, contenders) = look(driver).await?;
+    let Some(ours) = contenders.iter().find(|contender| contender.tenant == tenant) else { return Ok(None) };
+    let Some(our_rank) = ours.next().map(|member| ours.rank(member)) else { return Ok(None) };
+    let ranked =
+        contenders.iter().filter_map(|contender| Some((contender.rank(contender.next()?), contender)));
+    let first = ranked.filter(|(rank, _)| *rank < our_rank).min_by(|(a, _), (b, _)| in_order(a, b));
+    Ok(first.map(|(rank, contender)| Hold::Turn {
+        tenant: contender.tenant.clone(),
+        active: contender.active,
+        weight: contender.weight,
+        is_more_urgent: rank.0 < our_rank.0,
+    }))
 }
 
 /// The room that is left, and the tenants that want it.

@@ -7,7 +7,12 @@ use clara_proto::v1::{
     control_service_server::ControlServiceServer, worker_service_server::WorkerServiceServer,
 };
 use clara_runtime::{
-    artifacts::ArtifactStore, broker::Broker, config::Settings, grpc, health::Health, state::StateStore,
+    artifacts::ArtifactStore,
+    broker::Broker,
+    config::{Settings, TenantSettings},
+    grpc,
+    health::Health,
+    state::StateStore,
     task::Tasks,
 };
 use tokio::net::TcpListener;
@@ -18,7 +23,7 @@ use crate::{
     driver::Driver,
     outbox::{self, Relay},
     reaper,
-    scheduler::{self, Schedule},
+    scheduler::{self, Schedule, Share},
     submit::SubmissionCheck,
     worker_service::Workers,
 };
@@ -50,15 +55,21 @@ impl CoordinatorOptions {
     /// What the settings say, for a coordinator at `listen`.
     pub fn of(settings: &Settings, listen: SocketAddr) -> Self {
         let Settings { lease, scheduler, .. } = settings;
+        let share = |TenantSettings { weight, max_active_jobs }: &TenantSettings| Share {
+            weight: *weight,
+            max_active_jobs: max_active_jobs.unwrap_or(scheduler.max_active_jobs_per_tenant),
+        };
+        let shares = settings.tenants.iter().map(|(tenant, settings)| (tenant.clone(), share(settings)));
+        let named = settings.classes.iter().map(|(name, class)| class.class(name));
         Self {
             listen,
             lease: LeaseTerms { ttl: lease.ttl.0, progress_within: lease.progress_deadline.0 },
             schedule: Schedule {
                 max_active_jobs: scheduler.max_active_jobs,
                 max_active_jobs_per_tenant: scheduler.max_active_jobs_per_tenant,
-                ..Schedule::default()
+                shares: shares.collect(),
             },
-            classes: vec![ResourceClass::default_class()],
+            classes: std::iter::once(ResourceClass::default_class()).chain(named).collect(),
             check: None,
             health: Health::default(),
         }
@@ -86,10 +97,19 @@ impl Coordinator {
         let listener = TcpListener::bind(options.listen).await?;
         let address = listener.local_addr()?;
         let (relay, committed) = Relay::new();
-        let driver = Driver { relay: Some(relay), ..Driver::new(Arc::clone(&state), options.schedule) };
+        let driver = Driver {
+            relay: Some(relay),
+            classes: options.classes.into(),
+            ..Driver::new(Arc::clone(&state), options.schedule)
+        };
         let workers = WorkerServiceServer::new(Workers { driver: driver.clone(), terms: options.lease });
-        let control =
-            Control { driver: driver.clone(), artifacts, check: options.check, tasks: tasks.clone() };
+        let control = Control {
+            driver: driver.clone(),
+            broker: Arc::clone(&broker),
+            artifacts,
+            check: options.check,
+            tasks: tasks.clone(),
+        };
         let control = ControlServiceServer::new(control);
         let server = Server::builder()
             .http2_keepalive_interval(Some(PROBE_EVERY))
@@ -116,8 +136,7 @@ impl Coordinator {
             outbox::relay(state, Arc::clone(&broker), committed, shutdown.clone()),
         );
         tasks.spawn("coordinator.schedule", scheduler::schedule(driver.clone(), shutdown.clone()));
-        let classes = options.classes.into_iter().map(|class| class.name).collect();
-        tasks.spawn("coordinator.reap", reaper::reap(driver, broker, classes, shutdown));
+        tasks.spawn("coordinator.reap", reaper::reap(driver, broker, shutdown));
         Ok(Self { address })
     }
 

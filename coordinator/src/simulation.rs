@@ -119,7 +119,7 @@ impl SimulatedCoordinator {
         tasks.spawn_until_shutdown("coordinator.relay", relaying);
         let scheduling = scheduler::schedule(driver.clone(), never.clone());
         tasks.spawn_until_shutdown("coordinator.schedule", scheduling);
-        let reaping = reaper::reap(driver.clone(), broker, Vec::new(), never);
+        let reaping = reaper::reap(driver.clone(), broker, never);
         tasks.spawn_until_shutdown("coordinator.reap", reaping);
         let service = WorkerServiceServer::new(Workers { driver: driver.clone(), terms: lease });
         let workers = Arc::new(GrpcCoordinator::in_process(name, service));

@@ -4,7 +4,7 @@ use std::fmt;
 
 use clara_lifecycle::{
     attempt::GoldenInput,
-    id::JobId,
+    id::{ClassName, JobId},
     job::{Event, Job},
     spec::{JobSpec, SpecProblem},
 };
@@ -78,6 +78,7 @@ impl Driver {
         if let Some(check) = check {
             problems.extend(check.problems(spec));
         }
+        problems.extend(self.class_problem(&spec.resource_class));
         let family = self.records.family(&spec.family()).await?;
         if let Some(Err(error)) = family.map(|family| family.value.check_version(spec.version.as_ref())) {
             problems.push(SpecProblem { field: "version", message: error.to_string() });
@@ -94,6 +95,19 @@ impl Driver {
             Some(golden) if problems.is_empty() => Ok(golden),
             _ => Err(DriverError::Spec(problems)),
         }
+    }
+
+    fn class_problem(&self, class: &ClassName) -> Option<SpecProblem> {
+        if self.classes.iter().any(|known| known.name == *class) {
+            return None;
+        }
+        let known: Vec<&str> = self.classes.iter().map(|known| known.name.as_str()).collect();
+        let message = format!(
+            "`{class}` is not known; expected one of {}, or another one named under [classes] in the coordinators' \
+             settings",
+            known.join(", ")
+        );
+        Some(SpecProblem { field: "resource_class", message })
     }
 
     async fn submitted_before(

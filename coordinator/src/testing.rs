@@ -6,8 +6,10 @@ use clara_lifecycle::{
     digest::Digest,
     gate::{Decision, GateMode, GateReport, Reason},
     golden::{GoldenDataset, GoldenSample},
+    hello::{Hello, ProtocolRange},
     id::JobId,
     job::{AttemptKey, Event, Job, LeaseTerms, StageState},
+    resources::Resources,
     results::{AnswersResult, DatasetResult, EvaluationResult, RolloutResult, StageResult, TrainingResult},
     samples,
     spec::JobSpec,
@@ -34,7 +36,7 @@ pub(crate) const TERMS: LeaseTerms =
 /// The parts of a coordinator over one SQLite file, with a clock that stands still, and one frozen golden dataset.
 pub(crate) struct House {
     pub(crate) state: Arc<SqliteState>,
-    pub(crate) broker: SqliteBroker,
+    pub(crate) broker: Arc<SqliteBroker>,
     pub(crate) artifacts: ArtifactStore,
     pub(crate) driver: Driver,
     pub(crate) clock: Arc<TestClock>,
@@ -52,7 +54,7 @@ impl House {
         let clock = Arc::new(TestClock::at(Timestamp(1_700_000_000_000)));
         let state = Arc::new(SqliteState::open_with_clock(&file, Arc::clone(&clock) as _).unwrap());
         // In a file of its own: it follows the wall clock, and all users of a file share one time.
-        let broker = SqliteBroker::open(folder.path().join("broker.db")).unwrap();
+        let broker = Arc::new(SqliteBroker::open(folder.path().join("broker.db")).unwrap());
         let artifacts = ArtifactStore::local(folder.path().join("artifacts")).unwrap();
         let driver = Driver::new(Arc::clone(&state) as _, schedule);
         Self { state, broker, artifacts, driver, clock, _folder: folder }
@@ -100,6 +102,19 @@ pub(crate) fn golden(version: &str) -> GoldenDataset {
     dataset
         .add(GoldenSample::new("Was regelt § 35 BauGB?".to_owned(), "Das Bauen im Außenbereich.".to_owned()));
     dataset
+}
+
+/// What a worker of the default resources tells.
+pub(crate) fn hello(worker: &str, stage: Stage, slots: u32) -> Hello {
+    Hello {
+        worker: worker.parse().unwrap(),
+        stage,
+        protocol: ProtocolRange::OURS,
+        build: "0.1.0".to_owned(),
+        slots,
+        resources: Resources::default(),
+        classes: Vec::new(),
+    }
 }
 
 /// Takes the queued attempt of `stage`.

@@ -1,13 +1,15 @@
 //! What workers say, over gRPC: claim, heartbeat, report.
 
 use clara_lifecycle::{
-    id::{Attempt, JobId},
+    hello::{Hello, ProtocolRange, Welcome},
+    id::{Attempt, ClassName, JobId},
     job::{AttemptKey, Event, Job, LeaseTerms, Rejected, StageState},
     log::LogLine,
+    resources::ResourceClass,
     stage::Stage,
 };
 use clara_proto::{
-    convert::{ConvertError, claim_key},
+    convert::{ConvertError, claim_key, welcome_to_wire},
     v1::{self, worker_service_server::WorkerService},
 };
 use clara_runtime::metrics;
@@ -26,6 +28,21 @@ pub(crate) struct Workers {
 type Answer<T> = Result<Response<T>, Status>;
 
 impl Workers {
+    async fn welcome(&self, hello: Hello) -> Result<v1::HelloResponse, DriverError> {
+        let Hello { protocol, resources, classes: wanted, .. } = &hello;
+        let served = |class: &&ResourceClass| {
+            class.is_served_by(resources) && (wanted.is_empty() || wanted.contains(&class.name))
+        };
+        let classes: Vec<ClassName> =
+            self.driver.classes.iter().filter(served).map(|class| class.name.clone()).collect();
+        let version = ProtocolRange::OURS.newest_common(*protocol);
+        if version.is_some() {
+            self.driver.heard_of(&hello, &classes).await?;
+        }
+        let build = env!("CARGO_PKG_VERSION").to_owned();
+        Ok(welcome_to_wire(Welcome { build, protocol: ProtocolRange::OURS, classes }, version))
+    }
+
     async fn grant(&self, job: &Job, stage: Stage) -> Result<v1::Grant, DriverError> {
         let record = job.stages.get(stage);
         let StageState::Leased(lease) = &record.state else {
@@ -104,6 +121,11 @@ fn key_of(key: Option<v1::AttemptKey>) -> Result<(JobId, AttemptKey), DriverErro
 
 #[tonic::async_trait]
 impl WorkerService for Workers {
+    async fn hello(&self, request: Request<v1::HelloRequest>) -> Answer<v1::HelloResponse> {
+        let hello = request.into_inner().try_into().map_err(|error| status_of(&DriverError::from(error)))?;
+        Ok(Response::new(self.welcome(hello).await.map_err(|error| status_of(&error))?))
+    }
+
     async fn claim(&self, request: Request<v1::ClaimRequest>) -> Answer<v1::ClaimResponse> {
         let answer = match self.claim_of(request.into_inner()).await {
             Ok(grant) => v1::claim_response::Answer::Grant(Box::new(grant)),

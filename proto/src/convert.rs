@@ -1,6 +1,7 @@
 //! Wire to lifecycle and back: the only place that knows both.
 
 mod attempt;
+mod hello;
 mod log;
 mod names;
 mod results;
@@ -9,6 +10,7 @@ mod spec;
 mod tests;
 
 pub use attempt::{claim_key, key_to_wire};
+pub use hello::welcome_to_wire;
 pub use log::time_to_wire;
 
 /// A message that does not fit the lifecycle's types.

@@ -15,8 +15,8 @@ mod tests;
 mod units;
 
 pub use sections::{
-    BrokerSettings, JudgeSettings, LeaseSettings, LogFormat, SchedulerSettings, ServeSettings, Settings,
-    StateSettings, TelemetrySettings, WorkerSettings,
+    BrokerSettings, ClassSettings, JudgeSettings, LeaseSettings, LogFormat, SchedulerSettings, ServeSettings,
+    Settings, StateSettings, TelemetrySettings, TenantSettings, WorkerSettings,
 };
 pub use units::{ByteSize, HumanDuration, InvalidUnit, Secret};
 
@@ -164,7 +164,10 @@ pub fn load<T: Configuration>(layers: &Layers) -> Result<Loaded<T>, ConfigProble
     }
     let value: T = chosen.extract().map_err(|error| ConfigProblems(vec![whole(&error)]))?;
     for OutOfRange { key, allowed } in value.out_of_range() {
-        let set = effective.get(&key).map(|given| given.problem(&allowed));
+        // What is wrong may be a table, which is given key by key.
+        let is_in = |given: &&Given| given.key.strip_prefix(&key).is_some_and(|rest| rest.starts_with('.'));
+        let given = effective.get(&key).or_else(|| effective.values().find(is_in));
+        let set = given.map(|given| given.problem(&allowed));
         let default =
             || ConfigProblem { key, value: "its default".to_owned(), origin: "default".to_owned(), allowed };
         problems.push(set.unwrap_or_else(default));

@@ -5,6 +5,7 @@ use std::{fmt, time::Duration};
 use async_trait::async_trait;
 use clara_lifecycle::{
     attempt::{Assignment, Progress},
+    hello::{Hello, Welcome},
     id::{JobId, WorkerId},
     job::AttemptKey,
     log::LogLine,
@@ -132,6 +133,9 @@ impl CoordinatorError {
 /// The coordinator as a worker sees it. Every call may be repeated: receiving anything twice is harmless.
 #[async_trait]
 pub trait Coordinator: Send + Sync + fmt::Debug {
+    /// Tells who works, and hears what the coordinator speaks and which resource classes the worker serves.
+    async fn hello(&self, hello: &Hello) -> Result<Welcome, CoordinatorError>;
+
     /// Turns a task into a lease, or refuses it.
     async fn claim(&self, claim: &Claim) -> Result<ClaimAnswer, CoordinatorError>;
 

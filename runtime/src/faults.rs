@@ -3,7 +3,13 @@
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use clara_lifecycle::{attempt::Progress, log::LogLine, results::StageResult, time::Timestamp};
+use clara_lifecycle::{
+    attempt::Progress,
+    hello::{Hello, Welcome},
+    log::LogLine,
+    results::StageResult,
+    time::Timestamp,
+};
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
@@ -189,6 +195,10 @@ impl Broker for Faulty<dyn Broker> {
 
 #[async_trait]
 impl Coordinator for Faulty<dyn Coordinator> {
+    async fn hello(&self, hello: &Hello) -> Result<Welcome, CoordinatorError> {
+        self.through(self.inner.hello(hello), no_coordinator).await
+    }
+
     async fn claim(&self, claim: &Claim) -> Result<ClaimAnswer, CoordinatorError> {
         self.through(self.inner.claim(claim), no_coordinator).await
     }

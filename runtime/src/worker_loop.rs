@@ -2,24 +2,31 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use clara_lifecycle::id::{ClassName, InvalidName, WorkerId};
-use tokio::time::Instant;
+use clara_lifecycle::{
+    id::{ClassName, InvalidName, WorkerId},
+    resources::Resources,
+};
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
     artifacts::ArtifactStore,
     backoff::Backoff,
-    broker::{Broker, BrokerError, Delivery, QueueName},
+    broker::{Broker, BrokerError, Delivery},
     coordinator_client::{Claim, ClaimAnswer, Coordinator},
     metrics::{self, OpenSlot},
     task::Tasks,
     worker::StageHandler,
 };
 use attempt::Attempt;
+use greeter::{Greeter, Served};
 use scratch::Scratch;
 
+pub use greeter::{GREET_EVERY, IntroductionError};
+
 mod attempt;
+mod greeter;
 mod heartbeat;
 mod log_sender;
 mod milestones;
@@ -41,7 +48,9 @@ pub struct WorkerOptions {
     pub worker_id: WorkerId,
     /// Attempts at the same time, at least 1.
     pub slots: usize,
-    /// Resource classes whose tasks it takes.
+    /// What it has for each of them; decides which resource classes it serves.
+    pub resources: Resources,
+    /// It serves only these of them; empty for all.
     pub classes: Vec<ClassName>,
     /// Where scratch folders are made. Workers that run side by side may share it.
     pub scratch_root: PathBuf,
@@ -52,7 +61,7 @@ pub struct WorkerOptions {
 }
 
 impl WorkerOptions {
-    /// One slot for the default class, 30 s to drain, a heartbeat at least every 5 s, and a fresh id for a worker of `kind`.
+    /// One slot without a GPU, 30 s to drain, a heartbeat at least every 5 s, and a fresh id for a worker of `kind`.
     ///
     /// # Errors
     /// [`InvalidName`] when `kind` is not made of small letters, digits and hyphens.
@@ -60,7 +69,8 @@ impl WorkerOptions {
         Ok(Self {
             worker_id: fresh_worker_id(kind)?,
             slots: 1,
-            classes: vec![ClassName::default()],
+            resources: Resources::default(),
+            classes: Vec::new(),
             scratch_root: scratch_root.into(),
             drain_within: Duration::from_secs(30),
             heartbeat_at_least_every: Duration::from_secs(5),
@@ -91,6 +101,9 @@ pub enum WorkerError {
         /// What failed.
         source: std::io::Error,
     },
+    /// It cannot work with the coordinator.
+    #[error(transparent)]
+    Introduction(#[from] IntroductionError),
 }
 
 /// What the slots of a worker share.
@@ -102,6 +115,7 @@ struct Worker {
     artifacts: ArtifactStore,
     options: Arc<WorkerOptions>,
     scratch: Arc<Scratch>,
+    served: Served,
     tasks: Tasks,
 }
 
@@ -111,7 +125,7 @@ struct Worker {
 /// Outages of broker and coordinator are waited out.
 ///
 /// # Errors
-/// [`WorkerError`] when there is no place for scratch files.
+/// [`WorkerError`] when there is no place for scratch files, or worker and coordinator share no protocol version.
 pub async fn run_worker(
     handler: Arc<dyn StageHandler>,
     broker: Arc<dyn Broker>,
@@ -124,6 +138,11 @@ pub async fn run_worker(
         WorkerError::Scratch { worker: options.worker_id.clone(), path: options.scratch_root.clone(), source }
     })?;
     let stage = handler.stage();
+    let greeter = Greeter::new(Arc::clone(&coordinator), stage, &options);
+    let Some(queues) = shutdown.run_until_cancelled(greeter.introduce()).await else { return Ok(()) };
+    let (change_served, served) = watch::channel(queues?);
+    let tasks = Tasks::new(shutdown);
+    tasks.spawn_until_shutdown("worker.greet", greeter.keep(change_served));
     metrics::worker_started(stage);
     let worker = Worker {
         handler,
@@ -132,10 +151,10 @@ pub async fn run_worker(
         artifacts,
         options: Arc::new(options),
         scratch: Arc::new(scratch),
-        tasks: Tasks::new(shutdown),
+        served,
+        tasks,
     };
     let id = &worker.options.worker_id;
-    tracing::info!(worker.id = %id, %stage, slots = worker.options.slots, "worker {id} waits for tasks of {stage}");
     let slots = (0..worker.options.slots.max(1)).map(|_| {
         let slot = worker.clone();
         worker.tasks.spawn("worker.slot", async move { slot.work().await })
@@ -160,10 +179,18 @@ impl Worker {
     }
 
     async fn work(&self) {
-        let queues = QueueName::served(self.handler.stage(), &self.options.classes);
+        let mut served = self.served.clone();
         let mut outage = Backoff::new(Duration::from_millis(200), Duration::from_secs(15));
         let mut open = None;
         while !self.is_draining() {
+            if served.has_changed().unwrap_or_default() {
+                open = None;
+            }
+            let queues = Arc::clone(&served.borrow_and_update());
+            if queues.is_empty() {
+                self.tasks.shutdown().run_until_cancelled(served.changed()).await;
+                continue;
+            }
             match self.broker.receive(&queues, RECEIVE_WAIT).await {
                 Ok(delivery) => {
                     outage.reset();

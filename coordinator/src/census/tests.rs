@@ -14,8 +14,8 @@ fn queue(stage: Stage) -> QueueName {
 
 /// The store's clock gains a millisecond with each commit.
 fn waits(census: &Census) -> Vec<(QueueName, u128)> {
-    let seconds = |waited: &Duration| (waited.as_millis() + 500) / 1000;
-    census.oldest.iter().map(|(queue, waited)| (queue.clone(), seconds(waited))).collect()
+    let seconds = |waited: Duration| (waited.as_millis() + 500) / 1000;
+    census.waits.iter().map(|(queue, waits)| (queue.clone(), seconds(waits.longest))).collect()
 }
 
 #[tokio::test]
@@ -30,9 +30,10 @@ async fn a_task_waits_until_it_is_claimed_and_is_a_lease_then() {
     let census = Census::take(&house.driver).await.unwrap();
     assert_eq!(census.leases, BTreeMap::new());
     assert_eq!(waits(&census), [(queue(Stage::Ingest), 42)]);
+    assert_eq!(census.waits[&queue(Stage::Ingest)].tasks, 2);
     claim(&house.driver, &job, Stage::Ingest).await;
     let census = Census::take(&house.driver).await.unwrap();
-    assert_eq!(census.leases, [(Stage::Ingest, 1)].into());
+    assert_eq!(census.leases, [(queue(Stage::Ingest), 1)].into());
     assert_eq!(waits(&census), [(queue(Stage::Ingest), 2)]);
 }
 

@@ -1,4 +1,4 @@
-//! Jobs: submit, list, cancel, retry.
+//! Jobs: submit, list, cancel, retry, and what they wait for.
 
 use clara_lifecycle::{
     id::{Domain, JobId},
@@ -9,7 +9,7 @@ use clara_lifecycle::{
 use clara_proto::v1;
 use clara_runtime::state::{Order, Page};
 
-use super::Control;
+use super::{Control, library::document};
 use crate::{driver::DriverError, indexes, records::to_json, stored_job::job_key, submit::Submission};
 
 const DEFAULT_PAGE: usize = 100;
@@ -98,6 +98,22 @@ impl Control {
         let from = request.from.map(|number| stage_of("from", number)).transpose()?;
         let job = self.driver.apply(&job_id(&request.job_id)?, Event::RetryRequested { from }).await?;
         Ok(v1::RetryJobResponse { job: Some(to_wire(&job)?) })
+    }
+
+    pub(super) async fn list_queues(
+        &self,
+        _: v1::ListQueuesRequest,
+    ) -> Result<v1::ListQueuesResponse, DriverError> {
+        let overview = self.driver.queue_overview(self.broker.as_ref()).await?;
+        Ok(v1::ListQueuesResponse { json: document(&overview)? })
+    }
+
+    pub(super) async fn explain_job(
+        &self,
+        request: v1::ExplainJobRequest,
+    ) -> Result<v1::ExplainJobResponse, DriverError> {
+        let explanation = self.driver.explain(&job_id(&request.job_id)?).await?;
+        Ok(v1::ExplainJobResponse { json: document(&explanation)? })
     }
 }
 

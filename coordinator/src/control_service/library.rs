@@ -13,7 +13,7 @@ use crate::{
     registry::{AdapterFilter, Review},
 };
 
-fn document<T: Serialize>(value: &T) -> Result<String, DriverError> {
+pub(super) fn document<T: Serialize>(value: &T) -> Result<String, DriverError> {
     to_json(&RecordKey::new("document", ""), value)
 }
 

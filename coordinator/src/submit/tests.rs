@@ -1,6 +1,13 @@
 //! Submissions: all problems at once, nothing spent on a refusal, the same submission twice is one job.
 
-use clara_lifecycle::{id::Attempt, job::StageState, samples, spec::Method, stage::Stage};
+use clara_lifecycle::{
+    id::Attempt,
+    job::StageState,
+    resources::{ResourceClass, Resources},
+    samples,
+    spec::Method,
+    stage::Stage,
+};
 use clara_runtime::state::StateStore;
 
 use super::*;
@@ -108,4 +115,18 @@ async fn a_finished_job_is_not_resumed() {
     house.driver.apply(&job.id, clara_lifecycle::job::Event::CancelRequested).await.unwrap();
     let again = house.driver.submit(samples::spec(), None, Submission::ResumeUnfinished).await.unwrap();
     assert!(again.created);
+}
+
+#[tokio::test]
+async fn a_resource_class_that_nobody_named_is_refused_with_those_that_are_known() {
+    let house = House::new().await;
+    let gpu80 = ResourceClass { name: "gpu80".parse().unwrap(), needs: Resources::default() };
+    let driver = Driver { classes: [ResourceClass::default_class(), gpu80].into(), ..house.driver.clone() };
+    let asking = |class: &str| JobSpec { resource_class: class.parse().unwrap(), ..samples::spec() };
+    let refused = driver.submit(asking("gpu96"), None, Submission::New).await.unwrap_err().to_string();
+    assert!(
+        refused.contains("resource_class `gpu96` is not known; expected one of default, gpu80"),
+        "{refused}"
+    );
+    assert!(driver.submit(asking("gpu80"), None, Submission::New).await.unwrap().created);
 }

@@ -1,6 +1,6 @@
 //! What workers hear: grants, refusals, duplicates, and a registration that cannot be.
 
-use clara_lifecycle::{gate::Decision, job::JobState, samples, spec::JobSpec};
+use clara_lifecycle::{gate::Decision, job::JobState, resources::Resources, samples, spec::JobSpec};
 use clara_proto::convert::key_to_wire;
 
 use super::*;
@@ -154,4 +154,60 @@ async fn lines_are_kept_whoever_has_the_lease_and_unknown_jobs_have_none() {
     append(&job).await.unwrap();
     let unknown = append(&"job-gone".parse().unwrap()).await.unwrap_err();
     assert_eq!(unknown.code(), tonic::Code::NotFound);
+}
+
+async fn welcomed(workers: &Workers, hello: v1::HelloRequest) -> v1::HelloResponse {
+    workers.hello(Request::new(hello)).await.unwrap().into_inner()
+}
+
+fn hello(oldest: u32, newest: u32) -> v1::HelloRequest {
+    v1::HelloRequest {
+        worker_id: "worker-1".to_owned(),
+        stage: v1::Stage::Train.into(),
+        protocol: Some(v1::ProtocolRange { oldest, newest }),
+        build_version: "0.9.0".to_owned(),
+        slots: 1,
+        resources: Some(v1::Resources { gpu_memory_bytes: 80, gpu_kind: None, cpu_cores: 4 }),
+        classes: Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn a_greeting_agrees_on_a_version_and_one_beyond_the_coordinator_on_none() {
+    let house = House::new().await;
+    let workers = workers(&house);
+    let ours = ProtocolRange::OURS;
+    let agreed = welcomed(&workers, hello(1, ours.newest + 1)).await;
+    assert_eq!((agreed.protocol_version, agreed.protocol), (Some(ours.newest), Some(ours.into())));
+    assert_eq!(agreed.build_version, env!("CARGO_PKG_VERSION"));
+    // Workers of the release before speak the oldest version.
+    assert_eq!(welcomed(&workers, hello(1, 1)).await.protocol_version, Some(1));
+    assert_eq!(house.driver.present().await.unwrap().len(), 1);
+
+    let mut newer = hello(ours.newest + 1, ours.newest + 2);
+    newer.worker_id = "worker-2".to_owned();
+    assert_eq!(welcomed(&workers, newer).await.protocol_version, None);
+    assert_eq!(house.driver.present().await.unwrap().len(), 1, "a worker that cannot work is not there");
+}
+
+#[tokio::test]
+async fn a_worker_is_told_the_classes_that_its_resources_and_its_wish_allow() {
+    let house = House::new().await;
+    let class = |name: &str, gpu_memory_bytes, gpu_kind: Option<&str>| ResourceClass {
+        name: name.parse().unwrap(),
+        needs: Resources { gpu_memory_bytes, gpu_kind: gpu_kind.map(str::to_owned), cpu_cores: 0 },
+    };
+    let classes = [
+        ResourceClass::default_class(),
+        class("gpu40", 40, None),
+        class("gpu80", 80, None),
+        class("gpu96", 96, None),
+        class("h100", 0, Some("h100")),
+    ];
+    let driver = Driver { classes: classes.into(), ..house.driver.clone() };
+    let workers = Workers { driver, terms: TERMS };
+    assert_eq!(welcomed(&workers, hello(1, 2)).await.classes, ["default", "gpu40", "gpu80"]);
+    let mut choosy = hello(1, 2);
+    choosy.classes = vec!["gpu80".to_owned(), "gpu96".to_owned()];
+    assert_eq!(welcomed(&workers, choosy).await.classes, ["gpu80"]);
 }

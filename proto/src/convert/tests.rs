@@ -6,9 +6,11 @@ use clara_lifecycle::{
     attempt::{Assignment, ChampionInput, Progress},
     dataset::DropReason,
     gate::{Decision, GateMode, GatePolicy, GateReport, PairedDelta, Reason},
+    hello::{Hello, ProtocolRange, Welcome},
     id::{Attempt, Fence, JobId},
     job::AttemptKey,
     log::{LogLevel, LogLine, LogPart},
+    resources::Resources,
     results::{AnswersResult, DatasetResult, EvaluationResult, RolloutResult, StageResult, TrainingResult},
     retry::RetryPolicy,
     samples,
@@ -20,7 +22,9 @@ use clara_lifecycle::{
     time::Timestamp,
 };
 
-use super::{ConvertError, claim_key};
+use prost::Message as _;
+
+use super::{ConvertError, claim_key, welcome_to_wire};
 use crate::v1;
 
 /// Every field differs from its default and from its neighbours, so that two swapped fields show.
@@ -350,4 +354,46 @@ fn lines_of_a_log_come_back_as_they_were_and_a_level_of_later_versions_is_refuse
     let mut unnumbered = wire;
     unnumbered.lines[0].number = 0;
     assert!(LogPart::try_from(unnumbered).unwrap_err().to_string().contains("`lines.number`"));
+}
+
+fn hello() -> Hello {
+    Hello {
+        worker: "gpu-worker-train-1".parse().unwrap(),
+        stage: Stage::Train,
+        protocol: ProtocolRange { oldest: 2, newest: 5 },
+        build: "0.7.1".to_owned(),
+        slots: 3,
+        resources: Resources { gpu_memory_bytes: 80 << 30, gpu_kind: Some("h100".to_owned()), cpu_cores: 8 },
+        classes: vec!["gpu80".parse().unwrap(), "h100".parse().unwrap()],
+    }
+}
+
+#[test]
+fn a_greeting_and_its_answer_come_back_as_they_were() {
+    assert_eq!(Hello::try_from(v1::HelloRequest::from(hello())), Ok(hello()));
+    let welcome = Welcome {
+        build: "0.8.0".to_owned(),
+        protocol: ProtocolRange { oldest: 4, newest: 6 },
+        classes: vec!["gpu80".parse().unwrap()],
+    };
+    assert_eq!(Welcome::try_from(welcome_to_wire(welcome.clone(), Some(5))), Ok(welcome));
+}
+
+#[test]
+fn fields_of_a_newer_sender_are_passed_over() {
+    let mut bytes = v1::HelloRequest::from(hello()).encode_to_vec();
+    // Field 99, a number, and field 98, a text.
+    prost::encoding::uint64::encode(99, &7, &mut bytes);
+    prost::encoding::string::encode(98, &"from the future".to_owned(), &mut bytes);
+    let heard = v1::HelloRequest::decode(bytes.as_slice()).unwrap();
+    assert_eq!(Hello::try_from(heard), Ok(hello()));
+}
+
+#[test]
+fn a_range_of_versions_that_is_none_is_refused() {
+    for (oldest, newest) in [(0, 1), (3, 2)] {
+        let protocol = Some(v1::ProtocolRange { oldest, newest });
+        let wire = v1::HelloRequest { protocol, ..hello().into() };
+        assert!(refused(Hello::try_from(wire)).contains("`protocol`"));
+    }
 }

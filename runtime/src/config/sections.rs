@@ -1,10 +1,14 @@
 //! The settings that every process shares, section by section.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
+use clara_lifecycle::{
+    id::{ClassName, InvalidName},
+    resources::{ResourceClass, Resources},
+};
 use serde::{Deserialize, Serialize};
 
-use super::{Configuration, HumanDuration, OutOfRange, Secret};
+use super::{ByteSize, Configuration, HumanDuration, OutOfRange, Secret};
 use crate::{coordinator_client::peers, tls::TlsFiles};
 
 /// The settings of `clara` and of the daemons.
@@ -19,6 +23,10 @@ pub struct Settings {
     pub broker: BrokerSettings,
     /// How many jobs go on at the same time.
     pub scheduler: SchedulerSettings,
+    /// Shares of single tenants, by the value of the label `tenant`. Default: none.
+    pub tenants: BTreeMap<String, TenantSettings>,
+    /// Resource classes that jobs may ask for besides `default`. Default: none.
+    pub classes: BTreeMap<ClassName, ClassSettings>,
     /// Leases that the coordinator grants.
     pub lease: LeaseSettings,
     /// Workers.
@@ -73,6 +81,28 @@ pub struct SchedulerSettings {
     pub max_active_jobs_per_tenant: u64,
 }
 
+/// The share of one tenant.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TenantSettings {
+    /// Its part of the room, relative to the other tenants. Default 1, greater than 0, up to 1000.
+    pub weight: f64,
+    /// Most active jobs. Default: `scheduler.max_active_jobs_per_tenant`; at least 1.
+    pub max_active_jobs: Option<u64>,
+}
+
+/// The least that a worker must have for each slot to serve a resource class.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClassSettings {
+    /// Memory of its GPU. Default `0B`: none is needed.
+    pub gpu_memory: ByteSize,
+    /// Kind of its GPU in small letters, e.g. `h100`. Default: any.
+    pub gpu_kind: Option<String>,
+    /// Processor cores. Default 0.
+    pub cpu_cores: u32,
+}
+
 /// Leases that the coordinator grants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -92,6 +122,14 @@ pub struct WorkerSettings {
     pub coordinator_url: String,
     /// Attempts at the same time, for each stage. Default 1, 1 to 64.
     pub slots: usize,
+    /// Memory of the GPU that each slot has. Default `0B`: none.
+    pub gpu_memory: ByteSize,
+    /// Kind of that GPU in small letters, e.g. `h100`. Default: none.
+    pub gpu_kind: Option<String>,
+    /// Processor cores that each slot has. Default: those of the machine divided by the slots, at least 1.
+    pub cpu_cores: Option<u32>,
+    /// Serves only these resource classes, with commas between the names. Default: all that the resources allow.
+    pub classes: Option<String>,
     /// Folder for scratch files. Default: `scratch` in the home folder.
     pub scratch: Option<PathBuf>,
     /// How long a worker that is told to end may take to save its work. Default `30s`.
@@ -149,6 +187,8 @@ impl Default for Settings {
             state: StateSettings::default(),
             broker: BrokerSettings::default(),
             scheduler: SchedulerSettings::default(),
+            tenants: BTreeMap::new(),
+            classes: BTreeMap::new(),
             lease: LeaseSettings::default(),
             worker: WorkerSettings::default(),
             judge: JudgeSettings::default(),
@@ -188,6 +228,12 @@ impl Default for SchedulerSettings {
     }
 }
 
+impl Default for TenantSettings {
+    fn default() -> Self {
+        Self { weight: 1.0, max_active_jobs: None }
+    }
+}
+
 impl Default for LeaseSettings {
     fn default() -> Self {
         Self {
@@ -202,6 +248,10 @@ impl Default for WorkerSettings {
         Self {
             coordinator_url: "http://127.0.0.1:7400".to_owned(),
             slots: 1,
+            gpu_memory: ByteSize(0),
+            gpu_kind: None,
+            cpu_cores: None,
+            classes: None,
             scratch: None,
             drain_within: HumanDuration(Duration::from_secs(30)),
         }
@@ -258,8 +308,66 @@ fn tls_files(files: [&Option<PathBuf>; 3]) -> TlsFiles {
     TlsFiles { certificate_authority, client: certificate.zip(key) }
 }
 
+impl WorkerSettings {
+    /// What a worker has for each of its slots.
+    pub fn resources(&self) -> Resources {
+        let cores = || {
+            let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+            u32::try_from((cores / self.slots.max(1)).max(1)).unwrap_or(u32::MAX)
+        };
+        Resources {
+            gpu_memory_bytes: self.gpu_memory.0,
+            gpu_kind: self.gpu_kind.as_deref().map(str::to_lowercase),
+            cpu_cores: self.cpu_cores.unwrap_or_else(cores),
+        }
+    }
+
+    /// The resource classes that a worker serves alone; empty for all that its resources allow.
+    ///
+    /// # Errors
+    /// When a name breaks the rules for names.
+    pub fn class_names(&self) -> Result<Vec<ClassName>, InvalidName> {
+        let names = self.classes.iter().flat_map(|names| names.split(','));
+        names.map(|name| name.trim().parse()).collect()
+    }
+}
+
+impl ClassSettings {
+    /// The class `name` that needs this.
+    pub fn class(&self, name: &ClassName) -> ResourceClass {
+        let Self { gpu_memory, gpu_kind, cpu_cores } = self;
+        let needs = Resources {
+            gpu_memory_bytes: gpu_memory.0,
+            gpu_kind: gpu_kind.as_deref().map(str::to_lowercase),
+            cpu_cores: *cpu_cores,
+        };
+        ResourceClass { name: name.clone(), needs }
+    }
+}
+
 impl Configuration for Settings {
     fn out_of_range(&self) -> Vec<OutOfRange> {
+        let expected =
+            |key: String, allowed: &str| OutOfRange { key, allowed: format!("expected {allowed}") };
+        let mut wrong = self.single_values_out_of_range();
+        for (name, TenantSettings { weight, max_active_jobs }) in &self.tenants {
+            if !(*weight > 0.0 && *weight <= 1000.0) {
+                wrong.push(expected(format!("tenants.{name}.weight"), "greater than 0, up to 1000"));
+            }
+            if *max_active_jobs == Some(0) {
+                wrong.push(expected(format!("tenants.{name}.max_active_jobs"), "at least 1"));
+            }
+        }
+        if self.classes.contains_key(&ClassName::default()) {
+            let allowed = "another name: every worker serves the class default, so it needs nothing";
+            wrong.push(expected(format!("classes.{}", ClassName::default()), allowed));
+        }
+        wrong
+    }
+}
+
+impl Settings {
+    fn single_values_out_of_range(&self) -> Vec<OutOfRange> {
         let HumanDuration(ttl) = self.lease.ttl;
         let url = &self.worker.coordinator_url;
         let (state, broker) = (&self.state, &self.broker);
@@ -284,6 +392,11 @@ impl Configuration for Settings {
                 "at least 1",
             ),
             ("worker.slots", (1..=64).contains(&self.worker.slots), "1 to 64"),
+            (
+                "worker.classes",
+                self.worker.class_names().is_ok(),
+                "names of resource classes with commas between them",
+            ),
             (
                 "worker.coordinator_url",
                 peers::urls(url).all(|url| url.starts_with("http://")),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use clara_lifecycle::resources::{ResourceClass, Resources};
 use serde::Deserialize;
 
 use super::*;
@@ -121,6 +122,59 @@ fn a_secret_is_usable_and_never_shown() {
 fn keys_of_a_free_table_are_free() {
     let (_folder, layers) = file("[labels]\nteam = \"law\"");
     assert_eq!(load::<Guarded>(&layers).unwrap().value.labels["team"], "law");
+}
+
+#[test]
+fn classes_and_tenants_are_tables_with_names_of_their_own() {
+    let (_folder, layers) =
+        file("[classes.gpu80]\ngpu_memory = \"80GiB\"\ngpu_kind = \"H100\"\n[tenants.research]\nweight = 3");
+    let layers = with_environment(layers, "CLARA_CLASSES__BIG__CPU_CORES", "32");
+    let loaded = load::<Settings>(&layers).unwrap();
+    let classes: Vec<_> = loaded.value.classes.iter().map(|(name, class)| class.class(name)).collect();
+    let needs = |gpu_memory_bytes, gpu_kind: Option<&str>, cpu_cores| Resources {
+        gpu_memory_bytes,
+        gpu_kind: gpu_kind.map(str::to_owned),
+        cpu_cores,
+    };
+    assert_eq!(classes[0], ResourceClass { name: "big".parse().unwrap(), needs: needs(0, None, 32) });
+    let gpu80 = ResourceClass { name: "gpu80".parse().unwrap(), needs: needs(80 << 30, Some("h100"), 0) };
+    assert_eq!(classes[1], gpu80);
+    let research = TenantSettings { weight: 3.0, max_active_jobs: None };
+    assert_eq!(loaded.value.tenants["research"], research);
+    let shown = loaded.origins();
+    assert!(
+        shown.iter().any(|setting| setting.key == "classes.gpu80.gpu_memory" && setting.value == "80GiB")
+    );
+}
+
+#[test]
+fn impossible_classes_and_tenants_are_told_with_their_names() {
+    let (_folder, layers) = file(
+        "[classes.default]\ncpu_cores = 2\n[classes.gpu80]\ngpu_memroy = \"80GiB\"\n[tenants.research]\nweight = 0",
+    );
+    let text = load::<Settings>(&layers).unwrap_err().to_string();
+    assert!(text.contains("classes.gpu80.gpu_memroy") && text.contains("gpu_memory"), "{text}");
+    let (_folder, layers) = file("[classes.default]\ncpu_cores = 2\n[tenants.research]\nweight = 0");
+    let text = load::<Settings>(&layers).unwrap_err().to_string();
+    assert!(text.contains("classes.default.cpu_cores = 2") && text.contains("every worker serves"), "{text}");
+    assert!(text.contains("tenants.research.weight = 0") && text.contains("greater than 0"), "{text}");
+}
+
+#[test]
+fn a_worker_has_its_share_of_the_cores_unless_told_otherwise() {
+    let layers = Layers::default()
+        .with_flag("worker.slots", 64, "--slots")
+        .with_flag("worker.gpu_memory", "24GiB", "--gpu-memory")
+        .with_flag("worker.gpu_kind", "L4", "--gpu-kind")
+        .with_flag("worker.classes", "gpu24, default", "--classes");
+    let worker = load::<Settings>(&layers).unwrap().value.worker;
+    let resources = worker.resources();
+    assert_eq!((resources.gpu_memory_bytes, resources.gpu_kind.as_deref()), (24 << 30, Some("l4")));
+    assert!(resources.cpu_cores >= 1);
+    let names: Vec<String> = worker.class_names().unwrap().into_iter().map(String::from).collect();
+    assert_eq!(names, ["gpu24", "default"]);
+    let wrong = Layers::default().with_flag("worker.classes", "gpu 24", "--classes");
+    assert!(load::<Settings>(&wrong).unwrap_err().to_string().contains("names of resource classes"));
 }
 
 #[test]

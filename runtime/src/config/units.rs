@@ -22,7 +22,7 @@ pub struct InvalidUnit {
 pub struct HumanDuration(pub Duration);
 
 /// A number of bytes, written `512`, `64KiB`, `8MiB`, `4GiB` or `1TiB`; `kB`, `MB`, `GB`, `TB` count in thousands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ByteSize(pub u64);
 

@@ -4,13 +4,19 @@ use std::{fmt, future::Future, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use clara_lifecycle::{attempt::Progress, id::JobId, log::LogLine, results::StageResult};
+use clara_lifecycle::{
+    attempt::Progress,
+    hello::{Hello, Welcome},
+    id::JobId,
+    log::LogLine,
+    results::StageResult,
+};
 use clara_proto::{
     convert::key_to_wire,
     v1::{self, worker_service_client::WorkerServiceClient},
 };
 use tonic::{
-    Response, Status,
+    Code, Response, Status,
     body::Body,
     client::GrpcService,
     codegen::{Body as HttpBody, StdError},
@@ -86,14 +92,7 @@ impl<T: Clone> GrpcCoordinator<T> {
     where
         F: Future<Output = Result<Response<R>, Status>>,
     {
-        self.peers.call(send).await.map_err(|Failed { url, status }| {
-            let reason = status.message().to_owned();
-            if peers::may_succeed_elsewhere(status.code()) {
-                CoordinatorError::Unavailable { url, reason }
-            } else {
-                CoordinatorError::Invalid { url, call, reason }
-            }
-        })
+        self.peers.call(send).await.map_err(|failed| error_of(call, failed))
     }
 
     fn malformed(&self, call: &'static str, reason: &dyn std::fmt::Display) -> CoordinatorError {
@@ -109,6 +108,15 @@ impl<T: Clone> GrpcCoordinator<T> {
                 Err(self.malformed(call, &format!("it answered the unknown outcome {number}")))
             }
         }
+    }
+}
+
+fn error_of(call: &'static str, Failed { url, status }: Failed) -> CoordinatorError {
+    let reason = status.message().to_owned();
+    if peers::may_succeed_elsewhere(status.code()) {
+        CoordinatorError::Unavailable { url, reason }
+    } else {
+        CoordinatorError::Invalid { url, call, reason }
     }
 }
 
@@ -130,6 +138,20 @@ where
     T::ResponseBody: HttpBody<Data = Bytes> + Send + 'static,
     <T::ResponseBody as HttpBody>::Error: Into<StdError> + Send,
 {
+    async fn hello(&self, hello: &Hello) -> Result<Welcome, CoordinatorError> {
+        const CALL: &str = "a greeting";
+        let send = |mut client: WorkerServiceClient<T>| {
+            let request = v1::HelloRequest::from(hello.clone());
+            async move { client.hello(request).await }
+        };
+        match self.peers.call(send).await {
+            Ok(welcome) => welcome.try_into().map_err(|error| self.malformed(CALL, &error)),
+            // Coordinators of the release before cannot answer it, and can do all the rest.
+            Err(failed) if failed.status.code() == Code::Unimplemented => Ok(Welcome::before_hello()),
+            Err(failed) => Err(error_of(CALL, failed)),
+        }
+    }
+
     async fn claim(&self, claim: &Claim) -> Result<ClaimAnswer, CoordinatorError> {
         const CALL: &str = "a claim";
         let send = |mut client: WorkerServiceClient<T>| {

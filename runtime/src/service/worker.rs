@@ -17,7 +17,7 @@ use super::{Daemon, Service, ServiceArgs, ServiceError};
 use crate::{
     artifacts::ArtifactStore,
     broker::Broker,
-    config::{Layers, Settings},
+    config::{ByteSize, Layers, Settings},
     coordinator_client::{Coordinator, GrpcCoordinator, peers},
     daemon::instance,
     ports,
@@ -46,16 +46,35 @@ pub struct WorkerArgs {
     /// Attempts at the same time, for each stage [default: 1]
     #[arg(long, value_name = "N")]
     slots: Option<usize>,
+    /// Memory of the GPU that each slot has, e.g. 80GiB [default: none]
+    #[arg(long, value_name = "SIZE")]
+    gpu_memory: Option<ByteSize>,
+    /// Kind of that GPU, e.g. h100
+    #[arg(long, value_name = "NAME")]
+    gpu_kind: Option<String>,
+    /// Processor cores that each slot has [default: those of the machine divided by the slots]
+    #[arg(long, value_name = "N")]
+    cpu_cores: Option<u32>,
+    /// Serve only these resource classes, with commas between them [default: all that the resources allow]
+    #[arg(long, value_name = "NAMES")]
+    classes: Option<String>,
 }
 
 impl WorkerArgs {
     fn layers(&self) -> Layers {
+        let flags = [
+            ("worker.coordinator_url", "--coordinator", self.coordinator.clone()),
+            ("worker.slots", "--slots", self.slots.map(|slots| slots.to_string())),
+            ("worker.gpu_memory", "--gpu-memory", self.gpu_memory.map(|size| size.to_string())),
+            ("worker.gpu_kind", "--gpu-kind", self.gpu_kind.clone()),
+            ("worker.cpu_cores", "--cpu-cores", self.cpu_cores.map(|cores| cores.to_string())),
+            ("worker.classes", "--classes", self.classes.clone()),
+        ];
         let mut layers = self.service.layers();
-        if let Some(url) = &self.coordinator {
-            layers = layers.with_flag("worker.coordinator_url", url, "--coordinator");
-        }
-        if let Some(slots) = self.slots {
-            layers = layers.with_flag("worker.slots", slots, "--slots");
+        for (key, flag, value) in flags {
+            if let Some(value) = value {
+                layers = layers.with_flag(key, value, flag);
+            }
         }
         layers
     }
@@ -119,7 +138,7 @@ async fn work(
 /// Starts a worker loop for each handler; the loops belong to `tasks` and drain when its shutdown begins.
 ///
 /// # Errors
-/// When `name` cannot be part of a worker's id.
+/// When `name` cannot be part of a worker's id, or the settings name a class that cannot be one.
 pub fn spawn_workers(
     name: &str,
     handlers: Vec<Arc<dyn StageHandler>>,
@@ -132,6 +151,8 @@ pub fn spawn_workers(
         let options = WorkerOptions {
             worker_id: format!("{kind}-{}", instance().simple()).parse()?,
             slots: settings.worker.slots,
+            resources: settings.worker.resources(),
+            classes: settings.worker.class_names()?,
             drain_within: settings.worker.drain_within.0,
             heartbeat_at_least_every: HEARTBEAT_AT_LEAST_EVERY,
             ..WorkerOptions::new(&kind, settings.scratch_folder())?

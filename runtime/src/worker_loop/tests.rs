@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::{
+    broker::QueueName,
     coordinator_client::{Directive, ReportOutcome},
     faults::{Fault, Faulty},
     stop::StopReason,
@@ -14,6 +15,7 @@ use crate::{
 };
 use script::{Answer, World, handler, result, task};
 
+mod greetings;
 mod leases;
 mod logs;
 mod script;

@@ -10,7 +10,12 @@ use std::{
 };
 
 use async_trait::async_trait;
-use clara_lifecycle::{attempt::Progress, log::LogLine, results::StageResult};
+use clara_lifecycle::{
+    attempt::Progress,
+    hello::{Hello, Welcome},
+    log::LogLine,
+    results::StageResult,
+};
 use clara_runtime::{
     coordinator_client::{
         Claim, ClaimAnswer, ClaimedAttempt, Coordinator, CoordinatorError, Directive, ReportOutcome,
@@ -112,6 +117,15 @@ fn unreachable(reason: &str) -> CoordinatorError {
 
 #[async_trait]
 impl Coordinator for Link {
+    async fn hello(&self, hello: &Hello) -> Result<Welcome, CoordinatorError> {
+        let hello = hello.clone();
+        self.through(Arc::new(move |peer| {
+            let hello = hello.clone();
+            Box::pin(async move { peer.hello(&hello).await })
+        }))
+        .await
+    }
+
     async fn claim(&self, claim: &Claim) -> Result<ClaimAnswer, CoordinatorError> {
         let claim = claim.clone();
         self.through(Arc::new(move |peer| {

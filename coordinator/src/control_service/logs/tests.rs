@@ -1,5 +1,7 @@
 //! Followers see what is said later, and the end; filters hold; a reading goes on where it ended.
 
+use std::sync::Arc;
+
 use clara_lifecycle::{
     job::{AttemptKey, Event},
     log::{LogLevel, LogLine, LogPosition},
@@ -26,6 +28,7 @@ impl Reader {
         let house = House::new().await;
         let control = Control {
             driver: house.driver.clone(),
+            broker: Arc::clone(&house.broker) as _,
             artifacts: house.artifacts.clone(),
             check: None,
             tasks: Tasks::new(CancellationToken::new()),

@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 
 use clara_lifecycle::{
-    id::{Attempt, Fence},
+    hello::ProtocolRange,
+    id::{Attempt, ClassName, Fence},
     job::AttemptKey,
+    resources::Resources,
     stage::Stage,
 };
 use clara_proto::v1::worker_service_server::{WorkerService, WorkerServiceServer};
@@ -25,6 +27,10 @@ struct Going;
 
 #[tonic::async_trait]
 impl WorkerService for Going {
+    async fn hello(&self, _: Request<v1::HelloRequest>) -> Answer<v1::HelloResponse> {
+        Err(Status::failed_precondition("not here"))
+    }
+
     async fn claim(&self, _: Request<v1::ClaimRequest>) -> Answer<v1::ClaimResponse> {
         Err(Status::failed_precondition("not here"))
     }
@@ -111,8 +117,32 @@ async fn without_any_coordinator_the_error_names_every_url_and_may_be_retried() 
     assert!(text.contains(&first_at.to_string()) && text.contains(&second_at.to_string()), "{text}");
 }
 
-#[test]
-fn a_list_with_something_that_is_no_url_is_refused() {
+#[tokio::test]
+async fn a_coordinator_that_knows_no_greeting_is_worked_with_as_protocol_1() {
+    let (there, there_at) = listener().await;
+    let shutdown = CancellationToken::new();
+    // The server answers every call as a coordinator answers those that it does not have.
+    let server = Server::builder().add_routes(tonic::service::Routes::default());
+    let ended = shutdown.clone().cancelled_owned();
+    let serving = server.serve_with_incoming_shutdown(TcpIncoming::from(there), ended);
+    Tasks::new(shutdown.clone()).spawn("test.serve", serving);
+    let coordinator = GrpcCoordinator::new(&format!("http://{there_at}")).unwrap();
+    let hello = Hello {
+        worker: "worker-1".parse().unwrap(),
+        stage: Stage::Train,
+        protocol: ProtocolRange::OURS,
+        build: "0.1.0".to_owned(),
+        slots: 1,
+        resources: Resources::default(),
+        classes: Vec::new(),
+    };
+    let welcome = coordinator.hello(&hello).await.unwrap();
+    assert_eq!((hello.agreed(&welcome), welcome.classes), (Ok(1), vec![ClassName::default()]));
+    shutdown.cancel();
+}
+
+#[tokio::test]
+async fn a_list_with_something_that_is_no_url_is_refused() {
     let refused = GrpcCoordinator::new("http://127.0.0.1:7400,not a url").unwrap_err();
     assert!(refused.to_string().contains("not a url") && !refused.is_retryable(), "{refused}");
 }

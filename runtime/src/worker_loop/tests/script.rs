@@ -5,6 +5,7 @@ use std::{collections::VecDeque, future::Future, path::PathBuf};
 use async_trait::async_trait;
 use clara_lifecycle::{
     attempt::Assignment,
+    hello::{Hello, ProtocolRange, Welcome},
     id::{Attempt as AttemptNumber, ClassName, Fence},
     log::LogLine,
     results::{RolloutResult, StageResult},
@@ -16,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::{
-    broker::{QueueDepth, Task},
+    broker::{QueueDepth, QueueName, Task},
     coordinator_client::{ClaimedAttempt, CoordinatorError},
 };
 
@@ -79,6 +80,8 @@ impl<T> Answers<T> {
 pub(super) struct ScriptedCoordinator {
     lease_ttl: Duration,
     started: Instant,
+    pub(super) welcomes: Answers<Welcome>,
+    pub(super) hellos: Mutex<Vec<Hello>>,
     pub(super) claims: Answers<ClaimAnswer>,
     pub(super) directives: Answers<Directive>,
     pub(super) reports: Answers<ReportOutcome>,
@@ -113,6 +116,16 @@ impl ScriptedCoordinator {
 
 #[async_trait]
 impl Coordinator for ScriptedCoordinator {
+    async fn hello(&self, hello: &Hello) -> Result<Welcome, CoordinatorError> {
+        self.hellos.lock().push(hello.clone());
+        let usual = Welcome {
+            build: "0.1.0".to_owned(),
+            protocol: ProtocolRange::OURS,
+            classes: vec![ClassName::default()],
+        };
+        self.welcomes.next(usual).await
+    }
+
     async fn claim(&self, claim: &Claim) -> Result<ClaimAnswer, CoordinatorError> {
         self.claim_ids.lock().push(claim.claim_id.clone());
         let call = format!("claim {}", claim.task.job);
@@ -267,6 +280,8 @@ impl World {
         let coordinator = ScriptedCoordinator {
             lease_ttl,
             started: Instant::now(),
+            welcomes: Answers::new(),
+            hellos: Mutex::default(),
             claims: Answers::new(),
             directives: Answers::new(),
             reports: Answers::new(),

@@ -3,7 +3,13 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use clara_lifecycle::{attempt::Progress, log::LogLine, results::StageResult, statistics::SplitMix64};
+use clara_lifecycle::{
+    attempt::Progress,
+    hello::{Hello, Welcome},
+    log::LogLine,
+    results::StageResult,
+    statistics::SplitMix64,
+};
 use clara_runtime::{
     coordinator_client::{
         Claim, ClaimAnswer, ClaimedAttempt, Coordinator, CoordinatorError, Directive, ReportOutcome,
@@ -60,6 +66,10 @@ impl Echoing {
 
 #[async_trait]
 impl Coordinator for Echoing {
+    async fn hello(&self, hello: &Hello) -> Result<Welcome, CoordinatorError> {
+        self.inner.hello(hello).await
+    }
+
     async fn claim(&self, claim: &Claim) -> Result<ClaimAnswer, CoordinatorError> {
         let again = claim.clone();
         self.echo(|inner| Box::pin(async move { inner.claim(&again).await }));

@@ -3,7 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use clara_lifecycle::{attempt::Progress, log::LogLine, results::StageResult, time::Timestamp};
+use clara_lifecycle::{
+    attempt::Progress,
+    hello::{Hello, Welcome},
+    log::LogLine,
+    results::StageResult,
+    time::Timestamp,
+};
 use clara_runtime::{
     broker::{Broker, BrokerError, Delivery, QueueDepth, QueueName, Task},
     coordinator_client::{
@@ -73,6 +79,10 @@ pub(super) struct TrappedCoordinator {
 
 #[async_trait]
 impl Coordinator for TrappedCoordinator {
+    async fn hello(&self, hello: &Hello) -> Result<Welcome, CoordinatorError> {
+        self.inner.hello(hello).await
+    }
+
     async fn claim(&self, claim: &Claim) -> Result<ClaimAnswer, CoordinatorError> {
         let answer = self.inner.claim(claim).await;
         if let Ok(ClaimAnswer::Granted { .. }) = answer {
