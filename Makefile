@@ -35,12 +35,12 @@ check: ## what must be green before a commit: format, lints, tests
 faults: ## simulated faults and faults of real processes; CLARA_FAULT_SEED and CLARA_FAULT_TRIALS choose the trials
 	@scripts/setup.sh test
 	cargo build --workspace --bins
-	cargo nextest run -p clara-tests --run-ignored all -E 'test(/slow_/)' --no-capture
+	cargo nextest run --workspace --run-ignored all -E 'package(clara-tests) & test(/slow_/)' --no-capture
 
 full-disk: ## run a job on a disk that is too small (needs root)
 	@scripts/setup.sh test
 	cargo build --workspace --bins
-	cargo nextest run -p clara-tests --run-ignored all -E 'test(/full_disk/)' --no-capture
+	cargo nextest run --workspace --run-ignored all -E 'package(clara-tests) & test(/full_disk/)' --no-capture
 
 peft: build ## train an adapter and compare it with PEFT on the same base model
 	@scripts/peft.sh

@@ -131,7 +131,8 @@ impl Driver {
     ) -> Result<Arc<Job>, DriverError> {
         if let Some(copy) = self.cache.get(job) {
             match Box::pin(self.apply_to(&copy, event.clone(), limits.clone())).await {
-                Err(DriverError::Rejected(_)) => {}
+                // The copy may be older than what the refusal is about.
+                Err(DriverError::Rejected(_) | DriverError::Status(_) | DriverError::Registration(_)) => {}
                 Err(error) if is_conflict(&error) => {}
                 done => return done,
             }

@@ -34,7 +34,11 @@ impl JobCache {
     /// Keeps a job as it is stored.
     pub(crate) fn put(&self, stored: Stored<Arc<Job>>) {
         let mut generations = self.0.lock();
-        if generations.young.len() >= KEPT {
+        let kept = generations.young.get(&stored.value.id);
+        if kept.is_some_and(|kept| kept.version > stored.version) {
+            return;
+        }
+        if kept.is_none() && generations.young.len() >= KEPT {
             generations.old = std::mem::take(&mut generations.young);
         }
         generations.young.insert(stored.value.id.clone(), stored);

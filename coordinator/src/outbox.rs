@@ -7,14 +7,14 @@ use std::{sync::Arc, time::Duration};
 
 use clara_lifecycle::time::Timestamp;
 use clara_runtime::{
-    broker::{Broker, Task},
+    broker::{Broker, BrokerError, Task},
     metrics,
     state::{OutboxEntry, StateError, StateStore},
 };
 use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::outage::Outage;
 
@@ -68,22 +68,24 @@ pub(crate) async fn relay(
     shutdown: CancellationToken,
 ) {
     let mut in_flight = FuturesUnordered::new();
-    let mut published = Vec::new();
+    let mut published: Vec<String> = Vec::new();
     let mut settling = FuturesUnordered::new();
     let mut looking = Outage::of("looking into the outbox");
+    let mut publishing = Outage::of("publishing tasks");
     let mut look = tokio::time::interval(POLL);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
-            Some(entry) = in_flight.next() => published.extend(entry),
+            // What failed is found in the outbox later, and told then.
+            Some(entry) = in_flight.next() => published.extend::<Option<String>>(Result::ok(entry)),
             Some(()) = settling.next() => {}
             Some(entry) = committed.recv(), if in_flight.len() < IN_FLIGHT => {
                 let broker = Arc::clone(&broker);
-                in_flight.push(async move { publish(broker.as_ref(), &entry).await.then_some(entry.id) });
+                in_flight.push(async move { publish(broker.as_ref(), &entry).await });
             }
             _ = look.tick() => {
-                looking.see(publish_due(state.as_ref(), broker.as_ref()).await);
+                looking.see(publish_due(state.as_ref(), broker.as_ref(), &mut publishing).await);
             }
         }
         // What was published while one call settled is settled by the next, so that a busy relay makes few calls.
@@ -95,30 +97,44 @@ pub(crate) async fn relay(
 }
 
 /// Publishes what is due in the outbox.
-async fn publish_due(state: &dyn StateStore, broker: &dyn Broker) -> Result<(), StateError> {
+async fn publish_due(
+    state: &dyn StateStore,
+    broker: &dyn Broker,
+    publishing: &mut Outage,
+) -> Result<(), StateError> {
     let now = state.now().await?;
     let waiting = state.outbox(now, BATCH).await?;
     let oldest = waiting.iter().map(|entry| now.since(entry.not_before)).max();
     metrics::outbox_age(oldest.unwrap_or_default());
-    let published =
-        waiting.iter().map(|entry| async { publish(broker, entry).await.then(|| entry.id.clone()) });
-    let published = futures::future::join_all(published).await;
-    settle(state, &published.into_iter().flatten().collect::<Vec<_>>()).await;
+    let outcomes = futures::future::join_all(waiting.iter().map(|entry| publish(broker, entry))).await;
+    let (mut published, mut failure) = (Vec::with_capacity(outcomes.len()), Ok(()));
+    for outcome in outcomes {
+        match outcome {
+            Ok(entry) => published.push(entry),
+            Err(error) => failure = Err(error),
+        }
+    }
+    if !waiting.is_empty() {
+        publishing.see(failure);
+    }
+    settle(state, &published).await;
     Ok(())
 }
 
-/// Publishes one entry. Answers whether that is done; if not, the entry stays in the outbox.
-async fn publish(broker: &dyn Broker, entry: &OutboxEntry) -> bool {
+/// Publishes one entry and answers its id; when that fails it stays in the outbox.
+async fn publish(broker: &dyn Broker, entry: &OutboxEntry) -> Result<String, BrokerError> {
     let Task { job, stage: of, .. } = &entry.task;
-    if let Err(error) = broker.publish(&entry.task).await {
-        warn!(job.id = %job, "the task of stage {of} could not be published: {error}; trying again");
-        return false;
-    }
+    broker.publish(&entry.task).await.inspect_err(|error| {
+        debug!(job.id = %job, "the task of stage {of} could not be published: {error}; trying again");
+    })?;
     metrics::outbox_published(*of);
-    true
+    Ok(entry.id.clone())
 }
 
 async fn settle(state: &dyn StateStore, published: &[String]) {
+    if published.is_empty() {
+        return;
+    }
     if let Err(error) = state.settle(published).await {
         debug!("{} published tasks stay in the outbox and are published again: {error}", published.len());
     }

@@ -22,7 +22,7 @@ use crate::{
 };
 
 const WORKER: &str = "worker";
-/// A worker counts as there until it has missed two greetings.
+/// A worker counts as there until its third greeting in a row is due.
 const LATELY: Duration = GREET_EVERY.saturating_mul(3);
 /// The record of a worker that was silent for so long is removed.
 const FORGOTTEN_AFTER: Duration = Duration::from_mins(10);
@@ -110,7 +110,11 @@ impl Driver {
         loop {
             let page = self.records.state.list(WORKER, after.as_deref(), PAGE).await?;
             for record in &page {
-                see(record.version, from_json(&record.id, &record.body)?);
+                match from_json(&format!("{WORKER}/{}", record.id), &record.body) {
+                    Ok(presence) => see(record.version, presence),
+                    // Of another release; it says so itself when it greets.
+                    Err(error) => tracing::debug!("a worker is not counted: {error}"),
+                }
             }
             match page.last() {
                 Some(last) if page.len() == PAGE => after = Some(last.id.clone()),

@@ -90,18 +90,17 @@ fn tell(job: &Job, now: Timestamp) {
 }
 
 async fn count(driver: &Driver, broker: &dyn Broker) -> Result<(), String> {
-    driver.forget_workers().await.map_err(|error| error.to_string())?;
     let states = indexes::STATES.map(indexes::in_state);
     let sizes = driver.records.state.sizes(&states).await.map_err(|error| error.to_string())?;
     for (state, size) in indexes::STATES.into_iter().zip(sizes) {
         metrics::jobs(state, size);
     }
+    metrics::dead_letters(broker.dead_letters().await.map_err(|error| error.to_string())?);
     for queue in queues(driver) {
         let depth = broker.depth(&queue).await.map_err(|error| error.to_string())?;
         metrics::queue_depth(&queue, depth);
     }
-    metrics::dead_letters(broker.dead_letters().await.map_err(|error| error.to_string())?);
-    Ok(())
+    driver.forget_workers().await.map_err(|error| error.to_string())
 }
 
 /// Every queue that tasks may be in.

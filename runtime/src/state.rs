@@ -145,7 +145,8 @@ pub struct StoredEvent {
 /// Everything that happens in one atomic step: all of it, or nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Commit {
-    /// Names the commit: repeated after an unanswered call it changes nothing and answers as before.
+    /// Names the commit: repeated after an unanswered call it changes nothing and answers as before, or with a conflict
+    /// when five other commits put the same record meanwhile.
     /// An empty id names nothing: such a commit is never taken for a repetition.
     pub id: String,
     /// Records, each with the version it must have.

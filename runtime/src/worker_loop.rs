@@ -188,7 +188,10 @@ impl Worker {
             }
             let queues = Arc::clone(&served.borrow_and_update());
             if queues.is_empty() {
-                self.tasks.shutdown().run_until_cancelled(served.changed()).await;
+                if let Some(Err(_)) = self.tasks.shutdown().run_until_cancelled(served.changed()).await {
+                    // Nobody learns any more what to serve.
+                    self.tasks.shutdown().cancelled().await;
+                }
                 continue;
             }
             match self.broker.receive(&queues, RECEIVE_WAIT).await {

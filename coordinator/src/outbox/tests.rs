@@ -18,8 +18,12 @@ async fn received(house: &House, stage: Stage) -> Option<Delivery> {
 async fn a_committed_task_is_published_once_and_settled() {
     let house = House::new().await;
     let job = house.submit(samples::spec()).await.id;
-    publish_due(house.state.as_ref(), house.broker.as_ref()).await.unwrap();
-    publish_due(house.state.as_ref(), house.broker.as_ref()).await.unwrap();
+    publish_due(house.state.as_ref(), house.broker.as_ref(), &mut Outage::of("publishing tasks"))
+        .await
+        .unwrap();
+    publish_due(house.state.as_ref(), house.broker.as_ref(), &mut Outage::of("publishing tasks"))
+        .await
+        .unwrap();
     let delivery = received(&house, Stage::Ingest).await.unwrap();
     assert_eq!((delivery.task.job.clone(), delivery.task.stage), (job, Stage::Ingest));
     assert!(house.broker.acknowledge(&delivery).await.unwrap());
@@ -33,7 +37,9 @@ async fn a_relay_that_died_before_it_settled_publishes_again() {
     let now = house.state.now().await.unwrap();
     let waiting = house.state.outbox(now, 1).await.unwrap();
     house.broker.publish(&waiting[0].task).await.unwrap();
-    publish_due(house.state.as_ref(), house.broker.as_ref()).await.unwrap();
+    publish_due(house.state.as_ref(), house.broker.as_ref(), &mut Outage::of("publishing tasks"))
+        .await
+        .unwrap();
     let (first, second) = (received(&house, Stage::Ingest).await, received(&house, Stage::Ingest).await);
     assert_eq!(first.map(|delivery| delivery.task), second.map(|delivery| delivery.task));
     assert!(house.state.outbox(now, 1).await.unwrap().is_empty());
@@ -43,15 +49,21 @@ async fn a_relay_that_died_before_it_settled_publishes_again() {
 async fn a_repeated_attempt_is_published_after_its_pause() {
     let house = House::new().await;
     let job = house.submit(samples::spec()).await.id;
-    publish_due(house.state.as_ref(), house.broker.as_ref()).await.unwrap();
+    publish_due(house.state.as_ref(), house.broker.as_ref(), &mut Outage::of("publishing tasks"))
+        .await
+        .unwrap();
     let first = received(&house, Stage::Ingest).await.unwrap();
     house.broker.acknowledge(&first).await.unwrap();
     let key = claim(&house.driver, &job, Stage::Ingest).await;
     let failed = Event::Failed { key, message: "the disk was away".to_owned(), retryable: true };
     house.driver.apply(&job, failed).await.unwrap();
-    publish_due(house.state.as_ref(), house.broker.as_ref()).await.unwrap();
+    publish_due(house.state.as_ref(), house.broker.as_ref(), &mut Outage::of("publishing tasks"))
+        .await
+        .unwrap();
     assert_eq!(received(&house, Stage::Ingest).await, None);
     house.clock.advance(samples::spec().retry.pause_after(1) + Duration::from_secs(1));
-    publish_due(house.state.as_ref(), house.broker.as_ref()).await.unwrap();
+    publish_due(house.state.as_ref(), house.broker.as_ref(), &mut Outage::of("publishing tasks"))
+        .await
+        .unwrap();
     assert_eq!(received(&house, Stage::Ingest).await.unwrap().task.attempt, first.task.attempt.next());
 }

@@ -91,7 +91,8 @@ impl AmqpBroker {
             return subscription.clone();
         }
         let names = queues.iter().map(|queue| self.link.queue(queue)).collect();
-        let (subscription, work) = Subscription::new(Arc::clone(&self.link), names);
+        let number = u32::try_from(subscriptions.len()).unwrap_or(u32::MAX);
+        let (subscription, work) = Subscription::new(number, Arc::clone(&self.link), names);
         self.tasks.spawn_until_shutdown("broker.receive", work);
         subscriptions.insert(queues.to_vec(), subscription.clone());
         subscription
@@ -99,9 +100,8 @@ impl AmqpBroker {
 
     /// The subscription that handed a delivery out.
     fn subscription_of(&self, delivery: &Delivery) -> Option<Subscription> {
-        let queue = QueueName::of(&delivery.task);
         let subscriptions = self.subscriptions.lock();
-        subscriptions.iter().find(|(queues, _)| queues.contains(&queue)).map(|(_, found)| found.clone())
+        subscriptions.values().find(|subscription| subscription.handed_out(&delivery.tag)).cloned()
     }
 
     async fn publish_once(&self, task: &Task, body: &[u8]) -> Result<Published, BrokerError> {

@@ -89,7 +89,11 @@ impl Greeter {
     }
 
     fn queues(&self, welcome: &Welcome) -> Arc<[QueueName]> {
-        QueueName::served(self.hello.stage, &welcome.classes).into()
+        // A coordinator from before the greeting does not know which classes this worker is restricted to.
+        let wanted = &self.hello.classes;
+        let serves = |class: &&ClassName| wanted.is_empty() || wanted.contains(class);
+        let classes: Vec<ClassName> = welcome.classes.iter().filter(serves).cloned().collect();
+        QueueName::served(self.hello.stage, &classes).into()
     }
 
     fn tell_classes(&self, queues: &[QueueName], classes: &[ClassName]) {

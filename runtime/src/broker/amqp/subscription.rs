@@ -51,7 +51,10 @@ const REQUESTS: usize = 4096;
 
 /// The receiving ends of one list of queues.
 #[derive(Debug, Clone)]
-pub(super) struct Subscription(mpsc::Sender<Request>);
+pub(super) struct Subscription {
+    number: u32,
+    desk: mpsc::Sender<Request>,
+}
 
 #[derive(Debug)]
 enum Request {
@@ -84,16 +87,26 @@ impl Drop for Handed {
 }
 
 impl Subscription {
-    /// A subscription to `queues`, the most urgent first, and the work that must be spawned.
-    pub(super) fn new(link: Arc<Link>, queues: Vec<String>) -> (Self, impl Future<Output = ()> + Send) {
-        let (sender, receiver) = mpsc::channel(REQUESTS);
-        let work = Desk::new(link, queues, sender.clone()).serve(receiver);
-        (Self(sender), work)
+    /// A subscription to `queues`, the most urgent first, and the work that must be spawned. No other one has `number`.
+    pub(super) fn new(
+        number: u32,
+        link: Arc<Link>,
+        queues: Vec<String>,
+    ) -> (Self, impl Future<Output = ()> + Send) {
+        let (desk, receiver) = mpsc::channel(REQUESTS);
+        let work = Desk::new(u64::from(number) << 32, link, queues, desk.clone()).serve(receiver);
+        (Self { number, desk }, work)
+    }
+
+    /// Whether it handed out the delivery with this tag.
+    pub(super) fn handed_out(&self, tag: &str) -> bool {
+        let life: Option<u64> = tag.split('/').next().and_then(|life| life.parse().ok());
+        life.is_some_and(|life| life >> 32 == u64::from(self.number))
     }
 
     pub(super) async fn receive(&self, wait: Duration) -> Result<Option<Delivery>, BrokerError> {
         let (reply, mut answer) = oneshot::channel();
-        if self.0.send(Request::Receive(reply)).await.is_err() {
+        if self.desk.send(Request::Receive(reply)).await.is_err() {
             tokio::time::sleep(wait).await;
             return Ok(None);
         }
@@ -122,7 +135,7 @@ impl Subscription {
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Option<T> {
         let (reply, answer) = oneshot::channel();
-        self.0.send(request(reply)).await.ok()?;
+        self.desk.send(request(reply)).await.ok()?;
         answer.await.ok()
     }
 }
@@ -172,7 +185,7 @@ struct Desk {
 }
 
 impl Desk {
-    fn new(link: Arc<Link>, queues: Vec<String>, back: mpsc::Sender<Request>) -> Self {
+    fn new(life: u64, link: Arc<Link>, queues: Vec<String>, back: mpsc::Sender<Request>) -> Self {
         let buffered = queues.iter().map(|_| VecDeque::new()).collect();
         let (channels, silent) = (vec![None; queues.len()], vec![0; queues.len()]);
         Self {
@@ -180,7 +193,7 @@ impl Desk {
             queues,
             back,
             channels,
-            life: 0,
+            life,
             consumers: Vec::new(),
             try_again_at: None,
             silent,
@@ -435,6 +448,11 @@ impl Desk {
                 continue;
             }
             *times = 0;
+            // A broker that answers nobody says nothing about this queue.
+            if let Err(error) = self.link.messages(&self.link.dead_letters()).await {
+                tracing::debug!("queue {queue} does not answer, and nothing else does: {error}");
+                continue;
+            }
             match self.link.remove(queue).await {
                 Ok(()) => tracing::warn!("queue {queue} did not answer for long, so it is made anew"),
                 Err(error) => {

@@ -113,6 +113,7 @@ async fn rabbitmq_is_a_broker_as_the_contract_wants_it() {
     nothing_is_lost_under_faults(&server).await;
     a_busy_receiver_holds_no_task_that_it_cannot_start(&server).await;
     passing_over_a_task_does_not_count_as_delivering_it(&server).await;
+    overlapping_lists_of_queues_acknowledge_their_own(&server).await;
     garbage_is_set_aside(&server).await;
     a_deleted_queue_is_made_anew(&server).await;
     a_wrong_password_is_refused(&server).await;
@@ -168,6 +169,17 @@ async fn passing_over_a_task_does_not_count_as_delivering_it(server: &Server) {
     assert_eq!(delivery.task, late);
     assert!(!delivery.redelivered, "it was pushed to a receiver that could not start it");
     assert_eq!(broker.dead_letters().await.unwrap(), 0);
+}
+
+async fn overlapping_lists_of_queues_acknowledge_their_own(server: &Server) {
+    let broker = server.connect().await;
+    let classes = ["default".parse().unwrap(), "gpu80".parse().unwrap()];
+    let wider = QueueName::served(Stage::Train, &classes);
+    for queues in [served(), wider.clone(), served(), wider] {
+        broker.publish(&task(5)).await.unwrap();
+        let delivery = broker.receive(&queues, Duration::from_secs(10)).await.unwrap().unwrap();
+        assert!(broker.acknowledge(&delivery).await.unwrap(), "{queues:?}");
+    }
 }
 
 async fn garbage_is_set_aside(server: &Server) {

@@ -10,7 +10,8 @@
 -- Answers {time, "ok"}, {time, "emptied"}, {time, "conflict", kind, id, found version or ""} or {time, "limit", index, below}.
 local call, prefix, commit_id, at = redis.call, ARGV[1], ARGV[3], 4
 
--- Time that answers may use is reserved a second at a time, so that it goes on from there when the clock is set back.
+-- Time that answers may use is reserved a second at a time. When the clock is set back by more, time stands still there
+-- until the clock has caught up; when it is set back by less, that second may be told again.
 local seconds = call('TIME')
 local now = seconds[1] * 1000 + math.floor(seconds[2] / 1000)
 local reserved = tonumber(call('GET', prefix .. 'clock') or '0')
@@ -79,7 +80,7 @@ end
 
 for _, write in ipairs(writes) do
   if write.change == 'put' then
-    local commits = commit_id .. ' ' .. string.sub(newest[write.key], 1, 80)
+    local commits = commit_id .. ' ' .. string.sub(newest[write.key], 1, 184)
     call('HSET', write.key, 'v', write.version, 'b', write.body, 'c', commits)
     if write.is_new then call('ZADD', prefix .. 'k:' .. write.kind, 0, write.id) end
   elseif write.change == 'remove' then

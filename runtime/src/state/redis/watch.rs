@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
-use tokio::sync::{Notify, broadcast};
+use tokio::{
+    sync::{Notify, broadcast},
+    time::Instant,
+};
 
 use crate::metrics;
 
@@ -55,11 +58,14 @@ impl Growth {
             metrics::state_reconnected();
         }
         let mut subscribed = false;
+        let mut watched_at = Instant::now();
         loop {
-            let watched = self.streams.receiver_count() > 0;
-            if watched && !subscribed {
-                commands.subscribe(channel).await?;
-                subscribed = true;
+            if self.streams.receiver_count() > 0 {
+                watched_at = Instant::now();
+                if !subscribed {
+                    commands.subscribe(channel).await?;
+                    subscribed = true;
+                }
             }
             tokio::select! {
                 message = messages.next() => {
@@ -69,7 +75,7 @@ impl Growth {
                 }
                 () = self.wanted.notified(), if !subscribed => {}
                 // Each announcement costs every coordinator that hears it, so nobody listens in vain.
-                () = tokio::time::sleep(LINGER), if subscribed && !watched => {
+                () = tokio::time::sleep_until(watched_at + LINGER), if subscribed => {
                     if self.streams.receiver_count() == 0 {
                         commands.unsubscribe(channel).await?;
                         subscribed = false;
