@@ -4,7 +4,7 @@
 //   node bullmq_chain.mjs JOBS IDLE
 //
 // REDIS_URL names the server.
-import { FlowProducer, QueueEvents, Worker } from "bullmq";
+import { FlowProducer, Queue, QueueEvents, Worker } from "bullmq";
 
 const { hostname: host, port } = new URL(process.env.REDIS_URL);
 const connection = { host, port: Number(port), maxRetriesPerRequest: null };
@@ -15,6 +15,9 @@ if (process.argv[2] === "worker") {
 } else {
   const [jobs, idle] = process.argv.slice(2).map(Number);
   const flows = new FlowProducer({ connection });
+  // By default the stream of events keeps about 10,000: with thousands of chains the end of some would never be heard.
+  const queue = new Queue(queueName, { connection, streams: { events: { maxLen: 1_000_000 } } });
+  await queue.waitUntilReady();
   const events = new QueueEvents(queueName, { connection });
   await events.waitUntilReady();
 
