@@ -42,7 +42,9 @@ claim_ports() {
     # A claim whose folder is gone is void.
     if [[ -n "$owner" && ! -f "$owner/port" ]]; then rm -f "$claims/$base"; fi
     ln -sT "$folder" "$claims/$base" 2>/dev/null || continue
-    if answers "$base" || answers $((base + 1)); then rm -f "$claims/$base"; continue; fi
+    local port taken=
+    for port in 0 1 2 3 9; do answers $((base + port)) && taken=yes; done
+    if [[ -n "$taken" ]]; then rm -f "$claims/$base"; continue; fi
     echo "$base" >"$folder/port"
     return
   done
@@ -105,7 +107,11 @@ start_rabbitmq() {
   pid_of epmd >/dev/null || {
     setsid epmd -port "$epmd_port" -address 127.0.0.1 </dev/null >>"$at/log/epmd" 2>&1 9>&- &
     remember $! epmd
-    for ((i = 0; i < 40; i++)); do answers "$epmd_port" && break; sleep 0.05; done
+    local until=$((SECONDS + 30))
+    until answers "$epmd_port"; do
+      ((SECONDS <= until)) || fail "RabbitMQ's port mapper does not answer at port $epmd_port; see $at/log/epmd"
+      sleep 0.05
+    done
   }
   # With RABBITMQ_ALLOW_INPUT the script becomes the server, so its process is the one to remember.
   RABBITMQ_CONFIG_FILE="$at/rabbitmq.conf" RABBITMQ_ENABLED_PLUGINS_FILE="$at/plugins" \

@@ -1,6 +1,6 @@
 //! A job in two records: what was asked for, written once, and how it goes, written with every event.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use clara_lifecycle::{
     attempt::GoldenInput,
@@ -103,8 +103,8 @@ fn job_of(course: &Record, asked: Option<&Record>) -> Result<Stored<Job>, Driver
             .id
             .parse()
             .map_err(|error: clara_lifecycle::id::InvalidName| damaged(error.to_string()))?,
-        spec: spec.into_owned(),
-        golden: golden.into_owned(),
+        spec: Arc::new(spec.into_owned()),
+        golden: Arc::new(golden.into_owned()),
         submitted_at,
         changed_at,
         state: state.into_owned(),

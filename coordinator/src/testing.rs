@@ -134,7 +134,7 @@ pub(crate) async fn claim(driver: &Driver, job: &JobId, stage: Stage) -> Attempt
 
 pub(crate) async fn complete(driver: &Driver, job: &JobId, result: StageResult) -> Result<Job, DriverError> {
     let key = claim(driver, job, result.stage()).await;
-    let after = driver.apply(job, Event::Completed { key, result: Box::new(result) }).await?;
+    let after = driver.apply(job, Event::Completed { key, result: Arc::new(result) }).await?;
     Ok(Job::clone(&after))
 }
 

@@ -1,5 +1,7 @@
 //! What workers say, over gRPC: claim, heartbeat, report.
 
+use std::sync::Arc;
+
 use clara_lifecycle::{
     hello::{Hello, ProtocolRange, Welcome},
     id::{Attempt, ClassName, JobId},
@@ -103,7 +105,7 @@ impl Workers {
     async fn complete_of(&self, request: v1::CompleteRequest) -> Result<v1::ReportOutcome, DriverError> {
         let (job, key) = key_of(request.key)?;
         let result = request.result.ok_or(DriverError::Invalid("field `result` is missing".into()))?;
-        let event = Event::Completed { key, result: Box::new(result.try_into()?) };
+        let event = Event::Completed { key, result: Arc::new(result.try_into()?) };
         match self.report(&job, key.stage, event).await {
             Err(error @ (DriverError::Registration(_) | DriverError::Status(_))) => {
                 warn!(job.id = %job, "the result of {job} cannot be accepted: {error}");

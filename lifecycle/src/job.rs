@@ -5,7 +5,7 @@ mod event;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -29,9 +29,11 @@ pub struct Job {
     /// Its name.
     pub id: JobId,
     /// What the user asked for.
-    pub spec: JobSpec,
+    #[serde(with = "crate::shared")]
+    pub spec: Arc<JobSpec>,
     /// The golden dataset, pinned at submission.
-    pub golden: GoldenInput,
+    #[serde(with = "crate::shared")]
+    pub golden: Arc<GoldenInput>,
     /// When it was submitted.
     pub submitted_at: Timestamp,
     /// When it last changed, heartbeats aside.
@@ -145,7 +147,8 @@ pub enum StageState {
         /// When it was committed.
         at: Timestamp,
         /// The result.
-        result: Box<StageResult>,
+        #[serde(with = "crate::shared")]
+        result: Arc<StageResult>,
     },
     /// It failed for good; a retry queues it again.
     Failed,
@@ -229,8 +232,8 @@ impl Job {
         let waiting = StageRecord::default;
         let job = Self {
             id,
-            spec,
-            golden,
+            spec: Arc::new(spec),
+            golden: Arc::new(golden),
             submitted_at: now,
             changed_at: now,
             state: JobState::Waiting { stage: Stage::Ingest },
@@ -290,8 +293,8 @@ impl Job {
             stage: key.stage,
             attempt: key.attempt,
             fence: key.fence,
-            spec: self.spec.clone(),
-            golden: self.golden.clone(),
+            spec: JobSpec::clone(&self.spec),
+            golden: GoldenInput::clone(&self.golden),
             results: Stage::ALL.into_iter().filter_map(|stage| self.result(stage).cloned()).collect(),
             adapter_id: self.adapter_id.clone(),
             champion,

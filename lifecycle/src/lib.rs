@@ -22,6 +22,7 @@ pub mod retry;
 #[cfg(any(test, feature = "testing"))]
 pub mod samples;
 pub mod score;
+mod shared;
 pub mod spec;
 pub mod stage;
 pub mod statistics;

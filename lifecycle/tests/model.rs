@@ -7,7 +7,7 @@
     reason = "a test as a whole: what cannot be built must fail it"
 )]
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use clara_lifecycle::{
     gate::{Decision, GateMode, GateReport},
@@ -148,7 +148,7 @@ impl World {
 
     fn deliver_report(&mut self, key: AttemptKey, succeeded: bool) {
         let event = if succeeded {
-            Event::Completed { key, result: Box::new(success(key.stage)) }
+            Event::Completed { key, result: Arc::new(success(key.stage)) }
         } else {
             Event::Failed { key, message: "broken".into(), retryable: true }
         };

@@ -1,6 +1,6 @@
 //! Start and end of a process: runs until it is done or told to end; the second signal ends it at once.
 
-use std::{fmt::Write as _, future::Future, process::ExitCode, sync::OnceLock};
+use std::{env, fmt::Write as _, future::Future, process::ExitCode, sync::OnceLock};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,11 @@ where
     F: Future<Output = Result<(), E>>,
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = threads() {
+        runtime.worker_threads(threads);
+    }
+    let runtime = match runtime.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!("{name} cannot start: no threads for it: {error}");
@@ -40,6 +44,13 @@ where
     // Blocking work that ignores the shutdown must not keep the process.
     runtime.shutdown_background();
     ExitCode::from(code)
+}
+
+/// Threads for what waits: half as many as there are cores, since the servers and other daemons beside it need the rest
+/// and a thread that sleeps and wakes for little costs more than it does. `TOKIO_WORKER_THREADS` says otherwise.
+fn threads() -> Option<usize> {
+    let cores = std::thread::available_parallelism().ok()?;
+    env::var_os("TOKIO_WORKER_THREADS").is_none().then(|| cores.get().div_ceil(2))
 }
 
 /// Names this start of this process, as no other start is named. Its workers' ids and its connection to the broker

@@ -14,7 +14,7 @@ use crate::{
     artifacts::ArtifactStore,
     backoff::Backoff,
     broker::{Broker, BrokerError, Delivery},
-    coordinator_client::{Claim, ClaimAnswer, Coordinator},
+    coordinator_client::{Claim, ClaimAnswer, ClaimedAttempt, Coordinator},
     metrics::{self, OpenSlot},
     task::Tasks,
     worker::StageHandler,
@@ -241,7 +241,8 @@ impl Worker {
                 tracing::debug!(job.id = %job, %stage, "a task of job {job} is no longer wanted: {reason}");
             }
             ClaimAnswer::Granted { assignment, lease_ttl } => {
-                Attempt::new(self, *assignment, lease_ttl, asked_at).carry_out().await;
+                let name = ClaimedAttempt::of(&assignment);
+                Attempt::new(self, name, lease_ttl, asked_at).carry_out(*assignment).await;
             }
         }
     }

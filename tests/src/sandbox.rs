@@ -244,7 +244,7 @@ impl Running {
                 return Ok(false);
             }
             self.said.push_str(&line);
-            if line.contains(text) {
+            if says(&line, text) {
                 return Ok(true);
             }
         }
@@ -332,4 +332,13 @@ fn specification(steps: u32) -> String {
          [judge]\nmax_tries = 2\nreasoning = false\n\n\
          [retry]\nmax_attempts = 3\nfirst_pause_ms = 100\nlongest_pause_ms = 500\n"
     )
+}
+
+/// Whether a line says `text`; a share such as `20 %` is also said by a greater one, since a busy machine skips some.
+fn says(line: &str, text: &str) -> bool {
+    fn share(text: &str) -> Option<u32> {
+        text.split_once(" %")?.0.rsplit(' ').next()?.parse().ok()
+    }
+    let at_least = text.strip_suffix(" %").and_then(|number| number.parse::<u32>().ok());
+    line.contains(text) || at_least.zip(share(line)).is_some_and(|(least, share)| share >= least)
 }

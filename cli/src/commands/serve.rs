@@ -105,6 +105,6 @@ async fn registered(session: &Session, adapter: &str) -> Result<(String, PathBuf
     let folder = session.adapter_folder(&version.adapter_id);
     session.artifacts()?.fetch(&lineage.adapter, &folder).await?;
     let job = connection.client.job(lineage.job.as_str()).await?;
-    let base = PathBuf::from(job.spec.base_model);
+    let base = PathBuf::from(&job.spec.base_model);
     Ok((version.adapter_id, folder, base.exists().then_some(base)))
 }

@@ -1,6 +1,6 @@
 //! Jobs through all their stages, late and double reports, and the versions that trainings get.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use clara_lifecycle::{
     gate::Decision,
@@ -28,7 +28,8 @@ async fn an_approved_job_passes_every_stage_and_becomes_champion() {
     assert!((view.version.metrics["llm_judge_score"] - 88.0).abs() < 1e-9);
     let lineage = view.version.lineage.unwrap();
     assert_eq!(lineage.job, job.id);
-    assert_eq!((lineage.golden_dataset, lineage.golden_digest), (job.golden.reference, job.golden.digest));
+    assert_eq!(lineage.golden_dataset, job.golden.reference);
+    assert_eq!(lineage.golden_digest, job.golden.digest);
 }
 
 #[tokio::test]
@@ -57,7 +58,7 @@ async fn a_report_that_comes_twice_changes_nothing() {
     let job = house.submit(samples::spec()).await.id;
     complete(&house.driver, &job, result(Stage::Ingest, Decision::Approve)).await.unwrap();
     let key = claim(&house.driver, &job, Stage::Train).await;
-    let completed = Event::Completed { key, result: Box::new(result(Stage::Train, Decision::Approve)) };
+    let completed = Event::Completed { key, result: Arc::new(result(Stage::Train, Decision::Approve)) };
     let after = house.driver.apply(&job, completed.clone()).await.unwrap();
     let events = house.events(&job).await;
     let refused = house.driver.apply(&job, completed).await.unwrap_err();
@@ -75,7 +76,7 @@ async fn a_report_of_an_attempt_that_was_taken_back_is_refused() {
     let live = claim(&house.driver, &job, Stage::Ingest).await;
     assert!(live.fence > late.fence);
     let completed =
-        |key| Event::Completed { key, result: Box::new(result(Stage::Ingest, Decision::Approve)) };
+        |key| Event::Completed { key, result: Arc::new(result(Stage::Ingest, Decision::Approve)) };
     let refused = house.driver.apply(&job, completed(late)).await.unwrap_err();
     assert!(matches!(refused, DriverError::Rejected(Rejected::StaleAttempt { .. })), "{refused}");
     house.driver.apply(&job, completed(live)).await.unwrap();
@@ -135,7 +136,7 @@ async fn sixty_four_trainings_at_the_same_moment_get_sixty_four_versions() {
     for (job, key) in claimed {
         let driver = house.driver.clone();
         reports.spawn(async move {
-            let result = Box::new(result(Stage::Train, Decision::Approve));
+            let result = Arc::new(result(Stage::Train, Decision::Approve));
             driver.apply(&job, Event::Completed { key, result }).await
         });
     }
@@ -170,7 +171,7 @@ async fn a_cancelled_job_refuses_its_worker() {
     let job = house.submit(samples::spec()).await.id;
     let key = claim(&house.driver, &job, Stage::Ingest).await;
     house.driver.apply(&job, Event::CancelRequested).await.unwrap();
-    let completed = Event::Completed { key, result: Box::new(result(Stage::Ingest, Decision::Approve)) };
+    let completed = Event::Completed { key, result: Arc::new(result(Stage::Ingest, Decision::Approve)) };
     let refused = house.driver.apply(&job, completed).await.unwrap_err();
     assert!(matches!(refused, DriverError::Rejected(Rejected::Cancelled)), "{refused}");
 }

@@ -1,6 +1,6 @@
 //! The one place where a job changes: event in, new job and commands out.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     AttemptKey, Command, Event, Job, JobEvent, JobState, Lease, LeaseTerms, Outcome, Rejected, StageState,
@@ -162,7 +162,7 @@ impl Job {
     fn completed(
         &mut self,
         key: AttemptKey,
-        result: Box<StageResult>,
+        result: Arc<StageResult>,
         now: Timestamp,
     ) -> Result<Vec<Command>, Rejected> {
         self.expect_lease(key)?;
@@ -170,17 +170,17 @@ impl Job {
             return Err(Rejected::WrongResult { got: result.stage(), expected: key.stage });
         }
         let record = self.stages.get_mut(key.stage);
-        record.state = StageState::Succeeded { fence: key.fence, at: now, result: result.clone() };
+        record.state = StageState::Succeeded { fence: key.fence, at: now, result: Arc::clone(&result) };
         let mut commands =
-            vec![Command::Watch(None), Command::Record(JobEvent::Succeeded { result: result.clone() })];
-        match *result {
+            vec![Command::Watch(None), Command::Record(JobEvent::Succeeded { result: Arc::clone(&result) })];
+        match &*result {
             StageResult::Train(training) => {
-                commands.push(Command::Register(Box::new(training)));
+                commands.push(Command::Register(Box::new(training.clone())));
                 commands.extend(self.enqueue(Stage::Generate, now));
             }
             StageResult::Gate(report) => {
                 let decision = report.decision;
-                commands.push(Command::Decide(Box::new(report)));
+                commands.push(Command::Decide(Box::new(report.clone())));
                 commands.extend(self.decided(decision, now));
             }
             StageResult::Rollout(_) => {

@@ -1,6 +1,6 @@
 //! What can happen to a job, what follows from it, and why something is refused.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -74,7 +74,7 @@ pub enum Event {
         /// The attempt.
         key: AttemptKey,
         /// The result.
-        result: Box<StageResult>,
+        result: Arc<StageResult>,
     },
     /// The attempt failed.
     Failed {
@@ -184,7 +184,8 @@ pub enum JobEvent {
     /// A stage's result was committed.
     Succeeded {
         /// The result.
-        result: Box<StageResult>,
+        #[serde(with = "crate::shared")]
+        result: Arc<StageResult>,
     },
     /// An attempt failed; another one is queued unless `stuck` follows.
     Failed {

@@ -1,6 +1,6 @@
 //! Every (state, event) pair of a job, and the rules of leases, retries and results.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::*;
 use crate::{
@@ -93,7 +93,7 @@ fn leased(job: &Job, stage: Stage) -> Job {
 
 fn completed(job: &Job, stage: Stage, decision: Decision) -> Job {
     let job = leased(job, stage);
-    let result = Box::new(result_of(stage, decision));
+    let result = Arc::new(result_of(stage, decision));
     let job = apply(&job, Event::Completed { key: live_key(&job, stage), result });
     if stage == Stage::Train { apply(&job, Event::Registered { adapter_id: "a-v1.0.0".into() }) } else { job }
 }
@@ -132,7 +132,7 @@ fn states() -> Vec<(&'static str, Job)> {
 /// Each kind of event, addressed at the train stage's newest attempt.
 fn events(job: &Job) -> Vec<(&'static str, Event)> {
     let key = live_key(job, Stage::Train);
-    let result = Box::new(result_of(Stage::Train, Decision::Approve));
+    let result = Arc::new(result_of(Stage::Train, Decision::Approve));
     let progress = Progress { counter: 1, ..Progress::default() };
     vec![
         ("claim", claim(Stage::Train, key.attempt.0)),
@@ -199,7 +199,7 @@ fn a_report_from_an_earlier_attempt_is_refused() {
     let stale = live_key(&job, Stage::Train);
     let job = apply(&job, Event::HandedBack { key: stale });
     let job = leased(&job, Stage::Train);
-    let result = Box::new(result_of(Stage::Train, Decision::Approve));
+    let result = Arc::new(result_of(Stage::Train, Decision::Approve));
     let refused = job.apply(Event::Completed { key: stale, result }, NOW).unwrap_err();
     assert_eq!(refused, Rejected::StaleAttempt { got: Attempt(1), live: Attempt(2) });
 }
@@ -218,7 +218,7 @@ fn the_same_report_twice_is_a_duplicate() {
     let job = leased(&submitted(), Stage::Ingest);
     let report = Event::Completed {
         key: live_key(&job, Stage::Ingest),
-        result: Box::new(result_of(Stage::Ingest, Decision::Approve)),
+        result: Arc::new(result_of(Stage::Ingest, Decision::Approve)),
     };
     let job = apply(&job, report.clone());
     assert_eq!(job.apply(report, NOW).unwrap_err(), Rejected::Duplicate);
@@ -240,7 +240,7 @@ fn a_second_claim_of_a_leased_attempt_is_refused_with_the_holder() {
 #[test]
 fn a_result_of_another_stage_is_refused() {
     let job = leased(&submitted(), Stage::Ingest);
-    let result = Box::new(result_of(Stage::Judge, Decision::Approve));
+    let result = Arc::new(result_of(Stage::Judge, Decision::Approve));
     let refused =
         job.apply(Event::Completed { key: live_key(&job, Stage::Ingest), result }, NOW).unwrap_err();
     assert_eq!(refused, Rejected::WrongResult { got: Stage::Judge, expected: Stage::Ingest });

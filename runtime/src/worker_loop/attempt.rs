@@ -34,7 +34,6 @@ use crate::{
 /// A claimed attempt before it is carried out.
 pub(super) struct Attempt<'a> {
     worker: &'a Worker,
-    assignment: Assignment,
     name: ClaimedAttempt,
     lease_ttl: Duration,
     claimed_at: Instant,
@@ -43,20 +42,19 @@ pub(super) struct Attempt<'a> {
 }
 
 impl<'a> Attempt<'a> {
-    /// The attempt of `assignment`, claimed by a call that began at `claimed_at`.
+    /// The attempt of this name, claimed by a call that began at `claimed_at`.
     pub(super) fn new(
         worker: &'a Worker,
-        assignment: Assignment,
+        name: ClaimedAttempt,
         lease_ttl: Duration,
         claimed_at: Instant,
     ) -> Self {
         let (stop, signal) = stop_switch();
-        let name = ClaimedAttempt::of(&assignment);
-        Self { worker, assignment, name, lease_ttl, claimed_at, stop: Arc::new(stop), signal }
+        Self { worker, name, lease_ttl, claimed_at, stop: Arc::new(stop), signal }
     }
 
-    /// Carries the attempt out and reports how it ended.
-    pub(super) async fn carry_out(self) {
+    /// Carries out what was assigned and reports how it ended.
+    pub(super) async fn carry_out(self, assignment: Assignment) {
         let key = self.name.key;
         let trace_id = TraceContext::of_job(&self.name.job).trace_id();
         let span = tracing::info_span!(
@@ -65,7 +63,7 @@ impl<'a> Attempt<'a> {
         async {
             metrics::attempt_began(key.stage);
             tracing::info!("began {}", self.name);
-            let outcome = self.under_lease().await;
+            let outcome = self.under_lease(assignment).await;
             let duration = self.claimed_at.elapsed();
             metrics::attempt_ended(key.stage, outcome, duration);
             let duration_ms = duration.as_millis();
@@ -75,7 +73,7 @@ impl<'a> Attempt<'a> {
         .await;
     }
 
-    async fn under_lease(&self) -> AttemptOutcome {
+    async fn under_lease(&self, assignment: Assignment) -> AttemptOutcome {
         let (progress, latest) = ProgressSender::new();
         let heartbeat = Heartbeat {
             coordinator: self.worker.coordinator.clone(),
@@ -89,7 +87,7 @@ impl<'a> Attempt<'a> {
         // On a task of its own: the handler may compute as long as it likes.
         let heartbeat = self.worker.tasks.spawn("worker.heartbeat", heartbeat.keep().in_current_span());
         let logs = LogSender::new(self.worker.coordinator.clone(), self.name.clone());
-        let ended = logs.during(self.run(progress)).await;
+        let ended = logs.during(self.run(assignment, progress)).await;
         self.warn_of(&ended);
         logs.finish().await;
         let outcome = self.tell(ended, &latest).await;
@@ -98,10 +96,14 @@ impl<'a> Attempt<'a> {
     }
 
     /// Runs the handler in its scratch folder, which is removed afterwards.
-    async fn run(&self, progress: ProgressSender) -> Result<StageResult, StageFailure> {
+    async fn run(
+        &self,
+        assignment: Assignment,
+        progress: ProgressSender,
+    ) -> Result<StageResult, StageFailure> {
         let scratch = self.worker.scratch.of(&self.name);
         let context = AttemptContext {
-            assignment: self.assignment.clone(),
+            assignment,
             artifacts: self.worker.artifacts.clone(),
             scratch: scratch.clone(),
             progress,

@@ -248,6 +248,13 @@ impl Link {
             let reason = format!("{text}; correct user, password and virtual host in broker.url");
             return BrokerError::Refused { broker: self.name(), reason };
         }
+        if self.tls.is_some() && text.contains("reset") {
+            // The reset may overtake the alert that says why.
+            return self.unavailable(&format!(
+                "{text}; a broker that refuses this client's certificate may end the connection so: see \
+                 broker.client_certificate and the broker's log"
+            ));
+        }
         self.unavailable(&text)
     }
 

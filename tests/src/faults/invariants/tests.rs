@@ -5,7 +5,7 @@ use clara_lifecycle::{
     results::{DatasetResult, StageResult},
     samples,
 };
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::*;
 
@@ -58,7 +58,7 @@ impl Told {
         let key = told.claim();
         told.fail(key);
         let key = told.claim();
-        told.apply(Event::Completed { key, result: Box::new(dataset(key.fence)) });
+        told.apply(Event::Completed { key, result: Arc::new(dataset(key.fence)) });
         told.apply(Event::CancelRequested);
         told
     }
@@ -127,7 +127,7 @@ fn a_job_that_goes_on_after_its_end_ended_twice() {
 #[test]
 fn a_second_result_of_a_stage_is_a_double_commit() {
     let mut told = Told::ended();
-    told.insert_after(is_success, JobEvent::Succeeded { result: Box::new(dataset(Fence(2))) });
+    told.insert_after(is_success, JobEvent::Succeeded { result: Arc::new(dataset(Fence(2))) });
     assert_eq!(told.broken(), [Invariant::OneResult].into());
 }
 
@@ -137,7 +137,7 @@ fn a_result_with_an_older_fence_is_a_zombies() {
     let key = told.claim();
     told.fail(key);
     let key = told.claim();
-    told.apply(Event::Completed { key, result: Box::new(dataset(Fence(1))) });
+    told.apply(Event::Completed { key, result: Arc::new(dataset(Fence(1))) });
     told.apply(Event::CancelRequested);
     assert_eq!(told.broken(), [Invariant::NewestFence].into());
 }
@@ -152,7 +152,7 @@ fn a_result_without_a_lease_is_a_zombies() {
 #[test]
 fn more_failures_than_the_policy_allows_are_found() {
     let mut told = Told::ended();
-    told.0.job.spec.retry.max_attempts = 0;
+    Arc::make_mut(&mut told.0.job.spec).retry.max_attempts = 0;
     assert_eq!(told.broken(), [Invariant::AttemptsWithinPolicy].into());
 }
 
