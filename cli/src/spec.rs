@@ -34,7 +34,7 @@ pub(crate) struct SpecArgs {
     /// Base model: a Hugging Face folder or a GGUF file
     #[arg(long, value_name = "PATH", env = "CLARA_BASE_MODEL")]
     pub(crate) base_model: Option<String>,
-    /// How the adapter is trained: lora (qlora and dora are refused in this version)
+    /// How the adapter is trained: lora, dora (learned magnitudes) or qlora (base model held in four bits) [default: lora]
     #[arg(long, value_name = "METHOD")]
     pub(crate) method: Option<Method>,
     /// Specification file (TOML) with the fields of a job; flags win over it
@@ -73,6 +73,12 @@ pub(crate) struct TrainingArgs {
     /// Numerator of the scale alpha / rank [default: twice the rank]
     #[arg(long)]
     alpha: Option<f32>,
+    /// Scale alpha / √rank instead of alpha / rank (rsLoRA), for high ranks
+    #[arg(long)]
+    use_rslora: bool,
+    /// Learning rate of each B over that of each A (LoRA+), e.g. 16 [default: 1]
+    #[arg(long, value_name = "RATIO")]
+    loraplus_lr_ratio: Option<f32>,
     /// Passes over the training data [default: 2]
     #[arg(long)]
     epochs: Option<u32>,
@@ -213,6 +219,8 @@ impl TrainingArgs {
             (training.rank, training.alpha) = (rank, twice);
         }
         set(&mut training.alpha, self.alpha);
+        training.use_rslora |= self.use_rslora;
+        set(&mut training.loraplus_lr_ratio, self.loraplus_lr_ratio);
         set(&mut training.epochs, self.epochs);
         set(&mut training.max_steps, self.max_steps);
         set(&mut training.learning_rate, self.learning_rate);

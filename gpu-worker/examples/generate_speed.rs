@@ -6,6 +6,7 @@ use std::{io::Write as _, path::Path, time::Instant};
 
 use clara_gpu_worker::{
     engine::{Decoder, SequenceId, reference::ReferenceDecoder},
+    model::Precision,
     model_cache::ModelCache,
     peft,
 };
@@ -16,7 +17,7 @@ const ANSWER_TOKENS: usize = 64;
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let path = arguments.next().ok_or_else(|| anyhow::anyhow!("usage: generate_speed MODEL [ADAPTER]"))?;
-    let model = ModelCache::new().load(Path::new(&path))?;
+    let model = ModelCache::new().load(Path::new(&path), Precision::Full)?;
     let mut decoder = ReferenceDecoder::new(std::sync::Arc::clone(&model.base))?;
     let adapter = arguments.next();
     if let Some(folder) = &adapter {

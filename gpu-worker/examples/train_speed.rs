@@ -16,7 +16,7 @@ use clara_gpu_worker::{
         Batch, Decoder as _, Engine as _, IGNORED, LoraConfig, SequenceId, StepOptions, TargetModule,
         reference::{ReferenceDecoder, ReferenceEngine},
     },
-    model::{BaseModel, HostTensor, ModelConfig},
+    model::{BaseModel, HostTensor, ModelConfig, Variant},
     ops::matmul::{Matrix, MatrixMut, Product, Term, multiply},
 };
 use serde_json::json;
@@ -38,7 +38,8 @@ fn main() -> anyhow::Result<()> {
 
 fn training(base: &Arc<BaseModel>, steps: usize, length: usize) -> anyhow::Result<serde_json::Value> {
     let mut engine = ReferenceEngine::new(Arc::clone(base))?;
-    engine.init_adapter(&LoraConfig { rank: 16, alpha: 32.0, targets: TargetModule::ALL.to_vec() }, 1)?;
+    let config = LoraConfig { rank: 16, alpha: 32.0, targets: TargetModule::ALL.to_vec(), dora: false };
+    engine.init_adapter(&config, 1)?;
     let batch = batch(length, base.config.vocab_size)?;
     let targets = length - 1;
     let (mut evaluate, mut both, mut step) = (Vec::new(), Vec::new(), Vec::new());
@@ -140,6 +141,7 @@ fn smollm2(layers: usize) -> ModelConfig {
         tie_word_embeddings: true,
         bos_token: None,
         eos_tokens: vec![2],
+        variant: Variant::default(),
     }
 }
 
@@ -180,7 +182,13 @@ fn random_model(config: ModelConfig) -> BaseModel {
             .collect();
         tensors.insert(name, HostTensor { shape, values });
     }
-    BaseModel { config, tensors, digest: String::new(), name: "random".to_owned() }
+    BaseModel {
+        config,
+        tensors,
+        digest: String::new(),
+        name: "random".to_owned(),
+        quantised: BTreeMap::new(),
+    }
 }
 
 fn batch(length: usize, vocab_size: usize) -> anyhow::Result<Batch> {

@@ -10,7 +10,7 @@ use std::{
 use clara_lifecycle::dataset::ChatMessage;
 
 use crate::{
-    model::ModelError,
+    model::{ModelError, Precision},
     model_cache::{ModelCache, PromptError, SharedModel},
     peft::{self, PeftError},
     sampling::Sampling,
@@ -95,7 +95,7 @@ pub struct Chat {
 pub async fn open(config: ChatConfig, cache: &ModelCache) -> Result<Chat, ChatError> {
     let (cache, base_model, adapters) = (cache.clone(), config.base_model.clone(), config.adapters.clone());
     let loading = tokio::task::spawn_blocking(move || {
-        let model = cache.load(&base_model)?;
+        let model = cache.load(&base_model, Precision::Full)?;
         let engine = TextEngine::for_model(&model, BatchLimits::default())?;
         let mut weights = Vec::with_capacity(adapters.len());
         for (name, folder) in adapters {

@@ -59,6 +59,8 @@ struct StateFile {
     rank: usize,
     alpha: f32,
     target_modules: Vec<String>,
+    #[serde(default)]
+    dora: bool,
     #[serde(flatten)]
     progress: TrainingProgress,
 }
@@ -107,6 +109,7 @@ impl Checkpoint {
             rank: adapter.config.rank,
             alpha: adapter.config.alpha,
             target_modules: adapter.config.targets.iter().map(|module| module.name().to_owned()).collect(),
+            dora: adapter.config.dora,
             progress: self.progress.clone(),
         };
         let state = serde_json::to_vec_pretty(&state).map_err(|error| format(error.to_string()))?;
@@ -147,7 +150,7 @@ impl Checkpoint {
             let unknown = || format(format!("target module `{name}` is unknown"));
             targets.push(TargetModule::from_name(name).ok_or_else(unknown)?);
         }
-        let config = LoraConfig { rank: file.rank, alpha: file.alpha, targets };
+        let config = LoraConfig { rank: file.rank, alpha: file.alpha, targets, dora: file.dora };
         let state = TrainingState {
             adapter: AdapterWeights { config, tensors: adapter },
             first_moments,

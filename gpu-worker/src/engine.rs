@@ -42,10 +42,13 @@ pub struct LoraConfig {
     pub alpha: f32,
     /// Layers that carry the update, in every block.
     pub targets: Vec<TargetModule>,
+    /// Whether each updated layer has a learned magnitude (`DoRA`).
+    pub dora: bool,
 }
 
 /// An adapter's weights under PEFT tensor names
-/// (`base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight` `[rank, in]`, `….lora_B.weight` `[out, rank]`).
+/// (`base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight` `[rank, in]`, `….lora_B.weight` `[out, rank]`, and for
+/// `DoRA` `….lora_magnitude_vector` `[out]`).
 #[derive(Debug, Clone, PartialEq)]
 pub struct AdapterWeights {
     /// Shape of the adapter.
@@ -92,6 +95,8 @@ pub struct TrainingState {
 pub struct StepOptions {
     /// Step size.
     pub learning_rate: f64,
+    /// Step size of each `B`, and of magnitudes, over that of each `A` (LoRA+; Hayou et al., arXiv 2402.12354).
+    pub b_rate_ratio: f64,
     /// Decay of the first and of the second moment.
     pub betas: (f64, f64),
     /// Added to the root of the second moment.
@@ -106,6 +111,7 @@ impl Default for StepOptions {
     fn default() -> Self {
         Self {
             learning_rate: 2e-4,
+            b_rate_ratio: 1.0,
             betas: (0.9, 0.999),
             eps: 1e-8,
             weight_decay: 0.0,

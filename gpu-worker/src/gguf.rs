@@ -10,10 +10,9 @@ use std::{
 };
 
 use candle_core::{Device, quantized::gguf_file::Content};
-use rayon::prelude::*;
 
 use crate::{
-    model::{self, BaseModel, HostTensor, LoadedModel, ModelConfig, ModelError},
+    model::{self, BaseModel, HostTensor, LoadedModel, ModelConfig, ModelError, Precision, Tensors},
     template::ChatTemplate,
 };
 
@@ -28,20 +27,22 @@ pub(crate) struct GgufModel {
 }
 
 /// Loads the file.
-pub(crate) fn load(path: &Path) -> Result<LoadedModel, ModelError> {
+pub(crate) fn load(path: &Path, precision: Precision) -> Result<LoadedModel, ModelError> {
     let model = GgufModel::open(path)?;
     let metadata = Metadata { path, values: &model.content.metadata };
     let (digest, (tensors, tokenizer)) = rayon::join(
         || model::digest_file(path),
-        || rayon::join(|| model.tensors(), || metadata.tokenizer(&model.config)),
+        || rayon::join(|| model.tensors(precision), || metadata.tokenizer(&model.config)),
     );
     let tokenizer = tokenizer?;
     let chat_template = ChatTemplate::new(metadata.text("tokenizer.chat_template"), &tokenizer)
         .map_err(|source| ModelError::Template { path: path.into(), source })?;
+    let tensors = tensors?;
     let base = BaseModel {
         config: model.config.clone(),
-        tensors: tensors?,
-        digest: digest?.as_str().to_owned(),
+        tensors: tensors.full,
+        quantised: tensors.quantised,
+        digest: model::held_digest(digest?.as_str().to_owned(), precision),
         name: model::name_of(path),
     };
     Ok(LoadedModel { base, tokenizer, chat_template })
@@ -81,18 +82,15 @@ impl GgufModel {
         Ok(())
     }
 
-    fn tensors(&self) -> Result<BTreeMap<String, HostTensor>, ModelError> {
-        self.content
-            .tensor_infos
-            .par_iter()
-            .map(|(name, _)| {
-                let known = hugging_face_name(name).ok_or_else(|| ModelError::UnexpectedTensor {
-                    path: self.path.clone(),
-                    tensor: name.clone(),
-                })?;
-                Ok((known, self.tensor(name)?))
-            })
-            .collect()
+    fn tensors(&self, precision: Precision) -> Result<Tensors, ModelError> {
+        let names: Vec<&String> = self.content.tensor_infos.keys().collect();
+        Tensors::gather(&names, precision, |name| {
+            let known = hugging_face_name(name).ok_or_else(|| ModelError::UnexpectedTensor {
+                path: self.path.clone(),
+                tensor: (*name).clone(),
+            })?;
+            Ok((known, self.tensor(name)?))
+        })
     }
 
     fn tensor(&self, name: &str) -> Result<HostTensor, ModelError> {

@@ -1,6 +1,7 @@
 //! Reads a base model from a Hugging Face folder: `config.json`, safetensors files, tokenizer and chat template.
 
 mod config;
+mod family;
 mod files;
 
 use std::{
@@ -8,14 +9,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rayon::prelude::*;
-
 use crate::{
-    model::{self, BaseModel, HostTensor, LoadedModel, ModelConfig, ModelError},
+    model::{self, BaseModel, LoadedModel, ModelConfig, ModelError, Precision, Tensors},
     template::ChatTemplate,
     tokenizer::{SpecialTokens, Tokenizer},
 };
 
+use config::Read;
+use family::Family;
 use files::StoredTensor;
 
 /// A folder whose headers were read and found sound.
@@ -27,6 +28,7 @@ pub(crate) struct HfModel {
     weights: BTreeMap<String, StoredTensor>,
     chat_template: Option<String>,
     special: SpecialTokens,
+    family: Family,
 }
 
 /// Side files that shape the result; those that exist are part of the model's digest.
@@ -39,19 +41,21 @@ const SIDE_FILES: [&str; 5] = [
 ];
 
 /// Loads the folder.
-pub(crate) fn load(folder: &Path) -> Result<LoadedModel, ModelError> {
+pub(crate) fn load(folder: &Path, precision: Precision) -> Result<LoadedModel, ModelError> {
     let model = HfModel::open(folder)?;
-    let (digest, tensors) = rayon::join(|| model.digest(), || model.tensors());
+    let (digest, tensors) = rayon::join(|| model.digest(), || model.tensors(precision));
     let tokenizer_error = |source| ModelError::Tokenizer { path: folder.into(), source };
     let tokenizer = Tokenizer::from_file(&folder.join("tokenizer.json"), model.special.clone())
         .map_err(tokenizer_error)?;
     tokenizer.check_vocabulary(model.config.vocab_size).map_err(tokenizer_error)?;
     let chat_template = ChatTemplate::new(model.chat_template.as_deref(), &tokenizer)
         .map_err(|source| ModelError::Template { path: folder.into(), source })?;
+    let tensors = tensors?;
     let base = BaseModel {
         config: model.config.clone(),
-        tensors: tensors?,
-        digest: digest?,
+        tensors: tensors.full,
+        quantised: tensors.quantised,
+        digest: model::held_digest(digest?, precision),
         name: model::name_of(folder),
     };
     Ok(LoadedModel { base, tokenizer, chat_template })
@@ -60,7 +64,7 @@ pub(crate) fn load(folder: &Path) -> Result<LoadedModel, ModelError> {
 impl HfModel {
     /// Reads the configuration and the headers of the weight files.
     pub(crate) fn open(folder: &Path) -> Result<Self, ModelError> {
-        let (config, special, chat_template) = config::read(folder)?;
+        let Read { config, special, chat_template, family } = config::read(folder)?;
         let mut weights = files::read_headers(folder)?;
         weights.retain(|name, _| {
             let repeats_embedding = config.tie_word_embeddings && name == "lm_head.weight";
@@ -68,11 +72,18 @@ impl HfModel {
         });
         let shapes = weights.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone())).collect();
         model::check_tensors(folder, &config, &shapes)?;
-        Ok(Self { folder: folder.into(), config, weights, chat_template, special })
+        Ok(Self { folder: folder.into(), config, weights, chat_template, special, family })
     }
 
-    fn tensors(&self) -> Result<BTreeMap<String, HostTensor>, ModelError> {
-        self.weights.par_iter().map(|(name, tensor)| Ok((name.clone(), tensor.read()?))).collect()
+    fn tensors(&self, precision: Precision) -> Result<Tensors, ModelError> {
+        let stored: Vec<_> = self.weights.iter().collect();
+        Tensors::gather(&stored, precision, |(name, tensor)| {
+            let mut tensor = tensor.read()?;
+            if self.family.stores_norms_less_one() && name.ends_with("norm.weight") {
+                tensor.values.iter_mut().for_each(|weight| *weight += 1.0);
+            }
+            Ok(((*name).clone(), tensor))
+        })
     }
 
     fn digest(&self) -> Result<String, ModelError> {

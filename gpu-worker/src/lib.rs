@@ -12,6 +12,7 @@ pub mod guided;
 mod hf;
 pub mod model;
 pub mod model_cache;
+pub mod nf4;
 pub mod ops;
 pub mod optim;
 pub mod peft;

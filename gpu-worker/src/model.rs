@@ -8,11 +8,17 @@ use std::{
     path::Path,
 };
 
+use clara_lifecycle::{digest::Digest, spec::Method};
+use rayon::prelude::*;
+
 pub use error::ModelError;
 
 pub(crate) use digest::{digest_file, digest_files};
 
-use crate::{gguf, hf, template::ChatTemplate, tokenizer::Tokenizer};
+use crate::{
+    engine::TargetModule, gguf, hf, nf4::Nf4Tensor, ops::gated::Activation, template::ChatTemplate,
+    tokenizer::Tokenizer,
+};
 
 /// A dense row-major f32 tensor in host memory.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,9 +29,21 @@ pub struct HostTensor {
     pub values: Vec<f32>,
 }
 
-/// Rescaling of rotary frequencies, as Llama 3 defines it.
+/// Rescaling of rotary frequencies.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct RopeScaling {
+pub enum RopeScaling {
+    /// All frequencies are divided by the factor.
+    Linear {
+        /// How far the context was stretched, e.g. 8.
+        factor: f32,
+    },
+    /// As Llama 3 defines it.
+    Llama3(Llama3Scaling),
+}
+
+/// Rescaling of low rotary frequencies.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Llama3Scaling {
     /// How far the context was stretched, e.g. 8.
     pub factor: f32,
     /// Wavelengths above `original_max_positions / low_freq_factor` are divided by `factor`.
@@ -34,6 +52,29 @@ pub struct RopeScaling {
     pub high_freq_factor: f32,
     /// Context length before stretching.
     pub original_max_positions: usize,
+}
+
+/// In what a decoder differs from Llama's. The default is Llama.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Variant {
+    /// Query, key and value projections have a bias (Qwen2).
+    pub query_key_value_bias: bool,
+    /// Each head of queries and keys is normalised before it is rotated (Qwen3, Gemma 3).
+    pub query_key_norm: bool,
+    /// What attention and gated layers give is normalised before it is added (Gemma 3).
+    pub output_norms: bool,
+    /// What is applied to the gate.
+    pub activation: Activation,
+    /// What embeddings are multiplied by, if not 1.
+    pub embedding_scale: Option<f32>,
+    /// What attention scores are multiplied by, if not `1/√head_dim`.
+    pub score_scale: Option<f32>,
+    /// Keys that a query sees in layers with a window.
+    pub window: Option<usize>,
+    /// Whether each layer has that window; empty when all see everything.
+    pub windowed_layers: Vec<bool>,
+    /// Base of the rotary frequencies in layers with a window, if another one.
+    pub windowed_rope_theta: Option<f32>,
 }
 
 /// Shape and constants of a Llama-family decoder.
@@ -57,7 +98,7 @@ pub struct ModelConfig {
     pub rms_norm_eps: f32,
     /// Base of the rotary frequencies.
     pub rope_theta: f32,
-    /// Llama 3 frequency rescaling, where the model has one.
+    /// Frequency rescaling, where the model has one.
     pub rope_scaling: Option<RopeScaling>,
     /// Longest sequence the model was made for.
     pub max_positions: usize,
@@ -67,6 +108,15 @@ pub struct ModelConfig {
     pub bos_token: Option<u32>,
     /// Tokens that end a generation; at least one.
     pub eos_tokens: Vec<u32>,
+    /// In what it differs from Llama.
+    pub variant: Variant,
+}
+
+impl ModelConfig {
+    /// Whether a layer sees a window alone.
+    pub fn is_windowed(&self, layer: usize) -> bool {
+        self.variant.windowed_layers.get(layer).copied().unwrap_or_default()
+    }
 }
 
 /// A frozen base model.
@@ -77,10 +127,85 @@ pub struct BaseModel {
     /// Weights by Hugging Face name, e.g. `model.layers.0.self_attn.q_proj.weight` `[out, in]`;
     /// `lm_head.weight` is absent when the embeddings are tied.
     pub tensors: BTreeMap<String, HostTensor>,
-    /// SHA-256, lower-case hex, of the weight files and the configuration.
+    /// Linear layers of the blocks in four bits; those are absent in `tensors`.
+    pub quantised: BTreeMap<String, Nf4Tensor>,
+    /// SHA-256, lower-case hex, of the weight files and the configuration, and of how the weights are held.
     pub digest: String,
     /// Name for people and for `adapter_config.json`, e.g. the folder's name.
     pub name: String,
+}
+
+/// How the linear layers of the blocks are held in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Precision {
+    /// In f32.
+    #[default]
+    Full,
+    /// In four bits, see [`crate::nf4`].
+    Nf4,
+}
+
+impl From<Method> for Precision {
+    fn from(method: Method) -> Self {
+        match method {
+            Method::Lora | Method::Dora => Self::Full,
+            Method::Qlora => Self::Nf4,
+        }
+    }
+}
+
+/// Weights on their way into a [`BaseModel`].
+#[derive(Debug, Default)]
+pub(crate) struct Tensors {
+    pub(crate) full: BTreeMap<String, HostTensor>,
+    pub(crate) quantised: BTreeMap<String, Nf4Tensor>,
+}
+
+impl Tensors {
+    /// Reads all of `names`, several at a time, and holds each as `precision` says before the next one is read.
+    pub(crate) fn gather<N: Sync, E: Send>(
+        names: &[N],
+        precision: Precision,
+        read: impl Fn(&N) -> Result<(String, HostTensor), E> + Sync,
+    ) -> Result<Self, E> {
+        let held = |name: &N| {
+            let (name, tensor) = read(name)?;
+            Ok(match (precision, tensor.shape.as_slice()) {
+                (Precision::Nf4, [rows, columns]) if is_linear(&name) => {
+                    (name, Err(Nf4Tensor::quantise(&tensor.values, *rows, *columns)))
+                }
+                _ => (name, Ok(tensor)),
+            })
+        };
+        let all: Vec<(String, Result<HostTensor, Nf4Tensor>)> =
+            names.par_iter().map(held).collect::<Result<_, E>>()?;
+        let mut tensors = Self::default();
+        for (name, tensor) in all {
+            match tensor {
+                Ok(tensor) => drop(tensors.full.insert(name, tensor)),
+                Err(quantised) => drop(tensors.quantised.insert(name, quantised)),
+            }
+        }
+        Ok(tensors)
+    }
+}
+
+/// Whether a tensor is the weight of a linear layer in a block.
+fn is_linear(name: &str) -> bool {
+    let path = name.strip_suffix(".weight").unwrap_or_default();
+    TargetModule::ALL.iter().any(|module| path.ends_with(module.path()))
+}
+
+/// The digest of a model whose files have the digest `files`.
+pub(crate) fn held_digest(files: String, precision: Precision) -> String {
+    match precision {
+        Precision::Full => files,
+        Precision::Nf4 => {
+            let parts =
+                [("files", files.as_bytes()), ("linear layers", b"nf4, blocks of 64 and 256".as_slice())];
+            Digest::of_parts(parts).as_str().to_owned()
+        }
+    }
 }
 
 /// A base model with everything needed to use it.
@@ -109,10 +234,10 @@ pub struct ModelInfo {
 ///
 /// # Errors
 /// [`ModelError`] names the file and what is wrong with it.
-pub fn load(path: &Path) -> Result<LoadedModel, ModelError> {
+pub fn load(path: &Path, precision: Precision) -> Result<LoadedModel, ModelError> {
     match kind_of(path)? {
-        Kind::Folder => hf::load(path),
-        Kind::Gguf => gguf::load(path),
+        Kind::Folder => hf::load(path, precision),
+        Kind::Gguf => gguf::load(path, precision),
     }
 }
 
@@ -154,9 +279,21 @@ pub fn tensor_shapes(config: &ModelConfig) -> Vec<(String, Vec<usize>)> {
             ("mlp.up_proj", vec![inner, hidden]),
             ("mlp.down_proj", vec![hidden, inner]),
         ];
-        shapes.extend(
-            blocks.into_iter().map(|(part, shape)| (format!("model.layers.{layer}.{part}.weight"), shape)),
-        );
+        let variant = &config.variant;
+        let heads =
+            [("self_attn.q_norm", vec![config.head_dim]), ("self_attn.k_norm", vec![config.head_dim])];
+        let outputs =
+            [("pre_feedforward_layernorm", vec![hidden]), ("post_feedforward_layernorm", vec![hidden])];
+        let blocks = blocks
+            .into_iter()
+            .chain(heads.into_iter().filter(|_| variant.query_key_norm))
+            .chain(outputs.into_iter().filter(|_| variant.output_norms));
+        shapes.extend(blocks.map(|(part, shape)| (format!("model.layers.{layer}.{part}.weight"), shape)));
+        if variant.query_key_value_bias {
+            let biases = [("q_proj", queries), ("k_proj", keys), ("v_proj", keys)];
+            let name = |part| format!("model.layers.{layer}.self_attn.{part}.bias");
+            shapes.extend(biases.map(|(part, width)| (name(part), vec![width])));
+        }
     }
     shapes
 }

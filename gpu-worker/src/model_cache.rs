@@ -10,7 +10,7 @@ use clara_lifecycle::dataset::ChatMessage;
 use parking_lot::Mutex;
 
 use crate::{
-    model::{self, BaseModel, ModelError},
+    model::{self, BaseModel, ModelError, Precision},
     template::{ChatTemplate, TemplateError},
     text::{BatchLimits, TextModel},
     token_texts::TokenTexts,
@@ -74,7 +74,7 @@ impl SharedModel {
 /// Loads base models and remembers those still in use; cheap to clone, all clones are one cache.
 #[derive(Debug, Clone, Default)]
 pub struct ModelCache {
-    models: Arc<Mutex<BTreeMap<PathBuf, Slot>>>,
+    models: Arc<Mutex<BTreeMap<(PathBuf, Precision), Slot>>>,
 }
 
 /// One model's place; its lock is held while the model loads, so that it never loads twice at once.
@@ -90,14 +90,14 @@ impl ModelCache {
     ///
     /// # Errors
     /// [`ModelError`] as [`model::load`]; a failed load is tried again by the next caller.
-    pub fn load(&self, path: &Path) -> Result<Arc<SharedModel>, ModelError> {
-        let key = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    pub fn load(&self, path: &Path, precision: Precision) -> Result<Arc<SharedModel>, ModelError> {
+        let key = (path.canonicalize().unwrap_or_else(|_| path.to_owned()), precision);
         let slot = Arc::clone(self.models.lock().entry(key).or_default());
         let mut held = slot.lock();
         if let Some(model) = held.upgrade() {
             return Ok(model);
         }
-        let loaded = model::load(path)?;
+        let loaded = model::load(path, precision)?;
         let model = Arc::new(SharedModel {
             base: Arc::new(loaded.base),
             tokenizer: loaded.tokenizer,

@@ -6,13 +6,13 @@
 
 pub mod attention;
 pub mod embedding;
+pub mod gated;
 pub mod head_loss;
 pub mod lora_linear;
 pub mod matmul;
 pub mod rms_norm;
 pub mod rope;
 mod simd;
-pub mod swiglu;
 
 /// Rows that one task of an element-wise operation handles.
 const ROWS_PER_TASK: usize = 16;

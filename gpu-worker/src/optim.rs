@@ -1,5 +1,7 @@
 //! AdamW with clipping by the global norm, on flat slices, with the arithmetic order of PyTorch.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::engine::StepOptions;
@@ -33,6 +35,35 @@ pub struct Parameters<'a> {
     pub first_moments: &'a mut [f32],
     /// Running mean of squared gradients.
     pub second_moments: &'a mut [f32],
+}
+
+impl Parameters<'_> {
+    /// A part of them; empty where they have none.
+    fn part(&mut self, range: Range<usize>) -> Parameters<'_> {
+        Parameters {
+            values: self.values.get_mut(range.clone()).unwrap_or_default(),
+            gradients: self.gradients.get(range.clone()).unwrap_or_default(),
+            first_moments: self.first_moments.get_mut(range.clone()).unwrap_or_default(),
+            second_moments: self.second_moments.get_mut(range).unwrap_or_default(),
+        }
+    }
+}
+
+/// As [`adamw`], with the learning rate times `b_rate_ratio` in the ranges `fast`, which stand in order.
+pub fn adamw_plus(
+    mut parameters: Parameters<'_>,
+    fast: impl Iterator<Item = Range<usize>>,
+    clip: f32,
+    step: u64,
+    options: &StepOptions,
+) {
+    let faster = StepOptions { learning_rate: options.learning_rate * options.b_rate_ratio, ..*options };
+    let mut done = 0;
+    for range in fast {
+        adamw(parameters.part(done..range.start), clip, step, options);
+        done = range.end;
+        adamw(parameters.part(range), clip, step, &faster);
+    }
 }
 
 /// Takes one AdamW step, the `step`-th counted from 1, on gradients multiplied by `clip`.

@@ -106,10 +106,14 @@ fn check_shapes(adapter: &AdapterWeights, base: &ModelConfig) -> Result<(), Stri
     for layer in 0..base.layers {
         for &module in &adapter.config.targets {
             let (inputs, outputs) = features(base, module);
+            let magnitude = (module.magnitude_name(layer), vec![outputs]);
             for (name, shape) in [
                 (module.lora_a_name(layer), vec![rank, inputs]),
                 (module.lora_b_name(layer), vec![outputs, rank]),
-            ] {
+            ]
+            .into_iter()
+            .chain(adapter.config.dora.then_some(magnitude))
+            {
                 match adapter.tensors.get(&name) {
                     None => return Err(format!("tensor {name} is missing")),
                     Some(tensor) if tensor.shape != shape => {

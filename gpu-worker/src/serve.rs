@@ -21,7 +21,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
-    model::ModelError,
+    model::{ModelError, Precision},
     model_cache::ModelCache,
     peft::PeftError,
     text::{TextEngine, TextError},
@@ -148,7 +148,7 @@ pub async fn start(config: ServeConfig, cache: &ModelCache) -> Result<ServeHandl
 async fn load(config: &ServeConfig, cache: &ModelCache) -> Result<Service, ServeError> {
     let (config, cache) = (config.clone(), cache.clone());
     let loading = tokio::task::spawn_blocking(move || {
-        let model = cache.load(&config.base_model)?;
+        let model = cache.load(&config.base_model, Precision::Full)?;
         let name = config.name.unwrap_or_else(|| model.base.name.clone());
         let engine = TextEngine::for_model(&model, model.limits(config.sequences, config.cache_bytes))
             .map_err(|source| ServeError::Text { name: name.clone(), source })?;

@@ -250,6 +250,7 @@ impl Run<'_> {
         let max_grad_norm = as_written(options.max_grad_norm);
         let settings = StepOptions {
             learning_rate,
+            b_rate_ratio: as_written(options.loraplus_lr_ratio),
             weight_decay: as_written(options.weight_decay),
             max_grad_norm: (max_grad_norm > 0.0).then_some(max_grad_norm),
             ..StepOptions::default()

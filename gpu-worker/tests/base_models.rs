@@ -41,7 +41,7 @@ fn tokens(file: &str) -> Result<Vec<u32>> {
 
 /// The largest difference between the logits of every position and those in the fixture.
 fn difference(model: &str, adapter: Option<&str>, tokens: &[u32], expected: &[f32]) -> Result<f32> {
-    let base = Arc::new(model::load(&fixture(model))?.base);
+    let base = Arc::new(model::load(&fixture(model), model::Precision::Full)?.base);
     let mut decoder = ReferenceDecoder::new(Arc::clone(&base))?;
     if let Some(folder) = adapter {
         decoder.add_adapter(folder, &peft::read(&fixture(folder), &base.config)?)?;

@@ -8,7 +8,7 @@ use clara_gpu_worker::{
         AdapterWeights, Batch, Decoder as _, Engine as _, IGNORED, LoraConfig, StepOptions, TargetModule,
         reference::{ReferenceDecoder, ReferenceEngine},
     },
-    model::{BaseModel, HostTensor, ModelConfig},
+    model::{BaseModel, HostTensor, ModelConfig, Variant},
 };
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
@@ -125,7 +125,7 @@ fn engine() -> Result<ReferenceEngine> {
 }
 
 fn adapter(folder: &str) -> Result<AdapterWeights> {
-    let config = LoraConfig { rank: 4, alpha: 8.0, targets: TargetModule::ALL.to_vec() };
+    let config = LoraConfig { rank: 4, alpha: 8.0, targets: TargetModule::ALL.to_vec(), dora: false };
     Ok(AdapterWeights { config, tensors: floats(&format!("peft-tiny/{folder}/adapter_model.safetensors"))? })
 }
 
@@ -152,9 +152,16 @@ fn base() -> Result<Arc<BaseModel>> {
         tie_word_embeddings: json.get("tie_word_embeddings").and_then(Value::as_bool).context("no flag")?,
         bos_token: None,
         eos_tokens: vec![2],
+        variant: Variant::default(),
     };
     let tensors = floats("tiny-llama/model.safetensors")?;
-    Ok(Arc::new(BaseModel { config, tensors, digest: String::new(), name: "tiny-llama".to_owned() }))
+    Ok(Arc::new(BaseModel {
+        config,
+        tensors,
+        digest: String::new(),
+        name: "tiny-llama".to_owned(),
+        quantised: BTreeMap::new(),
+    }))
 }
 
 /// The oracle's tokens; its labels are unshifted, ours name the token that follows.

@@ -237,6 +237,10 @@ pub struct TrainingOptions {
     pub checkpoint_every: u32,
     /// Seed of initialisation and shuffling.
     pub seed: u64,
+    /// Whether the scale is alpha / √rank instead of alpha / rank (rsLoRA), which suits high ranks.
+    pub use_rslora: bool,
+    /// Learning rate of each `B` over that of each `A` (LoRA+); 1 is plain LoRA.
+    pub loraplus_lr_ratio: f32,
 }
 
 /// All linear layers of a Llama block.
@@ -264,6 +268,8 @@ impl Default for TrainingOptions {
             validate_every: 10,
             checkpoint_every: 10,
             seed: 42,
+            use_rslora: false,
+            loraplus_lr_ratio: 1.0,
         }
     }
 }

@@ -73,8 +73,15 @@ fn a_truncated_gguf_is_refused() -> Result<()> {
 }
 
 #[test]
-fn methods_of_later_versions_are_refused_and_never_trained_as_lora() -> Result<()> {
-    Sandbox::new(STEPS)?.run(&["--method", "qlora"])?.expect(1)?.says(&["`qlora` is not available"])?;
+fn a_method_that_nobody_knows_is_refused() -> Result<()> {
+    Sandbox::new(STEPS)?.run(&["--method", "lore"])?.expect(2)?.says(&["`lore`", "lora, qlora or dora"])?;
+    Ok(())
+}
+
+#[test]
+fn a_ratio_below_one_is_refused() -> Result<()> {
+    let sandbox = Sandbox::new(STEPS)?;
+    sandbox.run(&["--loraplus-lr-ratio", "0.5"])?.expect(1)?.says(&["training.loraplus_lr_ratio", "0.5"])?;
     Ok(())
 }
 

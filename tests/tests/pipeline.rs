@@ -77,6 +77,21 @@ fn the_same_specification_makes_the_same_bytes_in_another_home() -> Result<()> {
 }
 
 #[test]
+fn each_method_makes_a_family_of_its_own() -> Result<()> {
+    let sandbox = Sandbox::new(STEPS)?;
+    for (method, magnitudes) in [("lora", false), ("dora", true), ("qlora", false)] {
+        let flags = ["--method", method, "--use-rslora", "--loraplus-lr-ratio", "4"];
+        judged(&sandbox, 9, &flags)?.expect(0)?.says(&[&format!("law-{method}-v1.0.0")])?;
+        let config = sandbox.home.join(format!("adapters/law-{method}-v1.0.0/adapter_config.json"));
+        let config: serde_json::Value = serde_json::from_slice(&std::fs::read(config)?)?;
+        ensure!(config["use_dora"] == magnitudes && config["use_rslora"] == false, "{config}");
+    }
+    ensure!(sandbox.adapters()?.len() == 3, "{:?}", sandbox.adapters()?);
+    sandbox.clara(&["registry", "verify"])?.expect(0)?;
+    Ok(())
+}
+
+#[test]
 fn without_a_judge_the_base_model_itself_scores() -> Result<()> {
     let sandbox = Sandbox::new(STEPS)?;
     let ended = sandbox.run(&["-o", "json"])?;

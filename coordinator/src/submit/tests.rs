@@ -5,7 +5,6 @@ use clara_lifecycle::{
     job::StageState,
     resources::{ResourceClass, Resources},
     samples,
-    spec::Method,
     stage::Stage,
 };
 use clara_runtime::state::StateStore;
@@ -26,11 +25,11 @@ impl SubmissionCheck for NoModel {
 async fn a_refusal_names_every_problem_and_spends_nothing() {
     let house = House::empty();
     let mut spec = samples::spec();
-    spec.method = Method::Qlora;
+    spec.priority = 12;
     spec.training.rank = 0;
     let refused = house.driver.submit(spec, Some(&NoModel), Submission::New).await.unwrap_err().to_string();
     for part in
-        ["training.rank", "method", "base_model `model.gguf` is not there", "golden_dataset", "law-golden"]
+        ["training.rank", "priority", "base_model `model.gguf` is not there", "golden_dataset", "law-golden"]
     {
         assert!(refused.contains(part), "{part} is missing in: {refused}");
     }

@@ -45,7 +45,7 @@ struct Prompt {
 impl LogitsArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let prompts = read_prompts(&self.prompts)?;
-        let loaded = model::load(&self.base)?;
+        let loaded = model::load(&self.base, model::Precision::Full)?;
         let adapter =
             self.adapter.as_deref().map(|folder| peft::read(folder, &loaded.base.config)).transpose()?;
         let vocab_size = loaded.base.config.vocab_size;

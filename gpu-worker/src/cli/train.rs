@@ -11,7 +11,10 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use clara_lifecycle::{dataset::TrainingRecord, spec::TrainingOptions};
+use clara_lifecycle::{
+    dataset::TrainingRecord,
+    spec::{Method, TrainingOptions},
+};
 use clara_runtime::stop::{StopReason, StopSignal, stop_switch};
 
 use super::{files::OutputFolder, signals::on_stop};
@@ -35,6 +38,9 @@ pub(super) struct TrainArgs {
     /// Records to train on: JSON lines with text, messages, prompt/completion or instruction/input/output.
     #[arg(long, value_name = "FILE")]
     data: PathBuf,
+    /// How to train: lora, dora (learned magnitudes) or qlora (base model held in four bits).
+    #[arg(long, value_name = "METHOD", default_value_t = Method::Lora)]
+    method: Method,
     /// Folder for adapter, report and checkpoints; new or empty.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -100,7 +106,7 @@ impl TrainArgs {
         let train = read_records(&self.data)?;
         let validation: Vec<TrainingRecord> =
             self.validation.as_deref().map(read_records).transpose()?.unwrap_or_default();
-        let model = model::load(&self.base)?;
+        let model = model::load(&self.base, self.method.into())?;
         if model.chat_template.is_fallback() {
             eprintln!("{} has no chat template; conversations are written as ChatML", model.base.name);
         }
@@ -112,7 +118,7 @@ impl TrainArgs {
             train: &train,
             validation: &validation,
         };
-        let input = TrainingInput::new(options, sources, initial)?;
+        let input = TrainingInput::new(self.method, options, sources, initial)?;
         Ok((Arc::new(model.base), input))
     }
 }

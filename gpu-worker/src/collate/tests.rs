@@ -8,7 +8,11 @@ use super::*;
 use crate::model::{self, LoadedModel};
 
 fn tiny() -> LoadedModel {
-    model::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/tiny-llama")).unwrap()
+    model::load(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/tiny-llama"),
+        model::Precision::Full,
+    )
+    .unwrap()
 }
 
 fn record(content: TrainingContent) -> TrainingRecord {

@@ -48,6 +48,11 @@ impl TargetModule {
         format!("base_model.model.model.layers.{layer}.{}.lora_A.weight", self.path())
     }
 
+    /// PEFT name of the magnitude `[out]` in a layer.
+    pub fn magnitude_name(self, layer: usize) -> String {
+        format!("base_model.model.model.layers.{layer}.{}.lora_magnitude_vector", self.path())
+    }
+
     /// PEFT name of the factor `B` `[out, rank]` in a layer.
     pub fn lora_b_name(self, layer: usize) -> String {
         format!("base_model.model.model.layers.{layer}.{}.lora_B.weight", self.path())

@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, sync::Arc};
 pub use decoder::ReferenceDecoder;
 
 use self::{
-    adapter::AdapterLayout,
+    adapter::{AdapterLayout, Magnitudes, RowSquares},
     batch::CheckedBatch,
     block::{AdaptedRows, Adapter, AttentionOperands, BackwardPass, Pass, document_spans},
     buffers::Buffers,
@@ -25,8 +25,8 @@ use super::{
 };
 use crate::{
     model::{BaseModel, HostTensor},
-    ops::{attention::attention, embedding::embed, rope::RopeTable},
-    optim::{Parameters, adamw, clip_factor, global_norm},
+    ops::{attention::attention, embedding::embed, rope::Ropes},
+    optim::{Parameters, adamw, adamw_plus, clip_factor, global_norm},
 };
 
 /// Trains a LoRA adapter on the CPU.
@@ -48,13 +48,32 @@ struct Training {
     first_moments: Vec<f32>,
     second_moments: Vec<f32>,
     steps: u64,
+    /// Where the method has magnitudes; what they scale follows from the values and is kept beside them.
+    magnitudes: Option<(RowSquares, Magnitudes)>,
 }
 
 impl Training {
-    fn new(layout: AdapterLayout, values: Vec<f32>) -> Self {
+    fn new(
+        layout: AdapterLayout,
+        values: Vec<f32>,
+        squares: Option<RowSquares>,
+        weights: &Weights<'_>,
+    ) -> Result<Self, EngineError> {
         let zeros = vec![0.0; layout.length()];
         let (gradients, first_moments) = (zeros.clone(), zeros.clone());
-        Self { layout, values, gradients, first_moments, second_moments: zeros, steps: 0 }
+        let magnitudes = match squares {
+            Some(squares) => {
+                let magnitudes = layout.magnitudes(&squares, weights, &values)?;
+                Some((squares, magnitudes))
+            }
+            None => None,
+        };
+        Ok(Self { layout, values, gradients, first_moments, second_moments: zeros, steps: 0, magnitudes })
+    }
+
+    fn adapter(&self) -> Adapter<'_> {
+        let magnitudes = self.magnitudes.as_ref().map(|(_, magnitudes)| magnitudes);
+        Adapter { layout: &self.layout, values: &self.values, magnitudes }
     }
 }
 
@@ -65,12 +84,21 @@ impl ReferenceEngine {
     /// [`EngineError::Config`], [`EngineError::MissingTensor`] or [`EngineError::TensorShape`] when the model is not a complete Llama.
     pub fn new(base: Arc<BaseModel>) -> Result<Self, EngineError> {
         Weights::resolve(&base)?;
-        let buffers = Buffers::new(RopeTable::new(&base.config));
+        let buffers = Buffers::new(Ropes::new(&base.config));
         Ok(Self { base, adapter: None, buffers })
     }
 
     fn training(&self) -> Result<&Training, EngineError> {
         self.adapter.as_ref().ok_or(EngineError::NoAdapter)
+    }
+}
+
+/// Multiplies by a factor, where there is one.
+fn scale(values: &mut [f32], factor: Option<f32>) {
+    if let Some(factor) = factor {
+        for value in values {
+            *value *= factor;
+        }
     }
 }
 
@@ -89,14 +117,16 @@ fn forward(
     let Buffers { rope, hidden, kept, scratch, .. } = buffers;
     let hidden = hidden.write(rows * config.hidden_size);
     embed(weights.embedding, config.hidden_size, &batch.tokens, hidden)?;
+    scale(hidden, config.variant.embedding_scale);
     let everyone = [AdaptedRows { rows, adapter }];
     let pass = Pass { config, rope, positions: &checked.positions, adapted: &everyone };
     for (layer, block) in weights.blocks.iter().enumerate() {
         let Some(kept) = kept.get_mut(if keep { layer } else { 0 }) else { continue };
         block::forward((layer, block), &pass, hidden, kept, scratch, |operands| {
             let AttentionOperands { query, key, value, out, log_sums } = operands;
-            let spans = document_spans(config, &checked.documents, key, value)?;
-            attention(heads(config), query, &spans, out, log_sums)
+            let heads = heads(config, layer);
+            let spans = document_spans(heads, &checked.documents, key, value)?;
+            attention(heads, query, &spans, out, log_sums)
         })?;
     }
     Ok(())
@@ -105,15 +135,22 @@ fn forward(
 impl Engine for ReferenceEngine {
     fn init_adapter(&mut self, config: &LoraConfig, seed: u64) -> Result<(), EngineError> {
         let layout = AdapterLayout::new(config, &self.base.config)?;
-        let values = layout.initial(seed);
-        self.adapter = Some(Training::new(layout, values));
+        let weights = Weights::resolve(&self.base)?;
+        let mut values = layout.initial(seed);
+        let squares = layout.row_squares(&weights)?;
+        if let Some(squares) = &squares {
+            layout.begin_magnitudes(squares, &mut values);
+        }
+        self.adapter = Some(Training::new(layout, values, squares, &weights)?);
         Ok(())
     }
 
     fn load_adapter(&mut self, adapter: &AdapterWeights) -> Result<(), EngineError> {
         let layout = AdapterLayout::new(&adapter.config, &self.base.config)?;
+        let weights = Weights::resolve(&self.base)?;
         let values = layout.import(&adapter.tensors, "the adapter")?;
-        self.adapter = Some(Training::new(layout, values));
+        let squares = layout.row_squares(&weights)?;
+        self.adapter = Some(Training::new(layout, values, squares, &weights)?);
         Ok(())
     }
 
@@ -132,7 +169,8 @@ impl Engine for ReferenceEngine {
             return Err(EngineError::NoTargetTokens { positions: batch.tokens.len() });
         }
         let weights = Weights::resolve(base)?;
-        let adapter = Adapter { layout: &training.layout, values: &training.values };
+        let magnitudes = training.magnitudes.as_ref().map(|(_, magnitudes)| magnitudes);
+        let adapter = Adapter { layout: &training.layout, values: &training.values, magnitudes };
         forward(base, &weights, Some(adapter), (batch, &checked), buffers, true)?;
 
         let Buffers { rope, hidden, d_hidden, kept, scratch, head } = buffers;
@@ -154,7 +192,8 @@ impl Engine for ReferenceEngine {
     }
 
     fn step(&mut self, options: &StepOptions) -> Result<StepReport, EngineError> {
-        let training = self.adapter.as_mut().ok_or(EngineError::NoAdapter)?;
+        let Self { base, adapter, .. } = self;
+        let training = adapter.as_mut().ok_or(EngineError::NoAdapter)?;
         let grad_norm = global_norm(&training.gradients);
         if !grad_norm.is_finite() {
             return Err(EngineError::NotFinite { norm: grad_norm });
@@ -167,8 +206,15 @@ impl Engine for ReferenceEngine {
             first_moments: &mut training.first_moments,
             second_moments: &mut training.second_moments,
         };
-        adamw(parameters, clip, training.steps, options);
+        if (options.b_rate_ratio - 1.0).abs() < f64::EPSILON {
+            adamw(parameters, clip, training.steps, options);
+        } else {
+            adamw_plus(parameters, training.layout.fast(), clip, training.steps, options);
+        }
         training.gradients.fill(0.0);
+        if let Some((squares, magnitudes)) = &mut training.magnitudes {
+            *magnitudes = training.layout.magnitudes(squares, &Weights::resolve(base)?, &training.values)?;
+        }
         Ok(StepReport { grad_norm, clipped: clip < 1.0 })
     }
 
@@ -176,7 +222,7 @@ impl Engine for ReferenceEngine {
         let Self { base, adapter, buffers } = self;
         let checked = CheckedBatch::new(batch, &base.config)?;
         let weights = Weights::resolve(base)?;
-        let adapter = adapter.as_ref().map(|t| Adapter { layout: &t.layout, values: &t.values });
+        let adapter = adapter.as_ref().map(Training::adapter);
         forward(base, &weights, adapter, (batch, &checked), buffers, false)?;
         let hidden = buffers.hidden.read(batch.tokens.len() * base.config.hidden_size);
         let targets = Targets { rows: &checked.labelled, labels: &checked.labels };
@@ -204,7 +250,9 @@ impl Engine for ReferenceEngine {
         let values = layout.import(&state.adapter.tensors, "the saved adapter")?;
         let first_moments = layout.import(&state.first_moments, "the saved first moments")?;
         let second_moments = layout.import(&state.second_moments, "the saved second moments")?;
-        let training = Training::new(layout, values);
+        let weights = Weights::resolve(&self.base)?;
+        let squares = layout.row_squares(&weights)?;
+        let training = Training::new(layout, values, squares, &weights)?;
         self.adapter = Some(Training { first_moments, second_moments, steps: state.steps, ..training });
         Ok(())
     }

@@ -127,7 +127,7 @@ fn answer_all(
     })?;
     let model = config
         .models
-        .load(Path::new(&assignment.spec.base_model))
+        .load(Path::new(&assignment.spec.base_model), assignment.spec.method.into())
         .map_err(|error| StageFailure::of(&error, false))?;
     check_base(&model, training)?;
     let read = |folder: &Path| {

@@ -11,7 +11,7 @@ use crate::{
 
 pub(super) fn model() -> Arc<SharedModel> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/tiny-llama");
-    ModelCache::new().load(&path).unwrap()
+    ModelCache::new().load(&path, crate::model::Precision::Full).unwrap()
 }
 
 fn adapter(model: &SharedModel, name: &str) -> AdapterWeights {

@@ -5,7 +5,7 @@ use std::{collections::HashMap, path::Path};
 use candle_core::quantized::gguf_file::{Content, Value};
 
 use crate::{
-    model::{ModelConfig, ModelError},
+    model::{ModelConfig, ModelError, Variant},
     tokenizer::{SpecialTokens, Tokenizer, Vocabulary},
 };
 
@@ -65,6 +65,7 @@ impl<'a> Metadata<'a> {
             tie_word_embeddings: !content.tensor_infos.contains_key("output.weight"),
             bos_token: special.bos,
             eos_tokens: special.eos,
+            variant: Variant::default(),
         })
     }
 

@@ -37,8 +37,8 @@ fn refused(path: &Path) -> ModelError {
 
 #[test]
 fn the_file_and_the_folder_of_one_model_hold_the_same_weights() {
-    let file = model::load(&fixture("tiny-llama.gguf")).unwrap();
-    let folder = model::load(&fixture("tiny-llama")).unwrap();
+    let file = model::load(&fixture("tiny-llama.gguf"), model::Precision::Full).unwrap();
+    let folder = model::load(&fixture("tiny-llama"), model::Precision::Full).unwrap();
     assert_eq!(file.base.config, folder.base.config);
     assert_eq!(file.base.tensors.keys().collect::<Vec<_>>(), folder.base.tensors.keys().collect::<Vec<_>>());
     for (name, tensor) in &file.base.tensors {
@@ -49,8 +49,8 @@ fn the_file_and_the_folder_of_one_model_hold_the_same_weights() {
 
 #[test]
 fn the_file_and_the_folder_of_one_model_tokenise_alike() {
-    let file = model::load(&fixture("tiny-llama.gguf")).unwrap();
-    let folder = model::load(&fixture("tiny-llama")).unwrap();
+    let file = model::load(&fixture("tiny-llama.gguf"), model::Precision::Full).unwrap();
+    let folder = model::load(&fixture("tiny-llama"), model::Precision::Full).unwrap();
     for text in ["§ 35 VwVfG: 1.234,56 €", "<|im_start|>user\nÖffentliches Baurecht 🏛<|im_end|>\n", " \n\t"]
     {
         assert_eq!(file.tokenizer.encode(text).unwrap(), folder.tokenizer.encode(text).unwrap(), "{text}");
@@ -59,7 +59,7 @@ fn the_file_and_the_folder_of_one_model_tokenise_alike() {
 
 #[test]
 fn the_digest_is_that_of_the_file() {
-    let loaded = model::load(&fixture("tiny-llama.gguf")).unwrap();
+    let loaded = model::load(&fixture("tiny-llama.gguf"), model::Precision::Full).unwrap();
     let bytes = fs::read(fixture("tiny-llama.gguf")).unwrap();
     assert_eq!(loaded.base.digest, clara_lifecycle::digest::Digest::of(&bytes).as_str());
 }
@@ -111,7 +111,7 @@ fn an_unknown_pre_tokenizer_is_refused_by_name() {
         },
         "",
     );
-    let error = model::load(&path).unwrap_err();
+    let error = model::load(&path, model::Precision::Full).unwrap_err();
     let ModelError::Tokenizer { source, .. } = &error else { panic!("{error}") };
     assert!(source.to_string().contains("`deepseek-llm`"), "{source}");
 }

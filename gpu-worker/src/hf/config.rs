@@ -5,16 +5,17 @@ use std::path::Path;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
+use super::family::Family;
 use crate::{
-    model::{ModelConfig, ModelError, RopeScaling},
+    model::{Llama3Scaling, ModelConfig, ModelError, RopeScaling},
     tokenizer::SpecialTokens,
 };
 
 #[derive(Deserialize)]
-struct RawConfig {
-    hidden_size: usize,
+pub(super) struct RawConfig {
+    pub(super) hidden_size: usize,
     intermediate_size: usize,
-    num_hidden_layers: usize,
+    pub(super) num_hidden_layers: usize,
     num_attention_heads: usize,
     num_key_value_heads: Option<usize>,
     head_dim: Option<usize>,
@@ -23,15 +24,26 @@ struct RawConfig {
     rope_theta: Option<f32>,
     rope_scaling: Option<RawRope>,
     rope_parameters: Option<RawRope>,
+    rope_local_base_freq: Option<f32>,
     max_position_embeddings: usize,
+    tie_word_embeddings: Option<bool>,
     #[serde(default)]
-    tie_word_embeddings: bool,
+    pub(super) attention_bias: bool,
     #[serde(default)]
-    attention_bias: bool,
+    pub(super) mlp_bias: bool,
+    pub(super) hidden_act: Option<String>,
+    pub(super) hidden_activation: Option<String>,
+    pub(super) query_pre_attn_scalar: Option<f32>,
+    pub(super) attn_logit_softcapping: Option<f32>,
+    pub(super) final_logit_softcapping: Option<f32>,
+    pub(super) sliding_window: Option<usize>,
     #[serde(default)]
-    mlp_bias: bool,
-    hidden_act: Option<String>,
-    quantization_config: Option<Value>,
+    pub(super) use_sliding_window: bool,
+    pub(super) max_window_layers: Option<usize>,
+    #[serde(alias = "_sliding_window_pattern")]
+    pub(super) sliding_window_pattern: Option<usize>,
+    pub(super) layer_types: Option<Vec<String>>,
+    pub(super) quantization_config: Option<Value>,
     bos_token_id: Option<TokenIds>,
     eos_token_id: Option<TokenIds>,
 }
@@ -45,6 +57,22 @@ struct RawRope {
     low_freq_factor: Option<f32>,
     high_freq_factor: Option<f32>,
     original_max_position_embeddings: Option<usize>,
+    full_attention: Option<Box<RawRope>>,
+    sliding_attention: Option<Box<RawRope>>,
+}
+
+impl RawConfig {
+    /// How layers that see everything rotate.
+    fn rope(&self) -> Option<&RawRope> {
+        let rope = self.rope_parameters.as_ref().or(self.rope_scaling.as_ref())?;
+        Some(rope.full_attention.as_deref().unwrap_or(rope))
+    }
+
+    /// Base of the frequencies in layers with a window, where they have their own.
+    pub(super) fn windowed_rope_theta(&self) -> Option<f32> {
+        let own = self.rope_parameters.as_ref().and_then(|rope| rope.sliding_attention.as_deref());
+        own.and_then(|rope| rope.rope_theta).or(self.rope_local_base_freq)
+    }
 }
 
 #[derive(Deserialize, Clone)]
@@ -88,19 +116,26 @@ struct NamedTemplate {
     template: String,
 }
 
-/// Configuration, special tokens and the source of the chat template.
-pub(super) fn read(folder: &Path) -> Result<(ModelConfig, SpecialTokens, Option<String>), ModelError> {
+/// What the folder's small files say.
+pub(super) struct Read {
+    pub(super) config: ModelConfig,
+    pub(super) special: SpecialTokens,
+    /// Source of the chat template.
+    pub(super) chat_template: Option<String>,
+    pub(super) family: Family,
+}
+
+/// Reads configuration, special tokens and chat template.
+pub(super) fn read(folder: &Path) -> Result<Read, ModelError> {
     let path = folder.join("config.json");
     if !path.exists() {
         return Err(ModelError::NotAModel { path: folder.into() });
     }
     let kind: Value = parse(&path)?;
-    match kind.get("model_type").and_then(Value::as_str) {
-        Some("llama") => {}
-        other => {
-            return Err(ModelError::Architecture { path, found: other.unwrap_or("(none named)").to_owned() });
-        }
-    }
+    let kind = kind.get("model_type").and_then(Value::as_str).unwrap_or("(none named)");
+    let Some(family) = Family::from_type(kind) else {
+        return Err(ModelError::Architecture { path, found: kind.to_owned() });
+    };
     let raw: RawConfig = parse(&path)?;
     let generation: RawGeneration = parse_if_there(&folder.join("generation_config.json"))?;
     let tokenizer: RawTokenizerConfig = parse_if_there(&folder.join("tokenizer_config.json"))?;
@@ -114,28 +149,24 @@ pub(super) fn read(folder: &Path) -> Result<(ModelConfig, SpecialTokens, Option<
     if special.eos.is_empty() {
         return Err(ModelError::config(&path, "no eos_token_id, neither here nor in generation_config.json"));
     }
-    let config = convert(&path, raw, &special)?;
-    Ok((config, special, template_source(folder, tokenizer.chat_template)?))
+    let config = convert(&path, &raw, family, &special)?;
+    let chat_template = template_source(folder, tokenizer.chat_template)?;
+    Ok(Read { config, special, chat_template, family })
 }
 
-fn convert(path: &Path, raw: RawConfig, special: &SpecialTokens) -> Result<ModelConfig, ModelError> {
-    for (option, set) in [("attention_bias", raw.attention_bias), ("mlp_bias", raw.mlp_bias)] {
-        if set {
-            return Err(ModelError::unsupported(path, format!("{option} = true")));
-        }
-    }
-    if let Some(activation) = raw.hidden_act.filter(|name| name != "silu") {
-        return Err(ModelError::unsupported(path, format!("hidden_act = {activation}")));
-    }
-    if raw.quantization_config.is_some() {
-        return Err(ModelError::unsupported(path, "quantization_config"));
-    }
+fn convert(
+    path: &Path,
+    raw: &RawConfig,
+    family: Family,
+    special: &SpecialTokens,
+) -> Result<ModelConfig, ModelError> {
+    let variant = family.variant(path, raw)?;
     let head_dim = match raw.head_dim {
         Some(width) => width,
         None if raw.num_attention_heads > 0 => raw.hidden_size / raw.num_attention_heads,
         None => return Err(ModelError::config(path, "num_attention_heads is 0; expected at least 1")),
     };
-    let rope = raw.rope_parameters.as_ref().or(raw.rope_scaling.as_ref());
+    let rope = raw.rope();
     let theta = raw.rope_theta.or(rope.and_then(|rope| rope.rope_theta));
     Ok(ModelConfig {
         hidden_size: raw.hidden_size,
@@ -149,26 +180,33 @@ fn convert(path: &Path, raw: RawConfig, special: &SpecialTokens) -> Result<Model
         rope_theta: theta.unwrap_or(10_000.0),
         rope_scaling: rope.map(|rope| scaling(path, rope)).transpose()?.flatten(),
         max_positions: raw.max_position_embeddings,
-        tie_word_embeddings: raw.tie_word_embeddings,
+        tie_word_embeddings: raw.tie_word_embeddings.unwrap_or(family.ties_embeddings()),
         bos_token: special.bos,
         eos_tokens: special.eos.clone(),
+        variant,
     })
 }
 
 fn scaling(path: &Path, rope: &RawRope) -> Result<Option<RopeScaling>, ModelError> {
     match rope.rope_type.as_deref() {
         None | Some("default") => Ok(None),
+        Some("linear") => {
+            let factor = rope.factor;
+            let factor =
+                factor.ok_or_else(|| ModelError::config(path, "rope scaling linear lacks factor"))?;
+            Ok(Some(RopeScaling::Linear { factor }))
+        }
         Some("llama3") => {
             let lacking =
                 |field: &str| ModelError::config(path, format!("rope scaling llama3 lacks {field}"));
-            Ok(Some(RopeScaling {
+            Ok(Some(RopeScaling::Llama3(Llama3Scaling {
                 factor: rope.factor.ok_or_else(|| lacking("factor"))?,
                 low_freq_factor: rope.low_freq_factor.ok_or_else(|| lacking("low_freq_factor"))?,
                 high_freq_factor: rope.high_freq_factor.ok_or_else(|| lacking("high_freq_factor"))?,
                 original_max_positions: rope
                     .original_max_position_embeddings
                     .ok_or_else(|| lacking("original_max_position_embeddings"))?,
-            }))
+            })))
         }
         Some(other) => Err(ModelError::unsupported(path, format!("rope scaling `{other}`"))),
     }

@@ -30,7 +30,7 @@ fn refused(folder: &Path) -> ModelError {
 
 #[test]
 fn a_tied_model_loads_with_its_configuration() {
-    let loaded = model::load(&fixture("tiny-llama")).unwrap();
+    let loaded = model::load(&fixture("tiny-llama"), model::Precision::Full).unwrap();
     let config = &loaded.base.config;
     assert_eq!((config.layers, config.hidden_size, config.vocab_size), (2, 64, 320));
     assert_eq!((config.attention_heads, config.key_value_heads, config.head_dim), (4, 2, 16));
@@ -43,21 +43,25 @@ fn a_tied_model_loads_with_its_configuration() {
 
 #[test]
 fn an_untied_model_with_rescaled_rotation_loads() {
-    let loaded = model::load(&fixture("tiny-llama3")).unwrap();
+    let loaded = model::load(&fixture("tiny-llama3"), model::Precision::Full).unwrap();
     let scaling = loaded.base.config.rope_scaling.unwrap();
+    let model::RopeScaling::Llama3(scaling) = scaling else { panic!("{scaling:?}") };
     assert_eq!((scaling.factor, scaling.original_max_positions), (8.0, 64));
     assert!(loaded.base.tensors.contains_key("lm_head.weight"));
 }
 
 #[test]
 fn the_digest_changes_with_every_file_that_shapes_the_result() {
-    let before = model::load(&fixture("tiny-llama")).unwrap().base.digest;
-    assert_eq!(before, model::load(copy_of("tiny-llama").path()).unwrap().base.digest);
+    let before = model::load(&fixture("tiny-llama"), model::Precision::Full).unwrap().base.digest;
+    assert_eq!(
+        before,
+        model::load(copy_of("tiny-llama").path(), model::Precision::Full).unwrap().base.digest
+    );
     let copy = copy_of("tiny-llama");
     edit_config(copy.path(), |config| {
         config.insert("max_position_embeddings".into(), 1024.into());
     });
-    assert_ne!(before, model::load(copy.path()).unwrap().base.digest);
+    assert_ne!(before, model::load(copy.path(), model::Precision::Full).unwrap().base.digest);
 }
 
 #[test]
@@ -77,7 +81,7 @@ fn bf16_and_f16_weights_become_f32() {
             (name.as_str(), safetensors::tensor::TensorView::new(dtype, shape.clone(), data).unwrap())
         });
         fs::write(&weights, safetensors::serialize(views, None).unwrap()).unwrap();
-        let loaded = model::load(copy.path()).unwrap();
+        let loaded = model::load(copy.path(), model::Precision::Full).unwrap();
         assert!(
             loaded
                 .base

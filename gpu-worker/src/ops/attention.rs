@@ -12,8 +12,8 @@ const OPERATION: &str = "attention";
 /// Query rows that are handled together; keys after the last of them are never read.
 const BLOCK: usize = 64;
 
-/// How the heads of a row are laid out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How the heads of a row are laid out, and what they see.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Heads {
     /// Query heads.
     pub query: usize,
@@ -21,6 +21,10 @@ pub struct Heads {
     pub key_value: usize,
     /// Width of one head.
     pub dim: usize,
+    /// What scores are multiplied by; `None` for 1/√dim.
+    pub scale: Option<f32>,
+    /// Keys that a query sees, its own and those right before it; `None` for all.
+    pub window: Option<usize>,
 }
 
 impl Heads {
@@ -36,7 +40,12 @@ impl Heads {
 
     #[expect(clippy::cast_precision_loss, reason = "a head is far narrower than 2²⁴")]
     fn scale(self) -> f32 {
-        1.0 / (self.dim as f32).sqrt()
+        self.scale.unwrap_or_else(|| 1.0 / (self.dim as f32).sqrt())
+    }
+
+    /// First key that the query at `position` sees.
+    fn first_key(self, position: usize) -> usize {
+        self.window.map_or(0, |window| (position + 1).saturating_sub(window))
     }
 }
 

@@ -2,11 +2,17 @@
 //!
 //! `y = x·Wᵀ + scale·(x·Aᵀ)·Bᵀ`. Source: Hu et al., arXiv 2106.09685, section 4.1. Layers that share `x` (query, key and
 //! value; gate and up) also share one product with their stacked `A`.
+//!
+//! A layer may also have a learned magnitude (`DoRA`; Liu et al., arXiv 2402.09353, section 4): each output `j` is then multiplied by
+//! `m_j / n_j`, where `n_j = ‖W_j + scale·(B·A)_j‖` counts as a constant in the backward pass (section 4.3).
+
+mod magnitude;
 
 use super::{
     OpError,
     matmul::{Matrix, MatrixMut, Product, Term, multiply},
 };
+use magnitude::{add_scaled, into_plain};
 
 /// The low-rank updates of the layers of one group.
 #[derive(Debug, Clone)]
@@ -19,6 +25,23 @@ pub struct LoraGroup<'a> {
     pub a: Matrix<'a>,
     /// For each layer of the group its factor `B`, transposed `[rank, out]`; `None` for a layer without update.
     pub b: Vec<Option<Matrix<'a>>>,
+    /// For each layer of the group its magnitude, where the method has one; else empty.
+    pub magnitudes: Vec<Option<Magnitude<'a>>>,
+}
+
+/// The magnitude of a layer's outputs.
+#[derive(Debug, Clone, Copy)]
+pub struct Magnitude<'a> {
+    /// `m / n` `[out]`
+    pub gain: &'a [f32],
+    /// `n` `[out]`
+    pub norm: &'a [f32],
+}
+
+impl LoraGroup<'_> {
+    fn is_scaled(&self) -> bool {
+        self.magnitudes.iter().any(Option::is_some)
+    }
 }
 
 /// Rows of the input that one adapter, or none, is applied to.
@@ -37,6 +60,17 @@ pub struct LoraGradients<'a> {
     pub a: MatrixMut<'a>,
     /// For each updated layer its transposed `B`; `None` for a layer without update.
     pub b: Vec<Option<MatrixMut<'a>>>,
+    /// For each layer with a magnitude that magnitude `[out]`; empty where the method has none.
+    pub magnitudes: Vec<Option<&'a mut [f32]>>,
+}
+
+/// What the forward pass of a group leaves to the backward pass.
+#[derive(Debug)]
+pub struct ForwardBuffers<'a> {
+    /// Receives `x·Aᵀ` of the segments, one after another.
+    pub low_rank: &'a mut [f32],
+    /// Receives the outputs before their magnitudes, one layer after another; as long as [`plain_length`] says.
+    pub plain: &'a mut [f32],
 }
 
 /// What the backward pass of a group reads and writes.
@@ -50,13 +84,17 @@ pub struct BackwardOperands<'a> {
     pub d_outputs: &'a [Matrix<'a>],
     /// Scratch, as large as `low_rank`.
     pub d_low_rank: &'a mut [f32],
+    /// Outputs of the forward pass before their magnitudes, one layer after another; empty without magnitudes.
+    pub plain: &'a [f32],
+    /// Scratch, as large as `plain`.
+    pub d_plain: &'a mut [f32],
     /// Destination for the gradient of `x` `[rows, in]`, overwritten; `None` where nobody needs it.
     pub dx: Option<&'a mut [f32]>,
 }
 
 /// Computes every layer of a group on `x [rows, in]`, or with `accumulate` adds it to the outputs.
 ///
-/// `weights[i]` is `[out_i, in]`, `outputs[i]` `[rows, out_i]`. `low_rank` receives `x·Aᵀ` of the segments, one after another.
+/// `weights[i]` is `[out_i, in]`, `outputs[i]` `[rows, out_i]`.
 ///
 /// # Errors
 /// [`OpError`] when shapes differ. Outputs are then unspecified.
@@ -64,11 +102,36 @@ pub fn forward(
     x: Matrix<'_>,
     weights: &[Matrix<'_>],
     segments: &[Segment<'_>],
-    low_rank: &mut [f32],
+    ForwardBuffers { low_rank, plain }: ForwardBuffers<'_>,
     outputs: &mut [&mut [f32]],
     accumulate: bool,
 ) -> Result<(), OpError> {
     project_down(x, segments, low_rank)?;
+    if plain_length(weights, segments) == 0 {
+        return add_products(x, weights, segments, low_rank, outputs, accumulate);
+    }
+    let mut layers = into_plain(plain, x.rows(), weights)?;
+    add_products(x, weights, segments, low_rank, &mut layers, false)?;
+    add_scaled(&layers, segments, outputs, accumulate)
+}
+
+/// Values of the outputs before their magnitudes: 0 when no segment has any.
+pub fn plain_length(weights: &[Matrix<'_>], segments: &[Segment<'_>]) -> usize {
+    if !segments.iter().any(|segment| segment.lora.as_ref().is_some_and(LoraGroup::is_scaled)) {
+        return 0;
+    }
+    let rows: usize = segments.iter().map(|segment| segment.rows).sum();
+    rows * weights.iter().map(|weight| weight.rows()).sum::<usize>()
+}
+
+fn add_products(
+    x: Matrix<'_>,
+    weights: &[Matrix<'_>],
+    segments: &[Segment<'_>],
+    low_rank: &[f32],
+    outputs: &mut [&mut [f32]],
+    accumulate: bool,
+) -> Result<(), OpError> {
     let whole = if let [segment] = segments { segment.lora.as_ref() } else { None };
     let mut products = Vec::with_capacity(weights.len());
     for (index, (weight, output)) in weights.iter().zip(outputs.iter_mut()).enumerate() {
@@ -92,10 +155,12 @@ pub fn backward(
     gradients: Option<LoraGradients<'_>>,
     operands: BackwardOperands<'_>,
 ) -> Result<(), OpError> {
-    let BackwardOperands { x, low_rank, d_outputs, d_low_rank, dx } = operands;
+    let BackwardOperands { x, low_rank, d_outputs, d_low_rank, plain, d_plain, dx } = operands;
     let rows = x.rows();
     let mut last = Vec::with_capacity(2);
-    if let (Some(lora), Some(gradients)) = (lora, gradients) {
+    if let (Some(lora), Some(mut gradients)) = (lora, gradients) {
+        let scaled = magnitude::backward(lora, &mut gradients, d_outputs, plain, d_plain)?;
+        let d_outputs = scaled.as_deref().unwrap_or(d_outputs);
         let width = lora.a.rows();
         let low_rank = Matrix::new(low_rank, rows, width)?;
         let mut products = Vec::with_capacity(2 * weights.len());

@@ -46,7 +46,7 @@ impl<'a> Matrix<'a> {
 
     /// The values of a row, when they lie side by side; empty for a row that does not exist or is strided.
     #[inline]
-    pub(super) fn row(self, index: usize) -> &'a [f32] {
+    pub(crate) fn row(self, index: usize) -> &'a [f32] {
         if index >= self.rows() {
             return &[];
         }

@@ -1,11 +1,11 @@
-//! Rotary position embedding in the half-split layout of Llama, with Llama 3 frequency scaling.
+//! Rotary position embedding in the half-split layout of Llama, with linear and Llama 3 frequency scaling.
 
 use std::f32::consts::TAU;
 
 use rayon::prelude::*;
 
 use super::{OpError, ROWS_PER_TASK, check_length, simd::vectorised};
-use crate::model::{ModelConfig, RopeScaling};
+use crate::model::{Llama3Scaling, ModelConfig, RopeScaling};
 
 const OPERATION: &str = "rotary embedding";
 
@@ -18,6 +18,37 @@ pub enum Rotation {
     Backward,
 }
 
+/// The tables of a model: layers that see a window may rotate by angles of their own.
+#[derive(Debug, Clone)]
+pub struct Ropes {
+    all: RopeTable,
+    windowed: Option<RopeTable>,
+}
+
+impl Ropes {
+    /// The tables of a model, with no position yet.
+    pub fn new(config: &ModelConfig) -> Self {
+        let windowed = config.variant.windowed_rope_theta;
+        Self {
+            all: RopeTable::new(config.head_dim, config.rope_theta, config.rope_scaling),
+            windowed: windowed.map(|theta| RopeTable::new(config.head_dim, theta, None)),
+        }
+    }
+
+    /// Makes positions `0..count` available.
+    pub fn reserve(&mut self, count: usize) {
+        self.all.reserve(count);
+        if let Some(windowed) = &mut self.windowed {
+            windowed.reserve(count);
+        }
+    }
+
+    /// The table of a layer.
+    pub fn of(&self, is_windowed: bool) -> &RopeTable {
+        self.windowed.as_ref().filter(|_| is_windowed).unwrap_or(&self.all)
+    }
+}
+
 /// Cosines and sines of every position so far asked for.
 #[derive(Debug, Clone)]
 pub struct RopeTable {
@@ -28,14 +59,15 @@ pub struct RopeTable {
 }
 
 impl RopeTable {
-    /// The table of a model, with no position yet.
-    pub fn new(config: &ModelConfig) -> Self {
-        Self { frequencies: frequencies(config), cosines: Vec::new(), sines: Vec::new() }
+    /// A table for heads of width `head_dim`, with no position yet.
+    fn new(head_dim: usize, theta: f32, scaling: Option<RopeScaling>) -> Self {
+        let frequencies = frequencies(head_dim, theta, scaling);
+        Self { frequencies, cosines: Vec::new(), sines: Vec::new() }
     }
 
     /// Makes positions `0..count` available.
     #[expect(clippy::cast_precision_loss, reason = "positions are far below 2²⁴")]
-    pub fn reserve(&mut self, count: usize) {
+    fn reserve(&mut self, count: usize) {
         let known = self.cosines.len() / self.frequencies.len().max(1);
         for position in known..count {
             for frequency in &self.frequencies {
@@ -94,17 +126,21 @@ fn rotate_row(row: &mut [f32], cosines: &[f32], sines: &[f32], sign: f32) {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a head is far narrower than 2²⁴")]
-fn frequencies(config: &ModelConfig) -> Vec<f32> {
-    let dim = config.head_dim as f32;
-    (0..config.head_dim / 2)
-        .map(|i| 1.0 / config.rope_theta.powf((2 * i) as f32 / dim))
-        .map(|frequency| config.rope_scaling.map_or(frequency, |scaling| scaled(frequency, scaling)))
+fn frequencies(head_dim: usize, theta: f32, scaling: Option<RopeScaling>) -> Vec<f32> {
+    let dim = head_dim as f32;
+    (0..head_dim / 2)
+        .map(|i| 1.0 / theta.powf((2 * i) as f32 / dim))
+        .map(|frequency| match scaling {
+            None => frequency,
+            Some(RopeScaling::Linear { factor }) => frequency / factor,
+            Some(RopeScaling::Llama3(scaling)) => scaled(frequency, scaling),
+        })
         .collect()
 }
 
 /// Divides low frequencies by the factor, keeps high ones, and blends linearly between.
 #[expect(clippy::cast_precision_loss, reason = "a context length is far below 2²⁴")]
-fn scaled(frequency: f32, scaling: RopeScaling) -> f32 {
+fn scaled(frequency: f32, scaling: Llama3Scaling) -> f32 {
     let original = scaling.original_max_positions as f32;
     let wavelength = TAU / frequency;
     if wavelength < original / scaling.high_freq_factor {

@@ -35,7 +35,7 @@ pub(super) fn to_json(config: &LoraConfig, base_model: &str) -> Result<Vec<u8>, 
         ("revision", Value::Null),
         ("target_modules", json!(targets)),
         ("task_type", json!("CAUSAL_LM")),
-        ("use_dora", json!(false)),
+        ("use_dora", json!(config.dora)),
         ("use_rslora", json!(false)),
     ]);
     let mut text = serde_json::to_vec_pretty(&keys)?;
@@ -60,6 +60,8 @@ struct RawConfig {
     target_modules: Targets,
     #[serde(default)]
     use_rslora: bool,
+    #[serde(default)]
+    use_dora: bool,
     #[serde(flatten)]
     others: BTreeMap<String, Value>,
 }
@@ -72,8 +74,7 @@ enum Targets {
 }
 
 /// Options that change the result, with the values that mean "not used".
-const UNUSED: [(&str, &[&str]); 14] = [
-    ("use_dora", &["false"]),
+const UNUSED: [(&str, &[&str]); 13] = [
     ("bias", &["\"none\""]),
     ("lora_bias", &["false"]),
     ("fan_in_fan_out", &["false"]),
@@ -131,5 +132,5 @@ pub(super) fn from_json(path: &Path, text: &[u8]) -> Result<LoraConfig, PeftErro
     }
     #[expect(clippy::cast_precision_loss, reason = "ranks are far below 2^24")]
     let alpha = if raw.use_rslora { raw.lora_alpha * (raw.r as f32).sqrt() } else { raw.lora_alpha };
-    Ok(LoraConfig { rank: raw.r, alpha, targets })
+    Ok(LoraConfig { rank: raw.r, alpha, targets, dora: raw.use_dora })
 }

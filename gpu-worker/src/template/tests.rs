@@ -24,7 +24,8 @@ fn fixture(name: &str) -> std::path::PathBuf {
 }
 
 fn template(source: Option<&str>) -> ChatTemplate {
-    ChatTemplate::new(source, &model::load(&fixture("tiny-llama")).unwrap().tokenizer).unwrap()
+    ChatTemplate::new(source, &model::load(&fixture("tiny-llama"), model::Precision::Full).unwrap().tokenizer)
+        .unwrap()
 }
 
 fn message(role: &str, content: &str) -> ChatMessage {
@@ -39,7 +40,7 @@ fn spoken(rendered: &RenderedChat) -> Vec<&str> {
 fn conversations_are_rendered_as_the_reference_renders_them() {
     let cases: Cases =
         serde_json::from_slice(&std::fs::read(fixture("tiny-llama-texts.json")).unwrap()).unwrap();
-    let own = model::load(&fixture("tiny-llama")).unwrap().chat_template;
+    let own = model::load(&fixture("tiny-llama"), model::Precision::Full).unwrap().chat_template;
     assert!(!own.is_fallback());
     for case in &cases.conversations {
         assert_eq!(own.render(&case.messages, case.add_generation_prompt).unwrap(), case.rendered);
@@ -98,7 +99,7 @@ fn generation_marks_leave_no_trace() {
 
 #[test]
 fn a_broken_template_is_refused_when_it_is_loaded() {
-    let tokenizer = model::load(&fixture("tiny-llama")).unwrap().tokenizer;
+    let tokenizer = model::load(&fixture("tiny-llama"), model::Precision::Full).unwrap().tokenizer;
     let refused = ChatTemplate::new(Some("{% for %}"), &tokenizer).unwrap_err();
     assert!(matches!(refused, TemplateError::Parse { .. }));
 }

@@ -23,7 +23,7 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 fn tokenizer(name: &str) -> Tokenizer {
-    model::load(&fixture(name)).unwrap().tokenizer
+    model::load(&fixture(name), model::Precision::Full).unwrap().tokenizer
 }
 
 fn cases() -> Vec<Case> {

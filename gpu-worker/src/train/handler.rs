@@ -11,7 +11,6 @@ use clara_lifecycle::{
     attempt::Assignment,
     dataset::TrainingRecord,
     results::{DatasetResult, StageResult, TrainingResult},
-    spec::Method,
     stage::Stage,
 };
 use clara_runtime::{
@@ -25,6 +24,7 @@ use crate::{
     collate::{TextTools, read_records},
     engine::reference::ReferenceEngine,
     folder::write_folder,
+    model::ModelError,
     model_cache::{ModelCache, SharedModel},
     peft,
 };
@@ -58,7 +58,6 @@ impl StageHandler for TrainHandler {
     }
 
     async fn run(&self, context: AttemptContext) -> Result<StageResult, StageFailure> {
-        check_method(context.assignment.spec.method)?;
         let fetched = Fetched::new(&context).await?;
         let attempt = BlockingAttempt {
             config: self.config.clone(),
@@ -120,7 +119,7 @@ struct BlockingAttempt {
 
 impl BlockingAttempt {
     fn run(mut self) -> Result<Finished, StageFailure> {
-        let model = self.config.models.load(Path::new(&self.assignment.spec.base_model)).map_err(failure)?;
+        let model = self.model().map_err(failure)?;
         let input = self.input(&model).map_err(failure)?;
         let checkpoint = match &self.fetched.checkpoint {
             None => None,
@@ -131,6 +130,11 @@ impl BlockingAttempt {
             Outcome::Stopped(reason) => Err(StageFailure::Stopped(reason)),
             Outcome::Finished(trained) => self.finish(&input, &model, &trained),
         }
+    }
+
+    fn model(&self) -> Result<Arc<SharedModel>, ModelError> {
+        let spec = &self.assignment.spec;
+        self.config.models.load(Path::new(&spec.base_model), spec.method.into())
     }
 
     fn input(&self, model: &SharedModel) -> Result<TrainingInput, TrainError> {
@@ -144,7 +148,8 @@ impl BlockingAttempt {
             train: &train,
             validation: &validation,
         };
-        TrainingInput::new(self.assignment.spec.training.clone(), sources, None)
+        let spec = &self.assignment.spec;
+        TrainingInput::new(spec.method, spec.training.clone(), sources, None)
     }
 
     fn finish(
@@ -175,15 +180,6 @@ impl BlockingAttempt {
             tokens: trained.steps.iter().map(|step| step.tokens).sum(),
         };
         Ok(Finished { folder, result })
-    }
-}
-
-fn check_method(method: Method) -> Result<(), StageFailure> {
-    match method {
-        Method::Lora => Ok(()),
-        Method::Qlora | Method::Dora => Err(StageFailure::permanent(format!(
-            "method `{method}` is not available in this version; use `lora`"
-        ))),
     }
 }
 

@@ -1,6 +1,10 @@
 //! Everything that a training reads, checked and tokenised.
 
-use clara_lifecycle::{dataset::TrainingRecord, digest::Digest, spec::TrainingOptions};
+use clara_lifecycle::{
+    dataset::TrainingRecord,
+    digest::Digest,
+    spec::{Method, TrainingOptions},
+};
 
 use super::TrainError;
 use crate::{
@@ -26,6 +30,8 @@ pub struct TrainingSources<'a> {
 /// Everything that shapes a training.
 #[derive(Debug, Clone)]
 pub struct TrainingInput {
+    /// How the adapter is trained.
+    pub method: Method,
     /// Options as given.
     pub options: TrainingOptions,
     /// Shape of the adapter.
@@ -46,26 +52,34 @@ impl TrainingInput {
     /// # Errors
     /// [`TrainError::Options`] before any record is looked at; [`TrainError::Collate`].
     pub fn new(
+        method: Method,
         options: TrainingOptions,
         sources: TrainingSources<'_>,
         initial_adapter: Option<AdapterWeights>,
     ) -> Result<Self, TrainError> {
         let lora = match &initial_adapter {
             Some(adapter) => adapter.config.clone(),
-            None => lora_config(&options)?,
+            None => lora_config(method, &options)?,
         };
+        if lora.dora != (method == Method::Dora) {
+            return Err(TrainError::Options(format!(
+                "the adapter to start from was {}trained with DoRA, but the method is {method}; choose the same method",
+                if lora.dora { "" } else { "not " }
+            )));
+        }
         check(&options, &lora, sources.base).map_err(TrainError::Options)?;
         let train = collate(sources.train, sources.tools, &options)?;
         let validation = match sources.validation {
             [] => None,
             records => Some(collate(records, sources.tools, &options)?),
         };
-        let digest = digest(&options, sources.base, &train, validation.as_ref(), initial_adapter.as_ref())?;
-        Ok(Self { options, lora, train, validation, initial_adapter, digest })
+        let digest =
+            digest(method, &options, sources.base, &train, validation.as_ref(), initial_adapter.as_ref())?;
+        Ok(Self { method, options, lora, train, validation, initial_adapter, digest })
     }
 }
 
-fn lora_config(options: &TrainingOptions) -> Result<LoraConfig, TrainError> {
+fn lora_config(method: Method, options: &TrainingOptions) -> Result<LoraConfig, TrainError> {
     let mut targets = Vec::with_capacity(options.target_modules.len());
     for name in &options.target_modules {
         let module = TargetModule::from_name(name).ok_or_else(|| {
@@ -79,7 +93,10 @@ fn lora_config(options: &TrainingOptions) -> Result<LoraConfig, TrainError> {
     }
     targets.sort_unstable();
     targets.dedup();
-    Ok(LoraConfig { rank: options.rank as usize, alpha: options.alpha, targets })
+    // Servers know the scale alpha / rank alone, so a rank-stabilised adapter has the alpha that gives its scale.
+    #[expect(clippy::cast_precision_loss, reason = "ranks are far below 2^24")]
+    let alpha = if options.use_rslora { options.alpha * (options.rank as f32).sqrt() } else { options.alpha };
+    Ok(LoraConfig { rank: options.rank as usize, alpha, targets, dora: method == Method::Dora })
 }
 
 fn check(options: &TrainingOptions, lora: &LoraConfig, base: &BaseModel) -> Result<(), String> {
@@ -120,6 +137,7 @@ fn check(options: &TrainingOptions, lora: &LoraConfig, base: &BaseModel) -> Resu
 }
 
 fn digest(
+    method: Method,
     options: &TrainingOptions,
     base: &BaseModel,
     train: &Rows,
@@ -137,6 +155,7 @@ fn digest(
         |digest: &Option<Digest>| digest.as_ref().map_or(String::new(), |digest| digest.as_str().to_owned());
     let (validation, adapter) = (text(&validation), text(&adapter));
     Ok(Digest::of_parts([
+        ("method", method.as_str().as_bytes()),
         ("options", options.as_slice()),
         ("base_model", base.digest.as_bytes()),
         ("train", train.as_str().as_bytes()),

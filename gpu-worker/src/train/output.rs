@@ -1,6 +1,9 @@
 //! The report of a finished training.
 
-use clara_lifecycle::{digest::Digest, spec::TrainingOptions};
+use clara_lifecycle::{
+    digest::Digest,
+    spec::{Method, TrainingOptions},
+};
 use serde::Serialize;
 
 use super::{TrainError, Trained, TrainingInput, ValidationRecord};
@@ -21,6 +24,8 @@ pub struct RunReport<'a> {
     pub base_model: &'a str,
     /// SHA-256 of the base model's files.
     pub base_model_digest: &'a str,
+    /// How the adapter was trained.
+    pub method: Method,
     /// Options as given.
     pub options: &'a TrainingOptions,
     /// What became of the training records.
@@ -76,6 +81,7 @@ impl<'a> RunReport<'a> {
             training_digest: &input.digest,
             base_model: &base.name,
             base_model_digest: &base.digest,
+            method: input.method,
             options: &input.options,
             train: input.train.report(),
             validation: input.validation.as_ref().map(crate::collate::Rows::report),

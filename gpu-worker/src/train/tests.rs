@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use clara_lifecycle::{
     dataset::{TrainingContent, TrainingRecord},
-    spec::TrainingOptions,
+    spec::{Method, TrainingOptions},
 };
 use clara_runtime::stop::{StopSwitch, stop_switch};
 
@@ -16,7 +16,12 @@ use crate::{
 };
 
 fn tiny() -> LoadedModel {
-    model::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/tiny-llama")).unwrap()
+    tiny_for(Method::Lora)
+}
+
+fn tiny_for(method: Method) -> LoadedModel {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/tiny-llama");
+    model::load(&folder, method.into()).unwrap()
 }
 
 fn options() -> TrainingOptions {
@@ -43,9 +48,18 @@ fn records(count: usize) -> Vec<TrainingRecord> {
 }
 
 fn input(model: &LoadedModel, options: TrainingOptions) -> Result<TrainingInput, TrainError> {
+    input_for(Method::Lora, model, options)
+}
+
+fn input_for(
+    method: Method,
+    model: &LoadedModel,
+    options: TrainingOptions,
+) -> Result<TrainingInput, TrainError> {
     let tools = TextTools { tokenizer: &model.tokenizer, chat_template: &model.chat_template };
     let (train, validation) = (records(9), records(2));
     TrainingInput::new(
+        method,
         options,
         TrainingSources { base: &model.base, tools, train: &train, validation: &validation },
         None,
@@ -87,8 +101,12 @@ impl TrainObserver for Probe {
 }
 
 fn undisturbed(options: TrainingOptions) -> (Trained, Vec<Checkpoint>) {
-    let model = tiny();
-    let input = input(&model, options).unwrap();
+    undisturbed_by(Method::Lora, options)
+}
+
+fn undisturbed_by(method: Method, options: TrainingOptions) -> (Trained, Vec<Checkpoint>) {
+    let model = tiny_for(method);
+    let input = input_for(method, &model, options).unwrap();
     let mut probe = Probe::default();
     let (_switch, stop) = stop_switch();
     match train(&mut engine(model), &input, None, &mut probe, &stop).unwrap() {
@@ -120,24 +138,32 @@ fn the_same_training_gives_the_same_bytes_and_another_seed_others() {
 
 #[test]
 fn a_training_continued_from_any_checkpoint_ends_with_the_same_bytes() {
-    let (whole, checkpoints) = undisturbed(options());
-    assert!(checkpoints.len() > 3);
-    let place = tempfile::tempdir().unwrap();
-    for (index, checkpoint) in checkpoints.iter().enumerate() {
-        let folder = place.path().join(index.to_string());
-        checkpoint.write(&folder).unwrap();
-        let restored = Checkpoint::read(&folder).unwrap();
-        assert_eq!(&restored, checkpoint);
-        let model = tiny();
-        let input = input(&model, options()).unwrap();
-        let (_switch, stop) = stop_switch();
-        let outcome =
-            train(&mut engine(model), &input, Some(restored), &mut Probe::default(), &stop).unwrap();
-        let Outcome::Finished(continued) = outcome else { panic!("stopped") };
-        assert_eq!(bytes(&whole), bytes(&continued), "from step {}", checkpoint.state.steps);
-        let losses = |trained: &Trained| trained.steps.iter().map(|step| step.loss).collect::<Vec<_>>();
-        assert_eq!(losses(&whole), losses(&continued));
-        assert_eq!(whole.validations, continued.validations);
+    let plus = TrainingOptions { loraplus_lr_ratio: 4.0, use_rslora: true, ..options() };
+    for (method, options) in [
+        (Method::Lora, options()),
+        (Method::Lora, plus),
+        (Method::Dora, options()),
+        (Method::Qlora, options()),
+    ] {
+        let (whole, checkpoints) = undisturbed_by(method, options.clone());
+        assert!(checkpoints.len() > 3);
+        let place = tempfile::tempdir().unwrap();
+        for (index, checkpoint) in checkpoints.iter().enumerate() {
+            let folder = place.path().join(index.to_string());
+            checkpoint.write(&folder).unwrap();
+            let restored = Checkpoint::read(&folder).unwrap();
+            assert_eq!(&restored, checkpoint);
+            let model = tiny_for(method);
+            let input = input_for(method, &model, options.clone()).unwrap();
+            let (_switch, stop) = stop_switch();
+            let outcome =
+                train(&mut engine(model), &input, Some(restored), &mut Probe::default(), &stop).unwrap();
+            let Outcome::Finished(continued) = outcome else { panic!("stopped") };
+            assert_eq!(bytes(&whole), bytes(&continued), "{method} from step {}", checkpoint.state.steps);
+            let losses = |trained: &Trained| trained.steps.iter().map(|step| step.loss).collect::<Vec<_>>();
+            assert_eq!(losses(&whole), losses(&continued));
+            assert_eq!(whole.validations, continued.validations);
+        }
     }
 }
 

@@ -33,7 +33,7 @@ impl Job {
                 job.claimed(stage, attempt, (worker, claim), terms, now)
             }
             Event::Heartbeat { key, progress, terms } => job.heartbeat(key, progress, terms, now),
-            Event::Completed { key, result } => job.completed(key, result, now),
+            Event::Completed { key, result } => job.completed(key, &result, now),
             Event::Failed { key, message, retryable } => {
                 job.expect_lease(key)?;
                 Ok(job.fail(key.stage, message, retryable, now))
@@ -162,7 +162,7 @@ impl Job {
     fn completed(
         &mut self,
         key: AttemptKey,
-        result: Arc<StageResult>,
+        result: &Arc<StageResult>,
         now: Timestamp,
     ) -> Result<Vec<Command>, Rejected> {
         self.expect_lease(key)?;
@@ -170,10 +170,10 @@ impl Job {
             return Err(Rejected::WrongResult { got: result.stage(), expected: key.stage });
         }
         let record = self.stages.get_mut(key.stage);
-        record.state = StageState::Succeeded { fence: key.fence, at: now, result: Arc::clone(&result) };
+        record.state = StageState::Succeeded { fence: key.fence, at: now, result: Arc::clone(result) };
         let mut commands =
-            vec![Command::Watch(None), Command::Record(JobEvent::Succeeded { result: Arc::clone(&result) })];
-        match &*result {
+            vec![Command::Watch(None), Command::Record(JobEvent::Succeeded { result: Arc::clone(result) })];
+        match &**result {
             StageResult::Train(training) => {
                 commands.push(Command::Register(Box::new(training.clone())));
                 commands.extend(self.enqueue(Stage::Generate, now));

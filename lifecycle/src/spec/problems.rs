@@ -1,6 +1,6 @@
 //! Checks a job specification and reports every problem at once.
 
-use super::{ALL_LINEAR, IngestOptions, JobSpec, JudgeOptions, Method, TrainingOptions};
+use super::{ALL_LINEAR, IngestOptions, JobSpec, JudgeOptions, TrainingOptions};
 
 /// One thing that is wrong with a job specification.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,13 +42,6 @@ impl JobSpec {
     }
 
     fn check_scope(&self, found: &mut Findings) {
-        found.require("method", self.method == Method::Lora, || {
-            format!(
-                "`{}` is not available in this version; use `lora`. Training as plain LoRA under \
-                 another name would be wrong, so the job is refused",
-                self.method
-            )
-        });
         found.require("rollout_targets", self.rollout_targets.is_empty(), || {
             "rollout to servers is not available in this version; leave it empty and the approved \
              adapter becomes the champion in the registry"
@@ -78,6 +71,9 @@ impl TrainingOptions {
         }
         found.require("training.learning_rate", self.learning_rate > 0.0 && self.learning_rate < 1.0, || {
             format!("is {}; expected a number between 0 and 1, e.g. 2e-4", self.learning_rate)
+        });
+        found.require("training.loraplus_lr_ratio", (1.0..=1024.0).contains(&self.loraplus_lr_ratio), || {
+            format!("is {}; expected 1 (plain LoRA) to 1024, e.g. 16", self.loraplus_lr_ratio)
         });
         found.share("training.warmup_ratio", f64::from(self.warmup_ratio));
         let rates =

@@ -25,13 +25,12 @@ fn all_problems_are_reported_together() {
 }
 
 #[test]
-fn methods_of_later_versions_are_refused_instead_of_trained_as_plain_lora() {
-    for method in [Method::Qlora, Method::Dora] {
-        let spec = JobSpec { method, ..spec() };
-        let problems = spec.problems();
-        assert_eq!(fields(&spec), ["method"]);
-        assert!(problems[0].message.contains(method.as_str()), "{problems:?}");
-    }
+fn a_ratio_of_lora_plus_below_one_is_refused() {
+    let mut spec = spec();
+    spec.training.loraplus_lr_ratio = 0.5;
+    assert_eq!(fields(&spec), ["training.loraplus_lr_ratio"]);
+    spec.training.loraplus_lr_ratio = 16.0;
+    assert!(fields(&spec).is_empty());
 }
 
 #[test]

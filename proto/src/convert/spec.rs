@@ -143,6 +143,8 @@ impl From<TrainingOptions> for v1::TrainingOptions {
             validate_every: options.validate_every,
             checkpoint_every: options.checkpoint_every,
             seed: options.seed,
+            use_rslora: options.use_rslora,
+            loraplus_lr_ratio: options.loraplus_lr_ratio,
         }
     }
 }
@@ -170,6 +172,9 @@ impl TryFrom<v1::TrainingOptions> for TrainingOptions {
             validate_every: options.validate_every,
             checkpoint_every: options.checkpoint_every,
             seed: options.seed,
+            use_rslora: options.use_rslora,
+            // Clients of the release before say nothing.
+            loraplus_lr_ratio: if options.loraplus_lr_ratio == 0.0 { 1.0 } else { options.loraplus_lr_ratio },
         })
     }
 }

@@ -77,6 +77,8 @@ fn training() -> TrainingOptions {
         validate_every: 32,
         checkpoint_every: 33,
         seed: 34,
+        use_rslora: true,
+        loraplus_lr_ratio: 16.0,
     }
 }
 

@@ -20,6 +20,7 @@ fn model() -> ModelConfig {
         tie_word_embeddings: true,
         bos_token: None,
         eos_tokens: vec![0],
+        variant: clara_gpu_worker::model::Variant::default(),
     }
 }
 

@@ -1,5 +1,7 @@
 //! An adapter as one flat slice of parameters, laid out for the passes, and its exchange with PEFT's tensors.
 
+mod magnitudes;
+
 use std::{collections::BTreeMap, ops::Range};
 
 use super::weights::{GROUPS, features};
@@ -8,10 +10,11 @@ use crate::{
     model::{HostTensor, ModelConfig},
     ops::{
         OpError,
-        lora_linear::{LoraGradients, LoraGroup},
+        lora_linear::{LoraGradients, LoraGroup, Magnitude},
         matmul::{Matrix, MatrixMut},
     },
 };
+pub(super) use magnitudes::{Magnitudes, RowSquares};
 
 /// Where one module's factors lie.
 #[derive(Debug, Clone)]
@@ -24,15 +27,21 @@ struct Update {
     a: Range<usize>,
     /// `B` transposed `[rank, out]`, which suits both passes better than PEFT's `[out, rank]`.
     b: Range<usize>,
+    /// The magnitude `[out]`; empty where the method has none.
+    magnitude: Range<usize>,
+    /// Its place among the magnitudes of all updates.
+    outputs: Range<usize>,
 }
 
-/// Where the factors of one group of layers lie: first all `A`, stacked, then each `B`.
+/// Where the factors of one group of layers lie: first all `A`, stacked, then each `B`, then each magnitude.
 #[derive(Debug, Clone, Default)]
 struct Group {
     range: Range<usize>,
     in_features: usize,
     /// Per module of the group its output width, if it is updated.
     outputs: Vec<Option<usize>>,
+    /// Where the first of them lies among the magnitudes of all updates.
+    first_output: usize,
 }
 
 impl Group {
@@ -48,13 +57,16 @@ pub(super) struct AdapterLayout {
     groups: Vec<[Group; 4]>,
     updates: Vec<Update>,
     length: usize,
+    /// Outputs of all updates together.
+    outputs: usize,
 }
 
 impl AdapterLayout {
     /// Lays out an adapter, after checking that the model can carry it.
     pub(super) fn new(config: &LoraConfig, model: &ModelConfig) -> Result<Self, EngineError> {
         check(config, model)?;
-        let mut layout = Self { config: config.clone(), groups: Vec::new(), updates: Vec::new(), length: 0 };
+        let (groups, updates) = (Vec::new(), Vec::new());
+        let mut layout = Self { config: config.clone(), groups, updates, length: 0, outputs: 0 };
         for layer in 0..model.layers {
             let groups = GROUPS.map(|modules| layout.append(layer, modules, model));
             layout.groups.push(groups);
@@ -65,18 +77,27 @@ impl AdapterLayout {
     fn append(&mut self, layer: usize, modules: &[TargetModule], model: &ModelConfig) -> Group {
         let (start, rank) = (self.length, self.config.rank);
         let updated: Vec<_> = modules.iter().map(|module| self.config.targets.contains(module)).collect();
-        let mut group = Group::default();
+        let mut group = Group { first_output: self.outputs, ..Group::default() };
         let first = self.updates.len();
         for module in modules.iter().zip(&updated).filter_map(|(module, updated)| updated.then_some(*module))
         {
             let (in_features, out_features) = features(model, module);
             let a = self.length..self.length + rank * in_features;
             self.length = a.end;
-            self.updates.push(Update { module, layer, in_features, out_features, a, b: 0..0 });
+            let outputs = self.outputs..self.outputs + out_features;
+            self.outputs = outputs.end;
+            let (b, magnitude) = (0..0, 0..0);
+            self.updates.push(Update { module, layer, in_features, out_features, a, b, magnitude, outputs });
         }
         for update in self.updates.iter_mut().skip(first) {
             update.b = self.length..self.length + rank * update.out_features;
             self.length = update.b.end;
+        }
+        if self.config.dora {
+            for update in self.updates.iter_mut().skip(first) {
+                update.magnitude = self.length..self.length + update.out_features;
+                self.length = update.magnitude.end;
+            }
         }
         for (module, updated) in modules.iter().zip(updated) {
             let (in_features, out_features) = features(model, *module);
@@ -109,6 +130,7 @@ impl AdapterLayout {
         layer: usize,
         group: usize,
         values: &'a [f32],
+        magnitudes: Option<&'a Magnitudes>,
     ) -> Result<Option<LoraGroup<'a>>, OpError> {
         let Some(group) = self.updated_group(layer, group) else { return Ok(None) };
         let rank = self.config.rank;
@@ -125,7 +147,9 @@ impl AdapterLayout {
             b.push(Some(Matrix::new(values, rank, *out)?));
             rest = after;
         }
-        Ok(Some(LoraGroup { rank, scale: self.scale(), a: Matrix::new(a, rows, group.in_features)?, b }))
+        let magnitudes = magnitudes.map_or_else(Vec::new, |all| all.of_group(group));
+        let a = Matrix::new(a, rows, group.in_features)?;
+        Ok(Some(LoraGroup { rank, scale: self.scale(), a, b, magnitudes }))
     }
 
     /// The gradients of a group, in the layout of its factors.
@@ -150,14 +174,30 @@ impl AdapterLayout {
             b.push(Some(MatrixMut::new(values, rank, *out)?));
             rest = after;
         }
-        Ok(Some(LoraGradients { a: MatrixMut::new(a, rows, group.in_features)?, b }))
+        let mut magnitudes = Vec::new();
+        if self.config.dora {
+            for out in &group.outputs {
+                let (values, after) = rest.split_at_mut(rest.len().min(out.unwrap_or_default()));
+                magnitudes.push(out.is_some().then_some(values));
+                rest = after;
+            }
+        }
+        Ok(Some(LoraGradients { a: MatrixMut::new(a, rows, group.in_features)?, b, magnitudes }))
     }
 
     fn updated_group(&self, layer: usize, group: usize) -> Option<&Group> {
         self.groups.get(layer).and_then(|groups| groups.get(group)).filter(|group| group.updates() > 0)
     }
 
-    /// Fresh parameters: each `A` uniform in ±1/√in from its own stream, each `B` zero.
+    /// Parameters that `StepOptions::b_rate_ratio` is for: each `B` and each magnitude.
+    pub(super) fn fast(&self) -> impl Iterator<Item = Range<usize>> {
+        self.groups.iter().flatten().map(|group| {
+            let start = group.range.start + group.updates() * self.config.rank * group.in_features;
+            start..group.range.end
+        })
+    }
+
+    /// Fresh parameters: each `A` uniform in ±1/√in from its own stream, each `B` zero; magnitudes are left at zero.
     #[expect(clippy::cast_precision_loss, reason = "a width is far below 2²⁴")]
     pub(super) fn initial(&self, seed: u64) -> Vec<f32> {
         let mut values = vec![0.0; self.length];
@@ -186,6 +226,11 @@ impl AdapterLayout {
             let b = transpose(values.get(update.b.clone()).unwrap_or_default(), update.out_features);
             let shape = vec![update.out_features, rank];
             tensors.insert(update.module.lora_b_name(update.layer), HostTensor { shape, values: b });
+            if self.config.dora {
+                let values = values.get(update.magnitude.clone()).unwrap_or_default().to_vec();
+                let shape = vec![update.out_features];
+                tensors.insert(update.module.magnitude_name(update.layer), HostTensor { shape, values });
+            }
         }
         tensors
     }
@@ -207,6 +252,12 @@ impl AdapterLayout {
             let b = tensor(tensors, &name, &[update.out_features, rank], source)?;
             values.get_mut(update.b.clone()).unwrap_or_default().copy_from_slice(&transpose(b, rank));
             known += 2;
+            if self.config.dora {
+                let name = update.module.magnitude_name(update.layer);
+                let magnitude = tensor(tensors, &name, &[update.out_features], source)?;
+                values.get_mut(update.magnitude.clone()).unwrap_or_default().copy_from_slice(magnitude);
+                known += 1;
+            }
         }
         if tensors.len() > known {
             let ours = self.export(&values);

@@ -1,6 +1,6 @@
 //! Activation memory that grows to the largest batch and is then reused by every step.
 
-use crate::ops::rope::RopeTable;
+use crate::ops::rope::Ropes;
 
 /// A run of f32 that keeps its memory between uses.
 #[derive(Debug, Default)]
@@ -26,6 +26,9 @@ impl Buffer {
 pub(super) struct Kept {
     /// Residual stream before attention.
     pub(super) input: Buffer,
+    /// Queries and keys before their heads were normalised.
+    pub(super) raw_query: Buffer,
+    pub(super) raw_key: Buffer,
     /// Rotated queries.
     pub(super) query: Buffer,
     /// Rotated keys.
@@ -36,14 +39,36 @@ pub(super) struct Kept {
     pub(super) attention: Buffer,
     /// `[query heads, rows]`
     pub(super) log_sums: Buffer,
+    /// What attention and the gated layers gave, before it was normalised.
+    pub(super) outputs: [Buffer; 2],
     /// Residual stream between attention and the gated layers.
     pub(super) middle: Buffer,
     /// Gate, before its activation.
     pub(super) gate: Buffer,
     /// Up projection.
     pub(super) up: Buffer,
-    /// `x·Aᵀ` of the four groups.
-    pub(super) low_rank: [Buffer; 4],
+    /// Of the four groups of layers.
+    pub(super) groups: [GroupKept; 4],
+}
+
+/// What a group of layers keeps for its backward pass.
+#[derive(Debug, Default)]
+pub(super) struct GroupKept {
+    /// `x·Aᵀ`
+    pub(super) low_rank: Buffer,
+    /// Outputs before their magnitudes.
+    pub(super) plain: Buffer,
+}
+
+/// Memory of the backward pass of a group of layers.
+#[derive(Debug, Default)]
+pub(super) struct LinearScratch {
+    /// Gradient of `x·Aᵀ`.
+    pub(super) d_low_rank: Buffer,
+    /// Gradient of outputs before their magnitudes.
+    pub(super) d_plain: Buffer,
+    /// Weights that are not held in f32.
+    pub(super) weights: Buffer,
 }
 
 /// Memory that every block uses anew.
@@ -65,8 +90,10 @@ pub(super) struct Scratch {
     pub(super) activated: Buffer,
     /// `[rows, intermediate]`
     pub(super) d_activated: Buffer,
-    /// Gradient of `x·Aᵀ`.
-    pub(super) d_low_rank: Buffer,
+    /// Of the backward pass of a group of layers.
+    pub(super) linear: LinearScratch,
+    /// Weights of one group of layers that are not held in f32, in the forward pass.
+    pub(super) weights: Buffer,
     /// Per-head shares of attention gradients.
     pub(super) partial: Buffer,
 }
@@ -75,7 +102,7 @@ pub(super) struct Scratch {
 #[derive(Debug)]
 pub(super) struct Buffers {
     /// Angles of the rotary embedding.
-    pub(super) rope: RopeTable,
+    pub(super) rope: Ropes,
     /// Residual stream `[rows, hidden]`.
     pub(super) hidden: Buffer,
     /// Gradient of the residual stream.
@@ -103,7 +130,7 @@ pub(super) struct HeadBuffers {
 
 impl Buffers {
     /// Empty buffers.
-    pub(super) fn new(rope: RopeTable) -> Self {
+    pub(super) fn new(rope: Ropes) -> Self {
         Self {
             rope,
             hidden: Buffer::default(),

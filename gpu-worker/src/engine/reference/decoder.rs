@@ -7,10 +7,11 @@ use std::{
 };
 
 use super::{
-    adapter::AdapterLayout,
+    adapter::{AdapterLayout, Magnitudes},
     block::{self, AdaptedRows, Adapter, AttentionOperands, Pass},
     buffers::Buffers,
     head::{self, Targets},
+    scale,
     weights::{Weights, heads},
 };
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
         attention::{Span, attention},
         embedding::embed,
         matmul::Matrix,
-        rope::RopeTable,
+        rope::Ropes,
     },
 };
 
@@ -42,6 +43,7 @@ pub struct ReferenceDecoder {
 struct LoadedAdapter {
     layout: AdapterLayout,
     values: Vec<f32>,
+    magnitudes: Option<Magnitudes>,
 }
 
 /// Tokens seen so far, as keys and values per layer `[length, key-value width]`.
@@ -66,7 +68,7 @@ impl ReferenceDecoder {
     /// As [`super::ReferenceEngine::new`].
     pub fn new(base: Arc<BaseModel>) -> Result<Self, EngineError> {
         Weights::resolve(&base)?;
-        let buffers = Buffers::new(RopeTable::new(&base.config));
+        let buffers = Buffers::new(Ropes::new(&base.config));
         Ok(Self { base, adapters: BTreeMap::new(), sequences: BTreeMap::new(), next_id: 0, buffers })
     }
 
@@ -167,7 +169,10 @@ impl Decoder for ReferenceDecoder {
         self.check_unused(name)?;
         let layout = AdapterLayout::new(&adapter.config, &self.base.config)?;
         let values = layout.import(&adapter.tensors, name)?;
-        self.adapters.insert(name.to_owned(), LoadedAdapter { layout, values });
+        let weights = Weights::resolve(&self.base)?;
+        let squares = layout.row_squares(&weights)?;
+        let magnitudes = squares.map(|squares| layout.magnitudes(&squares, &weights, &values)).transpose()?;
+        self.adapters.insert(name.to_owned(), LoadedAdapter { layout, values, magnitudes });
         Ok(())
     }
 
@@ -276,6 +281,7 @@ fn run_pass(
     let Buffers { rope, hidden, kept, scratch, .. } = buffers;
     let hidden = hidden.write(tokens.len() * config.hidden_size);
     embed(weights.embedding, config.hidden_size, &tokens, hidden)?;
+    scale(hidden, config.variant.embedding_scale);
     let pass = Pass { config, rope, positions: &positions, adapted: &adapted };
     let Some(kept) = kept.first_mut() else { return Ok(()) };
     for (layer, block) in weights.blocks.iter().enumerate() {
@@ -304,7 +310,11 @@ fn adapted_rows<'a>(
     }
     let rows = names.into_iter().map(|(name, rows)| {
         let loaded = name.and_then(|name| adapters.get(name));
-        let adapter = loaded.map(|adapter| Adapter { layout: &adapter.layout, values: &adapter.values });
+        let adapter = loaded.map(|LoadedAdapter { layout, values, magnitudes }| Adapter {
+            layout,
+            values,
+            magnitudes: magnitudes.as_ref(),
+        });
         AdaptedRows { rows, adapter }
     });
     rows.collect()
@@ -317,7 +327,7 @@ fn attend_with_cache(
     extensions: &mut [Extension<'_>],
     operands: AttentionOperands<'_>,
 ) -> Result<(), OpError> {
-    let heads = heads(&base.config);
+    let heads = heads(&base.config, layer);
     let width = heads.key_value_width();
     let AttentionOperands { query, mut key, mut value, out, log_sums } = operands;
     let mut spans = Vec::with_capacity(extensions.len());

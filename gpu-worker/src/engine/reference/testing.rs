@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     engine::{Batch, IGNORED, LoraConfig, TargetModule},
-    model::{BaseModel, HostTensor, ModelConfig},
+    model::{BaseModel, HostTensor, ModelConfig, Variant},
     ops::testing::random,
 };
 
@@ -32,6 +32,7 @@ pub(crate) fn tiny_config() -> ModelConfig {
         tie_word_embeddings: true,
         bos_token: Some(1),
         eos_tokens: vec![2],
+        variant: Variant::default(),
     }
 }
 
@@ -61,12 +62,18 @@ pub(crate) fn random_model(config: ModelConfig) -> Arc<BaseModel> {
         }
         tensors.insert(name, HostTensor { shape, values });
     }
-    Arc::new(BaseModel { config, tensors, digest: "0".repeat(64), name: "tiny".to_owned() })
+    Arc::new(BaseModel {
+        config,
+        tensors,
+        digest: "0".repeat(64),
+        name: "tiny".to_owned(),
+        quantised: BTreeMap::new(),
+    })
 }
 
 /// All modules, rank 3.
 pub(crate) fn lora() -> LoraConfig {
-    LoraConfig { rank: 3, alpha: 6.0, targets: TargetModule::ALL.to_vec() }
+    LoraConfig { rank: 3, alpha: 6.0, targets: TargetModule::ALL.to_vec(), dora: false }
 }
 
 /// Documents of the given lengths with next-token labels; the first token of each is not learned.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     engine::{Batch, Engine, EngineError, IGNORED, LoraConfig, StepOptions, TargetModule},
-    model::{ModelConfig, RopeScaling},
+    model::{Llama3Scaling, ModelConfig, RopeScaling},
 };
 
 fn engine(config: ModelConfig) -> ReferenceEngine {
@@ -70,9 +70,17 @@ fn gradients_of_the_whole_model_agree_with_finite_differences() {
 
 #[test]
 fn gradients_agree_with_an_untied_head_and_scaled_positions() {
-    let scaling =
-        RopeScaling { factor: 8.0, low_freq_factor: 1.0, high_freq_factor: 4.0, original_max_positions: 64 };
-    let config = ModelConfig { tie_word_embeddings: false, rope_scaling: Some(scaling), ..tiny_config() };
+    let scaling = Llama3Scaling {
+        factor: 8.0,
+        low_freq_factor: 1.0,
+        high_freq_factor: 4.0,
+        original_max_positions: 64,
+    };
+    let config = ModelConfig {
+        tie_word_embeddings: false,
+        rope_scaling: Some(RopeScaling::Llama3(scaling)),
+        ..tiny_config()
+    };
     check_against_finite_differences(config);
 }
 

@@ -1,9 +1,11 @@
 //! The frozen weights of a Llama model, found by name and checked against the configuration.
 
+use super::buffers::Buffer;
 use crate::{
     engine::{EngineError, TargetModule},
     model::{BaseModel, ModelConfig},
-    ops::{attention::Heads, matmul::Matrix},
+    nf4::Nf4Tensor,
+    ops::{OpError, attention::Heads, matmul::Matrix},
 };
 
 /// Layers of a block that read the same input, in the order of a forward pass.
@@ -14,6 +16,36 @@ pub(super) const GROUPS: [&[TargetModule]; 4] = [
     &[TargetModule::Down],
 ];
 
+/// The weight `[out, in]` of a linear layer, as it is held.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Frozen<'a> {
+    Full(Matrix<'a>),
+    Nf4(&'a Nf4Tensor),
+}
+
+/// The weights of some layers in f32; those that are held otherwise are written into `buffer`.
+pub(super) fn full<'a>(layers: &[Frozen<'a>], buffer: &'a mut Buffer) -> Result<Vec<Matrix<'a>>, OpError> {
+    let quantised = |layer: &Frozen<'a>| match layer {
+        Frozen::Full(_) => 0,
+        Frozen::Nf4(tensor) => tensor.len(),
+    };
+    let mut rest = buffer.write(layers.iter().map(quantised).sum());
+    let mut weights = Vec::with_capacity(layers.len());
+    for layer in layers {
+        weights.push(match layer {
+            Frozen::Full(matrix) => *matrix,
+            Frozen::Nf4(tensor) => {
+                let (values, after) = rest.split_at_mut(tensor.len());
+                rest = after;
+                tensor.dequantise(values);
+                let [rows, columns] = tensor.shape();
+                Matrix::new(values, rows, columns)?
+            }
+        });
+    }
+    Ok(weights)
+}
+
 /// Views of one decoder block.
 #[derive(Debug)]
 pub(super) struct BlockWeights<'a> {
@@ -21,8 +53,14 @@ pub(super) struct BlockWeights<'a> {
     pub(super) attention_norm: &'a [f32],
     /// Weight of the normalisation before the gated layers.
     pub(super) gated_norm: &'a [f32],
+    /// Biases of query, key and value.
+    pub(super) biases: Option<[&'a [f32]; 3]>,
+    /// Weights of the normalisation of each head of queries and of keys.
+    pub(super) head_norms: Option<[&'a [f32]; 2]>,
+    /// Weights of the normalisation of what attention and the gated layers give.
+    pub(super) output_norms: Option<[&'a [f32]; 2]>,
     /// `[out, in]` of each module, in the order of [`GROUPS`].
-    pub(super) groups: [Vec<Matrix<'a>>; 4],
+    pub(super) groups: [Vec<Frozen<'a>>; 4],
 }
 
 /// Views of a whole model. Borrowed anew for each pass: finding the names costs a tenth of a millisecond.
@@ -48,9 +86,32 @@ impl<'a> Weights<'a> {
         for layer in 0..config.layers {
             let norm =
                 |name| values(base, &format!("model.layers.{layer}.{name}.weight"), &[config.hidden_size]);
+            let part =
+                |name: &str, width| values(base, &format!("model.layers.{layer}.self_attn.{name}"), &[width]);
+            let (heads, variant) = (heads(config, layer), &config.variant);
+            let (queries, keys) = (heads.query_width(), heads.key_value_width());
+            let (gated_norm, output_norms) = if variant.output_norms {
+                let outputs = [norm("post_attention_layernorm")?, norm("post_feedforward_layernorm")?];
+                (norm("pre_feedforward_layernorm")?, Some(outputs))
+            } else {
+                (norm("post_attention_layernorm")?, None)
+            };
+            let biases = if variant.query_key_value_bias {
+                Some([part("q_proj.bias", queries)?, part("k_proj.bias", keys)?, part("v_proj.bias", keys)?])
+            } else {
+                None
+            };
+            let head_norms = if variant.query_key_norm {
+                Some([part("q_norm.weight", heads.dim)?, part("k_norm.weight", heads.dim)?])
+            } else {
+                None
+            };
             blocks.push(BlockWeights {
                 attention_norm: norm("input_layernorm")?,
-                gated_norm: norm("post_attention_layernorm")?,
+                gated_norm,
+                biases,
+                head_norms,
+                output_norms,
                 groups: groups(base, layer)?,
             });
         }
@@ -64,14 +125,30 @@ impl<'a> Weights<'a> {
     }
 }
 
-/// Layout of the heads of a model.
-pub(super) fn heads(config: &ModelConfig) -> Heads {
-    Heads { query: config.attention_heads, key_value: config.key_value_heads, dim: config.head_dim }
+impl<'a> Weights<'a> {
+    /// The frozen weight `[out, in]` of a module.
+    pub(super) fn module(&self, layer: usize, module: TargetModule) -> Option<Frozen<'a>> {
+        let block = self.blocks.get(layer)?;
+        let mut modules =
+            GROUPS.iter().zip(&block.groups).flat_map(|(names, weights)| names.iter().zip(weights));
+        modules.find(|(name, _)| **name == module).map(|(_, weight)| *weight)
+    }
+}
+
+/// Layout of the heads of a layer, and what they see.
+pub(super) fn heads(config: &ModelConfig, layer: usize) -> Heads {
+    Heads {
+        query: config.attention_heads,
+        key_value: config.key_value_heads,
+        dim: config.head_dim,
+        scale: config.variant.score_scale,
+        window: config.variant.window.filter(|_| config.is_windowed(layer)),
+    }
 }
 
 /// Input and output width of a module.
 pub(super) fn features(config: &ModelConfig, module: TargetModule) -> (usize, usize) {
-    let heads = heads(config);
+    let heads = heads(config, 0);
     match module {
         TargetModule::Query => (config.hidden_size, heads.query_width()),
         TargetModule::Key | TargetModule::Value => (config.hidden_size, heads.key_value_width()),
@@ -81,13 +158,17 @@ pub(super) fn features(config: &ModelConfig, module: TargetModule) -> (usize, us
     }
 }
 
-fn groups(base: &BaseModel, layer: usize) -> Result<[Vec<Matrix<'_>>; 4], EngineError> {
+fn groups(base: &BaseModel, layer: usize) -> Result<[Vec<Frozen<'_>>; 4], EngineError> {
     let mut groups = [const { Vec::new() }; 4];
     for (group, modules) in groups.iter_mut().zip(GROUPS) {
         for module in modules {
             let (columns, rows) = features(&base.config, *module);
-            let weight = values(base, &module.weight_name(layer), &[rows, columns])?;
-            group.push(Matrix::new(weight, rows, columns)?);
+            let name = module.weight_name(layer);
+            let quantised = base.quantised.get(&name).filter(|tensor| tensor.shape() == [rows, columns]);
+            group.push(match quantised {
+                Some(tensor) => Frozen::Nf4(tensor),
+                None => Frozen::Full(Matrix::new(values(base, &name, &[rows, columns])?, rows, columns)?),
+            });
         }
     }
     Ok(groups)

@@ -66,7 +66,7 @@ pub fn attention_backward(
     let forward = Forward { queries: queries?, out: out?, d_out: d_out?, log_sums };
     let tasks = cut(heads, spans, forward, partial, MatrixMut::new(d_queries, rows, heads.query_width())?)?;
     let scale = heads.scale();
-    tasks.into_par_iter().with_max_len(1).try_for_each(|task| task.compute(scale))?;
+    tasks.into_par_iter().with_max_len(1).try_for_each(|task| task.compute(scale, heads))?;
     let (of_keys, of_values) = partial.split_at(partial.len() / 2);
     fold(heads, rows, of_keys, d_keys);
     fold(heads, rows, of_values, d_values);
@@ -139,23 +139,24 @@ fn cut<'a>(
 }
 
 impl Task<'_> {
-    fn compute(self, scale: f32) -> Result<(), OpError> {
+    fn compute(self, scale: f32, heads: Heads) -> Result<(), OpError> {
         let (rows, dim) = (self.queries.rows(), self.queries.columns());
         self.d_keys.fill(0.0);
         self.d_values.fill(0.0);
         let mut d_queries = self.d_queries;
         for (start, log_sums) in (0..rows).step_by(BLOCK).zip(self.log_sums.chunks(BLOCK)) {
             let count = log_sums.len();
-            let seen = start + count;
+            let (from, until) = (heads.first_key(start), start + count);
+            let seen = until - from;
             let (into, below) = d_queries.split_rows(count)?;
             d_queries = below;
             let (queries, d_out) =
                 (self.queries.row_range(start, count)?, self.d_out.row_range(start, count)?);
             let out = self.out.row_range(start, count)?;
-            let (keys, values) = (self.keys.row_range(0, seen)?, self.values.row_range(0, seen)?);
+            let (keys, values) = (self.keys.row_range(from, seen)?, self.values.row_range(from, seen)?);
             let (d_keys, d_values) = (
-                self.d_keys.get_mut(..seen * dim).unwrap_or_default(),
-                self.d_values.get_mut(..seen * dim).unwrap_or_default(),
+                self.d_keys.get_mut(from * dim..until * dim).unwrap_or_default(),
+                self.d_values.get_mut(from * dim..until * dim).unwrap_or_default(),
             );
             with_scratch(2 * count * seen, |scratch| {
                 let (weights, d_weights) = scratch.split_at_mut(count * seen);
@@ -165,7 +166,10 @@ impl Task<'_> {
                 multiply_here(MatrixMut::new(d_weights, count, seen)?, false, to_weights)?;
                 vectorised(
                     #[inline(always)]
-                    || weights_and_score_gradients(weights, d_weights, start, log_sums, (out, d_out)),
+                    || {
+                        let place = (start - from, heads.window);
+                        weights_and_score_gradients((weights, d_weights), place, log_sums, (out, d_out));
+                    },
                 );
                 let weights = Matrix::new(weights, count, seen)?.transposed();
                 let to_values = Term { a: weights, b: d_out, scale: 1.0 };
@@ -184,9 +188,8 @@ impl Task<'_> {
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "must be compiled inside `vectorised`")]
 fn weights_and_score_gradients(
-    weights: &mut [f32],
-    d_weights: &mut [f32],
-    first: usize,
+    (weights, d_weights): (&mut [f32], &mut [f32]),
+    (first, window): (usize, Option<usize>),
     log_sums: &[f32],
     (out, d_out): (Matrix<'_>, Matrix<'_>),
 ) {
@@ -196,6 +199,11 @@ fn weights_and_score_gradients(
         let shift = dot(out.row(index), d_out.row(index));
         let (visible, hidden) = weights.split_at_mut(first + index + 1);
         let (d_visible, d_hidden) = d_weights.split_at_mut(first + index + 1);
+        let out_of_sight = window.map_or(0, |window| visible.len().saturating_sub(window));
+        let (forgotten, visible) = visible.split_at_mut(out_of_sight);
+        let (d_forgotten, d_visible) = d_visible.split_at_mut(out_of_sight);
+        forgotten.fill(0.0);
+        d_forgotten.fill(0.0);
         for (weight, d_weight) in visible.iter_mut().zip(d_visible) {
             *weight = exp(*weight - log_sum);
             *d_weight = *weight * (*d_weight - shift);

@@ -9,7 +9,8 @@ use crate::ops::{
     simd::{exp_in_place, max, vectorised, with_scratch},
 };
 
-/// `out = softmax(queries · keysᵀ / √dim) · values` for each head, each query seeing the keys up to its own.
+/// `out = softmax(queries · keysᵀ / √dim) · values` for each head, each query seeing the keys up to its own,
+/// or as many of them as the window has room for.
 ///
 /// Shapes: `queries`, `out` `[rows, query width]`, `log_sums [query heads, rows]` receives `ln Σ e^score` for the backward pass.
 ///
@@ -44,15 +45,16 @@ pub fn attention(
                 sums = later;
                 let queries = queries.row_range(row, count)?.column_range(head * heads.dim, heads.dim)?;
                 let first = span.offset() + start;
-                let seen = first + count;
-                let (keys, values) = (keys.row_range(0, seen)?, values.row_range(0, seen)?);
-                blocks.push(Block { queries, keys, values, first, into, log_sums });
+                let (from, until) = (heads.first_key(first), first + count);
+                let (keys, values) =
+                    (keys.row_range(from, until - from)?, values.row_range(from, until - from)?);
+                blocks.push(Block { queries, keys, values, first: first - from, into, log_sums });
                 row += count;
             }
         }
     }
     let scale = heads.scale();
-    blocks.into_par_iter().with_max_len(1).try_for_each(|block| block.compute(scale))
+    blocks.into_par_iter().with_max_len(1).try_for_each(|block| block.compute(scale, heads.window))
 }
 
 /// Up to [`BLOCK`] queries of one head.
@@ -60,14 +62,14 @@ struct Block<'a> {
     queries: Matrix<'a>,
     keys: Matrix<'a>,
     values: Matrix<'a>,
-    /// Position of the first query among the keys.
+    /// Position of the first query's own key among the keys.
     first: usize,
     into: MatrixMut<'a>,
     log_sums: &'a mut [f32],
 }
 
 impl Block<'_> {
-    fn compute(self, scale: f32) -> Result<(), OpError> {
+    fn compute(self, scale: f32, window: Option<usize>) -> Result<(), OpError> {
         let Self { queries, keys, values, first, into, log_sums } = self;
         let (rows, seen) = (queries.rows(), keys.rows());
         with_scratch(rows * seen, |scores| {
@@ -75,7 +77,7 @@ impl Block<'_> {
             multiply_here(MatrixMut::new(scores, rows, seen)?, false, products)?;
             vectorised(
                 #[inline(always)]
-                || softmax_rows(scores, seen, first, log_sums),
+                || softmax_rows(scores, seen, (first, window), log_sums),
             );
             let term = Term { a: Matrix::new(scores, rows, seen)?, b: values, scale: 1.0 };
             multiply_here(into, false, term)
@@ -85,9 +87,17 @@ impl Block<'_> {
 
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "must be compiled inside `vectorised`")]
-fn softmax_rows(scores: &mut [f32], seen: usize, first: usize, log_sums: &mut [f32]) {
+fn softmax_rows(
+    scores: &mut [f32],
+    seen: usize,
+    (first, window): (usize, Option<usize>),
+    log_sums: &mut [f32],
+) {
     for (index, (row, log_sum)) in scores.chunks_exact_mut(seen).zip(log_sums).enumerate() {
         let (visible, hidden) = row.split_at_mut(first + index + 1);
+        let out_of_sight = window.map_or(0, |window| visible.len().saturating_sub(window));
+        let (forgotten, visible) = visible.split_at_mut(out_of_sight);
+        forgotten.fill(0.0);
         let largest = max(visible);
         let sum = exp_in_place(visible, largest);
         let factor = 1.0 / sum;

@@ -9,7 +9,8 @@ use crate::ops::{
     testing::{assert_close, numeric_gradient, random},
 };
 
-const HEADS: Heads = Heads { query: 4, key_value: 2, dim: 6 };
+const HEADS: Heads = Heads { query: 4, key_value: 2, dim: 6, scale: None, window: None };
+const WINDOWED: Heads = Heads { scale: Some(0.3), window: Some(3), ..HEADS };
 
 struct Inputs {
     queries: Vec<f32>,
@@ -39,33 +40,43 @@ fn spans<'a>(keys: &'a [f32], values: &'a [f32], lengths: &[usize]) -> Vec<Span<
 }
 
 fn run(inputs: &Inputs, lengths: &[usize]) -> (Vec<f32>, Vec<f32>) {
+    run_with(HEADS, inputs, lengths)
+}
+
+fn run_with(heads: Heads, inputs: &Inputs, lengths: &[usize]) -> (Vec<f32>, Vec<f32>) {
     let rows: usize = lengths.iter().sum();
     let (mut out, mut log_sums) = (vec![0.0; inputs.queries.len()], vec![0.0; rows * HEADS.query]);
     let spans = spans(&inputs.keys, &inputs.values, lengths);
-    attention(HEADS, &inputs.queries, &spans, &mut out, &mut log_sums).unwrap();
+    attention(heads, &inputs.queries, &spans, &mut out, &mut log_sums).unwrap();
     (out, log_sums)
 }
 
 fn naive(inputs: &Inputs, rows: usize) -> Vec<f32> {
+    naive_with(HEADS, inputs, rows)
+}
+
+fn naive_with(heads: Heads, inputs: &Inputs, rows: usize) -> Vec<f32> {
+    let scale = heads.scale.map_or_else(|| 1.0 / (HEADS.dim as f64).sqrt(), f64::from);
+    let first = |i: usize| heads.window.map_or(0, |window| (i + 1).saturating_sub(window));
     let (dim, q_width, kv_width) = (HEADS.dim, HEADS.query_width(), HEADS.key_value_width());
     let mut out = vec![0.0; rows * q_width];
     for head in 0..HEADS.query {
         let kv = head / 2 * dim;
         for i in 0..rows {
             let query = &inputs.queries[i * q_width + head * dim..][..dim];
-            let scores: Vec<f64> = (0..=i)
+            let scores: Vec<f64> = (first(i)..=i)
                 .map(|j| {
                     let key = &inputs.keys[j * kv_width + kv..][..dim];
                     let dot: f64 = query.iter().zip(key).map(|(q, k)| f64::from(*q) * f64::from(*k)).sum();
-                    (dot / (dim as f64).sqrt()).exp()
+                    (dot * scale).exp()
                 })
                 .collect();
             let total: f64 = scores.iter().sum();
             for d in 0..dim {
                 let sum: f64 = scores
                     .iter()
-                    .enumerate()
-                    .map(|(j, s)| s * f64::from(inputs.values[j * kv_width + kv + d]))
+                    .zip(first(i)..)
+                    .map(|(s, j)| s * f64::from(inputs.values[j * kv_width + kv + d]))
                     .sum();
                 out[i * q_width + head * dim + d] = (sum / total) as f32;
             }
@@ -79,6 +90,14 @@ fn attention_agrees_with_the_definition_across_block_borders() {
     for rows in [1, 63, 64, 65, 150] {
         let inputs = inputs(rows);
         assert_close(&run(&inputs, &[rows]).0, &naive(&inputs, rows), 1e-5);
+    }
+}
+
+#[test]
+fn a_query_sees_as_many_keys_as_its_window_has_room_for() {
+    for (rows, window) in [(1, 3), (70, 3), (150, 64), (150, 100), (20, 100)] {
+        let (inputs, heads) = (inputs(rows), Heads { window: Some(window), ..WINDOWED });
+        assert_close(&run_with(heads, &inputs, &[rows]).0, &naive_with(heads, &inputs, rows), 1e-5);
     }
 }
 
@@ -107,11 +126,17 @@ fn new_queries_see_all_earlier_keys() {
 
 #[test]
 fn gradients_agree_with_finite_differences_for_packed_documents() {
-    let lengths = [7, 4];
-    let inputs = inputs(11);
+    check_gradients(HEADS, &[7, 4]);
+    check_gradients(WINDOWED, &[7, 4]);
+    check_gradients(WINDOWED, &[70]);
+}
+
+fn check_gradients(heads: Heads, lengths: &[usize]) {
+    let rows: usize = lengths.iter().sum();
+    let inputs = inputs(rows);
     let d_out = random(4, inputs.queries.len());
-    let (out, log_sums) = run(&inputs, &lengths);
-    let mut partial = vec![0.0; partial_length(HEADS, 11)];
+    let (out, log_sums) = run_with(heads, &inputs, lengths);
+    let mut partial = vec![0.0; partial_length(heads, rows)];
     let (mut d_queries, mut d_keys, mut d_values) =
         (vec![0.0; inputs.queries.len()], vec![0.0; inputs.keys.len()], vec![0.0; inputs.values.len()]);
     let operands = AttentionBackward {
@@ -124,21 +149,22 @@ fn gradients_agree_with_finite_differences_for_packed_documents() {
         d_keys: &mut d_keys,
         d_values: &mut d_values,
     };
-    attention_backward(HEADS, &spans(&inputs.keys, &inputs.values, &lengths), operands).unwrap();
+    attention_backward(heads, &spans(&inputs.keys, &inputs.values, lengths), operands).unwrap();
     let copy = || Inputs {
         queries: inputs.queries.clone(),
         keys: inputs.keys.clone(),
         values: inputs.values.clone(),
     };
     let expected = numeric_gradient(&inputs.queries, &d_out, |x| {
-        run(&Inputs { queries: x.to_vec(), ..copy() }, &lengths).0
+        run_with(heads, &Inputs { queries: x.to_vec(), ..copy() }, lengths).0
     });
     assert_close(&d_queries, &expected, 2e-3);
-    let expected =
-        numeric_gradient(&inputs.keys, &d_out, |x| run(&Inputs { keys: x.to_vec(), ..copy() }, &lengths).0);
+    let expected = numeric_gradient(&inputs.keys, &d_out, |x| {
+        run_with(heads, &Inputs { keys: x.to_vec(), ..copy() }, lengths).0
+    });
     assert_close(&d_keys, &expected, 2e-3);
     let expected = numeric_gradient(&inputs.values, &d_out, |x| {
-        run(&Inputs { values: x.to_vec(), ..copy() }, &lengths).0
+        run_with(heads, &Inputs { values: x.to_vec(), ..copy() }, lengths).0
     });
     assert_close(&d_values, &expected, 2e-3);
 }

@@ -3,12 +3,12 @@
 use super::{OpError, RopeTable, Rotation, frequencies, scaled};
 use crate::{
     engine::reference::testing::tiny_config,
-    model::RopeScaling,
+    model::{Llama3Scaling, RopeScaling},
     ops::testing::{assert_close, numeric_gradient, random},
 };
 
 fn table() -> RopeTable {
-    let mut table = RopeTable::new(&tiny_config());
+    let mut table = RopeTable::new(tiny_config().head_dim, tiny_config().rope_theta, None);
     table.reserve(32);
     table
 }
@@ -37,7 +37,7 @@ fn the_backward_rotation_is_the_gradient() {
 
 #[test]
 fn llama_3_scaling_keeps_high_and_stretches_low_frequencies() {
-    let scaling = RopeScaling {
+    let scaling = Llama3Scaling {
         factor: 8.0,
         low_freq_factor: 1.0,
         high_freq_factor: 4.0,
@@ -47,7 +47,9 @@ fn llama_3_scaling_keeps_high_and_stretches_low_frequencies() {
     assert!((scaled(1e-5, scaling) - 1.25e-6).abs() < 1e-12);
     let blended = scaled(0.0015, scaling);
     assert!(blended < 0.0015 && blended > 0.0015 / 8.0);
-    assert_eq!(frequencies(&tiny_config()).len(), tiny_config().head_dim / 2);
+    let stretched = frequencies(8, 1e4, Some(RopeScaling::Linear { factor: 4.0 }));
+    assert_eq!(stretched, frequencies(8, 1e4, None).iter().map(|f| f / 4.0).collect::<Vec<_>>());
+    assert_eq!(frequencies(8, 1e4, Some(RopeScaling::Llama3(scaling))).len(), 4);
 }
 
 #[test]

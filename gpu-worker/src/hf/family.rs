@@ -1,0 +1,123 @@
+//! In what the families of decoders differ, as their `config.json` says.
+
+use std::path::Path;
+
+use super::config::RawConfig;
+use crate::{
+    model::{ModelError, Variant},
+    ops::gated::Activation,
+};
+
+/// A family of decoders, by `model_type`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    Llama,
+    Mistral,
+    Qwen2,
+    Qwen3,
+    Gemma3,
+}
+
+impl Family {
+    /// The family of a `model_type`.
+    pub(super) fn from_type(name: &str) -> Option<Self> {
+        match name {
+            "llama" => Some(Self::Llama),
+            "mistral" => Some(Self::Mistral),
+            "qwen2" => Some(Self::Qwen2),
+            "qwen3" => Some(Self::Qwen3),
+            "gemma3_text" => Some(Self::Gemma3),
+            _ => None,
+        }
+    }
+
+    /// Whether the head is the embedding when the configuration does not say.
+    pub(super) fn ties_embeddings(self) -> bool {
+        self == Self::Gemma3
+    }
+
+    /// Whether the weights of normalisations are stored as what is added to 1.
+    pub(super) fn stores_norms_less_one(self) -> bool {
+        self == Self::Gemma3
+    }
+
+    /// What the configuration makes of the family; refuses what is not computed here.
+    #[expect(clippy::cast_precision_loss, reason = "a width is far below 2²⁴")]
+    pub(super) fn variant(self, path: &Path, raw: &RawConfig) -> Result<Variant, ModelError> {
+        self.check(path, raw)?;
+        let windowed_layers = self.windowed_layers(raw);
+        let window = raw.sliding_window.filter(|_| windowed_layers.contains(&true));
+        if windowed_layers.contains(&true) && window.is_none_or(|window| window == 0) {
+            return Err(ModelError::config(path, "layers see a window, but sliding_window names none"));
+        }
+        let llama = Variant {
+            activation: self.activation(path, raw)?,
+            window,
+            windowed_layers,
+            ..Variant::default()
+        };
+        Ok(match self {
+            Self::Llama | Self::Mistral => llama,
+            Self::Qwen2 => Variant { query_key_value_bias: true, ..llama },
+            Self::Qwen3 => Variant { query_key_norm: true, ..llama },
+            Self::Gemma3 => Variant {
+                query_key_norm: true,
+                output_norms: true,
+                embedding_scale: Some((raw.hidden_size as f32).sqrt()),
+                score_scale: raw.query_pre_attn_scalar.map(|scalar| 1.0 / scalar.sqrt()),
+                windowed_rope_theta: Some(raw.windowed_rope_theta().unwrap_or(10_000.0)),
+                ..llama
+            },
+        })
+    }
+
+    fn check(self, path: &Path, raw: &RawConfig) -> Result<(), ModelError> {
+        for (option, set) in [("attention_bias", raw.attention_bias), ("mlp_bias", raw.mlp_bias)] {
+            // The biases of Qwen2 are part of the family, whatever this option says.
+            if set && self != Self::Qwen2 {
+                return Err(ModelError::unsupported(path, format!("{option} = true")));
+            }
+        }
+        for (option, value) in [
+            ("attn_logit_softcapping", raw.attn_logit_softcapping),
+            ("final_logit_softcapping", raw.final_logit_softcapping),
+        ] {
+            if let Some(value) = value {
+                return Err(ModelError::unsupported(path, format!("{option} = {value}")));
+            }
+        }
+        if raw.quantization_config.is_some() {
+            return Err(ModelError::unsupported(path, "quantization_config"));
+        }
+        Ok(())
+    }
+
+    fn activation(self, path: &Path, raw: &RawConfig) -> Result<Activation, ModelError> {
+        let default = if self == Self::Gemma3 { "gelu_pytorch_tanh" } else { "silu" };
+        let named = raw.hidden_activation.as_deref().or(raw.hidden_act.as_deref()).unwrap_or(default);
+        match named {
+            "silu" => Ok(Activation::Silu),
+            "gelu_pytorch_tanh" => Ok(Activation::Gelu),
+            other => Err(ModelError::unsupported(path, format!("hidden_act = {other}"))),
+        }
+    }
+
+    /// Which layers see a window.
+    fn windowed_layers(self, raw: &RawConfig) -> Vec<bool> {
+        let layers = raw.num_hidden_layers;
+        if let Some(kinds) = &raw.layer_types {
+            return kinds.iter().map(|kind| kind == "sliding_attention").collect();
+        }
+        match self {
+            Self::Mistral => vec![raw.sliding_window.is_some(); layers],
+            Self::Qwen2 | Self::Qwen3 if raw.use_sliding_window => {
+                (0..layers).map(|layer| layer >= raw.max_window_layers.unwrap_or(layers)).collect()
+            }
+            Self::Llama | Self::Qwen2 | Self::Qwen3 => Vec::new(),
+            Self::Gemma3 => {
+                let every = raw.sliding_window_pattern.unwrap_or(6).max(1);
+                (1..=layers).map(|layer| !layer.is_multiple_of(every)).collect()
+            }
+        }
+    }
+}

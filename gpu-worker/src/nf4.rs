@@ -1,0 +1,188 @@
+//! Weights in four bits, as bitsandbytes stores them: `NF4` in blocks of 64, with the blocks' scales in eight bits.
+//!
+//! Source: Dettmers et al., arXiv 2305.14314, sections 3 and 4; layout of `bitsandbytes.functional.quantize_4bit` with
+//! `compress_statistics`. The codes of the weights are equal byte for byte. Those of the scales are the nearest ones; the
+//! library's kernel for the CPU takes the neighbour about once in a thousand, and its `offset` may differ in the last bit.
+
+use rayon::prelude::*;
+
+/// Weights that share a scale.
+const BLOCK: usize = 64;
+/// Scales that share a scale of their own.
+const NESTED_BLOCK: usize = 256;
+
+/// Values of the sixteen codes.
+const CODE: [f32; 16] = [
+    -1.0,
+    -0.696_192_8,
+    -0.525_073_05,
+    -0.394_917_5,
+    -0.284_441_38,
+    -0.184_773_43,
+    -0.091_050_036,
+    0.0,
+    0.079_580_3,
+    0.160_930_2,
+    0.246_112_3,
+    0.337_915_24,
+    0.440_709_83,
+    0.562_617,
+    0.722_956_84,
+    1.0,
+];
+
+/// Halfway between neighbouring codes, as bitsandbytes rounds them; a value above a border has the higher code.
+const BORDERS: [f32; 15] = [
+    -0.848_096_4,
+    -0.610_632_9,
+    -0.459_995_3,
+    -0.339_679_4,
+    -0.234_607_4,
+    -0.137_911_7,
+    -0.045_525,
+    0.039_790_1,
+    0.120_255_3,
+    0.203_521_3,
+    0.292_013_8,
+    0.389_312_5,
+    0.501_663_4,
+    0.642_786_9,
+    0.861_478_4,
+];
+
+/// A matrix `[rows, columns]` in four bits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Nf4Tensor {
+    rows: usize,
+    columns: usize,
+    /// Two codes a byte, the earlier one in the upper half; row-major.
+    packed: Vec<u8>,
+    /// For each block its largest magnitude less `offset`, as a code of [`scale_codes`].
+    scales: Vec<u8>,
+    /// For each 256 of them what these codes are multiplied by.
+    nested_scales: Vec<f32>,
+    /// Mean of all scales.
+    offset: f32,
+}
+
+impl Nf4Tensor {
+    /// Quantises row-major values `[rows, columns]`.
+    ///
+    /// The number of values must be even; a last block may be shorter.
+    pub fn quantise(values: &[f32], rows: usize, columns: usize) -> Self {
+        let largest = |block: &[f32]| block.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+        let scales: Vec<f32> = values.par_chunks(BLOCK).map(largest).collect();
+        let packed: Vec<u8> = values
+            .par_chunks(BLOCK)
+            .zip(&scales)
+            .flat_map_iter(|(block, scale)| {
+                let inverse = if *scale > 0.0 { 1.0 / scale } else { 0.0 };
+                block.chunks(2).map(move |pair| {
+                    let code = |at: usize| pair.get(at).map_or(0, |value| code_of(value * inverse));
+                    code(0) << 4 | code(1)
+                })
+            })
+            .collect();
+        let (scales, nested_scales, offset) = quantise_scales(&scales);
+        Self { rows, columns, packed, scales, nested_scales, offset }
+    }
+
+    /// Rows and columns.
+    pub fn shape(&self) -> [usize; 2] {
+        [self.rows, self.columns]
+    }
+
+    /// Number of values.
+    pub fn len(&self) -> usize {
+        self.rows * self.columns
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes that it takes in memory.
+    pub fn bytes(&self) -> usize {
+        self.packed.len() + self.scales.len() + size_of::<f32>() * self.nested_scales.len()
+    }
+
+    /// Writes the values `[rows, columns]` that the codes stand for.
+    pub fn dequantise(&self, into: &mut [f32]) {
+        let codes = scale_codes();
+        into.par_chunks_mut(BLOCK * NESTED_BLOCK).enumerate().for_each(|(part, values)| {
+            let nested = self.nested_scales.get(part).copied().unwrap_or_default();
+            let scales = self.scales.get(part * NESTED_BLOCK..).unwrap_or_default();
+            let packed = self.packed.get(part * NESTED_BLOCK * BLOCK / 2..).unwrap_or_default();
+            let blocks = values.chunks_mut(BLOCK).zip(packed.chunks(BLOCK / 2)).zip(scales);
+            for ((values, packed), scale) in blocks {
+                let scale =
+                    codes.get(usize::from(*scale)).copied().unwrap_or_default() * nested + self.offset;
+                for (pair, byte) in values.chunks_mut(2).zip(packed) {
+                    let codes = [byte >> 4, byte & 15];
+                    for (value, code) in pair.iter_mut().zip(codes) {
+                        *value = CODE.get(usize::from(code)).copied().unwrap_or_default() * scale;
+                    }
+                }
+            }
+        });
+    }
+}
+
+fn code_of(value: f32) -> u8 {
+    BORDERS.iter().map(|border| u8::from(value > *border)).sum()
+}
+
+/// Codes of the scales, what the codes are multiplied by, and the offset.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    reason = "a mean in f32, and codes below 256"
+)]
+fn quantise_scales(scales: &[f32]) -> (Vec<u8>, Vec<f32>, f32) {
+    let sum: f64 = scales.iter().map(|scale| f64::from(*scale)).sum();
+    let offset = (sum / scales.len().max(1) as f64) as f32;
+    let codes = scale_codes();
+    let (mut quantised, mut nested_scales) = (Vec::with_capacity(scales.len()), Vec::new());
+    for block in scales.chunks(NESTED_BLOCK) {
+        let nested = block.iter().fold(0.0_f32, |most, scale| most.max((scale - offset).abs()));
+        nested_scales.push(nested);
+        for scale in block {
+            let value = if nested > 0.0 { (scale - offset) / nested } else { 0.0 };
+            let above = codes.partition_point(|code| *code < value).min(codes.len() - 1);
+            let below = above.saturating_sub(1);
+            let distance = |at: usize| codes.get(at).map_or(f32::MAX, |code| (code - value).abs());
+            quantised.push(if distance(below) <= distance(above) { below as u8 } else { above as u8 });
+        }
+    }
+    (quantised, nested_scales, offset)
+}
+
+/// The 256 codes of the scales, in order: for each power of ten from 1e-6 to 1 the middles of 1, 2, 4 … 64 equal parts of
+/// its upper nine tenths, with both signs; 0 and 1.
+fn scale_codes() -> Vec<f32> {
+    let mut codes = vec![0.0, 1.0];
+    for exponent in 0..7_u8 {
+        let parts = 1_u8 << exponent;
+        #[expect(clippy::cast_possible_truncation, reason = "the library's table is in f32")]
+        let unit = 10.0_f64.powi(i32::from(exponent) - 6) as f32;
+        // As torch.linspace rounds them: from both ends to the middle.
+        let step = (1.0 - 0.1_f32) / f32::from(parts);
+        let border = |at: u8| {
+            if at < parts.div_ceil(2) {
+                step.mul_add(f32::from(at), 0.1)
+            } else {
+                (-step).mul_add(f32::from(parts - at), 1.0)
+            }
+        };
+        for part in 0..parts {
+            let code = unit * f32::midpoint(border(part), border(part + 1));
+            codes.extend([code, -code]);
+        }
+    }
+    codes.sort_by(f32::total_cmp);
+    codes
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,56 @@
+//! Holds the quantisation against bitsandbytes (`tests/fixtures/nf4.safetensors`).
+
+use std::path::Path;
+
+use safetensors::SafeTensors;
+
+use super::*;
+
+struct Fixture(Vec<u8>);
+
+impl Fixture {
+    fn read() -> Self {
+        Self(
+            std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/nf4.safetensors"))
+                .unwrap(),
+        )
+    }
+
+    fn bytes(&self, name: &str) -> Vec<u8> {
+        SafeTensors::deserialize(&self.0).unwrap().tensor(name).unwrap().data().to_vec()
+    }
+
+    fn floats(&self, name: &str) -> Vec<f32> {
+        self.bytes(name).as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+    }
+}
+
+/// Equal, or the first place where they are not: the values themselves would fill pages.
+#[track_caller]
+fn assert_same<T: PartialEq + std::fmt::Debug>(got: &[T], expected: &[T]) {
+    assert_eq!(got.len(), expected.len());
+    let difference = got.iter().zip(expected).enumerate().find(|(_, (got, expected))| got != expected);
+    assert!(difference.is_none(), "{difference:?}");
+}
+
+#[test]
+fn every_byte_is_that_of_bitsandbytes() {
+    let fixture = Fixture::read();
+    let tensor = Nf4Tensor::quantise(&fixture.floats("values"), 210, 100);
+    assert_same(&tensor.packed, &fixture.bytes("packed"));
+    assert_same(&scale_codes(), &fixture.floats("codes"));
+    assert_same(&[tensor.offset], &fixture.floats("offset"));
+    assert_same(&tensor.nested_scales, &fixture.floats("nested_scales"));
+    assert_same(&tensor.scales, &fixture.bytes("scales"));
+}
+
+#[test]
+fn codes_stand_for_the_values_that_bitsandbytes_reads() {
+    let fixture = Fixture::read();
+    let values = fixture.floats("values");
+    let tensor = Nf4Tensor::quantise(&values, 210, 100);
+    let mut read = vec![f32::NAN; values.len()];
+    tensor.dequantise(&mut read);
+    assert_same(&read, &fixture.floats("dequantised"));
+    assert!(tensor.bytes() * 15 < values.len() * 8 * 2, "{} bytes", tensor.bytes());
+}
