@@ -88,6 +88,9 @@ pub(crate) struct TrainingArgs {
     /// Peak learning rate of AdamW [default: 2e-4]
     #[arg(long)]
     learning_rate: Option<f32>,
+    /// End after so many validations without a better loss, with the best adapter [default: train to the end]
+    #[arg(long, value_name = "VALIDATIONS")]
+    early_stopping_patience: Option<u32>,
     /// Longest packed row in tokens [default: 512]
     #[arg(long, value_name = "TOKENS")]
     sequence_length: Option<u32>,
@@ -224,6 +227,7 @@ impl TrainingArgs {
         set(&mut training.epochs, self.epochs);
         set(&mut training.max_steps, self.max_steps);
         set(&mut training.learning_rate, self.learning_rate);
+        set(&mut training.early_stopping_patience, self.early_stopping_patience);
         set(&mut training.sequence_length, self.sequence_length);
         set(&mut training.seed, self.seed);
         if !self.target_modules.is_empty() {

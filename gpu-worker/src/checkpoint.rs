@@ -21,13 +21,15 @@ use crate::{
 const FORMAT: u32 = 1;
 const STATE_FILE: &str = "state.json";
 const TENSORS_FILE: &str = "state.safetensors";
-const GROUPS: [&str; 3] = ["adapter", "first_moment", "second_moment"];
+const GROUPS: [&str; 4] = ["adapter", "first_moment", "second_moment", "best"];
 
 /// A training between two steps.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
     /// Adapter and optimiser.
     pub state: TrainingState,
+    /// The adapter of the best validation so far, where the training wants to keep it.
+    pub best: Option<AdapterWeights>,
     /// Everything else.
     pub progress: TrainingProgress,
 }
@@ -99,7 +101,9 @@ impl Checkpoint {
         let format = |reason: String| CheckpointError::Format { path: folder.into(), reason };
         let TrainingState { adapter, first_moments, second_moments, steps } = &self.state;
         let mut tensors = BTreeMap::new();
-        for (group, members) in GROUPS.iter().zip([&adapter.tensors, first_moments, second_moments]) {
+        let nothing = BTreeMap::new();
+        let best = self.best.as_ref().map_or(&nothing, |best| &best.tensors);
+        for (group, members) in GROUPS.iter().zip([&adapter.tensors, first_moments, second_moments, best]) {
             tensors.extend(members.iter().map(|(name, tensor)| (format!("{group}/{name}"), tensor.clone())));
         }
         let state = StateFile {
@@ -133,7 +137,7 @@ impl Checkpoint {
         if file.format != FORMAT {
             return Err(format(format!("it has layout {}, this program reads {FORMAT}", file.format)));
         }
-        let mut groups: [BTreeMap<String, HostTensor>; 3] = Default::default();
+        let mut groups: [BTreeMap<String, HostTensor>; 4] = Default::default();
         for (name, tensor) in decode_tensors(&read(TENSORS_FILE)?).map_err(format)? {
             let place = name.split_once('/').and_then(|(group, rest)| {
                 Some((GROUPS.iter().position(|known| *known == group)?, rest.to_owned()))
@@ -144,20 +148,21 @@ impl Checkpoint {
             };
             members.insert(rest, tensor);
         }
-        let [adapter, first_moments, second_moments] = groups;
+        let [adapter, first_moments, second_moments, best] = groups;
         let mut targets = Vec::with_capacity(file.target_modules.len());
         for name in &file.target_modules {
             let unknown = || format(format!("target module `{name}` is unknown"));
             targets.push(TargetModule::from_name(name).ok_or_else(unknown)?);
         }
         let config = LoraConfig { rank: file.rank, alpha: file.alpha, targets, dora: file.dora };
+        let best = (!best.is_empty()).then(|| AdapterWeights { config: config.clone(), tensors: best });
         let state = TrainingState {
             adapter: AdapterWeights { config, tensors: adapter },
             first_moments,
             second_moments,
             steps: file.optimiser_steps,
         };
-        Ok(Self { state, progress: file.progress })
+        Ok(Self { state, best, progress: file.progress })
     }
 }
 

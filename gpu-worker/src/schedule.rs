@@ -7,20 +7,25 @@ use clara_lifecycle::spec::{Schedule, TrainingOptions};
 pub struct LearningRate {
     peak: f64,
     schedule: Schedule,
+    /// Share of the peak below which it does not fall.
+    floor: f64,
     warmup_steps: u64,
+    /// Steps in which a warm-up–stable–decay schedule falls.
+    decay_steps: u64,
     total_steps: u64,
 }
 
 impl LearningRate {
     /// The course that `options` ask for over `total_steps`; a fraction of a warm-up step counts as one.
     pub fn new(options: &TrainingOptions, total_steps: u64) -> Self {
-        let ratio = as_written(options.warmup_ratio);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to total_steps")]
-        let warmup_steps = (ratio * count(total_steps)).ceil() as u64;
+        let share = |ratio: f32| (as_written(ratio) * count(total_steps)).ceil() as u64;
         Self {
             peak: as_written(options.learning_rate),
             schedule: options.schedule,
-            warmup_steps,
+            floor: as_written(options.min_lr_ratio),
+            warmup_steps: share(options.warmup_ratio),
+            decay_steps: share(options.decay_ratio),
             total_steps,
         }
     }
@@ -34,13 +39,20 @@ impl LearningRate {
         let share = match self.schedule {
             Schedule::Constant => 1.0,
             Schedule::Linear => count(self.total_steps.saturating_sub(step)) / count(falling_steps),
-            Schedule::Cosine => {
-                let progress = count(step - self.warmup_steps) / count(falling_steps);
-                (0.5 * (1.0 + (std::f64::consts::PI * progress).cos())).max(0.0)
+            Schedule::Cosine => half_cosine(count(step - self.warmup_steps) / count(falling_steps)),
+            Schedule::WarmupStableDecay => {
+                let decay_steps = self.decay_steps.min(falling_steps).max(1);
+                let fallen = (step + decay_steps).saturating_sub(self.total_steps);
+                half_cosine(count(fallen) / count(decay_steps))
             }
         };
-        self.peak * share
+        self.peak * (self.floor + (1.0 - self.floor) * share)
     }
+}
+
+/// From 1 down to 0 while `progress` goes from 0 to 1.
+fn half_cosine(progress: f64) -> f64 {
+    (0.5 * (1.0 + (std::f64::consts::PI * progress).cos())).max(0.0)
 }
 
 /// The number that the user wrote: 2e-4 as f32 is 1.9999999494757503e-4, but 2e-4 was meant.

@@ -89,8 +89,18 @@ pub struct Trained {
     pub steps: Vec<StepRecord>,
     /// Every validation; the first before, the last after training. Empty without validation records.
     pub validations: Vec<ValidationRecord>,
+    /// Steps after which the adapter was as it is: all, or those before the best validation.
+    pub kept_step: u64,
     /// Time spent, interrupted attempts included.
     pub seconds: f64,
+}
+
+impl Trained {
+    /// Mean validation loss of the adapter, in nats; `None` without validation records.
+    pub fn validation_loss(&self) -> Option<f64> {
+        let kept = self.validations.iter().rfind(|record| record.step == self.kept_step);
+        kept.map(|record| record.loss)
+    }
 }
 
 /// Trains until the plan is fulfilled, the signal says stop or something fails.
@@ -108,12 +118,13 @@ pub fn train(
     stop: &StopSignal,
 ) -> Result<Outcome, TrainError> {
     let plan = Plan::new(&input.options, input.train.len());
-    let progress = match from {
+    let (progress, best) = match from {
         Some(checkpoint) => resume(engine, input, &plan, checkpoint)?,
-        None => begin(engine, input)?,
+        None => (begin(engine, input)?, None),
     };
     let before = Duration::try_from_secs_f64(progress.seconds).unwrap_or_default();
-    let mut run = Run { engine, input, plan, progress, observer, stop, started: Instant::now(), before };
+    let started = Instant::now();
+    let mut run = Run { engine, input, plan, progress, best, observer, stop, started, before };
     run.finish()
 }
 
@@ -138,8 +149,8 @@ fn resume(
     input: &TrainingInput,
     plan: &Plan,
     checkpoint: Checkpoint,
-) -> Result<TrainingProgress, TrainError> {
-    let Checkpoint { state, progress } = checkpoint;
+) -> Result<(TrainingProgress, Option<AdapterWeights>), TrainError> {
+    let Checkpoint { state, best, progress } = checkpoint;
     if progress.training != input.digest {
         return Err(TrainError::OtherTraining { expected: input.digest.clone(), found: progress.training });
     }
@@ -149,7 +160,7 @@ fn resume(
         return Err(TrainError::Position { steps, epoch: progress.epoch, row: progress.row });
     }
     engine.restore(&state)?;
-    Ok(progress)
+    Ok((progress, best))
 }
 
 struct Run<'a> {
@@ -157,6 +168,8 @@ struct Run<'a> {
     input: &'a TrainingInput,
     plan: Plan,
     progress: TrainingProgress,
+    /// The adapter of the best validation, where it is to be kept.
+    best: Option<AdapterWeights>,
     observer: &'a mut dyn TrainObserver,
     stop: &'a StopSignal,
     started: Instant,
@@ -180,14 +193,13 @@ impl Run<'_> {
     fn finish(&mut self) -> Result<Outcome, TrainError> {
         match self.remaining_steps() {
             Ok(()) => {
-                let adapter = self.engine.save()?.adapter;
                 let TrainingProgress { steps, validations, .. } = self.progress.clone();
-                Ok(Outcome::Finished(Box::new(Trained {
-                    adapter,
-                    steps,
-                    validations,
-                    seconds: self.seconds(),
-                })))
+                let (adapter, kept_step) = match (self.best.take(), best_of(&validations)) {
+                    (Some(adapter), Some(best)) => (adapter, best.step),
+                    _ => (self.engine.save()?.adapter, steps.len() as u64),
+                };
+                let seconds = self.seconds();
+                Ok(Outcome::Finished(Box::new(Trained { adapter, steps, validations, kept_step, seconds })))
             }
             Err(Interrupt::Stop(reason)) => {
                 if reason == StopReason::Drain {
@@ -205,6 +217,9 @@ impl Run<'_> {
             self.validate()?;
         }
         for step in self.progress.steps.len() as u64..self.plan.total_steps {
+            if self.has_stopped_improving() {
+                return Ok(());
+            }
             let record = self.step(step, rate.at(step))?;
             self.progress.steps.push(record);
             (self.progress.epoch, self.progress.row) = self.plan.position(record.step);
@@ -288,12 +303,25 @@ impl Run<'_> {
         let record = ValidationRecord { step: self.progress.steps.len() as u64, loss: mean(total) };
         self.progress.validations.push(record);
         self.observer.validated(&record);
+        // Before the first step there is nothing to keep.
+        let is_best = record.step > 0 && best_of(&self.progress.validations) == Some(record);
+        if is_best && self.input.options.early_stopping_patience > 0 {
+            self.best = Some(self.engine.save()?.adapter);
+        }
         Ok(())
+    }
+
+    /// Whether as many validations as allowed have passed since the best one.
+    fn has_stopped_improving(&self) -> bool {
+        let patience = self.input.options.early_stopping_patience as usize;
+        let Some(best) = best_of(&self.progress.validations).filter(|_| patience > 0) else { return false };
+        self.progress.validations.iter().filter(|record| record.step > best.step).count() >= patience
     }
 
     fn keep_checkpoint(&mut self) -> Result<(), TrainError> {
         self.progress.seconds = self.seconds();
-        let checkpoint = Checkpoint { state: self.engine.save()?, progress: self.progress.clone() };
+        let (state, best) = (self.engine.save()?, self.best.clone());
+        let checkpoint = Checkpoint { state, best, progress: self.progress.clone() };
         Ok(self.observer.checkpoint(&checkpoint)?)
     }
 
@@ -315,6 +343,12 @@ impl Run<'_> {
     fn seconds(&self) -> f64 {
         (self.before + self.started.elapsed()).as_secs_f64()
     }
+}
+
+/// The validation with the least loss after some training; of equal ones the first.
+fn best_of(validations: &[ValidationRecord]) -> Option<ValidationRecord> {
+    let trained = validations.iter().filter(|record| record.step > 0);
+    trained.copied().reduce(|best, record| if record.loss < best.loss { record } else { best })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "token counts are far below 2^53")]

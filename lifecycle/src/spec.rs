@@ -217,6 +217,10 @@ pub struct TrainingOptions {
     pub learning_rate: f32,
     /// Course of the learning rate after warm-up.
     pub schedule: Schedule,
+    /// Share (0–1) of the peak below which the learning rate does not fall.
+    pub min_lr_ratio: f32,
+    /// Share (0–1) of the steps in which a warm-up–stable–decay schedule falls.
+    pub decay_ratio: f32,
     /// Share (0–1) of the steps in which the learning rate rises to its peak.
     pub warmup_ratio: f32,
     /// Decoupled weight decay.
@@ -233,6 +237,9 @@ pub struct TrainingOptions {
     pub shuffle: bool,
     /// Optimiser steps between validations; 0 validates before and after training only.
     pub validate_every: u32,
+    /// Validations in a row without a better loss after which training ends; the adapter is then the one of the best
+    /// validation. 0 trains to the end and takes the last.
+    pub early_stopping_patience: u32,
     /// Optimiser steps between checkpoints; 0 turns checkpoints off.
     pub checkpoint_every: u32,
     /// Seed of initialisation and shuffling.
@@ -258,6 +265,8 @@ impl Default for TrainingOptions {
             max_steps: 0,
             learning_rate: 2e-4,
             schedule: Schedule::Cosine,
+            min_lr_ratio: 0.0,
+            decay_ratio: 0.1,
             warmup_ratio: 0.05,
             weight_decay: 0.0,
             max_grad_norm: 1.0,
@@ -266,6 +275,7 @@ impl Default for TrainingOptions {
             packing: true,
             shuffle: true,
             validate_every: 10,
+            early_stopping_patience: 0,
             checkpoint_every: 10,
             seed: 42,
             use_rslora: false,
@@ -280,10 +290,12 @@ impl Default for TrainingOptions {
 pub enum Schedule {
     /// Stays at the peak.
     Constant,
-    /// Falls in a straight line to zero.
+    /// Falls in a straight line.
     Linear,
-    /// Falls along half a cosine to zero.
+    /// Falls along half a cosine.
     Cosine,
+    /// Stays at the peak and falls along half a cosine in the last steps.
+    WarmupStableDecay,
 }
 
 /// How the golden dataset is answered.

@@ -3,8 +3,12 @@
 use super::*;
 
 fn rates(schedule: Schedule, warmup_ratio: f32, total_steps: u64) -> Vec<f64> {
-    let options =
-        TrainingOptions { schedule, warmup_ratio, learning_rate: 1e-3, ..TrainingOptions::default() };
+    let options = TrainingOptions { schedule, warmup_ratio, ..TrainingOptions::default() };
+    rates_of(options, total_steps)
+}
+
+fn rates_of(options: TrainingOptions, total_steps: u64) -> Vec<f64> {
+    let options = TrainingOptions { learning_rate: 1e-3, ..options };
     let rate = LearningRate::new(&options, total_steps);
     (0..total_steps).map(|step| rate.at(step)).collect()
 }
@@ -37,6 +41,41 @@ fn cosine_falls_along_half_a_wave() {
         3.806_023_374_435_663e-5,
     ];
     assert_close(&rates(Schedule::Cosine, 0.2, 10), &expected);
+}
+
+#[test]
+fn a_floor_is_what_the_rate_falls_to() {
+    // get_cosine_with_min_lr_schedule_with_warmup(optimizer, 2, 10, min_lr_rate=0.1)
+    let expected = [
+        0.0,
+        5e-4,
+        1e-3,
+        9.657_457_896_300_791e-4,
+        8.681_980_515_339_464e-4,
+        7.222_075_445_642_904e-4,
+        5.5e-4,
+        3.777_924_554_357_096_4e-4,
+        2.318_019_484_660_536_4e-4,
+        1.342_542_103_699_209_7e-4,
+    ];
+    let (schedule, warmup_ratio, min_lr_ratio) = (Schedule::Cosine, 0.2, 0.1);
+    let options = TrainingOptions { schedule, warmup_ratio, min_lr_ratio, ..TrainingOptions::default() };
+    assert_close(&rates_of(options, 10), &expected);
+}
+
+#[test]
+fn a_stable_schedule_falls_in_its_last_steps() {
+    // get_wsd_schedule(optimizer, 2, 4, num_training_steps=10, min_lr_ratio=0.2), whose warm-up starts at the floor.
+    let expected =
+        [0.0, 5e-4, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3, 8.828_427_124_746_191e-4, 6e-4, 3.171_572_875_253_81e-4];
+    let options = TrainingOptions {
+        schedule: Schedule::WarmupStableDecay,
+        warmup_ratio: 0.2,
+        decay_ratio: 0.4,
+        min_lr_ratio: 0.2,
+        ..TrainingOptions::default()
+    };
+    assert_close(&rates_of(options, 10), &expected);
 }
 
 #[test]

@@ -174,7 +174,7 @@ impl BlockingAttempt {
             base_model: model.base.name.clone(),
             base_model_digest: model.base.digest.parse().map_err(StageFailure::permanent)?,
             validation_loss_before: trained.validations.first().map(|record| record.loss),
-            validation_loss_after: trained.validations.last().map(|record| record.loss),
+            validation_loss_after: trained.validation_loss(),
             training_loss: trained.steps.last().map_or(0.0, |step| step.loss),
             steps: trained.steps.len() as u64,
             tokens: trained.steps.iter().map(|step| step.tokens).sum(),

@@ -73,6 +73,11 @@ impl TrainingInput {
             [] => None,
             records => Some(collate(records, sources.tools, &options)?),
         };
+        if options.early_stopping_patience > 0 && validation.is_none() {
+            return Err(TrainError::Options(
+                "early_stopping_patience needs validation records; hold some out, or set it to 0".to_owned(),
+            ));
+        }
         let digest =
             digest(method, &options, sources.base, &train, validation.as_ref(), initial_adapter.as_ref())?;
         Ok(Self { method, options, lora, train, validation, initial_adapter, digest })
@@ -110,6 +115,9 @@ fn check(options: &TrainingOptions, lora: &LoraConfig, base: &BaseModel) -> Resu
     }
     if !(0.0..=1.0).contains(&options.warmup_ratio) {
         return Err(format!("warmup_ratio is {}; expected 0 to 1", options.warmup_ratio));
+    }
+    if options.early_stopping_patience > 0 && options.validate_every == 0 {
+        return Err("early_stopping_patience needs validations; set validate_every above 0".to_owned());
     }
     for (name, value) in [
         ("rank", lora.rank),

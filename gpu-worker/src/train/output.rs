@@ -38,6 +38,8 @@ pub struct RunReport<'a> {
     pub validation_loss_before: Option<f64>,
     /// Mean validation loss after training.
     pub validation_loss_after: Option<f64>,
+    /// Steps after which the adapter was as it is.
+    pub kept_step: u64,
     /// Every validation.
     pub validations: &'a [ValidationRecord],
     /// Loss of the last step.
@@ -87,7 +89,8 @@ impl<'a> RunReport<'a> {
             validation: input.validation.as_ref().map(crate::collate::Rows::report),
             trained_share: input.train.report().trained_share(),
             validation_loss_before: trained.validations.first().map(|record| record.loss),
-            validation_loss_after: trained.validations.last().map(|record| record.loss),
+            validation_loss_after: trained.validation_loss(),
+            kept_step: trained.kept_step,
             validations: &trained.validations,
             training_loss: trained.steps.last().map_or(0.0, |step| step.loss),
             steps: trained.steps.len() as u64,

@@ -168,6 +168,34 @@ fn a_training_continued_from_any_checkpoint_ends_with_the_same_bytes() {
 }
 
 #[test]
+fn a_training_that_stops_improving_ends_with_the_adapter_of_its_best_validation() {
+    // A rate that soon does harm.
+    let impatient = TrainingOptions {
+        learning_rate: 0.4,
+        epochs: 40,
+        validate_every: 1,
+        early_stopping_patience: 3,
+        checkpoint_every: 1,
+        ..options()
+    };
+    let (trained, checkpoints) = undisturbed(impatient.clone());
+    let planned = 40 * trained.validations.len();
+    assert!(trained.steps.len() < planned, "{} steps", trained.steps.len());
+    let best = best_of(&trained.validations).unwrap();
+    assert_eq!(trained.kept_step, best.step);
+    assert_eq!(trained.validation_loss(), Some(best.loss));
+    assert_eq!(trained.steps.len() as u64, best.step + 3, "three validations without a better loss");
+    // Continued from its last checkpoint it ends with the same bytes: the best adapter is kept with it.
+    let model = tiny();
+    let input = input(&model, impatient).unwrap();
+    let (_switch, stop) = stop_switch();
+    let from = checkpoints.last().cloned();
+    let outcome = train(&mut engine(model), &input, from, &mut Probe::default(), &stop).unwrap();
+    let Outcome::Finished(continued) = outcome else { panic!("stopped") };
+    assert_eq!(bytes(&trained), bytes(&continued));
+}
+
+#[test]
 fn a_drained_training_continues_with_the_same_bytes_wherever_it_was_stopped() {
     let (whole, _) = undisturbed(options());
     for rows in [1, 3, 4, 5, 8, 11] {

@@ -76,6 +76,12 @@ impl TrainingOptions {
             format!("is {}; expected 1 (plain LoRA) to 1024, e.g. 16", self.loraplus_lr_ratio)
         });
         found.share("training.warmup_ratio", f64::from(self.warmup_ratio));
+        found.share("training.min_lr_ratio", f64::from(self.min_lr_ratio));
+        found.share("training.decay_ratio", f64::from(self.decay_ratio));
+        let stops_early = self.early_stopping_patience > 0;
+        found.require("training.early_stopping_patience", !stops_early || self.validate_every > 0, || {
+            "needs validations during training; set validate_every above 0".into()
+        });
         let rates =
             [("training.weight_decay", self.weight_decay), ("training.max_grad_norm", self.max_grad_norm)];
         for (field, value) in rates {

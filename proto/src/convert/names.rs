@@ -35,7 +35,7 @@ macro_rules! enumeration {
 
 enumeration!(Stage, v1::Stage, "stage", { Ingest, Train, Generate, Judge, Gate, Rollout });
 enumeration!(Method, v1::Method, "method", { Lora, Qlora, Dora });
-enumeration!(Schedule, v1::Schedule, "schedule", { Constant, Linear, Cosine });
+enumeration!(Schedule, v1::Schedule, "schedule", { Constant, Linear, Cosine, WarmupStableDecay });
 enumeration!(GateMode, v1::GateMode, "gate.mode", { Point, Bounds });
 enumeration!(LogLevel, v1::LogLevel, "level", { Info, Warn, Error });
 enumeration!(Decision, v1::Decision, "decision", { Approve, Review, Reject, Inconclusive, Error });

@@ -79,6 +79,9 @@ fn training() -> TrainingOptions {
         seed: 34,
         use_rslora: true,
         loraplus_lr_ratio: 16.0,
+        min_lr_ratio: 0.35,
+        decay_ratio: 0.36,
+        early_stopping_patience: 37,
     }
 }
 
