@@ -1,7 +1,7 @@
 # `make demo` and `make test` do all of their set-up themselves. `make help` lists the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check doc services faults full-disk peft bench bench-queue
+.PHONY: help setup build demo test check doc services faults full-disk peft base-models bench bench-queue
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,9 @@ full-disk: ## run a job on a disk that is too small (needs root)
 
 peft: build ## train an adapter and compare it with PEFT on the same base model
 	@scripts/peft.sh
+
+base-models: ## compare real base models with transformers: token ids and logits
+	@scripts/base-models.sh
 
 bench: build ## training speed beside PyTorch + PEFT, by turns
 	@scripts/bench-train.sh

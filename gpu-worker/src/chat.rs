@@ -24,6 +24,8 @@ const HELP: &str = "/adapter NAME answers with an adapter, /adapter with the bas
 pub struct ChatConfig {
     /// Hugging Face folder or GGUF file of the base model.
     pub base_model: PathBuf,
+    /// How it is held; adapters of QLoRA want four bits.
+    pub precision: Precision,
     /// Adapters by name, with their PEFT folders.
     pub adapters: Vec<(String, PathBuf)>,
     /// The adapter that answers first; without one the base model answers.
@@ -94,8 +96,9 @@ pub struct Chat {
 /// [`ChatError`] names the model or adapter that cannot be used.
 pub async fn open(config: ChatConfig, cache: &ModelCache) -> Result<Chat, ChatError> {
     let (cache, base_model, adapters) = (cache.clone(), config.base_model.clone(), config.adapters.clone());
+    let precision = config.precision;
     let loading = tokio::task::spawn_blocking(move || {
-        let model = cache.load(&base_model, Precision::Full)?;
+        let model = cache.load(&base_model, precision)?;
         let engine = TextEngine::for_model(&model, BatchLimits::default())?;
         let mut weights = Vec::with_capacity(adapters.len());
         for (name, folder) in adapters {

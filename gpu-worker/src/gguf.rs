@@ -1,5 +1,6 @@
 //! Reads a base model from a GGUF file: configuration and tokenizer from its metadata, weights de-quantised to f32.
 
+mod family;
 mod metadata;
 
 use std::{
@@ -16,12 +17,14 @@ use crate::{
     template::ChatTemplate,
 };
 
+use family::Family;
 use metadata::Metadata;
 
 /// A file whose header was read and found sound.
 pub(crate) struct GgufModel {
     path: PathBuf,
     content: Content,
+    family: Family,
     /// Shape and constants.
     pub(crate) config: ModelConfig,
 }
@@ -56,15 +59,16 @@ impl GgufModel {
         let content = Content::read(&mut BufReader::with_capacity(1 << 20, file))
             .map_err(|error| header_error(path, file_bytes, &error))?;
         let metadata = Metadata { path, values: &content.metadata };
-        let config = metadata.config(&content)?;
+        let (family, config) = (metadata.family()?, metadata.config(&content)?);
         let mut shapes = BTreeMap::new();
         for (name, info) in &content.tensor_infos {
-            let known = hugging_face_name(name)
+            let known = family
+                .hugging_face_name(name)
                 .ok_or_else(|| ModelError::UnexpectedTensor { path: path.into(), tensor: name.clone() })?;
             shapes.insert(known, info.shape.dims().to_vec());
         }
         model::check_tensors(path, &config, &shapes)?;
-        let model = Self { path: path.into(), content, config };
+        let model = Self { path: path.into(), content, family, config };
         model.check_length(file_bytes)?;
         Ok(model)
     }
@@ -85,7 +89,7 @@ impl GgufModel {
     fn tensors(&self, precision: Precision) -> Result<Tensors, ModelError> {
         let names: Vec<&String> = self.content.tensor_infos.keys().collect();
         Tensors::gather(&names, precision, |name| {
-            let known = hugging_face_name(name).ok_or_else(|| ModelError::UnexpectedTensor {
+            let known = self.family.hugging_face_name(name).ok_or_else(|| ModelError::UnexpectedTensor {
                 path: self.path.clone(),
                 tensor: (*name).clone(),
             })?;
@@ -104,6 +108,7 @@ impl GgufModel {
             .and_then(|tensor| tensor.to_vec1::<f32>())
             .map_err(format)?;
         let heads = match name {
+            _ if !self.family.interleaves_heads() => return Ok(HostTensor { shape, values }),
             _ if name.ends_with(".attn_q.weight") => self.config.attention_heads,
             _ if name.ends_with(".attn_k.weight") => self.config.key_value_heads,
             _ => return Ok(HostTensor { shape, values }),
@@ -126,31 +131,6 @@ fn unpermute(values: &[f32], heads: usize, columns: usize) -> Vec<f32> {
         }
     }
     ordered
-}
-
-/// The Hugging Face name of a tensor that a plain Llama has.
-fn hugging_face_name(name: &str) -> Option<String> {
-    match name {
-        "token_embd.weight" => return Some("model.embed_tokens.weight".into()),
-        "output_norm.weight" => return Some("model.norm.weight".into()),
-        "output.weight" => return Some("lm_head.weight".into()),
-        _ => {}
-    }
-    let (layer, part) = name.strip_prefix("blk.")?.split_once('.')?;
-    let layer: usize = layer.parse().ok()?;
-    let known = match part.strip_suffix(".weight")? {
-        "attn_norm" => "input_layernorm",
-        "ffn_norm" => "post_attention_layernorm",
-        "attn_q" => "self_attn.q_proj",
-        "attn_k" => "self_attn.k_proj",
-        "attn_v" => "self_attn.v_proj",
-        "attn_output" => "self_attn.o_proj",
-        "ffn_gate" => "mlp.gate_proj",
-        "ffn_up" => "mlp.up_proj",
-        "ffn_down" => "mlp.down_proj",
-        _ => return None,
-    };
-    Some(format!("model.layers.{layer}.{known}.weight"))
 }
 
 fn header_error(path: &Path, file_bytes: u64, error: &candle_core::Error) -> ModelError {

@@ -5,7 +5,9 @@ mod error;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     path::Path,
+    str::FromStr,
 };
 
 use clara_lifecycle::{digest::Digest, spec::Method};
@@ -145,6 +147,27 @@ pub enum Precision {
     Nf4,
 }
 
+impl fmt::Display for Precision {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Full => "full",
+            Self::Nf4 => "nf4",
+        })
+    }
+}
+
+impl FromStr for Precision {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "full" => Ok(Self::Full),
+            "nf4" => Ok(Self::Nf4),
+            _ => Err(format!("`{text}` is no precision; expected full or nf4")),
+        }
+    }
+}
+
 impl From<Method> for Precision {
     fn from(method: Method) -> Self {
         match method {
@@ -171,7 +194,9 @@ impl Tensors {
         let held = |name: &N| {
             let (name, tensor) = read(name)?;
             Ok(match (precision, tensor.shape.as_slice()) {
-                (Precision::Nf4, [rows, columns]) if is_linear(&name) => {
+                (Precision::Nf4, [rows, columns])
+                    if is_linear(&name) && tensor.values.iter().all(|value| value.is_finite()) =>
+                {
                     (name, Err(Nf4Tensor::quantise(&tensor.values, *rows, *columns)))
                 }
                 _ => (name, Ok(tensor)),

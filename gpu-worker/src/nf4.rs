@@ -4,6 +4,8 @@
 //! `compress_statistics`. The codes of the weights are equal byte for byte. Those of the scales are the nearest ones; the
 //! library's kernel for the CPU takes the neighbour about once in a thousand, and its `offset` may differ in the last bit.
 
+use std::sync::LazyLock;
+
 use rayon::prelude::*;
 
 /// Weights that share a scale.
@@ -50,6 +52,9 @@ const BORDERS: [f32; 15] = [
     0.861_478_4,
 ];
 
+/// Values of the 256 codes of scales.
+static SCALE_CODES: LazyLock<Vec<f32>> = LazyLock::new(scale_codes);
+
 /// A matrix `[rows, columns]` in four bits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Nf4Tensor {
@@ -66,9 +71,7 @@ pub struct Nf4Tensor {
 }
 
 impl Nf4Tensor {
-    /// Quantises row-major values `[rows, columns]`.
-    ///
-    /// The number of values must be even; a last block may be shorter.
+    /// Quantises row-major finite values `[rows, columns]`; a last block may be shorter.
     pub fn quantise(values: &[f32], rows: usize, columns: usize) -> Self {
         let largest = |block: &[f32]| block.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
         let scales: Vec<f32> = values.par_chunks(BLOCK).map(largest).collect();
@@ -102,14 +105,9 @@ impl Nf4Tensor {
         self.len() == 0
     }
 
-    /// Bytes that it takes in memory.
-    pub fn bytes(&self) -> usize {
-        self.packed.len() + self.scales.len() + size_of::<f32>() * self.nested_scales.len()
-    }
-
     /// Writes the values `[rows, columns]` that the codes stand for.
     pub fn dequantise(&self, into: &mut [f32]) {
-        let codes = scale_codes();
+        let codes = &*SCALE_CODES;
         into.par_chunks_mut(BLOCK * NESTED_BLOCK).enumerate().for_each(|(part, values)| {
             let nested = self.nested_scales.get(part).copied().unwrap_or_default();
             let scales = self.scales.get(part * NESTED_BLOCK..).unwrap_or_default();
@@ -142,7 +140,7 @@ fn code_of(value: f32) -> u8 {
 fn quantise_scales(scales: &[f32]) -> (Vec<u8>, Vec<f32>, f32) {
     let sum: f64 = scales.iter().map(|scale| f64::from(*scale)).sum();
     let offset = (sum / scales.len().max(1) as f64) as f32;
-    let codes = scale_codes();
+    let codes = &*SCALE_CODES;
     let (mut quantised, mut nested_scales) = (Vec::with_capacity(scales.len()), Vec::new());
     for block in scales.chunks(NESTED_BLOCK) {
         let nested = block.iter().fold(0.0_f32, |most, scale| most.max((scale - offset).abs()));

@@ -64,6 +64,8 @@ pub fn adamw_plus(
         done = range.end;
         adamw(parameters.part(range), clip, step, &faster);
     }
+    let end = parameters.values.len();
+    adamw(parameters.part(done..end), clip, step, options);
 }
 
 /// Takes one AdamW step, the `step`-th counted from 1, on gradients multiplied by `clip`.

@@ -133,6 +133,12 @@ fn check_shapes(adapter: &AdapterWeights, base: &ModelConfig) -> Result<(), Stri
     }
 }
 
+/// The alpha with which the scale alpha / rank, which is all that servers know, is alpha / √rank.
+#[expect(clippy::cast_precision_loss, reason = "ranks are far below 2^24")]
+pub(crate) fn stabilised_alpha(alpha: f32, rank: usize) -> f32 {
+    alpha * (rank as f32).sqrt()
+}
+
 /// Checks that no layer is narrower than the rank.
 ///
 /// # Errors

@@ -36,6 +36,8 @@ const GRACE: Duration = Duration::from_secs(10);
 pub struct ServeConfig {
     /// Hugging Face folder or GGUF file of the base model.
     pub base_model: PathBuf,
+    /// How it is held; adapters of QLoRA want four bits. Default f32.
+    pub precision: Precision,
     /// Name of the base model for callers; without it the folder's or file's own name.
     pub name: Option<String>,
     /// Adapters: their names for callers, and their PEFT folders.
@@ -55,6 +57,7 @@ impl ServeConfig {
     pub fn new(base_model: PathBuf) -> Self {
         Self {
             base_model,
+            precision: Precision::Full,
             name: None,
             adapters: Vec::new(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -148,7 +151,7 @@ pub async fn start(config: ServeConfig, cache: &ModelCache) -> Result<ServeHandl
 async fn load(config: &ServeConfig, cache: &ModelCache) -> Result<Service, ServeError> {
     let (config, cache) = (config.clone(), cache.clone());
     let loading = tokio::task::spawn_blocking(move || {
-        let model = cache.load(&config.base_model, Precision::Full)?;
+        let model = cache.load(&config.base_model, config.precision)?;
         let name = config.name.unwrap_or_else(|| model.base.name.clone());
         let engine = TextEngine::for_model(&model, model.limits(config.sequences, config.cache_bytes))
             .map_err(|source| ServeError::Text { name: name.clone(), source })?;

@@ -1,11 +1,13 @@
 //! Turns text into token ids and back, from `tokenizer.json` or from a vocabulary inside a model file.
 
 mod bytes;
+mod sentence_pieces;
 mod stream;
 mod vocabulary;
 
 use std::path::{Path, PathBuf};
 
+pub use sentence_pieces::SentencePieces;
 pub use stream::TextStream;
 pub use vocabulary::Vocabulary;
 
@@ -94,6 +96,17 @@ impl Tokenizer {
         Self::new(vocabulary.build()?, special)
     }
 
+    /// Builds a `SentencePiece` tokenizer.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Vocabulary`].
+    pub fn from_sentence_pieces(
+        pieces: SentencePieces,
+        special: SpecialTokens,
+    ) -> Result<Self, TokenizerError> {
+        Self::new(pieces.build()?, special)
+    }
+
     fn new(mut inner: tokenizers::Tokenizer, special: SpecialTokens) -> Result<Self, TokenizerError> {
         inner.with_padding(None);
         inner
@@ -109,12 +122,13 @@ impl Tokenizer {
         Ok(Self { inner, special, prefix, byte_level })
     }
 
-    /// Checks that the tokenizer has no token beyond the model's embedding.
+    /// Checks that the tokenizer has no ordinary or special token beyond the model's embedding. Tokens added to it may lie
+    /// beyond: text models have some of their siblings with pictures, and the engine refuses texts that hold them.
     ///
     /// # Errors
     /// [`TokenizerError::Vocabulary`].
     pub fn check_vocabulary(&self, vocab_size: usize) -> Result<(), TokenizerError> {
-        let largest = self.inner.get_vocab(true).into_values().max().unwrap_or_default();
+        let largest = self.inner.get_vocab(false).into_values().max().unwrap_or_default();
         let special = self.special.eos.iter().chain(&self.special.bos).copied().max().unwrap_or_default();
         let found = largest.max(special) as usize;
         if found < vocab_size {

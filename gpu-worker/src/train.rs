@@ -6,13 +6,17 @@ mod input;
 mod output;
 mod plan;
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use clara_runtime::stop::{StopReason, StopSignal};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     checkpoint::{Checkpoint, TrainingProgress},
+    collate::Rows,
     engine::{AdapterWeights, BatchLoss, Engine, StepOptions},
     schedule::{LearningRate, as_written},
 };
@@ -74,7 +78,7 @@ pub trait TrainObserver {
 /// How a training ended.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// All steps were taken.
+    /// All steps were taken, or enough validations brought no better loss.
     Finished(Box<Trained>),
     /// It was told to stop; on [`StopReason::Drain`] a checkpoint was kept.
     Stopped(StopReason),
@@ -89,7 +93,7 @@ pub struct Trained {
     pub steps: Vec<StepRecord>,
     /// Every validation; the first before, the last after training. Empty without validation records.
     pub validations: Vec<ValidationRecord>,
-    /// Steps after which the adapter was as it is: all, or those before the best validation.
+    /// Steps taken when the adapter was kept: all, or those before the best validation.
     pub kept_step: u64,
     /// Time spent, interrupted attempts included.
     pub seconds: f64,
@@ -213,7 +217,8 @@ impl Run<'_> {
 
     fn remaining_steps(&mut self) -> Result<(), Interrupt> {
         let rate = LearningRate::new(&self.input.options, self.plan.total_steps);
-        if self.progress.validations.is_empty() {
+        // A training that was stopped within a validation makes it up.
+        if self.progress.validations.is_empty() || self.is_validation_due() {
             self.validate()?;
         }
         for step in self.progress.steps.len() as u64..self.plan.total_steps {
@@ -224,12 +229,11 @@ impl Run<'_> {
             self.progress.steps.push(record);
             (self.progress.epoch, self.progress.row) = self.plan.position(record.step);
             self.observer.stepped(&record, self.plan.total_steps)?;
-            let due = |every: u32| every > 0 && record.step.is_multiple_of(u64::from(every));
-            // A validation that was due before a checkpoint belongs into it: a resumed training would leave it out.
-            if due(self.input.options.validate_every) && record.step < self.plan.total_steps {
+            if self.is_validation_due() {
                 self.validate()?;
             }
-            if due(self.input.options.checkpoint_every) {
+            let every = u64::from(self.input.options.checkpoint_every);
+            if every > 0 && record.step.is_multiple_of(every) {
                 self.keep_checkpoint()?;
             }
         }
@@ -237,6 +241,13 @@ impl Run<'_> {
             self.validate()?;
         }
         Ok(())
+    }
+
+    /// Whether the newest step is one after which the adapter is validated, and was not yet.
+    fn is_validation_due(&self) -> bool {
+        let (steps, every) = (self.progress.steps.len() as u64, u64::from(self.input.options.validate_every));
+        let is_one = every > 0 && steps > 0 && steps.is_multiple_of(every) && steps < self.plan.total_steps;
+        is_one && self.progress.validations.last().is_none_or(|last| last.step < steps)
     }
 
     /// Passes the step's rows through the engine and moves the adapter.
@@ -301,6 +312,11 @@ impl Run<'_> {
             self.observer.row_passed();
         }
         let record = ValidationRecord { step: self.progress.steps.len() as u64, loss: mean(total) };
+        if !record.loss.is_finite() {
+            let all: Vec<usize> = (0..rows.len()).collect();
+            let documents = documents_of(rows, &all);
+            return Err(TrainError::Diverged { step: record.step, value: record.loss, documents }.into());
+        }
         self.progress.validations.push(record);
         self.observer.validated(&record);
         // Before the first step there is nothing to keep.
@@ -330,19 +346,19 @@ impl Run<'_> {
     }
 
     fn diverged(&self, step: u64, value: f64, rows: &[usize]) -> TrainError {
-        let mut documents: Vec<String> = rows
-            .iter()
-            .flat_map(|row| self.input.train.documents_of(*row))
-            .map(|document| document.document_id.clone())
-            .collect();
-        documents.sort();
-        documents.dedup();
-        TrainError::Diverged { step: step + 1, value, documents: documents.join(", ") }
+        TrainError::Diverged { step: step + 1, value, documents: documents_of(&self.input.train, rows) }
     }
 
     fn seconds(&self) -> f64 {
         (self.before + self.started.elapsed()).as_secs_f64()
     }
+}
+
+/// The documents in some rows, by name.
+fn documents_of(all: &Rows, rows: &[usize]) -> String {
+    let documents = rows.iter().flat_map(|row| all.documents_of(*row));
+    let names: BTreeSet<&str> = documents.map(|document| document.document_id.as_str()).collect();
+    names.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 /// The validation with the least loss after some training; of equal ones the first.

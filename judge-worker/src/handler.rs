@@ -120,11 +120,7 @@ impl StageHandler for JudgeHandler {
 impl JudgeHandler {
     /// The judge that `options` ask for; asks the endpoint for a model when none is named.
     async fn judge(&self, options: &JudgeOptions, stop: &StopSignal) -> Result<Judge, CallError> {
-        let url =
-            options.url.as_ref().or(self.config.default_url.as_ref()).ok_or_else(|| CallError::Setup {
-                url: "no address".to_owned(),
-                detail: "neither the job nor the worker names an endpoint".to_owned(),
-            })?;
+        let url = options.url.as_ref().or(self.config.default_url.as_ref()).ok_or(CallError::Unnamed)?;
         let endpoint = Endpoint::new(Access {
             url: url.clone(),
             key: self.key(url, options.api_key_env.as_deref())?,

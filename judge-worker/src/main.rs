@@ -26,6 +26,11 @@ struct Cli {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     run_workers("judge-worker", &cli.worker, |settings| {
+        if settings.judge.url.is_none() {
+            tracing::warn!(
+                "judge.url is not set: jobs that name no judge themselves get stuck at the stage judge"
+            );
+        }
         vec![Arc::new(JudgeHandler::new(JudgeConfig::of(&settings.judge)))]
     })
 }

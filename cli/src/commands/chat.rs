@@ -39,6 +39,7 @@ pub(crate) async fn run(session: &Session, args: &ChatArgs) -> Result<()> {
     let models = resolve(session, &args.models).await?;
     let config = ChatConfig {
         base_model: models.base_model,
+        precision: models.precision,
         adapter: models.adapters.first().map(|(name, _)| name.clone()),
         adapters: models.adapters,
         system_prompt: args.system.clone(),

@@ -5,9 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use clara_gpu_worker::{
+    model::Precision,
     model_cache::ModelCache,
     serve::{self, ServeConfig},
 };
@@ -39,6 +40,9 @@ pub(crate) struct ModelArgs {
     /// Base model: a Hugging Face folder or a GGUF file [default: that of the first registered adapter]
     #[arg(long, value_name = "PATH", env = "CLARA_BASE_MODEL")]
     pub(crate) base_model: Option<PathBuf>,
+    /// How the base model is held: full or nf4 [default: as registered adapters were trained, else full]
+    #[arg(long, value_name = "PRECISION")]
+    pub(crate) precision: Option<Precision>,
     /// A registered version (its id, or FAMILY@champion), or NAME=DIR for a PEFT folder; may be repeated
     #[arg(long = "adapter", value_name = "ID|NAME=DIR")]
     pub(crate) adapters: Vec<String>,
@@ -48,6 +52,7 @@ pub(crate) struct ModelArgs {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Models {
     pub(crate) base_model: PathBuf,
+    pub(crate) precision: Precision,
     /// Names for clients and PEFT folders.
     pub(crate) adapters: Vec<(String, PathBuf)>,
 }
@@ -56,6 +61,7 @@ pub(crate) async fn run(session: &Session, args: &ServeArgs) -> Result<()> {
     let models = resolve(session, &args.models).await?;
     let config = ServeConfig {
         name: args.name.clone(),
+        precision: models.precision,
         adapters: models.adapters.clone(),
         listen: args.listen.unwrap_or(session.settings.serve.openai_address),
         default_max_tokens: args.default_max_tokens,
@@ -74,6 +80,7 @@ pub(crate) async fn run(session: &Session, args: &ServeArgs) -> Result<()> {
 pub(crate) async fn resolve(session: &Session, args: &ModelArgs) -> Result<Models> {
     let mut adapters = Vec::new();
     let mut base_model = args.base_model.clone();
+    let mut trained_on: Option<Precision> = None;
     for adapter in &args.adapters {
         match adapter.split_once('=') {
             Some((name, folder)) => adapters.push((name.to_owned(), PathBuf::from(folder))),
@@ -83,8 +90,15 @@ pub(crate) async fn resolve(session: &Session, args: &ModelArgs) -> Result<Model
                 adapters.push((name.unwrap_or_else(|| adapter.clone()), folder));
             }
             None => {
-                let (name, folder, base) = registered(session, adapter).await?;
+                let Registered { name, folder, base, precision } = registered(session, adapter).await?;
                 base_model = base_model.or(base);
+                let held = args.precision.or(trained_on).unwrap_or(precision);
+                ensure!(
+                    held == precision,
+                    "{name} was trained on a base model held as {precision}, but here it is held as {held}; serve it alone, \
+                     without --precision"
+                );
+                trained_on = Some(precision);
                 adapters.push((name, folder));
             }
         }
@@ -92,11 +106,21 @@ pub(crate) async fn resolve(session: &Session, args: &ModelArgs) -> Result<Model
     let base_model = base_model.context(
         "the base model is missing; give --base-model PATH or the environment variable CLARA_BASE_MODEL",
     )?;
-    Ok(Models { base_model, adapters })
+    let precision = args.precision.or(trained_on).unwrap_or_default();
+    Ok(Models { base_model, precision, adapters })
 }
 
-/// A registered version: its id, a verified copy, and the base model that it was trained on.
-async fn registered(session: &Session, adapter: &str) -> Result<(String, PathBuf, Option<PathBuf>)> {
+/// A registered version.
+struct Registered {
+    name: String,
+    /// A verified copy.
+    folder: PathBuf,
+    /// The base model that it was trained on, where it is here.
+    base: Option<PathBuf>,
+    precision: Precision,
+}
+
+async fn registered(session: &Session, adapter: &str) -> Result<Registered> {
     let connection = session.connect().await?;
     let AdapterDocument { version, .. } = connection.client.adapter(adapter).await?;
     let lineage = version.lineage.as_ref().with_context(|| {
@@ -106,5 +130,6 @@ async fn registered(session: &Session, adapter: &str) -> Result<(String, PathBuf
     session.artifacts()?.fetch(&lineage.adapter, &folder).await?;
     let job = connection.client.job(lineage.job.as_str()).await?;
     let base = PathBuf::from(&job.spec.base_model);
-    Ok((version.adapter_id, folder, base.exists().then_some(base)))
+    let base = base.exists().then_some(base);
+    Ok(Registered { name: version.adapter_id, folder, base, precision: job.spec.method.into() })
 }

@@ -7,6 +7,7 @@ use super::*;
 fn config() -> ChatConfig {
     ChatConfig {
         base_model: Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/tiny-llama"),
+        precision: crate::model::Precision::Full,
         adapters: Vec::new(),
         adapter: None,
         system_prompt: None,

@@ -7,6 +7,7 @@ use clap::Args;
 use super::serve::named_adapter;
 use crate::{
     chat::{self, ChatConfig},
+    model::Precision,
     model_cache::ModelCache,
     sampling::Sampling,
 };
@@ -17,6 +18,9 @@ pub(super) struct ChatArgs {
     /// Hugging Face folder or GGUF file of the base model.
     #[arg(long, value_name = "DIR|GGUF")]
     base: PathBuf,
+    /// How the base model is held: full (f32) or nf4 (four bits, as adapters of QLoRA were trained on).
+    #[arg(long, value_name = "PRECISION", default_value_t = Precision::Full)]
+    precision: Precision,
     /// An adapter's name and PEFT folder; may be given several times. The first one answers.
     #[arg(long = "adapter", value_name = "NAME=DIR", value_parser = named_adapter)]
     adapters: Vec<(String, PathBuf)>,
@@ -41,6 +45,7 @@ impl ChatArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let config = ChatConfig {
             base_model: self.base,
+            precision: self.precision,
             adapter: self.adapters.first().map(|(name, _)| name.clone()),
             adapters: self.adapters,
             system_prompt: self.system,

@@ -14,7 +14,8 @@ use serde::Deserialize;
 use crate::{
     engine::{Decoder as _, reference::ReferenceDecoder},
     folder::write_file,
-    model, peft,
+    model::{self, Precision},
+    peft,
 };
 
 const ADAPTER: &str = "adapter";
@@ -25,6 +26,9 @@ pub(super) struct LogitsArgs {
     /// Base model: a Hugging Face folder or a GGUF file.
     #[arg(long, value_name = "DIR|GGUF")]
     base: PathBuf,
+    /// How the base model is held: full (f32) or nf4 (four bits, as adapters of QLoRA were trained on).
+    #[arg(long, value_name = "PRECISION", default_value_t = Precision::Full)]
+    precision: Precision,
     /// PEFT folder of an adapter on that base model.
     #[arg(long, value_name = "DIR")]
     adapter: Option<PathBuf>,
@@ -45,7 +49,7 @@ struct Prompt {
 impl LogitsArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let prompts = read_prompts(&self.prompts)?;
-        let loaded = model::load(&self.base, model::Precision::Full)?;
+        let loaded = model::load(&self.base, self.precision)?;
         let adapter =
             self.adapter.as_deref().map(|folder| peft::read(folder, &loaded.base.config)).transpose()?;
         let vocab_size = loaded.base.config.vocab_size;

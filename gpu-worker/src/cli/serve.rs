@@ -11,6 +11,7 @@ use clara_runtime::daemon;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    model::Precision,
     model_cache::ModelCache,
     serve::{self, ServeConfig},
 };
@@ -21,6 +22,9 @@ pub(super) struct ServeArgs {
     /// Hugging Face folder or GGUF file of the base model.
     #[arg(long, value_name = "DIR|GGUF")]
     base: PathBuf,
+    /// How the base model is held: full (f32) or nf4 (four bits, as adapters of QLoRA were trained on).
+    #[arg(long, value_name = "PRECISION", default_value_t = Precision::Full)]
+    precision: Precision,
     /// An adapter's name and PEFT folder; may be given several times.
     #[arg(long = "adapter", value_name = "NAME=DIR", value_parser = named_adapter)]
     adapters: Vec<(String, PathBuf)>,
@@ -41,6 +45,7 @@ pub(super) struct ServeArgs {
 impl From<ServeArgs> for ServeConfig {
     fn from(args: ServeArgs) -> Self {
         Self {
+            precision: args.precision,
             name: args.name,
             adapters: args.adapters,
             listen: args.listen,

@@ -144,6 +144,13 @@ fn write_results(
     base: &BaseModel,
     trained: &Trained,
 ) -> anyhow::Result<()> {
+    if trained.kept_step < trained.steps.len() as u64 {
+        eprintln!(
+            "ended after step {}; the adapter is that of the best validation, after step {}",
+            trained.steps.len(),
+            trained.kept_step
+        );
+    }
     peft::write(&out.fresh_adapter()?, &trained.adapter, &base.name)?;
     for (name, content) in report_files(input, base, trained)? {
         write_file(&out.file(name), &content)?;

@@ -161,4 +161,10 @@ pub enum EngineError {
     /// An operation was given operands that do not fit; a defect of the engine.
     #[error("operation refused its operands")]
     Op(#[from] OpError),
+    /// A frozen row of zeros under a method that divides by its length.
+    #[error("{tensor} has a row of length 0, by which DoRA cannot divide; train with the method lora")]
+    NoLength {
+        /// The tensor.
+        tensor: String,
+    },
 }

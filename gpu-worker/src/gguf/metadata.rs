@@ -5,9 +5,11 @@ use std::{collections::HashMap, path::Path};
 use candle_core::quantized::gguf_file::{Content, Value};
 
 use crate::{
-    model::{ModelConfig, ModelError, Variant},
-    tokenizer::{SpecialTokens, Tokenizer, Vocabulary},
+    model::{ModelConfig, ModelError, RopeScaling},
+    tokenizer::{SentencePieces, SpecialTokens, Tokenizer, Vocabulary},
 };
+
+use super::family::{Family, Shape};
 
 /// The metadata of one file.
 pub(super) struct Metadata<'a> {
@@ -19,58 +21,71 @@ const CONTROL: i64 = 3;
 const USER_DEFINED: i64 = 4;
 
 impl<'a> Metadata<'a> {
+    /// The family, by its architecture.
+    pub(super) fn family(&self) -> Result<Family, ModelError> {
+        let found = self.text("general.architecture").unwrap_or("(none named)");
+        Family::from_architecture(found)
+            .ok_or_else(|| ModelError::Architecture { path: self.path.into(), found: found.to_owned() })
+    }
+
     /// Shape and constants.
     pub(super) fn config(&self, content: &Content) -> Result<ModelConfig, ModelError> {
-        match self.text("general.architecture") {
-            Some("llama") => {}
-            other => {
-                let found = other.unwrap_or("(none named)").to_owned();
-                return Err(ModelError::Architecture { path: self.path.into(), found });
-            }
-        }
-        self.check_options(content)?;
+        let family = self.family()?;
+        let key = |name: &str| family.key(name);
+        self.check_options(family, content)?;
         let embedding = content.tensor_infos.get("token_embd.weight").ok_or_else(|| {
             ModelError::MissingTensor { path: self.path.into(), tensor: "token_embd.weight".into() }
         })?;
-        let hidden_size = self.size("llama.embedding_length")?;
-        let attention_heads = self.size("llama.attention.head_count")?;
+        let hidden_size = self.size(&key("embedding_length"))?;
+        let attention_heads = self.size(&key("attention.head_count"))?;
         if attention_heads == 0 {
-            return Err(ModelError::config(
-                self.path,
-                "llama.attention.head_count is 0; expected at least 1",
-            ));
+            let reason = format!("{} is 0; expected at least 1", key("attention.head_count"));
+            return Err(ModelError::config(self.path, reason));
         }
-        let head_dim = match self.number("llama.attention.key_length") {
-            Some(_) => self.size("llama.attention.key_length")?,
+        let head_dim = match self.number(&key("attention.key_length")) {
+            Some(_) => self.size(&key("attention.key_length"))?,
             None => hidden_size / attention_heads,
+        };
+        let layers = self.size(&key("block_count"))?;
+        let window = match self.number(&key("attention.sliding_window")) {
+            Some(_) => Some(self.size(&key("attention.sliding_window"))?),
+            None => None,
         };
         let special = self.special_tokens()?;
         Ok(ModelConfig {
             hidden_size,
-            intermediate_size: self.size("llama.feed_forward_length")?,
-            layers: self.size("llama.block_count")?,
+            intermediate_size: self.size(&key("feed_forward_length"))?,
+            layers,
             attention_heads,
-            key_value_heads: match self.number("llama.attention.head_count_kv") {
-                Some(_) => self.size("llama.attention.head_count_kv")?,
+            key_value_heads: match self.number(&key("attention.head_count_kv")) {
+                Some(_) => self.size(&key("attention.head_count_kv"))?,
                 None => attention_heads,
             },
             head_dim,
             vocab_size: embedding.shape.dims().first().copied().unwrap_or_default(),
-            rms_norm_eps: self.float("llama.attention.layer_norm_rms_epsilon").ok_or_else(|| {
-                ModelError::config(self.path, "llama.attention.layer_norm_rms_epsilon is missing")
+            rms_norm_eps: self.float(&key("attention.layer_norm_rms_epsilon")).ok_or_else(|| {
+                let missing = format!("{} is missing", key("attention.layer_norm_rms_epsilon"));
+                ModelError::config(self.path, missing)
             })?,
-            rope_theta: self.float("llama.rope.freq_base").unwrap_or(10_000.0),
-            rope_scaling: None,
-            max_positions: self.size("llama.context_length")?,
+            rope_theta: self.float(&key("rope.freq_base")).unwrap_or(family.rope_theta()),
+            rope_scaling: self.rope_scaling(family),
+            max_positions: self.size(&key("context_length"))?,
             tie_word_embeddings: !content.tensor_infos.contains_key("output.weight"),
             bos_token: special.bos,
             eos_tokens: special.eos,
-            variant: Variant::default(),
+            variant: family.variant(Shape { hidden_size, layers, window }),
         })
     }
 
-    fn check_options(&self, content: &Content) -> Result<(), ModelError> {
-        if let Some(kind) = self.text("llama.rope.scaling.type").filter(|kind| *kind != "none") {
+    fn rope_scaling(&self, family: Family) -> Option<RopeScaling> {
+        let factor = self.float(&family.key("rope.scaling.factor")).filter(|factor| *factor > 0.0)?;
+        let kind = self.text(&family.key("rope.scaling.type"));
+        (kind == Some("linear")).then_some(RopeScaling::Linear { factor })
+    }
+
+    fn check_options(&self, family: Family, content: &Content) -> Result<(), ModelError> {
+        let kind = self.text(&family.key("rope.scaling.type"));
+        if let Some(kind) = kind.filter(|kind| !["none", "linear"].contains(kind)) {
             return Err(ModelError::unsupported(self.path, format!("rope scaling `{kind}`")));
         }
         if content.tensor_infos.contains_key("rope_freqs.weight") {
@@ -78,24 +93,26 @@ impl<'a> Metadata<'a> {
                 "rescaled rotary frequencies (rope_freqs.weight) in a GGUF file; use its Hugging Face folder";
             return Err(ModelError::unsupported(self.path, advice));
         }
-        if self.number("llama.expert_count").is_some_and(|count| count > 0) {
-            return Err(ModelError::unsupported(self.path, "a mixture of experts (llama.expert_count)"));
+        let experts = family.key("expert_count");
+        if self.number(&experts).is_some_and(|count| count > 0) {
+            return Err(ModelError::unsupported(self.path, format!("a mixture of experts ({experts})")));
         }
         Ok(())
     }
 
     /// The tokenizer, checked against the size of the vocabulary.
     pub(super) fn tokenizer(&self, config: &ModelConfig) -> Result<Tokenizer, ModelError> {
-        match self.text("tokenizer.ggml.model") {
-            Some("gpt2") => {}
+        let is_sentence_piece = match self.text("tokenizer.ggml.model") {
+            Some("gpt2") => false,
+            Some("llama") => true,
             other => {
                 let found = other.unwrap_or("(none named)");
                 return Err(ModelError::unsupported(
                     self.path,
-                    format!("a tokenizer of model `{found}` (supported: gpt2)"),
+                    format!("a tokenizer of model `{found}` (supported: gpt2, llama)"),
                 ));
             }
-        }
+        };
         let tokens = self.texts("tokenizer.ggml.tokens")?;
         let kinds = self.list("tokenizer.ggml.token_type").unwrap_or_default();
         let of_kind = |wanted: i64| {
@@ -106,15 +123,29 @@ impl<'a> Metadata<'a> {
                 .map(|(token, _)| (*token).to_owned())
                 .collect()
         };
-        let vocabulary = Vocabulary {
-            pre_tokenizer: self.text("tokenizer.ggml.pre").unwrap_or("(none named)").to_owned(),
-            control: of_kind(CONTROL),
-            user_defined: of_kind(USER_DEFINED),
-            merges: self.texts("tokenizer.ggml.merges")?.into_iter().map(str::to_owned).collect(),
-            tokens: tokens.iter().map(|token| (*token).to_owned()).collect(),
-        };
         let failed = |source| ModelError::Tokenizer { path: self.path.into(), source };
-        let tokenizer = Tokenizer::from_vocabulary(vocabulary, self.special_tokens()?).map_err(failed)?;
+        let special = self.special_tokens()?;
+        let tokenizer = if is_sentence_piece {
+            let pieces = SentencePieces {
+                scores: self.floats("tokenizer.ggml.scores")?,
+                control: of_kind(CONTROL),
+                user_defined: of_kind(USER_DEFINED),
+                begins_with_space: self.flag("tokenizer.ggml.add_space_prefix").unwrap_or(true),
+                tokens: tokens.iter().map(|token| (*token).to_owned()).collect(),
+            };
+            // Such models want their beginning unless they say otherwise.
+            let special = SpecialTokens { add_bos: special.add_bos.or(Some(true)), ..special };
+            Tokenizer::from_sentence_pieces(pieces, special).map_err(failed)?
+        } else {
+            let vocabulary = Vocabulary {
+                pre_tokenizer: self.text("tokenizer.ggml.pre").unwrap_or("(none named)").to_owned(),
+                control: of_kind(CONTROL),
+                user_defined: of_kind(USER_DEFINED),
+                merges: self.texts("tokenizer.ggml.merges")?.into_iter().map(str::to_owned).collect(),
+                tokens: tokens.iter().map(|token| (*token).to_owned()).collect(),
+            };
+            Tokenizer::from_vocabulary(vocabulary, special).map_err(failed)?
+        };
         tokenizer.check_vocabulary(config.vocab_size).map_err(failed)?;
         Ok(tokenizer)
     }
@@ -128,10 +159,7 @@ impl<'a> Metadata<'a> {
         if eos.is_empty() {
             return Err(ModelError::config(self.path, "tokenizer.ggml.eos_token_id is missing"));
         }
-        let add_bos = match self.values.get("tokenizer.ggml.add_bos_token") {
-            Some(Value::Bool(set)) => Some(*set),
-            _ => None,
-        };
+        let add_bos = self.flag("tokenizer.ggml.add_bos_token");
         Ok(SpecialTokens { bos: token("tokenizer.ggml.bos_token_id"), eos, add_bos })
     }
 
@@ -161,6 +189,22 @@ impl<'a> Metadata<'a> {
             Value::F64(number) => Some(*number as f32),
             _ => None,
         }
+    }
+
+    fn flag(&self, key: &str) -> Option<bool> {
+        match self.values.get(key)? {
+            Value::Bool(set) => Some(*set),
+            _ => None,
+        }
+    }
+
+    fn floats(&self, key: &str) -> Result<Vec<f32>, ModelError> {
+        let missing = || ModelError::config(self.path, format!("{key} is missing or not a list of numbers"));
+        let number = |value: &Value| match value {
+            Value::F32(number) => Ok(*number),
+            _ => Err(missing()),
+        };
+        self.list(key).ok_or_else(missing)?.iter().map(number).collect()
     }
 
     fn list(&self, key: &str) -> Option<&'a [Value]> {

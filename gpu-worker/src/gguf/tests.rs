@@ -48,6 +48,34 @@ fn the_file_and_the_folder_of_one_model_hold_the_same_weights() {
 }
 
 #[test]
+fn the_file_and_the_folder_of_each_family_hold_the_same_weights() {
+    for family in ["qwen2", "qwen3", "gemma3"] {
+        let file =
+            model::load(&fixture(&format!("families/{family}.gguf")), model::Precision::Full).unwrap().base;
+        let folder =
+            model::load(&fixture(&format!("families/{family}")), model::Precision::Full).unwrap().base;
+        assert_eq!(file.tensors, folder.tensors, "{family}");
+        let mut config = file.config;
+        // Files of these have no such fields; the tiny models have values of their own.
+        config.bos_token = folder.config.bos_token;
+        config.eos_tokens.clone_from(&folder.config.eos_tokens);
+        config.rope_scaling = folder.config.rope_scaling;
+        config.variant.score_scale = folder.config.variant.score_scale;
+        config.variant.windowed_layers.clone_from(&folder.config.variant.windowed_layers);
+        assert_eq!(config, folder.config, "{family}");
+    }
+}
+
+#[test]
+fn every_sixth_layer_of_a_gemma_3_sees_everything() {
+    let config = model::inspect(&fixture("families/gemma3.gguf")).unwrap().config;
+    assert_eq!((config.variant.window, config.variant.windowed_layers), (Some(7), vec![true, true]));
+    let shape = family::Shape { hidden_size: 32, layers: 7, window: Some(7) };
+    let seven = family::Family::Gemma3.variant(shape).windowed_layers;
+    assert_eq!(seven, [true, true, true, true, true, false, true]);
+}
+
+#[test]
 fn the_file_and_the_folder_of_one_model_tokenise_alike() {
     let file = model::load(&fixture("tiny-llama.gguf"), model::Precision::Full).unwrap();
     let folder = model::load(&fixture("tiny-llama"), model::Precision::Full).unwrap();

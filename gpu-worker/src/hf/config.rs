@@ -36,12 +36,16 @@ pub(super) struct RawConfig {
     pub(super) query_pre_attn_scalar: Option<f32>,
     pub(super) attn_logit_softcapping: Option<f32>,
     pub(super) final_logit_softcapping: Option<f32>,
+    /// Where it is absent transformers takes 4096, where it is `null` nothing has a window.
+    #[serde(default = "unsaid_window")]
     pub(super) sliding_window: Option<usize>,
     #[serde(default)]
     pub(super) use_sliding_window: bool,
     pub(super) max_window_layers: Option<usize>,
-    #[serde(alias = "_sliding_window_pattern")]
-    pub(super) sliding_window_pattern: Option<usize>,
+    sliding_window_pattern: Option<usize>,
+    #[serde(rename = "_sliding_window_pattern")]
+    old_sliding_window_pattern: Option<usize>,
+    pub(super) use_bidirectional_attention: Option<bool>,
     pub(super) layer_types: Option<Vec<String>>,
     pub(super) quantization_config: Option<Value>,
     bos_token_id: Option<TokenIds>,
@@ -50,8 +54,9 @@ pub(super) struct RawConfig {
 
 #[derive(Deserialize)]
 struct RawRope {
-    #[serde(alias = "type")]
     rope_type: Option<String>,
+    #[serde(rename = "type")]
+    old_type: Option<String>,
     rope_theta: Option<f32>,
     factor: Option<f32>,
     low_freq_factor: Option<f32>,
@@ -61,7 +66,29 @@ struct RawRope {
     sliding_attention: Option<Box<RawRope>>,
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the default of an optional field")]
+fn unsaid_window() -> Option<usize> {
+    Some(4096)
+}
+
+impl RawRope {
+    fn kind(&self) -> &str {
+        self.rope_type.as_deref().or(self.old_type.as_deref()).unwrap_or("default")
+    }
+}
+
 impl RawConfig {
+    /// Of so many layers one sees everything.
+    pub(super) fn window_pattern(&self) -> Option<usize> {
+        self.sliding_window_pattern.or(self.old_sliding_window_pattern)
+    }
+
+    /// Kind of rescaling in layers with a window, where it is named.
+    pub(super) fn windowed_rope_kind(&self) -> Option<&str> {
+        let own = self.rope_parameters.as_ref().and_then(|rope| rope.sliding_attention.as_deref());
+        own.map(RawRope::kind)
+    }
+
     /// How layers that see everything rotate.
     fn rope(&self) -> Option<&RawRope> {
         let rope = self.rope_parameters.as_ref().or(self.rope_scaling.as_ref())?;
@@ -163,6 +190,7 @@ fn convert(
     let variant = family.variant(path, raw)?;
     let head_dim = match raw.head_dim {
         Some(width) => width,
+        None if family.head_dim().is_some() => family.head_dim().unwrap_or_default(),
         None if raw.num_attention_heads > 0 => raw.hidden_size / raw.num_attention_heads,
         None => return Err(ModelError::config(path, "num_attention_heads is 0; expected at least 1")),
     };
@@ -177,7 +205,7 @@ fn convert(
         head_dim,
         vocab_size: raw.vocab_size,
         rms_norm_eps: raw.rms_norm_eps,
-        rope_theta: theta.unwrap_or(10_000.0),
+        rope_theta: theta.unwrap_or(family.rope_theta()),
         rope_scaling: rope.map(|rope| scaling(path, rope)).transpose()?.flatten(),
         max_positions: raw.max_position_embeddings,
         tie_word_embeddings: raw.tie_word_embeddings.unwrap_or(family.ties_embeddings()),
@@ -188,15 +216,14 @@ fn convert(
 }
 
 fn scaling(path: &Path, rope: &RawRope) -> Result<Option<RopeScaling>, ModelError> {
-    match rope.rope_type.as_deref() {
-        None | Some("default") => Ok(None),
-        Some("linear") => {
-            let factor = rope.factor;
-            let factor =
-                factor.ok_or_else(|| ModelError::config(path, "rope scaling linear lacks factor"))?;
-            Ok(Some(RopeScaling::Linear { factor }))
+    match rope.kind() {
+        "default" => Ok(None),
+        "linear" => {
+            let factor = rope.factor.filter(|factor| *factor > 0.0 && factor.is_finite());
+            let lacking = || ModelError::config(path, "rope scaling linear needs a factor above 0");
+            Ok(Some(RopeScaling::Linear { factor: factor.ok_or_else(lacking)? }))
         }
-        Some("llama3") => {
+        "llama3" => {
             let lacking =
                 |field: &str| ModelError::config(path, format!("rope scaling llama3 lacks {field}"));
             Ok(Some(RopeScaling::Llama3(Llama3Scaling {
@@ -208,7 +235,7 @@ fn scaling(path: &Path, rope: &RawRope) -> Result<Option<RopeScaling>, ModelErro
                     .ok_or_else(|| lacking("original_max_position_embeddings"))?,
             })))
         }
-        Some(other) => Err(ModelError::unsupported(path, format!("rope scaling `{other}`"))),
+        other => Err(ModelError::unsupported(path, format!("rope scaling `{other}`"))),
     }
 }
 

@@ -36,6 +36,23 @@ impl Family {
         self == Self::Gemma3
     }
 
+    /// Width of a head when the configuration does not say and the family has a width of its own.
+    pub(super) fn head_dim(self) -> Option<usize> {
+        match self {
+            Self::Llama | Self::Mistral | Self::Qwen2 => None,
+            Self::Qwen3 => Some(128),
+            Self::Gemma3 => Some(256),
+        }
+    }
+
+    /// Base of the rotary frequencies when the configuration does not say.
+    pub(super) fn rope_theta(self) -> f32 {
+        match self {
+            Self::Llama | Self::Mistral | Self::Qwen2 | Self::Qwen3 => 10_000.0,
+            Self::Gemma3 => 1_000_000.0,
+        }
+    }
+
     /// Whether the weights of normalisations are stored as what is added to 1.
     pub(super) fn stores_norms_less_one(self) -> bool {
         self == Self::Gemma3
@@ -45,11 +62,14 @@ impl Family {
     #[expect(clippy::cast_precision_loss, reason = "a width is far below 2²⁴")]
     pub(super) fn variant(self, path: &Path, raw: &RawConfig) -> Result<Variant, ModelError> {
         self.check(path, raw)?;
-        let windowed_layers = self.windowed_layers(raw);
-        let window = raw.sliding_window.filter(|_| windowed_layers.contains(&true));
-        if windowed_layers.contains(&true) && window.is_none_or(|window| window == 0) {
-            return Err(ModelError::config(path, "layers see a window, but sliding_window names none"));
-        }
+        let window = self.window(raw);
+        let windowed_layers = match window {
+            Some(0) => {
+                return Err(ModelError::config(path, "sliding_window is 0; expected at least 1, or null"));
+            }
+            Some(_) => self.windowed_layers(path, raw)?,
+            None => Vec::new(),
+        };
         let llama = Variant {
             activation: self.activation(path, raw)?,
             window,
@@ -64,7 +84,7 @@ impl Family {
                 query_key_norm: true,
                 output_norms: true,
                 embedding_scale: Some((raw.hidden_size as f32).sqrt()),
-                score_scale: raw.query_pre_attn_scalar.map(|scalar| 1.0 / scalar.sqrt()),
+                score_scale: Some(1.0 / raw.query_pre_attn_scalar.unwrap_or(256.0).sqrt()),
                 windowed_rope_theta: Some(raw.windowed_rope_theta().unwrap_or(10_000.0)),
                 ..llama
             },
@@ -86,6 +106,15 @@ impl Family {
                 return Err(ModelError::unsupported(path, format!("{option} = {value}")));
             }
         }
+        if raw.use_bidirectional_attention == Some(true) {
+            return Err(ModelError::unsupported(path, "use_bidirectional_attention = true"));
+        }
+        if let Some(kind) = raw.windowed_rope_kind().filter(|kind| *kind != "default") {
+            return Err(ModelError::unsupported(
+                path,
+                format!("rope scaling `{kind}` in layers with a window"),
+            ));
+        }
         if raw.quantization_config.is_some() {
             return Err(ModelError::unsupported(path, "quantization_config"));
         }
@@ -102,22 +131,41 @@ impl Family {
         }
     }
 
-    /// Which layers see a window.
-    fn windowed_layers(self, raw: &RawConfig) -> Vec<bool> {
-        let layers = raw.num_hidden_layers;
-        if let Some(kinds) = &raw.layer_types {
-            return kinds.iter().map(|kind| kind == "sliding_attention").collect();
-        }
+    /// Keys that layers with a window see, as transformers reads it; `None` when all see everything.
+    fn window(self, raw: &RawConfig) -> Option<usize> {
         match self {
-            Self::Mistral => vec![raw.sliding_window.is_some(); layers],
-            Self::Qwen2 | Self::Qwen3 if raw.use_sliding_window => {
-                (0..layers).map(|layer| layer >= raw.max_window_layers.unwrap_or(layers)).collect()
+            Self::Mistral | Self::Gemma3 => raw.sliding_window,
+            Self::Qwen2 | Self::Qwen3 if raw.use_sliding_window => raw.sliding_window,
+            Self::Llama | Self::Qwen2 | Self::Qwen3 => None,
+        }
+    }
+
+    /// Which layers see that window.
+    fn windowed_layers(self, path: &Path, raw: &RawConfig) -> Result<Vec<bool>, ModelError> {
+        let layers = raw.num_hidden_layers;
+        if self == Self::Mistral {
+            return Ok(vec![true; layers]);
+        }
+        if let Some(kinds) = &raw.layer_types {
+            if kinds.len() != layers {
+                let reason = format!("layer_types names {} layers; expected {layers}", kinds.len());
+                return Err(ModelError::config(path, reason));
             }
-            Self::Llama | Self::Qwen2 | Self::Qwen3 => Vec::new(),
+            let is_windowed = |kind: &String| match kind.as_str() {
+                "sliding_attention" => Ok(true),
+                "full_attention" => Ok(false),
+                other => Err(ModelError::unsupported(path, format!("layer type `{other}`"))),
+            };
+            return kinds.iter().map(is_windowed).collect();
+        }
+        Ok(match self {
             Self::Gemma3 => {
-                let every = raw.sliding_window_pattern.unwrap_or(6).max(1);
+                let every = raw.window_pattern().unwrap_or(6).max(1);
                 (1..=layers).map(|layer| !layer.is_multiple_of(every)).collect()
             }
-        }
+            Self::Llama | Self::Mistral | Self::Qwen2 | Self::Qwen3 => {
+                (0..layers).map(|layer| layer >= raw.max_window_layers.unwrap_or(28)).collect()
+            }
+        })
     }
 }

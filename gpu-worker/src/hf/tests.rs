@@ -125,6 +125,79 @@ fn options_that_would_change_the_result_are_refused() {
     }
 }
 
+/// The configuration of a tiny model of a family, without some keys and with others.
+fn family_config(
+    family: &str,
+    without: &[&str],
+    with: &serde_json::Value,
+) -> Result<ModelConfig, ModelError> {
+    let copy = copy_of(&format!("families/{family}"));
+    edit_config(copy.path(), |config| {
+        config.retain(|key, _| !without.contains(&key.as_str()));
+        config.extend(with.as_object().unwrap().clone());
+    });
+    model::inspect(copy.path()).map(|info| info.config)
+}
+
+#[test]
+fn what_a_configuration_does_not_say_is_what_transformers_takes() {
+    let none = serde_json::json!({});
+    let config = family_config("mistral", &["sliding_window"], &none).unwrap();
+    assert_eq!((config.variant.window, config.is_windowed(1)), (Some(4096), true));
+    let config = family_config("mistral", &[], &serde_json::json!({"sliding_window": null})).unwrap();
+    assert_eq!((config.variant.window, config.is_windowed(1)), (None, false));
+    let config = family_config("gemma3", &["query_pre_attn_scalar", "rope_parameters"], &none).unwrap();
+    assert_eq!(config.variant.score_scale, Some(1.0 / 16.0));
+    assert_eq!((config.rope_theta, config.variant.windowed_rope_theta), (1e6, Some(1e4)));
+    assert!(family_config("gemma3", &["tie_word_embeddings"], &none).unwrap().tie_word_embeddings);
+    let config = family_config("qwen2", &["layer_types"], &none).unwrap();
+    assert_eq!(config.variant.window, None);
+    let windowed =
+        serde_json::json!({"use_sliding_window": true, "sliding_window": 8, "max_window_layers": 1});
+    let config = family_config("qwen2", &["layer_types"], &windowed).unwrap();
+    assert_eq!((config.variant.window, config.is_windowed(0), config.is_windowed(1)), (Some(8), false, true));
+    let pattern = serde_json::json!({"sliding_window_pattern": 2, "_sliding_window_pattern": 6});
+    let config = family_config("gemma3", &["layer_types"], &pattern).unwrap();
+    assert_eq!(config.variant.windowed_layers, [true, false]);
+    let both = serde_json::json!({"rope_scaling": {"type": "linear", "rope_type": "linear", "factor": 4.0}});
+    let config = family_config("llama", &["rope_parameters"], &both).unwrap();
+    assert_eq!(config.rope_scaling, Some(model::RopeScaling::Linear { factor: 4.0 }));
+}
+
+#[test]
+fn what_is_not_computed_is_refused_by_name() {
+    let sliding = |kind: &str| serde_json::json!({"rope_type": kind, "rope_theta": 1e4, "factor": 2.0});
+    for (family, with, part) in [
+        ("gemma3", serde_json::json!({"final_logit_softcapping": 30.0}), "final_logit_softcapping"),
+        ("gemma3", serde_json::json!({"attn_logit_softcapping": 50.0}), "attn_logit_softcapping"),
+        ("gemma3", serde_json::json!({"use_bidirectional_attention": true}), "use_bidirectional_attention"),
+        ("gemma3", serde_json::json!({"hidden_activation": "relu"}), "relu"),
+        (
+            "gemma3",
+            serde_json::json!({"layer_types": ["chunked_attention", "full_attention"]}),
+            "chunked_attention",
+        ),
+        ("gemma3", serde_json::json!({"layer_types": ["full_attention"]}), "expected 2"),
+        (
+            "gemma3",
+            serde_json::json!({"rope_parameters": {"sliding_attention": sliding("linear")}}),
+            "with a window",
+        ),
+        ("mistral", serde_json::json!({"sliding_window": 0}), "sliding_window is 0"),
+        ("llama", serde_json::json!({"rope_parameters": sliding("yarn")}), "yarn"),
+        (
+            "llama",
+            serde_json::json!({"rope_parameters": {"rope_type": "linear", "factor": 0.0}}),
+            "factor above 0",
+        ),
+        ("qwen3", serde_json::json!({"attention_bias": true}), "attention_bias"),
+        ("qwen3", serde_json::json!({"model_type": "qwen3_moe"}), "qwen3_moe"),
+    ] {
+        let refused = family_config(family, &[], &with).unwrap_err().to_string();
+        assert!(refused.contains(part), "{family}: {refused}");
+    }
+}
+
 #[test]
 fn more_layers_than_weights_are_a_missing_tensor() {
     let copy = copy_of("tiny-llama");

@@ -52,5 +52,4 @@ fn codes_stand_for_the_values_that_bitsandbytes_reads() {
     let mut read = vec![f32::NAN; values.len()];
     tensor.dequantise(&mut read);
     assert_same(&read, &fixture.floats("dequantised"));
-    assert!(tensor.bytes() * 15 < values.len() * 8 * 2, "{} bytes", tensor.bytes());
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::PeftError;
+use super::{PeftError, stabilised_alpha};
 use crate::engine::{LoraConfig, TargetModule};
 
 /// Release of PEFT whose layout is written.
@@ -130,7 +130,6 @@ pub(super) fn from_json(path: &Path, text: &[u8]) -> Result<LoraConfig, PeftErro
             targets.len()
         )));
     }
-    #[expect(clippy::cast_precision_loss, reason = "ranks are far below 2^24")]
-    let alpha = if raw.use_rslora { raw.lora_alpha * (raw.r as f32).sqrt() } else { raw.lora_alpha };
+    let alpha = if raw.use_rslora { stabilised_alpha(raw.lora_alpha, raw.r) } else { raw.lora_alpha };
     Ok(LoraConfig { rank: raw.r, alpha, targets, dora: raw.use_dora })
 }

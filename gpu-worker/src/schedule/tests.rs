@@ -50,13 +50,13 @@ fn a_floor_is_what_the_rate_falls_to() {
         0.0,
         5e-4,
         1e-3,
-        9.657_457_896_300_791e-4,
-        8.681_980_515_339_464e-4,
-        7.222_075_445_642_904e-4,
+        9.657_457_896_3e-4,
+        8.681_980_515_339e-4,
+        7.222_075_445_643e-4,
         5.5e-4,
-        3.777_924_554_357_096_4e-4,
-        2.318_019_484_660_536_4e-4,
-        1.342_542_103_699_209_7e-4,
+        3.777_924_554_357e-4,
+        2.318_019_484_661e-4,
+        1.342_542_103_699e-4,
     ];
     let (schedule, warmup_ratio, min_lr_ratio) = (Schedule::Cosine, 0.2, 0.1);
     let options = TrainingOptions { schedule, warmup_ratio, min_lr_ratio, ..TrainingOptions::default() };

@@ -27,8 +27,11 @@ fn tokenizer(name: &str) -> Tokenizer {
 }
 
 fn cases() -> Vec<Case> {
-    let cases: Cases =
-        serde_json::from_slice(&std::fs::read(fixture("tiny-llama-texts.json")).unwrap()).unwrap();
+    cases_of("tiny-llama-texts.json")
+}
+
+fn cases_of(name: &str) -> Vec<Case> {
+    let cases: Cases = serde_json::from_slice(&std::fs::read(fixture(name)).unwrap()).unwrap();
     cases.texts
 }
 
@@ -40,6 +43,25 @@ fn ids_are_those_of_the_reference_tokenizer() {
             assert_eq!(tokenizer.encode(&case.text).unwrap(), case.ids, "{source}: {:?}", case.text);
         }
     }
+}
+
+#[test]
+fn pieces_are_joined_as_the_reference_joins_them_and_come_back_as_text() {
+    let tokenizer = tokenizer("families/gemma3.gguf");
+    for case in cases_of("families/gemma3-texts.json") {
+        let ids = tokenizer.encode_document(&case.text).unwrap();
+        assert_eq!(ids, case.ids, "{:?}", case.text);
+        let text = case.text.replace("<bos>", "").replace("<eos>", "");
+        assert_eq!(tokenizer.decode(&ids).unwrap(), text);
+    }
+}
+
+#[test]
+fn pieces_without_a_score_each_are_refused() {
+    let pieces =
+        SentencePieces { tokens: vec!["a".into(), "b".into()], scores: vec![0.0], ..Default::default() };
+    let refused = Tokenizer::from_sentence_pieces(pieces, SpecialTokens::default()).unwrap_err();
+    assert!(refused.to_string().contains("1 scores for 2 pieces"), "{refused}");
 }
 
 #[test]

@@ -123,7 +123,14 @@ impl BlockingAttempt {
         let input = self.input(&model).map_err(failure)?;
         let checkpoint = match &self.fetched.checkpoint {
             None => None,
-            Some(folder) => Some(Checkpoint::read(folder).map_err(failure)?),
+            Some(folder) => {
+                let checkpoint = Checkpoint::read(folder).map_err(failure)?;
+                tracing::info!(
+                    "training continues from the checkpoint after step {}",
+                    checkpoint.state.steps
+                );
+                Some(checkpoint)
+            }
         };
         let mut engine = ReferenceEngine::new(Arc::clone(&model.base)).map_err(failure)?;
         match train(&mut engine, &input, checkpoint, &mut self.observer, &self.stop).map_err(failure)? {
@@ -159,6 +166,13 @@ impl BlockingAttempt {
         trained: &Trained,
     ) -> Result<Finished, StageFailure> {
         check_stop(&self.stop)?;
+        let steps = trained.steps.len() as u64;
+        if trained.kept_step < steps {
+            let (kept, of) = (trained.kept_step, self.assignment.spec.training.early_stopping_patience);
+            tracing::info!(
+                "training ended after step {steps}: {of} validations brought no better loss; the adapter is that of step {kept}"
+            );
+        }
         let folder = self.results;
         std::fs::create_dir_all(&folder).map_err(|error| {
             StageFailure::retryable(format!("cannot create {}: {error}", folder.display()))

@@ -68,16 +68,16 @@ impl TrainingInput {
             )));
         }
         check(&options, &lora, sources.base).map_err(TrainError::Options)?;
+        if options.early_stopping_patience > 0 && sources.validation.is_empty() {
+            return Err(TrainError::Options(
+                "early_stopping_patience needs validation records; hold some out, or set it to 0".to_owned(),
+            ));
+        }
         let train = collate(sources.train, sources.tools, &options)?;
         let validation = match sources.validation {
             [] => None,
             records => Some(collate(records, sources.tools, &options)?),
         };
-        if options.early_stopping_patience > 0 && validation.is_none() {
-            return Err(TrainError::Options(
-                "early_stopping_patience needs validation records; hold some out, or set it to 0".to_owned(),
-            ));
-        }
         let digest =
             digest(method, &options, sources.base, &train, validation.as_ref(), initial_adapter.as_ref())?;
         Ok(Self { method, options, lora, train, validation, initial_adapter, digest })
@@ -98,48 +98,24 @@ fn lora_config(method: Method, options: &TrainingOptions) -> Result<LoraConfig, 
     }
     targets.sort_unstable();
     targets.dedup();
-    // Servers know the scale alpha / rank alone, so a rank-stabilised adapter has the alpha that gives its scale.
-    #[expect(clippy::cast_precision_loss, reason = "ranks are far below 2^24")]
-    let alpha = if options.use_rslora { options.alpha * (options.rank as f32).sqrt() } else { options.alpha };
-    Ok(LoraConfig { rank: options.rank as usize, alpha, targets, dora: method == Method::Dora })
+    let rank = options.rank as usize;
+    let alpha = if options.use_rslora { peft::stabilised_alpha(options.alpha, rank) } else { options.alpha };
+    Ok(LoraConfig { rank, alpha, targets, dora: method == Method::Dora })
 }
 
 fn check(options: &TrainingOptions, lora: &LoraConfig, base: &BaseModel) -> Result<(), String> {
+    let problems = options.problems();
+    if !problems.is_empty() {
+        let lines = problems.iter().map(|problem| format!("{} {}", problem.field, problem.message));
+        return Err(lines.collect::<Vec<_>>().join("; "));
+    }
     peft::check_rank(lora, &base.config)?;
-    let (alpha, rate) = (lora.alpha, options.learning_rate);
-    if !(alpha > 0.0 && alpha.is_finite()) {
-        return Err(format!("alpha is {alpha}; expected a positive number"));
-    }
-    if !(rate > 0.0 && rate < 1.0) {
-        return Err(format!("learning_rate is {rate}; expected a number between 0 and 1, e.g. 2e-4"));
-    }
-    if !(0.0..=1.0).contains(&options.warmup_ratio) {
-        return Err(format!("warmup_ratio is {}; expected 0 to 1", options.warmup_ratio));
-    }
-    if options.early_stopping_patience > 0 && options.validate_every == 0 {
-        return Err("early_stopping_patience needs validations; set validate_every above 0".to_owned());
-    }
-    for (name, value) in [
-        ("rank", lora.rank),
-        ("epochs", options.epochs as usize),
-        ("accumulation", options.accumulation as usize),
-    ] {
-        if value == 0 {
-            return Err(format!("{name} is 0; expected at least 1"));
-        }
-    }
-    if options.dropout != 0.0 {
-        return Err(format!("dropout is {}; only 0 is available in this version", options.dropout));
-    }
     let (length, limit) = (options.sequence_length as usize, base.config.max_positions);
     if length > limit {
         return Err(format!(
-            "sequence_length is {length}, but base model {} was made for {limit} tokens",
+            "training.sequence_length is {length}, but base model {} was made for {limit} tokens",
             base.name
         ));
-    }
-    if length < 2 {
-        return Err(format!("sequence_length is {length}; expected at least 2"));
     }
     Ok(())
 }

@@ -36,9 +36,9 @@ pub struct RunReport<'a> {
     pub trained_share: f64,
     /// Mean validation loss before training, in nats per token.
     pub validation_loss_before: Option<f64>,
-    /// Mean validation loss after training.
+    /// Mean validation loss of the adapter that was kept.
     pub validation_loss_after: Option<f64>,
-    /// Steps after which the adapter was as it is.
+    /// Steps taken when the adapter was kept.
     pub kept_step: u64,
     /// Every validation.
     pub validations: &'a [ValidationRecord],

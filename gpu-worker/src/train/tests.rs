@@ -179,8 +179,6 @@ fn a_training_that_stops_improving_ends_with_the_adapter_of_its_best_validation(
         ..options()
     };
     let (trained, checkpoints) = undisturbed(impatient.clone());
-    let planned = 40 * trained.validations.len();
-    assert!(trained.steps.len() < planned, "{} steps", trained.steps.len());
     let best = best_of(&trained.validations).unwrap();
     assert_eq!(trained.kept_step, best.step);
     assert_eq!(trained.validation_loss(), Some(best.loss));
@@ -197,10 +195,11 @@ fn a_training_that_stops_improving_ends_with_the_adapter_of_its_best_validation(
 
 #[test]
 fn a_drained_training_continues_with_the_same_bytes_wherever_it_was_stopped() {
-    let (whole, _) = undisturbed(options());
-    for rows in [1, 3, 4, 5, 8, 11] {
+    let patient = TrainingOptions { early_stopping_patience: 5, validate_every: 1, ..options() };
+    let (whole, _) = undisturbed(patient.clone());
+    for rows in [1, 3, 4, 5, 6, 7, 8, 11] {
         let model = tiny();
-        let input = input(&model, options()).unwrap();
+        let input = input(&model, patient.clone()).unwrap();
         let (switch, stop) = stop_switch();
         let mut probe = Probe { stop_after: Some((rows, switch, StopReason::Drain)), ..Probe::default() };
         let mut engine = engine(model);
@@ -212,6 +211,7 @@ fn a_drained_training_continues_with_the_same_bytes_wherever_it_was_stopped() {
         let outcome = train(&mut engine, &input, from, &mut Probe::default(), &stop).unwrap();
         let Outcome::Finished(continued) = outcome else { panic!("stopped") };
         assert_eq!(bytes(&whole), bytes(&continued), "stopped after {rows} rows");
+        assert_eq!(whole.validations, continued.validations, "stopped after {rows} rows");
     }
 }
 
@@ -252,9 +252,12 @@ fn options_that_do_not_fit_the_model_are_refused_before_training() {
         (TrainingOptions { rank: 33, ..options() }, "rank 33 is larger than layer"),
         (TrainingOptions { sequence_length: 4096, ..options() }, "made for 2048 tokens"),
         (TrainingOptions { target_modules: vec!["lm_head".into()], ..options() }, "`lm_head` is unknown"),
-        (TrainingOptions { dropout: 0.1, ..options() }, "only 0 is available"),
-        (TrainingOptions { epochs: 0, ..options() }, "epochs is 0"),
+        (TrainingOptions { dropout: 0.1, ..options() }, "dropout is not available"),
+        (TrainingOptions { epochs: 0, ..options() }, "training.epochs is 0"),
         (TrainingOptions { learning_rate: f32::NAN, ..options() }, "learning_rate is NaN"),
+        (TrainingOptions { loraplus_lr_ratio: 0.0, ..options() }, "loraplus_lr_ratio is 0"),
+        (TrainingOptions { min_lr_ratio: 5.0, ..options() }, "min_lr_ratio is 5"),
+        (TrainingOptions { early_stopping_patience: 2, validate_every: 0, ..options() }, "needs validations"),
     ] {
         let refused = input(&model, options).unwrap_err();
         assert!(refused.to_string().contains(part), "{refused}");

@@ -8,10 +8,14 @@ pub(crate) enum CallError {
     /// The attempt was told to stop.
     #[error("the attempt was stopped: {0:?}")]
     Stopped(StopReason),
-    /// The endpoint cannot be called at all.
+    /// Nobody names a judge.
     #[error(
-        "cannot call a judge at {url}: {detail}; correct `judge.url`, or install root certificates for https"
+        "there is no judge: neither the job (--judge-url) nor this judge-worker (judge.url of its settings) names an \
+         endpoint; set judge.url and retry the job"
     )]
+    Unnamed,
+    /// The endpoint cannot be called at all.
+    #[error("cannot call a judge at {url}: {detail}; correct `judge.url`")]
     Setup {
         /// Base URL.
         url: String,
@@ -83,6 +87,7 @@ impl CallError {
         match self {
             Self::Down { .. } | Self::ServerError { .. } => true,
             Self::Stopped(_)
+            | Self::Unnamed
             | Self::Setup { .. }
             | Self::Quota { .. }
             | Self::Refused { .. }

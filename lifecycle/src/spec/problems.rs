@@ -51,6 +51,13 @@ impl JobSpec {
 }
 
 impl TrainingOptions {
+    /// Everything that is wrong with the options by themselves.
+    pub fn problems(&self) -> Vec<SpecProblem> {
+        let mut found = Findings::default();
+        self.check(&mut found);
+        found.0
+    }
+
     fn check(&self, found: &mut Findings) {
         found.require("training.rank", (1..=1024).contains(&self.rank), || {
             format!("is {}; expected 1 to 1024", self.rank)

@@ -144,9 +144,9 @@ impl From<TrainingOptions> for v1::TrainingOptions {
             checkpoint_every: options.checkpoint_every,
             seed: options.seed,
             use_rslora: options.use_rslora,
-            loraplus_lr_ratio: options.loraplus_lr_ratio,
+            loraplus_lr_ratio: Some(options.loraplus_lr_ratio),
             min_lr_ratio: options.min_lr_ratio,
-            decay_ratio: options.decay_ratio,
+            decay_ratio: Some(options.decay_ratio),
             early_stopping_patience: options.early_stopping_patience,
         }
     }
@@ -176,17 +176,12 @@ impl TryFrom<v1::TrainingOptions> for TrainingOptions {
             checkpoint_every: options.checkpoint_every,
             seed: options.seed,
             use_rslora: options.use_rslora,
-            loraplus_lr_ratio: said_or(options.loraplus_lr_ratio, 1.0),
+            loraplus_lr_ratio: options.loraplus_lr_ratio.unwrap_or(1.0),
             min_lr_ratio: options.min_lr_ratio,
-            decay_ratio: said_or(options.decay_ratio, 0.1),
+            decay_ratio: options.decay_ratio.unwrap_or(0.1),
             early_stopping_patience: options.early_stopping_patience,
         })
     }
-}
-
-/// Clients of a release before a field say nothing there; 0 is no value that they could mean.
-fn said_or(value: f32, default: f32) -> f32 {
-    if value == 0.0 { default } else { value }
 }
 
 impl From<GenerationOptions> for v1::GenerationOptions {

@@ -118,6 +118,12 @@ async fn work(
     equip: impl FnOnce(&Settings, WorkerPorts) -> (Vec<Arc<dyn StageHandler>>, WorkerPorts),
 ) -> Result<(), ServiceError> {
     let Service { settings, health, tasks, drain } = service;
+    if settings.broker.url.is_none() {
+        tracing::warn!(
+            "broker.url is not set: {name} takes tasks from {} alone and sees none that coordinators send over RabbitMQ",
+            settings.home.display()
+        );
+    }
     let url = settings.worker.coordinator_url.clone();
     let coordinator = Arc::new(GrpcCoordinator::new(&url)?);
     service.watch("coordinator", move || reachable(url.clone()));

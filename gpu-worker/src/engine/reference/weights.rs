@@ -127,11 +127,15 @@ impl<'a> Weights<'a> {
 
 impl<'a> Weights<'a> {
     /// The frozen weight `[out, in]` of a module.
-    pub(super) fn module(&self, layer: usize, module: TargetModule) -> Option<Frozen<'a>> {
-        let block = self.blocks.get(layer)?;
-        let mut modules =
-            GROUPS.iter().zip(&block.groups).flat_map(|(names, weights)| names.iter().zip(weights));
-        modules.find(|(name, _)| **name == module).map(|(_, weight)| *weight)
+    pub(super) fn module(&self, layer: usize, module: TargetModule) -> Result<Frozen<'a>, EngineError> {
+        let block = self.blocks.get(layer);
+        let groups = block.into_iter().flat_map(|block| GROUPS.iter().zip(&block.groups));
+        let mut modules = groups.flat_map(|(names, weights)| names.iter().zip(weights));
+        let found = modules.find(|(name, _)| **name == module).map(|(_, weight)| *weight);
+        found.ok_or_else(|| EngineError::MissingTensor {
+            tensor: module.weight_name(layer),
+            source_name: "the base model".to_owned(),
+        })
     }
 }
 

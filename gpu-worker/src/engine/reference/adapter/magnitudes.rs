@@ -49,7 +49,7 @@ impl AdapterLayout {
         }
         let (mut squares, mut buffer) = (Vec::with_capacity(self.outputs), Buffer::default());
         for update in &self.updates {
-            let Some(weight) = weights.module(update.layer, update.module) else { continue };
+            let weight = weights.module(update.layer, update.module)?;
             for weight in full(&[weight], &mut buffer)? {
                 let square = |row| weight.row(row).iter().map(|w| f64::from(*w) * f64::from(*w)).sum::<f64>();
                 squares.extend((0..weight.rows()).map(square));
@@ -84,7 +84,7 @@ impl AdapterLayout {
         let (mut projected, mut inner) = (Vec::new(), vec![0.0; rank * rank]);
         let mut buffer = Buffer::default();
         for update in &self.updates {
-            let Some(weight) = weights.module(update.layer, update.module) else { continue };
+            let weight = weights.module(update.layer, update.module)?;
             let weight = full(&[weight], &mut buffer)?;
             let Some(weight) = weight.first() else { continue };
             let out = update.out_features;
@@ -126,6 +126,10 @@ impl AdapterLayout {
             let magnitude = values.get(update.magnitude.clone()).unwrap_or_default();
             for (square, m) in found.iter().zip(magnitude) {
                 let norm = square.max(0.0).sqrt() as f32;
+                if norm == 0.0 {
+                    let tensor = update.module.weight_name(update.layer);
+                    return Err(EngineError::NoLength { tensor });
+                }
                 norms.push(norm);
                 gains.push(m / norm);
             }
