@@ -38,7 +38,7 @@ fetch_gemma() {
 
 check() {
   echo "$1"
-  .venv/bin/python tests/peft/verify_base.py --model "$1" --gpu-worker "$GPU_WORKER"
+  TQDM_DISABLE=1 .venv/bin/python tests/peft/verify_base.py --model "$1" --gpu-worker "$GPU_WORKER"
 }
 
 if [[ -n "$given" ]]; then

@@ -1,6 +1,6 @@
 //! Reads a base model from a GGUF file: configuration and tokenizer from its metadata, weights de-quantised to f32.
 
-mod family;
+mod architecture;
 mod metadata;
 
 use std::{
@@ -17,14 +17,14 @@ use crate::{
     template::ChatTemplate,
 };
 
-use family::Family;
+use architecture::Architecture;
 use metadata::Metadata;
 
 /// A file whose header was read and found sound.
 pub(crate) struct GgufModel {
     path: PathBuf,
     content: Content,
-    family: Family,
+    architecture: Architecture,
     /// Shape and constants.
     pub(crate) config: ModelConfig,
 }
@@ -59,16 +59,16 @@ impl GgufModel {
         let content = Content::read(&mut BufReader::with_capacity(1 << 20, file))
             .map_err(|error| header_error(path, file_bytes, &error))?;
         let metadata = Metadata { path, values: &content.metadata };
-        let (family, config) = (metadata.family()?, metadata.config(&content)?);
+        let (architecture, config) = (metadata.architecture()?, metadata.config(&content)?);
         let mut shapes = BTreeMap::new();
         for (name, info) in &content.tensor_infos {
-            let known = family
+            let known = architecture
                 .hugging_face_name(name)
                 .ok_or_else(|| ModelError::UnexpectedTensor { path: path.into(), tensor: name.clone() })?;
             shapes.insert(known, info.shape.dims().to_vec());
         }
         model::check_tensors(path, &config, &shapes)?;
-        let model = Self { path: path.into(), content, family, config };
+        let model = Self { path: path.into(), content, architecture, config };
         model.check_length(file_bytes)?;
         Ok(model)
     }
@@ -89,9 +89,8 @@ impl GgufModel {
     fn tensors(&self, precision: Precision) -> Result<Tensors, ModelError> {
         let names: Vec<&String> = self.content.tensor_infos.keys().collect();
         Tensors::gather(&names, precision, |name| {
-            let known = self.family.hugging_face_name(name).ok_or_else(|| ModelError::UnexpectedTensor {
-                path: self.path.clone(),
-                tensor: (*name).clone(),
+            let known = self.architecture.hugging_face_name(name).ok_or_else(|| {
+                ModelError::UnexpectedTensor { path: self.path.clone(), tensor: (*name).clone() }
             })?;
             Ok((known, self.tensor(name)?))
         })
@@ -108,7 +107,7 @@ impl GgufModel {
             .and_then(|tensor| tensor.to_vec1::<f32>())
             .map_err(format)?;
         let heads = match name {
-            _ if !self.family.interleaves_heads() => return Ok(HostTensor { shape, values }),
+            _ if !self.architecture.interleaves_heads() => return Ok(HostTensor { shape, values }),
             _ if name.ends_with(".attn_q.weight") => self.config.attention_heads,
             _ if name.ends_with(".attn_k.weight") => self.config.key_value_heads,
             _ => return Ok(HostTensor { shape, values }),

@@ -1,7 +1,7 @@
 //! Reads a base model from a Hugging Face folder: `config.json`, safetensors files, tokenizer and chat template.
 
+mod architecture;
 mod config;
-mod family;
 mod files;
 
 use std::{
@@ -15,8 +15,8 @@ use crate::{
     tokenizer::{SpecialTokens, Tokenizer},
 };
 
+use architecture::Architecture;
 use config::Read;
-use family::Family;
 use files::StoredTensor;
 
 /// A folder whose headers were read and found sound.
@@ -28,7 +28,7 @@ pub(crate) struct HfModel {
     weights: BTreeMap<String, StoredTensor>,
     chat_template: Option<String>,
     special: SpecialTokens,
-    family: Family,
+    architecture: Architecture,
 }
 
 /// Side files that shape the result; those that exist are part of the model's digest.
@@ -64,7 +64,7 @@ pub(crate) fn load(folder: &Path, precision: Precision) -> Result<LoadedModel, M
 impl HfModel {
     /// Reads the configuration and the headers of the weight files.
     pub(crate) fn open(folder: &Path) -> Result<Self, ModelError> {
-        let Read { config, special, chat_template, family } = config::read(folder)?;
+        let Read { config, special, chat_template, architecture } = config::read(folder)?;
         let mut weights = files::read_headers(folder)?;
         weights.retain(|name, _| {
             let repeats_embedding = config.tie_word_embeddings && name == "lm_head.weight";
@@ -72,14 +72,14 @@ impl HfModel {
         });
         let shapes = weights.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone())).collect();
         model::check_tensors(folder, &config, &shapes)?;
-        Ok(Self { folder: folder.into(), config, weights, chat_template, special, family })
+        Ok(Self { folder: folder.into(), config, weights, chat_template, special, architecture })
     }
 
     fn tensors(&self, precision: Precision) -> Result<Tensors, ModelError> {
         let stored: Vec<_> = self.weights.iter().collect();
         Tensors::gather(&stored, precision, |(name, tensor)| {
             let mut tensor = tensor.read()?;
-            if self.family.stores_norms_less_one() && name.ends_with("norm.weight") {
+            if self.architecture.stores_norms_less_one() && name.ends_with("norm.weight") {
                 tensor.values.iter_mut().for_each(|weight| *weight += 1.0);
             }
             Ok(((*name).clone(), tensor))

@@ -9,7 +9,7 @@ use crate::{
     tokenizer::{SentencePieces, SpecialTokens, Tokenizer, Vocabulary},
 };
 
-use super::family::{Family, Shape};
+use super::architecture::{Architecture, Shape};
 
 /// The metadata of one file.
 pub(super) struct Metadata<'a> {
@@ -21,18 +21,18 @@ const CONTROL: i64 = 3;
 const USER_DEFINED: i64 = 4;
 
 impl<'a> Metadata<'a> {
-    /// The family, by its architecture.
-    pub(super) fn family(&self) -> Result<Family, ModelError> {
+    /// The architecture, by its architecture.
+    pub(super) fn architecture(&self) -> Result<Architecture, ModelError> {
         let found = self.text("general.architecture").unwrap_or("(none named)");
-        Family::from_architecture(found)
+        Architecture::from_architecture(found)
             .ok_or_else(|| ModelError::Architecture { path: self.path.into(), found: found.to_owned() })
     }
 
     /// Shape and constants.
     pub(super) fn config(&self, content: &Content) -> Result<ModelConfig, ModelError> {
-        let family = self.family()?;
-        let key = |name: &str| family.key(name);
-        self.check_options(family, content)?;
+        let architecture = self.architecture()?;
+        let key = |name: &str| architecture.key(name);
+        self.check_options(architecture, content)?;
         let embedding = content.tensor_infos.get("token_embd.weight").ok_or_else(|| {
             ModelError::MissingTensor { path: self.path.into(), tensor: "token_embd.weight".into() }
         })?;
@@ -67,24 +67,24 @@ impl<'a> Metadata<'a> {
                 let missing = format!("{} is missing", key("attention.layer_norm_rms_epsilon"));
                 ModelError::config(self.path, missing)
             })?,
-            rope_theta: self.float(&key("rope.freq_base")).unwrap_or(family.rope_theta()),
-            rope_scaling: self.rope_scaling(family),
+            rope_theta: self.float(&key("rope.freq_base")).unwrap_or(architecture.rope_theta()),
+            rope_scaling: self.rope_scaling(architecture),
             max_positions: self.size(&key("context_length"))?,
             tie_word_embeddings: !content.tensor_infos.contains_key("output.weight"),
             bos_token: special.bos,
             eos_tokens: special.eos,
-            variant: family.variant(Shape { hidden_size, layers, window }),
+            variant: architecture.variant(Shape { hidden_size, layers, window }),
         })
     }
 
-    fn rope_scaling(&self, family: Family) -> Option<RopeScaling> {
-        let factor = self.float(&family.key("rope.scaling.factor")).filter(|factor| *factor > 0.0)?;
-        let kind = self.text(&family.key("rope.scaling.type"));
+    fn rope_scaling(&self, architecture: Architecture) -> Option<RopeScaling> {
+        let factor = self.float(&architecture.key("rope.scaling.factor")).filter(|factor| *factor > 0.0)?;
+        let kind = self.text(&architecture.key("rope.scaling.type"));
         (kind == Some("linear")).then_some(RopeScaling::Linear { factor })
     }
 
-    fn check_options(&self, family: Family, content: &Content) -> Result<(), ModelError> {
-        let kind = self.text(&family.key("rope.scaling.type"));
+    fn check_options(&self, architecture: Architecture, content: &Content) -> Result<(), ModelError> {
+        let kind = self.text(&architecture.key("rope.scaling.type"));
         if let Some(kind) = kind.filter(|kind| !["none", "linear"].contains(kind)) {
             return Err(ModelError::unsupported(self.path, format!("rope scaling `{kind}`")));
         }
@@ -93,7 +93,7 @@ impl<'a> Metadata<'a> {
                 "rescaled rotary frequencies (rope_freqs.weight) in a GGUF file; use its Hugging Face folder";
             return Err(ModelError::unsupported(self.path, advice));
         }
-        let experts = family.key("expert_count");
+        let experts = architecture.key("expert_count");
         if self.number(&experts).is_some_and(|count| count > 0) {
             return Err(ModelError::unsupported(self.path, format!("a mixture of experts ({experts})")));
         }

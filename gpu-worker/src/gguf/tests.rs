@@ -49,12 +49,13 @@ fn the_file_and_the_folder_of_one_model_hold_the_same_weights() {
 
 #[test]
 fn the_file_and_the_folder_of_each_family_hold_the_same_weights() {
-    for family in ["qwen2", "qwen3", "gemma3"] {
-        let file =
-            model::load(&fixture(&format!("families/{family}.gguf")), model::Precision::Full).unwrap().base;
+    for architecture in ["qwen2", "qwen3", "gemma3"] {
+        let file = model::load(&fixture(&format!("families/{architecture}.gguf")), model::Precision::Full)
+            .unwrap()
+            .base;
         let folder =
-            model::load(&fixture(&format!("families/{family}")), model::Precision::Full).unwrap().base;
-        assert_eq!(file.tensors, folder.tensors, "{family}");
+            model::load(&fixture(&format!("families/{architecture}")), model::Precision::Full).unwrap().base;
+        assert_eq!(file.tensors, folder.tensors, "{architecture}");
         let mut config = file.config;
         // Files of these have no such fields; the tiny models have values of their own.
         config.bos_token = folder.config.bos_token;
@@ -62,7 +63,7 @@ fn the_file_and_the_folder_of_each_family_hold_the_same_weights() {
         config.rope_scaling = folder.config.rope_scaling;
         config.variant.score_scale = folder.config.variant.score_scale;
         config.variant.windowed_layers.clone_from(&folder.config.variant.windowed_layers);
-        assert_eq!(config, folder.config, "{family}");
+        assert_eq!(config, folder.config, "{architecture}");
     }
 }
 
@@ -70,8 +71,8 @@ fn the_file_and_the_folder_of_each_family_hold_the_same_weights() {
 fn every_sixth_layer_of_a_gemma_3_sees_everything() {
     let config = model::inspect(&fixture("families/gemma3.gguf")).unwrap().config;
     assert_eq!((config.variant.window, config.variant.windowed_layers), (Some(7), vec![true, true]));
-    let shape = family::Shape { hidden_size: 32, layers: 7, window: Some(7) };
-    let seven = family::Family::Gemma3.variant(shape).windowed_layers;
+    let shape = architecture::Shape { hidden_size: 32, layers: 7, window: Some(7) };
+    let seven = architecture::Architecture::Gemma3.variant(shape).windowed_layers;
     assert_eq!(seven, [true, true, true, true, true, false, true]);
 }
 

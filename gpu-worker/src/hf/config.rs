@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::family::Family;
+use super::architecture::Architecture;
 use crate::{
     model::{Llama3Scaling, ModelConfig, ModelError, RopeScaling},
     tokenizer::SpecialTokens,
@@ -149,7 +149,7 @@ pub(super) struct Read {
     pub(super) special: SpecialTokens,
     /// Source of the chat template.
     pub(super) chat_template: Option<String>,
-    pub(super) family: Family,
+    pub(super) architecture: Architecture,
 }
 
 /// Reads configuration, special tokens and chat template.
@@ -160,7 +160,7 @@ pub(super) fn read(folder: &Path) -> Result<Read, ModelError> {
     }
     let kind: Value = parse(&path)?;
     let kind = kind.get("model_type").and_then(Value::as_str).unwrap_or("(none named)");
-    let Some(family) = Family::from_type(kind) else {
+    let Some(architecture) = Architecture::from_type(kind) else {
         return Err(ModelError::Architecture { path, found: kind.to_owned() });
     };
     let raw: RawConfig = parse(&path)?;
@@ -176,21 +176,21 @@ pub(super) fn read(folder: &Path) -> Result<Read, ModelError> {
     if special.eos.is_empty() {
         return Err(ModelError::config(&path, "no eos_token_id, neither here nor in generation_config.json"));
     }
-    let config = convert(&path, &raw, family, &special)?;
+    let config = convert(&path, &raw, architecture, &special)?;
     let chat_template = template_source(folder, tokenizer.chat_template)?;
-    Ok(Read { config, special, chat_template, family })
+    Ok(Read { config, special, chat_template, architecture })
 }
 
 fn convert(
     path: &Path,
     raw: &RawConfig,
-    family: Family,
+    architecture: Architecture,
     special: &SpecialTokens,
 ) -> Result<ModelConfig, ModelError> {
-    let variant = family.variant(path, raw)?;
+    let variant = architecture.variant(path, raw)?;
     let head_dim = match raw.head_dim {
         Some(width) => width,
-        None if family.head_dim().is_some() => family.head_dim().unwrap_or_default(),
+        None if architecture.head_dim().is_some() => architecture.head_dim().unwrap_or_default(),
         None if raw.num_attention_heads > 0 => raw.hidden_size / raw.num_attention_heads,
         None => return Err(ModelError::config(path, "num_attention_heads is 0; expected at least 1")),
     };
@@ -205,10 +205,10 @@ fn convert(
         head_dim,
         vocab_size: raw.vocab_size,
         rms_norm_eps: raw.rms_norm_eps,
-        rope_theta: theta.unwrap_or(family.rope_theta()),
+        rope_theta: theta.unwrap_or(architecture.rope_theta()),
         rope_scaling: rope.map(|rope| scaling(path, rope)).transpose()?.flatten(),
         max_positions: raw.max_position_embeddings,
-        tie_word_embeddings: raw.tie_word_embeddings.unwrap_or(family.ties_embeddings()),
+        tie_word_embeddings: raw.tie_word_embeddings.unwrap_or(architecture.ties_embeddings()),
         bos_token: special.bos,
         eos_tokens: special.eos.clone(),
         variant,

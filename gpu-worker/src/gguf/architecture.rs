@@ -1,10 +1,10 @@
-//! In what the families of decoders differ, as GGUF files of each architecture have them.
+//! In what the architectures of decoders differ, as GGUF files have them.
 
 use crate::{model::Variant, ops::gated::Activation};
 
-/// A family of decoders, by `general.architecture`. A Mistral is written as a Llama, without its window.
+/// An architecture of decoders, by `general.architecture`. A Mistral is written as a Llama, without its window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Family {
+pub(super) enum Architecture {
     Llama,
     Qwen2,
     Qwen3,
@@ -18,10 +18,12 @@ pub(super) struct Shape {
     pub(super) window: Option<usize>,
 }
 
-impl Family {
-    /// The family of an architecture.
+impl Architecture {
+    /// The architecture of that name.
     pub(super) fn from_architecture(name: &str) -> Option<Self> {
-        [Self::Llama, Self::Qwen2, Self::Qwen3, Self::Gemma3].into_iter().find(|family| family.name() == name)
+        [Self::Llama, Self::Qwen2, Self::Qwen3, Self::Gemma3]
+            .into_iter()
+            .find(|architecture| architecture.name() == name)
     }
 
     fn name(self) -> &'static str {
@@ -51,7 +53,7 @@ impl Family {
         self == Self::Llama
     }
 
-    /// In what the family differs from Llama. Norms of Gemma are stored whole, not less one as in its own files.
+    /// In what the architecture differs from Llama. Norms of Gemma are stored whole, not less one as in its own files.
     #[expect(clippy::cast_precision_loss, reason = "a width is far below 2²⁴")]
     pub(super) fn variant(self, Shape { hidden_size, layers, window }: Shape) -> Variant {
         match self {

@@ -1,4 +1,4 @@
-//! In what the families of decoders differ, as their `config.json` says.
+//! In what the architectures of decoders differ, as their `config.json` says.
 
 use std::path::Path;
 
@@ -8,9 +8,9 @@ use crate::{
     ops::gated::Activation,
 };
 
-/// A family of decoders, by `model_type`.
+/// An architecture of decoders, by `model_type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Family {
+pub(super) enum Architecture {
     Llama,
     Mistral,
     Qwen2,
@@ -18,8 +18,8 @@ pub(super) enum Family {
     Gemma3,
 }
 
-impl Family {
-    /// The family of a `model_type`.
+impl Architecture {
+    /// The architecture of a `model_type`.
     pub(super) fn from_type(name: &str) -> Option<Self> {
         match name {
             "llama" => Some(Self::Llama),
@@ -36,7 +36,7 @@ impl Family {
         self == Self::Gemma3
     }
 
-    /// Width of a head when the configuration does not say and the family has a width of its own.
+    /// Width of a head when the configuration does not say and the architecture has a width of its own.
     pub(super) fn head_dim(self) -> Option<usize> {
         match self {
             Self::Llama | Self::Mistral | Self::Qwen2 => None,
@@ -58,7 +58,7 @@ impl Family {
         self == Self::Gemma3
     }
 
-    /// What the configuration makes of the family; refuses what is not computed here.
+    /// What the configuration makes of the architecture; refuses what is not computed here.
     #[expect(clippy::cast_precision_loss, reason = "a width is far below 2²⁴")]
     pub(super) fn variant(self, path: &Path, raw: &RawConfig) -> Result<Variant, ModelError> {
         self.check(path, raw)?;
@@ -93,7 +93,7 @@ impl Family {
 
     fn check(self, path: &Path, raw: &RawConfig) -> Result<(), ModelError> {
         for (option, set) in [("attention_bias", raw.attention_bias), ("mlp_bias", raw.mlp_bias)] {
-            // The biases of Qwen2 are part of the family, whatever this option says.
+            // The biases of Qwen2 are part of the architecture, whatever this option says.
             if set && self != Self::Qwen2 {
                 return Err(ModelError::unsupported(path, format!("{option} = true")));
             }
