@@ -87,6 +87,10 @@ fn each_method_makes_a_family_of_its_own() -> Result<()> {
         ensure!(config["use_dora"] == magnitudes && config["use_rslora"] == false, "{config}");
     }
     ensure!(sandbox.adapters()?.len() == 3, "{:?}", sandbox.adapters()?);
+    sandbox
+        .clara(&["registry", "show", "law-dora-v1.0.0"])?
+        .expect(0)?
+        .says(&["dora, rank", "rsLoRA, LoRA+ 4"])?;
     sandbox.clara(&["registry", "verify"])?.expect(0)?;
     Ok(())
 }

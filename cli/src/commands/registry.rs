@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use clara_lifecycle::{
-    adapter::{AdapterStatus, Family},
+    adapter::{AdapterStatus, AdapterVersion, Family},
     spec::Method,
 };
 use clara_proto::v1;
@@ -161,6 +161,19 @@ async fn show(session: &Session, adapter: &str) -> Result<u8> {
     Ok(DONE)
 }
 
+/// How a version was trained.
+fn method_of(version: &AdapterVersion) -> String {
+    let mut words = vec![version.method.to_string(), format!("rank {}", version.rank)];
+    if let Some(lineage) = &version.lineage {
+        let training = &lineage.training;
+        words.push(format!("alpha {}", training.alpha));
+        words.extend(training.use_rslora.then(|| "rsLoRA".to_owned()));
+        let ratio = training.loraplus_lr_ratio;
+        words.extend((ratio > 1.0).then(|| format!("LoRA+ {ratio}")));
+    }
+    words.join(", ")
+}
+
 /// One version for people.
 pub(crate) fn described(adapter: &AdapterDocument) -> Vec<(&'static str, String)> {
     let version = &adapter.version;
@@ -174,7 +187,7 @@ pub(crate) fn described(adapter: &AdapterDocument) -> Vec<(&'static str, String)
         ("notes", or_none(version.review_notes.join("\n"))),
         ("approved by", version.approved_by.clone().unwrap_or_else(|| NONE.to_owned())),
         ("created", format!("{} by {}", version.created_at, version.created_by)),
-        ("method", format!("{}, rank {}", version.method, version.rank)),
+        ("method", method_of(version)),
         ("base model", format!("{} ({})", version.base_model, version.base_model_hash)),
         ("checksum", version.adapter_checksum.clone()),
     ];
