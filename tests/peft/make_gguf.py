@@ -14,21 +14,14 @@ import sys
 
 import gguf
 import numpy as np
+from make_tiny import GGUF_NAMES
 from safetensors.numpy import load_file
 from transformers import AutoTokenizer
 from transformers.utils import logging
 
-NAMES = {
-    "input_layernorm": "attn_norm",
+NAMES = GGUF_NAMES | {
     "self_attn.q_norm": "attn_q_norm",
     "self_attn.k_norm": "attn_k_norm",
-    "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output",
-    "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down",
     "post_feedforward_layernorm": "post_ffw_norm",
 }
 SPECIAL = ["<pad>", "<eos>", "<bos>", "<unk>"]
@@ -45,16 +38,12 @@ TEXTS = [
 
 
 def tensor_name(name: str, has_output_norms: bool) -> str:
-    if name.startswith("model.embed_tokens"):
-        return "token_embd.weight"
-    if name == "model.norm.weight":
-        return "output_norm.weight"
-    if name == "lm_head.weight":
-        return "output.weight"
+    if name in NAMES:
+        return NAMES[name]
     _, _, layer, rest = name.split(".", 3)
     part, kind = rest.rsplit(".", 1)
     outputs = {"post_attention_layernorm": "post_attention_norm", "pre_feedforward_layernorm": "ffn_norm"}
-    names = NAMES | (outputs if has_output_norms else {"post_attention_layernorm": "ffn_norm"})
+    names = NAMES | (outputs if has_output_norms else {})
     return f"blk.{layer}.{names[part]}.{kind}"
 
 
