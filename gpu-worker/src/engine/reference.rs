@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, sync::Arc};
 pub use decoder::ReferenceDecoder;
 
 use self::{
-    adapter::{AdapterLayout, Magnitudes, RowSquares},
+    adapter::{AdapterLayout, Scaling},
     batch::CheckedBatch,
     block::{AdaptedRows, Adapter, AttentionOperands, BackwardPass, Pass, document_spans},
     buffers::Buffers,
@@ -49,30 +49,19 @@ struct Training {
     second_moments: Vec<f32>,
     steps: u64,
     /// Where the method has magnitudes; what they scale follows from the values and is kept beside them.
-    magnitudes: Option<(RowSquares, Magnitudes)>,
+    scaling: Option<Scaling>,
 }
 
 impl Training {
-    fn new(
-        layout: AdapterLayout,
-        values: Vec<f32>,
-        squares: Option<RowSquares>,
-        weights: &Weights<'_>,
-    ) -> Result<Self, EngineError> {
+    fn new(layout: AdapterLayout, values: Vec<f32>, weights: &Weights<'_>) -> Result<Self, EngineError> {
         let zeros = vec![0.0; layout.length()];
         let (gradients, first_moments) = (zeros.clone(), zeros.clone());
-        let magnitudes = match squares {
-            Some(squares) => {
-                let magnitudes = layout.magnitudes(&squares, weights, &values)?;
-                Some((squares, magnitudes))
-            }
-            None => None,
-        };
-        Ok(Self { layout, values, gradients, first_moments, second_moments: zeros, steps: 0, magnitudes })
+        let scaling = layout.scaling(weights, &values)?;
+        Ok(Self { layout, values, gradients, first_moments, second_moments: zeros, steps: 0, scaling })
     }
 
     fn adapter(&self) -> Adapter<'_> {
-        let magnitudes = self.magnitudes.as_ref().map(|(_, magnitudes)| magnitudes);
+        let magnitudes = self.scaling.as_ref().map(|scaling| &scaling.magnitudes);
         Adapter { layout: &self.layout, values: &self.values, magnitudes }
     }
 }
@@ -136,12 +125,12 @@ impl Engine for ReferenceEngine {
     fn init_adapter(&mut self, config: &LoraConfig, seed: u64) -> Result<(), EngineError> {
         let layout = AdapterLayout::new(config, &self.base.config)?;
         let weights = Weights::resolve(&self.base)?;
-        let mut values = layout.initial(seed);
-        let squares = layout.row_squares(&weights)?;
-        if let Some(squares) = &squares {
-            layout.begin_magnitudes(squares, &mut values);
+        let values = layout.initial(seed);
+        let mut training = Training::new(layout, values, &weights)?;
+        if let Some(scaling) = &mut training.scaling {
+            training.layout.begin_magnitudes(scaling, &mut training.values);
         }
-        self.adapter = Some(Training::new(layout, values, squares, &weights)?);
+        self.adapter = Some(training);
         Ok(())
     }
 
@@ -149,8 +138,7 @@ impl Engine for ReferenceEngine {
         let layout = AdapterLayout::new(&adapter.config, &self.base.config)?;
         let weights = Weights::resolve(&self.base)?;
         let values = layout.import(&adapter.tensors, "the adapter")?;
-        let squares = layout.row_squares(&weights)?;
-        self.adapter = Some(Training::new(layout, values, squares, &weights)?);
+        self.adapter = Some(Training::new(layout, values, &weights)?);
         Ok(())
     }
 
@@ -169,7 +157,7 @@ impl Engine for ReferenceEngine {
             return Err(EngineError::NoTargetTokens { positions: batch.tokens.len() });
         }
         let weights = Weights::resolve(base)?;
-        let magnitudes = training.magnitudes.as_ref().map(|(_, magnitudes)| magnitudes);
+        let magnitudes = training.scaling.as_ref().map(|scaling| &scaling.magnitudes);
         let adapter = Adapter { layout: &training.layout, values: &training.values, magnitudes };
         forward(base, &weights, Some(adapter), (batch, &checked), buffers, true)?;
 
@@ -212,8 +200,8 @@ impl Engine for ReferenceEngine {
             adamw_plus(parameters, training.layout.fast(), clip, training.steps, options);
         }
         training.gradients.fill(0.0);
-        if let Some((squares, magnitudes)) = &mut training.magnitudes {
-            *magnitudes = training.layout.magnitudes(squares, &Weights::resolve(base)?, &training.values)?;
+        if let Some(scaling) = &mut training.scaling {
+            scaling.refresh(&training.layout, &Weights::resolve(base)?, &training.values)?;
         }
         Ok(StepReport { grad_norm, clipped: clip < 1.0 })
     }
@@ -251,8 +239,7 @@ impl Engine for ReferenceEngine {
         let first_moments = layout.import(&state.first_moments, "the saved first moments")?;
         let second_moments = layout.import(&state.second_moments, "the saved second moments")?;
         let weights = Weights::resolve(&self.base)?;
-        let squares = layout.row_squares(&weights)?;
-        let training = Training::new(layout, values, squares, &weights)?;
+        let training = Training::new(layout, values, &weights)?;
         self.adapter = Some(Training { first_moments, second_moments, steps: state.steps, ..training });
         Ok(())
     }

@@ -4,11 +4,11 @@ use std::cmp::Ordering;
 
 use serde_json::{Value, json};
 use tokenizers::{
-    AddedToken, DecoderWrapper, NormalizerWrapper,
+    DecoderWrapper, NormalizerWrapper,
     models::bpe::{BPE, Vocab},
 };
 
-use super::TokenizerError;
+use super::{TokenizerError, vocabulary::add_tokens};
 
 /// Stands for a space.
 const SPACE: &str = "\u{2581}";
@@ -61,11 +61,7 @@ impl SentencePieces {
         let decoder: DecoderWrapper = serde_json::from_value(self.decoder()).map_err(parsed)?;
         tokenizer.with_normalizer(Some(normalizer)).map_err(|error| broken(error.to_string()))?;
         tokenizer.with_decoder(Some(decoder));
-        let added = |token: String, special| AddedToken::from(token, special).normalized(false);
-        let control = self.control.into_iter().map(|token| added(token, true));
-        tokenizer.add_special_tokens(control).map_err(|error| broken(error.to_string()))?;
-        let user_defined = self.user_defined.into_iter().map(|token| added(token, false));
-        tokenizer.add_tokens(user_defined).map_err(|error| broken(error.to_string()))?;
+        add_tokens(&mut tokenizer, self.control, self.user_defined)?;
         Ok(tokenizer)
     }
 

@@ -65,13 +65,24 @@ impl Vocabulary {
             .map_err(|error| broken(error.to_string()))?;
         let mut tokenizer = tokenizers::Tokenizer::new(model);
         family.apply(&mut tokenizer).map_err(broken)?;
-        let added = |token: String, special| AddedToken::from(token, special).normalized(false);
-        let control = self.control.into_iter().map(|token| added(token, true));
-        tokenizer.add_special_tokens(control).map_err(|error| broken(error.to_string()))?;
-        let user_defined = self.user_defined.into_iter().map(|token| added(token, false));
-        tokenizer.add_tokens(user_defined).map_err(|error| broken(error.to_string()))?;
+        add_tokens(&mut tokenizer, self.control, self.user_defined)?;
         Ok(tokenizer)
     }
+}
+
+/// Makes entries control, or text that is never split.
+pub(super) fn add_tokens(
+    tokenizer: &mut tokenizers::Tokenizer,
+    control: Vec<String>,
+    user_defined: Vec<String>,
+) -> Result<(), TokenizerError> {
+    let broken = |error: tokenizers::Error| TokenizerError::Vocabulary { reason: error.to_string() };
+    let added = |token: String, special| AddedToken::from(token, special).normalized(false);
+    let control = control.into_iter().map(|token| added(token, true));
+    tokenizer.add_special_tokens(control).map_err(broken)?;
+    let user_defined = user_defined.into_iter().map(|token| added(token, false));
+    tokenizer.add_tokens(user_defined).map_err(broken)?;
+    Ok(())
 }
 
 impl Family {

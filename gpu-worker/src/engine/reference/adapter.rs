@@ -14,7 +14,7 @@ use crate::{
         matmul::{Matrix, MatrixMut},
     },
 };
-pub(super) use magnitudes::{Magnitudes, RowSquares};
+pub(super) use magnitudes::{Magnitudes, Scaling};
 
 /// Where one module's factors lie.
 #[derive(Debug, Clone)]

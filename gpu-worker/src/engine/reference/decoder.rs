@@ -170,8 +170,7 @@ impl Decoder for ReferenceDecoder {
         let layout = AdapterLayout::new(&adapter.config, &self.base.config)?;
         let values = layout.import(&adapter.tensors, name)?;
         let weights = Weights::resolve(&self.base)?;
-        let squares = layout.row_squares(&weights)?;
-        let magnitudes = squares.map(|squares| layout.magnitudes(&squares, &weights, &values)).transpose()?;
+        let magnitudes = layout.scaling(&weights, &values)?.map(|scaling| scaling.magnitudes);
         self.adapters.insert(name.to_owned(), LoadedAdapter { layout, values, magnitudes });
         Ok(())
     }

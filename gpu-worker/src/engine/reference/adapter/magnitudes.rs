@@ -14,7 +14,7 @@ use crate::{
 
 /// `‖W_j‖²` of every updated output, in the order of the layout; the base model is frozen, so it is computed once.
 #[derive(Debug)]
-pub(in crate::engine::reference) struct RowSquares(Vec<f64>);
+struct RowSquares(Vec<f64>);
 
 /// What outputs are multiplied by, in the order of the layout.
 #[derive(Debug)]
@@ -23,6 +23,26 @@ pub(in crate::engine::reference) struct Magnitudes {
     gains: Vec<f32>,
     /// `n = ‖W_j + scale·(B·A)_j‖`
     norms: Vec<f32>,
+}
+
+/// Magnitudes, and what they are computed anew from.
+#[derive(Debug)]
+pub(in crate::engine::reference) struct Scaling {
+    squares: RowSquares,
+    pub(in crate::engine::reference) magnitudes: Magnitudes,
+}
+
+impl Scaling {
+    /// Brings the magnitudes to changed parameters.
+    pub(in crate::engine::reference) fn refresh(
+        &mut self,
+        layout: &AdapterLayout,
+        weights: &Weights<'_>,
+        values: &[f32],
+    ) -> Result<(), EngineError> {
+        self.magnitudes = layout.magnitudes(&self.squares, weights, values)?;
+        Ok(())
+    }
 }
 
 impl Magnitudes {
@@ -39,11 +59,12 @@ impl Magnitudes {
 }
 
 impl AdapterLayout {
-    /// Squared lengths of the frozen rows, where the method needs them.
-    pub(in crate::engine::reference) fn row_squares(
+    /// What the outputs are multiplied by under the given parameters, where the method has magnitudes.
+    pub(in crate::engine::reference) fn scaling(
         &self,
         weights: &Weights<'_>,
-    ) -> Result<Option<RowSquares>, EngineError> {
+        values: &[f32],
+    ) -> Result<Option<Scaling>, EngineError> {
         if !self.config.dora {
             return Ok(None);
         }
@@ -55,17 +76,19 @@ impl AdapterLayout {
                 squares.extend((0..weight.rows()).map(square));
             }
         }
-        Ok(Some(RowSquares(squares)))
+        let squares = RowSquares(squares);
+        let magnitudes = self.magnitudes(&squares, weights, values)?;
+        Ok(Some(Scaling { squares, magnitudes }))
     }
 
-    /// Sets each magnitude to the length of its frozen row, which changes nothing while `B` is zero.
-    #[expect(clippy::cast_possible_truncation, reason = "a norm in f32")]
-    pub(in crate::engine::reference) fn begin_magnitudes(&self, squares: &RowSquares, values: &mut [f32]) {
+    /// Sets each magnitude to the length of its row, so that nothing is scaled yet.
+    pub(in crate::engine::reference) fn begin_magnitudes(&self, scaling: &mut Scaling, values: &mut [f32]) {
+        let Magnitudes { gains, norms } = &mut scaling.magnitudes;
         for update in &self.updates {
             let magnitude = values.get_mut(update.magnitude.clone()).unwrap_or_default();
-            let squares = squares.0.get(update.outputs.clone()).unwrap_or_default();
-            magnitude.iter_mut().zip(squares).for_each(|(m, square)| *m = square.sqrt() as f32);
+            magnitude.copy_from_slice(norms.get(update.outputs.clone()).unwrap_or_default());
         }
+        gains.fill(1.0);
     }
 
     /// Gains and norms under the given parameters.
@@ -73,7 +96,7 @@ impl AdapterLayout {
     /// The norm comes from its factors, so that `W + scale·B·A` is never formed:
     /// `‖W_j‖² + 2·scale·(W·Aᵀ)_j·B_j + scale²·B_j·(A·Aᵀ)·B_jᵀ`.
     #[expect(clippy::cast_possible_truncation, reason = "norms in f32")]
-    pub(in crate::engine::reference) fn magnitudes(
+    fn magnitudes(
         &self,
         squares: &RowSquares,
         weights: &Weights<'_>,
