@@ -11,8 +11,10 @@ use clap::{Args, ValueEnum};
 use clara_lifecycle::{
     gate::GateMode,
     id::{ClassName, Domain, GoldenReference},
-    spec::{FieldNames, JobSpec, Method},
+    spec::{AdapterInit, FieldNames, JobSpec, Method, Overlong},
 };
+
+use serde::de::{DeserializeOwned, IntoDeserializer as _};
 
 use file::SpecFile;
 
@@ -79,6 +81,15 @@ pub(crate) struct TrainingArgs {
     /// Learning rate of each B over that of each A (LoRA+), e.g. 16 [default: 1]
     #[arg(long, value_name = "RATIO")]
     loraplus_lr_ratio: Option<f32>,
+    /// Share of the inputs of the low-rank updates that are zeroed in training, e.g. 0.05 [default: 0]
+    #[arg(long, value_name = "SHARE")]
+    dropout: Option<f32>,
+    /// How the adapter begins: default (A random, B zero) or pissa (largest singular values of the weight)
+    #[arg(long, value_name = "INIT", value_parser = from_name::<AdapterInit>)]
+    init: Option<AdapterInit>,
+    /// What becomes of records longer than a row: split or drop [default: split]
+    #[arg(long, value_name = "CHOICE", value_parser = from_name::<Overlong>)]
+    overlong: Option<Overlong>,
     /// Passes over the training data [default: 2]
     #[arg(long)]
     epochs: Option<u32>,
@@ -224,6 +235,9 @@ impl TrainingArgs {
         set(&mut training.alpha, self.alpha);
         training.use_rslora |= self.use_rslora;
         set(&mut training.loraplus_lr_ratio, self.loraplus_lr_ratio);
+        set(&mut training.dropout, self.dropout);
+        set(&mut training.init, self.init);
+        set(&mut training.overlong, self.overlong);
         set(&mut training.epochs, self.epochs);
         set(&mut training.max_steps, self.max_steps);
         set(&mut training.learning_rate, self.learning_rate);
@@ -265,6 +279,11 @@ impl EvaluationArgs {
         set(&mut spec.gate.review_at, self.review_threshold);
         set(&mut spec.generation.max_new_tokens, self.max_new_tokens);
     }
+}
+
+/// One of a few named choices.
+fn from_name<T: DeserializeOwned>(name: &str) -> Result<T, serde::de::value::Error> {
+    T::deserialize(name.into_deserializer())
 }
 
 /// `key=value`, neither empty.

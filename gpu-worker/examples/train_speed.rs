@@ -38,7 +38,8 @@ fn main() -> anyhow::Result<()> {
 
 fn training(base: &Arc<BaseModel>, steps: usize, length: usize) -> anyhow::Result<serde_json::Value> {
     let mut engine = ReferenceEngine::new(Arc::clone(base))?;
-    let config = LoraConfig { rank: 16, alpha: 32.0, targets: TargetModule::ALL.to_vec(), dora: false };
+    let config =
+        LoraConfig { rank: 16, alpha: 32.0, targets: TargetModule::ALL.to_vec(), dora: false, dropout: 0.0 };
     engine.init_adapter(&config, 1)?;
     let batch = batch(length, base.config.vocab_size)?;
     let targets = length - 1;

@@ -63,6 +63,8 @@ struct StateFile {
     target_modules: Vec<String>,
     #[serde(default)]
     dora: bool,
+    #[serde(default)]
+    dropout: f32,
     #[serde(flatten)]
     progress: TrainingProgress,
 }
@@ -114,6 +116,7 @@ impl Checkpoint {
             alpha: adapter.config.alpha,
             target_modules: adapter.config.targets.iter().map(|module| module.name().to_owned()).collect(),
             dora: adapter.config.dora,
+            dropout: adapter.config.dropout,
             progress: self.progress.clone(),
         };
         let state = serde_json::to_vec_pretty(&state).map_err(|error| format(error.to_string()))?;
@@ -154,7 +157,8 @@ impl Checkpoint {
             let unknown = || format(format!("target module `{name}` is unknown"));
             targets.push(TargetModule::from_name(name).ok_or_else(unknown)?);
         }
-        let config = LoraConfig { rank: file.rank, alpha: file.alpha, targets, dora: file.dora };
+        let StateFile { rank, alpha, dora, dropout, .. } = file;
+        let config = LoraConfig { rank, alpha, targets, dora, dropout };
         let best = (!best.is_empty()).then(|| AdapterWeights { config: config.clone(), tensors: best });
         let state = TrainingState {
             adapter: AdapterWeights { config, tensors: adapter },

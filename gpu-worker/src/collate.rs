@@ -1,6 +1,7 @@
 //! Turns training records into packed rows of tokens with labels.
 
 mod encode;
+mod lengths;
 mod pack;
 mod read;
 mod shuffle;
@@ -14,6 +15,7 @@ use crate::{
     tokenizer::{Tokenizer, TokenizerError},
 };
 
+pub use lengths::{LengthBin, LengthHistogram};
 pub use read::{ReadError, parse_records, read_records};
 
 /// Tokens of one record, or of one piece of a long text.
@@ -43,6 +45,9 @@ pub struct CollateReport {
     pub records: u64,
     /// Records left out because no token of theirs would be learned.
     pub without_target: u64,
+    /// Records left out because they are longer than a row.
+    #[serde(default)]
+    pub dropped: u64,
     /// Running texts that were cut into pieces.
     pub split: u64,
     /// Other records whose end was cut off.
@@ -53,6 +58,9 @@ pub struct CollateReport {
     pub tokens: u64,
     /// Tokens that are learned.
     pub target_tokens: u64,
+    /// How long the records are.
+    #[serde(default)]
+    pub lengths: LengthHistogram,
 }
 
 /// Why records could not be collated.
@@ -76,14 +84,16 @@ pub enum CollateError {
     },
     /// Nothing is left to learn.
     #[error(
-        "no token to learn in {records} records ({without_target} have no answer within {sequence_length} tokens); \
-         check the data or raise sequence_length"
+        "no token to learn in {records} records ({without_target} have no answer within {sequence_length} tokens, \
+         {dropped} are longer and were dropped); check the data or raise sequence_length"
     )]
     Empty {
         /// Records given.
         records: u64,
         /// Records without a target token.
         without_target: u64,
+        /// Records that were left out for their length.
+        dropped: u64,
         /// The longest row.
         sequence_length: usize,
     },
@@ -114,11 +124,12 @@ pub fn collate(
     let mut report = CollateReport { records: records.len() as u64, ..CollateReport::default() };
     let mut documents = Vec::with_capacity(records.len());
     for record in records {
-        encode::encode(record, tools, sequence_length, &mut report, &mut documents)?;
+        let limit = encode::Limit { tokens: sequence_length, overlong: options.overlong };
+        encode::encode(record, tools, limit, &mut report, &mut documents)?;
     }
     if documents.is_empty() {
-        let CollateReport { records, without_target, .. } = report;
-        return Err(CollateError::Empty { records, without_target, sequence_length });
+        let CollateReport { records, without_target, dropped, .. } = report;
+        return Err(CollateError::Empty { records, without_target, dropped, sequence_length });
     }
     let lengths: Vec<usize> = documents.iter().map(|document| document.tokens.len()).collect();
     let rows = if options.packing {

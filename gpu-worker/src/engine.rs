@@ -44,6 +44,8 @@ pub struct LoraConfig {
     pub targets: Vec<TargetModule>,
     /// Whether each updated layer has a learned magnitude (`DoRA`).
     pub dora: bool,
+    /// Share (0 to below 1) of the inputs of the updates that are zeroed in training.
+    pub dropout: f32,
 }
 
 /// An adapter's weights under PEFT tensor names
@@ -138,6 +140,9 @@ pub trait Engine: Send {
     /// # Errors
     /// [`EngineError::NoTargets`], [`EngineError::DuplicateTarget`] or [`EngineError::Rank`] for an adapter that the model cannot carry.
     fn init_adapter(&mut self, config: &LoraConfig, seed: u64) -> Result<(), EngineError>;
+
+    /// What the zeroes of the configuration's dropout follow from, beside the number of steps and of batches since the last step.
+    fn seed_dropout(&mut self, seed: u64);
 
     /// Starts from an existing adapter; forgets gradients and moments.
     ///

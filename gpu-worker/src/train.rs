@@ -122,6 +122,7 @@ pub fn train(
     stop: &StopSignal,
 ) -> Result<Outcome, TrainError> {
     let plan = Plan::new(&input.options, input.train.len());
+    engine.seed_dropout(input.options.seed);
     let (progress, best) = match from {
         Some(checkpoint) => resume(engine, input, &plan, checkpoint)?,
         None => (begin(engine, input)?, None),

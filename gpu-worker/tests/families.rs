@@ -151,7 +151,7 @@ impl Oracle {
         ensure!(!tensors.is_empty(), "the fixture has no adapter for {name}");
         let dora = method == Method::Dora;
         Ok(AdapterWeights {
-            config: LoraConfig { rank: 4, alpha, targets: TargetModule::ALL.to_vec(), dora },
+            config: LoraConfig { rank: 4, alpha, targets: TargetModule::ALL.to_vec(), dora, dropout: 0.0 },
             tensors,
         })
     }

@@ -125,7 +125,8 @@ fn engine() -> Result<ReferenceEngine> {
 }
 
 fn adapter(folder: &str) -> Result<AdapterWeights> {
-    let config = LoraConfig { rank: 4, alpha: 8.0, targets: TargetModule::ALL.to_vec(), dora: false };
+    let config =
+        LoraConfig { rank: 4, alpha: 8.0, targets: TargetModule::ALL.to_vec(), dora: false, dropout: 0.0 };
     Ok(AdapterWeights { config, tensors: floats(&format!("peft-tiny/{folder}/adapter_model.safetensors"))? })
 }
 

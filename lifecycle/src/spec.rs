@@ -205,8 +205,16 @@ pub struct TrainingOptions {
     pub rank: u32,
     /// Numerator of the scale alpha / rank.
     pub alpha: f32,
-    /// Share (0–1) of adapter inputs that are zeroed; only 0 is supported now.
+    /// Share (0–1) of the inputs of the low-rank updates that are zeroed in training.
     pub dropout: f32,
+    /// How a new adapter begins.
+    pub init: AdapterInit,
+    /// Refused unless empty: one adapter has one rank.
+    #[serde(skip_serializing)]
+    pub rank_pattern: NoPattern,
+    /// Refused unless empty: one adapter has one alpha.
+    #[serde(skip_serializing)]
+    pub alpha_pattern: NoPattern,
     /// Linear layers that carry the update, by their PEFT names.
     pub target_modules: Vec<String>,
     /// Passes over the training data.
@@ -233,6 +241,8 @@ pub struct TrainingOptions {
     pub accumulation: u32,
     /// Whether several short records share a row.
     pub packing: bool,
+    /// What becomes of records that are longer than a row.
+    pub overlong: Overlong,
     /// Whether the order of records changes from epoch to epoch.
     pub shuffle: bool,
     /// Optimiser steps between validations; 0 validates before and after training only.
@@ -260,6 +270,9 @@ impl Default for TrainingOptions {
             rank: 16,
             alpha: 32.0,
             dropout: 0.0,
+            init: AdapterInit::Default,
+            rank_pattern: NoPattern,
+            alpha_pattern: NoPattern,
             target_modules: ALL_LINEAR.iter().map(|name| (*name).to_owned()).collect(),
             epochs: 2,
             max_steps: 0,
@@ -273,6 +286,7 @@ impl Default for TrainingOptions {
             sequence_length: 512,
             accumulation: 4,
             packing: true,
+            overlong: Overlong::Split,
             shuffle: true,
             validate_every: 10,
             early_stopping_patience: 0,
@@ -296,6 +310,44 @@ pub enum Schedule {
     Cosine,
     /// Stays at the peak and falls along half a cosine in the last steps.
     WarmupStableDecay,
+}
+
+/// How a new adapter begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AdapterInit {
+    /// `A` random, `B` zero.
+    Default,
+    /// Both from the largest singular values of the frozen weight (`PiSSA`), which suits short trainings.
+    Pissa,
+}
+
+/// What becomes of records that are longer than a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Overlong {
+    /// Running texts are cut into pieces; conversations and answered prompts, whose end needs their beginning, lose the end.
+    Split,
+    /// They are left out.
+    Drop,
+}
+
+/// Stands where PEFT has values per module, and takes none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NoPattern;
+
+impl<'de> Deserialize<'de> for NoPattern {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let values = BTreeMap::<String, f32>::deserialize(from)?;
+        if values.is_empty() {
+            return Ok(Self);
+        }
+        Err(serde::de::Error::custom(
+            "ranks or alphas per module are not available: vLLM and llama.cpp read one rank and one alpha for the whole \
+             adapter and would scale the other modules wrongly; give one `rank` and one `alpha`, and choose modules by \
+             `target_modules`",
+        ))
+    }
 }
 
 /// How the golden dataset is answered.

@@ -58,7 +58,13 @@ impl SubmissionCheck for Surroundings {
 fn training_problems(training: &TrainingOptions, model: &ModelConfig) -> Vec<SpecProblem> {
     let mut problems = Vec::new();
     let targets = training.target_modules.iter().filter_map(|name| TargetModule::from_name(name)).collect();
-    let config = LoraConfig { rank: training.rank as usize, alpha: training.alpha, targets, dora: false };
+    let config = LoraConfig {
+        rank: training.rank as usize,
+        alpha: training.alpha,
+        targets,
+        dora: false,
+        dropout: 0.0,
+    };
     if let Err(message) = peft::check_rank(&config, model) {
         problems.push(SpecProblem { field: "training.rank", message: without("rank ", &message) });
     }

@@ -1,6 +1,9 @@
 //! One record becomes tokens, and labels for those that are learned.
 
-use clara_lifecycle::dataset::{ChatMessage, TrainingContent, TrainingRecord};
+use clara_lifecycle::{
+    dataset::{ChatMessage, TrainingContent, TrainingRecord},
+    spec::Overlong,
+};
 
 use super::{CollateError, CollateReport, TextTools, TokenDocument};
 use crate::{engine::IGNORED, tokenizer::TokenizerError};
@@ -8,11 +11,18 @@ use crate::{engine::IGNORED, tokenizer::TokenizerError};
 /// A token and whether the model learns to write it.
 type Marked = (u32, bool);
 
-/// Appends the record's documents, none longer than `limit`, and counts what was cut or left out.
+/// How long documents may be, and what becomes of longer records.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limit {
+    pub(super) tokens: usize,
+    pub(super) overlong: Overlong,
+}
+
+/// Appends the record's documents, none longer than the limit, and counts what was cut or left out.
 pub(super) fn encode(
     record: &TrainingRecord,
     tools: TextTools<'_>,
-    limit: usize,
+    limit: Limit,
     report: &mut CollateReport,
     documents: &mut Vec<TokenDocument>,
 ) -> Result<(), CollateError> {
@@ -25,16 +35,22 @@ pub(super) fn encode(
         }
         TrainingContent::Chat { messages } => conversation(record, messages, tools)?,
     };
-    if marked.len() > limit {
-        if is_running_text {
-            report.split += 1;
-        } else {
-            report.truncated += 1;
-            marked.truncate(limit);
+    report.lengths.add(marked.len());
+    if marked.len() > limit.tokens {
+        match (limit.overlong, is_running_text) {
+            (Overlong::Drop, _) => {
+                report.dropped += 1;
+                return Ok(());
+            }
+            (Overlong::Split, true) => report.split += 1,
+            (Overlong::Split, false) => {
+                report.truncated += 1;
+                marked.truncate(limit.tokens);
+            }
         }
     }
     let before = documents.len();
-    for piece in pieces(&marked, limit) {
+    for piece in pieces(&marked, limit.tokens) {
         let document = label(&record.document_id, piece);
         if document.target_tokens() > 0 {
             documents.push(document);

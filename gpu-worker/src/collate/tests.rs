@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use clara_lifecycle::dataset::{ChatMessage, TrainingContent, TrainingRecord};
+use clara_lifecycle::{
+    dataset::{ChatMessage, TrainingContent, TrainingRecord},
+    spec::Overlong,
+};
 
 use super::*;
 use crate::model::{self, LoadedModel};
@@ -184,4 +187,27 @@ fn a_broken_line_is_named_by_file_and_line() {
             parse_records(&format!("{{\"text\": \"a\"}}\n{line}"), "data.jsonl").unwrap_err().to_string();
         assert!(refused.starts_with("data.jsonl:2: ") && refused.contains(reason), "{refused}");
     }
+}
+
+#[test]
+fn records_longer_than_a_row_are_dropped_by_choice_and_counted() {
+    let records =
+        [text("kurz und gut"), text(&"lang ".repeat(40)), completion("Frage? ", &"Ja. ".repeat(60))];
+    let options = TrainingOptions { overlong: Overlong::Drop, ..options(64) };
+    let rows = collated(&records, &options).unwrap();
+    assert_eq!((rows.report().dropped, rows.report().split, rows.report().truncated), (2, 0, 0));
+    assert_eq!(rows.report().records, 3);
+    assert_eq!(rows.documents.len(), 1);
+    let error = collated(&records[1..], &options).unwrap_err().to_string();
+    assert!(error.contains("2 are longer and were dropped"), "{error}");
+}
+
+#[test]
+fn the_histogram_counts_every_record_by_its_length_before_it_is_cut() {
+    let records = [text("kurz"), text("auch kurz"), text(&"lang ".repeat(40))];
+    let rows = collated(&records, &options(64)).unwrap();
+    let lengths = &rows.report().lengths;
+    assert_eq!(lengths.bins().first().unwrap(), &LengthBin { up_to: 32, records: 2 });
+    assert_eq!(lengths.bins().iter().map(|bin| bin.records).sum::<u64>(), 3);
+    assert!(lengths.to_string().starts_with("0–32: 2, 33–64: 0, "), "{lengths}");
 }

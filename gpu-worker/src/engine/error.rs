@@ -73,6 +73,12 @@ pub enum EngineError {
         /// The value asked for.
         alpha: f32,
     },
+    /// A dropout that is no share.
+    #[error("dropout is {dropout}; expected 0 to below 1, e.g. 0.05")]
+    Dropout {
+        /// The dropout.
+        dropout: f32,
+    },
     /// There is no adapter yet.
     #[error("the engine holds no adapter yet; initialise, load or restore one first")]
     NoAdapter,

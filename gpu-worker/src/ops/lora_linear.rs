@@ -5,13 +5,17 @@
 //!
 //! A layer may also have a learned magnitude (`DoRA`; Liu et al., arXiv 2402.09353, section 4): each output `j` is then multiplied by
 //! `m_j / n_j`, where `n_j = ‖W_j + scale·(B·A)_j‖` counts as a constant in the backward pass (section 4.3).
+//!
+//! With dropout the updates, and nothing else, read `x` with some values zeroed.
 
+mod dropout;
 mod magnitude;
 
 use super::{
     OpError,
     matmul::{Matrix, MatrixMut, Product, Term, multiply},
 };
+pub use dropout::Dropout;
 use magnitude::{add_scaled, into_plain};
 
 /// The low-rank updates of the layers of one group.
@@ -64,6 +68,21 @@ pub struct LoraGradients<'a> {
     pub magnitudes: Vec<Option<&'a mut [f32]>>,
 }
 
+/// What a group of layers reads.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a> {
+    /// `[rows, in]`
+    pub x: Matrix<'a>,
+    /// What the updates read in its place, where there is dropout.
+    pub dropped: Option<Matrix<'a>>,
+}
+
+impl<'a> Inputs<'a> {
+    fn of_updates(self) -> Matrix<'a> {
+        self.dropped.unwrap_or(self.x)
+    }
+}
+
 /// What the forward pass of a group leaves to the backward pass.
 #[derive(Debug)]
 pub struct ForwardBuffers<'a> {
@@ -76,8 +95,8 @@ pub struct ForwardBuffers<'a> {
 /// What the backward pass of a group reads and writes.
 #[derive(Debug)]
 pub struct BackwardOperands<'a> {
-    /// Input of the forward pass `[rows, in]`.
-    pub x: Matrix<'a>,
+    /// Inputs of the forward pass.
+    pub inputs: Inputs<'a>,
     /// `x·Aᵀ` of the forward pass `[rows, updates · rank]`.
     pub low_rank: &'a [f32],
     /// Gradients of the outputs, each `[rows, out]`.
@@ -90,6 +109,8 @@ pub struct BackwardOperands<'a> {
     pub d_plain: &'a mut [f32],
     /// Destination for the gradient of `x` `[rows, in]`, overwritten; `None` where nobody needs it.
     pub dx: Option<&'a mut [f32]>,
+    /// The dropout of the forward pass, and scratch as large as `x`.
+    pub dropout: Option<(Dropout, &'a mut [f32])>,
 }
 
 /// Computes every layer of a group on `x [rows, in]`, or with `accumulate` adds it to the outputs.
@@ -99,14 +120,15 @@ pub struct BackwardOperands<'a> {
 /// # Errors
 /// [`OpError`] when shapes differ. Outputs are then unspecified.
 pub fn forward(
-    x: Matrix<'_>,
+    inputs: Inputs<'_>,
     weights: &[Matrix<'_>],
     segments: &[Segment<'_>],
     ForwardBuffers { low_rank, plain }: ForwardBuffers<'_>,
     outputs: &mut [&mut [f32]],
     accumulate: bool,
 ) -> Result<(), OpError> {
-    project_down(x, segments, low_rank)?;
+    let x = inputs.x;
+    project_down(inputs.of_updates(), segments, low_rank)?;
     if plain_length(weights, segments) == 0 {
         return add_products(x, weights, segments, low_rank, outputs, accumulate);
     }
@@ -155,7 +177,8 @@ pub fn backward(
     gradients: Option<LoraGradients<'_>>,
     operands: BackwardOperands<'_>,
 ) -> Result<(), OpError> {
-    let BackwardOperands { x, low_rank, d_outputs, d_low_rank, plain, d_plain, dx } = operands;
+    let BackwardOperands { inputs, low_rank, d_outputs, d_low_rank, plain, d_plain, dx, dropout } = operands;
+    let x = inputs.x;
     let rows = x.rows();
     let mut last = Vec::with_capacity(2);
     if let (Some(lora), Some(mut gradients)) = (lora, gradients) {
@@ -178,11 +201,20 @@ pub fn backward(
         }
         multiply(products)?;
         let d_low_rank = Matrix::new(d_low_rank, rows, width)?;
-        let to_a = Term { a: d_low_rank.transposed(), b: x, scale: 1.0 };
+        let to_a = Term { a: d_low_rank.transposed(), b: inputs.of_updates(), scale: 1.0 };
         last.push(Product { into: gradients.a, accumulate: true, terms: vec![to_a] });
-        if let Some(dx) = dx {
-            let through = Term { a: d_low_rank, b: lora.a, scale: 1.0 };
-            last.push(input_gradient(dx, x, weights, d_outputs, Some(through))?);
+        let through = Term { a: d_low_rank, b: lora.a, scale: 1.0 };
+        match (dx, dropout) {
+            (Some(dx), Some((dropout, d_dropped))) => {
+                let into = MatrixMut::new(d_dropped, rows, x.columns())?;
+                last.push(Product { into, accumulate: false, terms: vec![through] });
+                last.push(input_gradient(dx, x, weights, d_outputs, None)?);
+                multiply(last)?;
+                dropout.add_backward(d_dropped, dx);
+                return Ok(());
+            }
+            (Some(dx), None) => last.push(input_gradient(dx, x, weights, d_outputs, Some(through))?),
+            (None, _) => {}
         }
     } else if let Some(dx) = dx {
         last.push(input_gradient(dx, x, weights, d_outputs, None)?);

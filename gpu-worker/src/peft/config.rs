@@ -26,7 +26,7 @@ pub(super) fn to_json(config: &LoraConfig, base_model: &str) -> Result<Vec<u8>, 
         ("layers_pattern", Value::Null),
         ("layers_to_transform", Value::Null),
         ("lora_alpha", number(config.alpha)),
-        ("lora_dropout", json!(0.0)),
+        ("lora_dropout", json!(f64::from(config.dropout))),
         ("modules_to_save", Value::Null),
         ("peft_type", json!("LORA")),
         ("peft_version", json!(PEFT_VERSION)),
@@ -62,6 +62,8 @@ struct RawConfig {
     use_rslora: bool,
     #[serde(default)]
     use_dora: bool,
+    #[serde(default)]
+    lora_dropout: f32,
     #[serde(flatten)]
     others: BTreeMap<String, Value>,
 }
@@ -131,5 +133,5 @@ pub(super) fn from_json(path: &Path, text: &[u8]) -> Result<LoraConfig, PeftErro
         )));
     }
     let alpha = if raw.use_rslora { stabilised_alpha(raw.lora_alpha, raw.r) } else { raw.lora_alpha };
-    Ok(LoraConfig { rank: raw.r, alpha, targets, dora: raw.use_dora })
+    Ok(LoraConfig { rank: raw.r, alpha, targets, dora: raw.use_dora, dropout: raw.lora_dropout })
 }

@@ -58,7 +58,7 @@ impl TrainingInput {
         initial_adapter: Option<AdapterWeights>,
     ) -> Result<Self, TrainError> {
         let lora = match &initial_adapter {
-            Some(adapter) => adapter.config.clone(),
+            Some(adapter) => LoraConfig { dropout: options.dropout, ..adapter.config.clone() },
             None => lora_config(method, &options)?,
         };
         if lora.dora != (method == Method::Dora) {
@@ -100,7 +100,7 @@ fn lora_config(method: Method, options: &TrainingOptions) -> Result<LoraConfig, 
     targets.dedup();
     let rank = options.rank as usize;
     let alpha = if options.use_rslora { peft::stabilised_alpha(options.alpha, rank) } else { options.alpha };
-    Ok(LoraConfig { rank, alpha, targets, dora: method == Method::Dora })
+    Ok(LoraConfig { rank, alpha, targets, dora: method == Method::Dora, dropout: options.dropout })
 }
 
 fn check(options: &TrainingOptions, lora: &LoraConfig, base: &BaseModel) -> Result<(), String> {

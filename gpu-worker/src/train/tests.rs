@@ -272,6 +272,10 @@ struct Diverging {
 }
 
 impl Engine for Diverging {
+    fn seed_dropout(&mut self, seed: u64) {
+        self.inner.seed_dropout(seed);
+    }
+
     fn init_adapter(&mut self, config: &LoraConfig, seed: u64) -> Result<(), EngineError> {
         self.inner.init_adapter(config, seed)
     }

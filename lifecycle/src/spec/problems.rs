@@ -65,8 +65,8 @@ impl TrainingOptions {
         found.require("training.alpha", self.alpha > 0.0 && self.alpha.is_finite(), || {
             format!("is {}; expected a positive number", self.alpha)
         });
-        found.require("training.dropout", self.dropout == 0.0, || {
-            format!("is {}; dropout is not available in this version, use 0", self.dropout)
+        found.require("training.dropout", (0.0..1.0).contains(&self.dropout), || {
+            format!("is {}; expected 0 to below 1, e.g. 0.05", self.dropout)
         });
         found.require("training.target_modules", !self.target_modules.is_empty(), || {
             format!("is empty; expected some of {}", ALL_LINEAR.join(", "))

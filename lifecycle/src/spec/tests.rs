@@ -66,3 +66,21 @@ fn missing_fields_of_options_take_their_defaults_and_unknown_ones_are_refused() 
     let refused = serde_json::from_str::<TrainingOptions>(r#"{"rnak": 8}"#).unwrap_err();
     assert!(refused.to_string().contains("rnak"));
 }
+
+#[test]
+fn ranks_per_module_are_refused_with_the_reason() {
+    let refused = serde_json::from_str::<TrainingOptions>(r#"{"rank_pattern": {"q_proj": 32}}"#).unwrap_err();
+    assert!(refused.to_string().contains("vLLM and llama.cpp read one rank"), "{refused}");
+    assert!(serde_json::from_str::<TrainingOptions>(r#"{"alpha_pattern": {"q_proj": 8.0}}"#).is_err());
+    let empty: TrainingOptions = serde_json::from_str(r#"{"rank_pattern": {}}"#).unwrap();
+    assert_eq!(empty, TrainingOptions::default());
+}
+
+#[test]
+fn dropout_of_everything_is_refused() {
+    let mut spec = spec();
+    spec.training.dropout = 1.0;
+    assert_eq!(fields(&spec), ["training.dropout"]);
+    spec.training.dropout = 0.05;
+    assert!(fields(&spec).is_empty());
+}

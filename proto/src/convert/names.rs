@@ -3,7 +3,7 @@
 use clara_lifecycle::{
     gate::{Decision, GateMode},
     log::LogLevel,
-    spec::{Method, Schedule},
+    spec::{AdapterInit, Method, Overlong, Schedule},
     stage::Stage,
 };
 
@@ -36,6 +36,8 @@ macro_rules! enumeration {
 enumeration!(Stage, v1::Stage, "stage", { Ingest, Train, Generate, Judge, Gate, Rollout });
 enumeration!(Method, v1::Method, "method", { Lora, Qlora, Dora });
 enumeration!(Schedule, v1::Schedule, "schedule", { Constant, Linear, Cosine, WarmupStableDecay });
+enumeration!(AdapterInit, v1::AdapterInit, "adapter init", { Default, Pissa });
+enumeration!(Overlong, v1::Overlong, "overlong", { Split, Drop });
 enumeration!(GateMode, v1::GateMode, "gate.mode", { Point, Bounds });
 enumeration!(LogLevel, v1::LogLevel, "level", { Info, Warn, Error });
 enumeration!(Decision, v1::Decision, "decision", { Approve, Review, Reject, Inconclusive, Error });

@@ -5,8 +5,8 @@ use clara_lifecycle::{
     id::ClassName,
     retry::RetryPolicy,
     spec::{
-        FieldNames, GenerationOptions, IngestOptions, JobSpec, JudgeOptions, Method, Schedule,
-        TrainingOptions,
+        AdapterInit, FieldNames, GenerationOptions, IngestOptions, JobSpec, JudgeOptions, Method, NoPattern,
+        Overlong, Schedule, TrainingOptions,
     },
 };
 
@@ -148,6 +148,8 @@ impl From<TrainingOptions> for v1::TrainingOptions {
             min_lr_ratio: options.min_lr_ratio,
             decay_ratio: Some(options.decay_ratio),
             early_stopping_patience: options.early_stopping_patience,
+            init: Some(v1::AdapterInit::from(options.init).into()),
+            overlong: Some(v1::Overlong::from(options.overlong).into()),
         }
     }
 }
@@ -180,6 +182,14 @@ impl TryFrom<v1::TrainingOptions> for TrainingOptions {
             min_lr_ratio: options.min_lr_ratio,
             decay_ratio: options.decay_ratio.unwrap_or(0.1),
             early_stopping_patience: options.early_stopping_patience,
+            init: options.init.map_or(Ok(AdapterInit::Default), |init| {
+                known::<v1::AdapterInit, AdapterInit>("spec.training.init", init)
+            })?,
+            rank_pattern: NoPattern,
+            alpha_pattern: NoPattern,
+            overlong: options.overlong.map_or(Ok(Overlong::Split), |overlong| {
+                known::<v1::Overlong, Overlong>("spec.training.overlong", overlong)
+            })?,
         })
     }
 }

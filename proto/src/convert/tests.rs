@@ -15,8 +15,8 @@ use clara_lifecycle::{
     retry::RetryPolicy,
     samples,
     spec::{
-        FieldNames, GenerationOptions, IngestOptions, JobSpec, JudgeOptions, Method, Schedule,
-        TrainingOptions,
+        AdapterInit, FieldNames, GenerationOptions, IngestOptions, JobSpec, JudgeOptions, Method, Overlong,
+        Schedule, TrainingOptions,
     },
     stage::Stage,
     time::Timestamp,
@@ -82,6 +82,9 @@ fn training() -> TrainingOptions {
         min_lr_ratio: 0.35,
         decay_ratio: 0.36,
         early_stopping_patience: 37,
+        init: AdapterInit::Pissa,
+        overlong: Overlong::Drop,
+        ..TrainingOptions::default()
     }
 }
 

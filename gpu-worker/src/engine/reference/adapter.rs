@@ -113,6 +113,11 @@ impl AdapterLayout {
         self.length
     }
 
+    /// Share of the inputs of the updates that are zeroed in training.
+    pub(super) fn dropout(&self) -> f32 {
+        self.config.dropout
+    }
+
     /// Columns of `x·Aᵀ` in a group: updates times rank.
     pub(super) fn low_rank_width(&self, group: usize) -> usize {
         let first = self.groups.first().and_then(|groups| groups.get(group));
@@ -299,6 +304,9 @@ fn check(config: &LoraConfig, model: &ModelConfig) -> Result<(), EngineError> {
     }
     if !(config.alpha.is_finite() && config.alpha > 0.0) {
         return Err(EngineError::Alpha { alpha: config.alpha });
+    }
+    if !(0.0..1.0).contains(&config.dropout) {
+        return Err(EngineError::Dropout { dropout: config.dropout });
     }
     for (index, module) in config.targets.iter().enumerate() {
         if config.targets.iter().take(index).any(|earlier| earlier == module) {

@@ -3,13 +3,17 @@
 mod backward;
 mod forward;
 
-use super::adapter::{AdapterLayout, Magnitudes};
+use super::{
+    adapter::{AdapterLayout, Magnitudes},
+    buffers::Buffer,
+    weights::GROUPS,
+};
 use crate::{
     model::ModelConfig,
     ops::{
         OpError,
         attention::{Heads, Span},
-        lora_linear::{LoraGroup, Segment},
+        lora_linear::{Dropout, LoraGroup, Segment},
         matmul::Matrix,
         rope::Ropes,
     },
@@ -49,11 +53,17 @@ pub(super) struct Pass<'a> {
     pub(super) positions: &'a [usize],
     /// Who adapts which rows; they cover all rows in order.
     pub(super) adapted: &'a [AdaptedRows<'a>],
+    /// Before the updates, in training.
+    pub(super) dropout: Option<Dropout>,
 }
 
 impl<'a> Pass<'a> {
     fn rows(&self) -> usize {
         self.positions.len()
+    }
+
+    fn dropout(&self, layer: usize, group: usize) -> Option<Dropout> {
+        self.dropout.map(|dropout| dropout.stream((layer * GROUPS.len() + group) as u64))
     }
 
     fn segments(&self, layer: usize, group: usize) -> Result<Vec<Segment<'a>>, OpError> {
@@ -66,6 +76,13 @@ impl<'a> Pass<'a> {
         };
         self.adapted.iter().map(segment).collect()
     }
+}
+
+/// What the updates read of `x` under dropout.
+fn dropped<'a>(dropout: Option<Dropout>, x: &[f32], buffer: &'a mut Buffer) -> Option<&'a [f32]> {
+    let into = buffer.write(if dropout.is_some() { x.len() } else { 0 });
+    dropout?.apply(x, into);
+    Some(into)
 }
 
 /// Spans of packed documents: each sees itself alone.

@@ -21,6 +21,17 @@ impl Buffer {
     }
 }
 
+/// What a forward pass leaves for a backward pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// Nothing: there is none.
+    Nothing,
+    /// The input of each block, from which the backward pass computes the rest again.
+    Inputs,
+    /// Everything that the backward pass reads.
+    Activations,
+}
+
 /// What a block keeps for its backward pass, each `[rows, …]`.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
@@ -60,7 +71,7 @@ pub(super) struct GroupKept {
     pub(super) plain: Buffer,
 }
 
-/// Memory of the backward pass of a group of layers.
+/// Memory of a group of layers, mostly of its backward pass.
 #[derive(Debug, Default)]
 pub(super) struct LinearScratch {
     /// Gradient of `x·Aᵀ`.
@@ -69,6 +80,9 @@ pub(super) struct LinearScratch {
     pub(super) d_plain: Buffer,
     /// Weights that are not held in f32.
     pub(super) weights: Buffer,
+    /// Input of the updates under dropout, and its gradient.
+    pub(super) dropped: Buffer,
+    pub(super) d_dropped: Buffer,
 }
 
 /// Memory that every block uses anew.
@@ -90,10 +104,8 @@ pub(super) struct Scratch {
     pub(super) activated: Buffer,
     /// `[rows, intermediate]`
     pub(super) d_activated: Buffer,
-    /// Of the backward pass of a group of layers.
+    /// Of a group of layers.
     pub(super) linear: LinearScratch,
-    /// Weights of one group of layers that are not held in f32, in the forward pass.
-    pub(super) weights: Buffer,
     /// Per-head shares of attention gradients.
     pub(super) partial: Buffer,
 }
@@ -107,8 +119,10 @@ pub(super) struct Buffers {
     pub(super) hidden: Buffer,
     /// Gradient of the residual stream.
     pub(super) d_hidden: Buffer,
-    /// Per block; evaluation and decoding use the first alone.
+    /// Per block; where nothing is kept, all use the first.
     pub(super) kept: Vec<Kept>,
+    /// Residual stream before each block, where blocks are computed again in the backward pass.
+    pub(super) inputs: Vec<Buffer>,
     /// Shared by the blocks.
     pub(super) scratch: Scratch,
     /// Memory of the output head.
@@ -136,15 +150,24 @@ impl Buffers {
             hidden: Buffer::default(),
             d_hidden: Buffer::default(),
             kept: Vec::new(),
+            inputs: Vec::new(),
             scratch: Scratch::default(),
             head: HeadBuffers::default(),
         }
     }
 
-    /// Makes sure that `blocks` blocks have memory to keep activations in.
-    pub(super) fn reserve_blocks(&mut self, blocks: usize) {
-        if self.kept.len() < blocks {
-            self.kept.resize_with(blocks, Kept::default);
+    /// Makes sure that the blocks have memory for what is kept of them.
+    pub(super) fn reserve_blocks(&mut self, blocks: usize, keep: Keep) {
+        let (kept, inputs) = match keep {
+            Keep::Nothing => (1, 0),
+            Keep::Inputs => (1, blocks),
+            Keep::Activations => (blocks, 0),
+        };
+        if self.kept.len() < kept {
+            self.kept.resize_with(kept, Kept::default);
+        }
+        if self.inputs.len() < inputs {
+            self.inputs.resize_with(inputs, Buffer::default);
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use super::{
     adapter::{AdapterLayout, Magnitudes},
     block::{self, AdaptedRows, Adapter, AttentionOperands, Pass},
-    buffers::Buffers,
+    buffers::{Buffers, Keep},
     head::{self, Targets},
     scale,
     weights::{Weights, heads},
@@ -276,12 +276,12 @@ fn run_pass(
     }
     let adapted = adapted_rows(adapters, extensions);
     buffers.rope.reserve(positions.iter().max().map_or(0, |last| last + 1));
-    buffers.reserve_blocks(1);
+    buffers.reserve_blocks(config.layers, Keep::Nothing);
     let Buffers { rope, hidden, kept, scratch, .. } = buffers;
     let hidden = hidden.write(tokens.len() * config.hidden_size);
     embed(weights.embedding, config.hidden_size, &tokens, hidden)?;
     scale(hidden, config.variant.embedding_scale);
-    let pass = Pass { config, rope, positions: &positions, adapted: &adapted };
+    let pass = Pass { config, rope, positions: &positions, adapted: &adapted, dropout: None };
     let Some(kept) = kept.first_mut() else { return Ok(()) };
     for (layer, block) in weights.blocks.iter().enumerate() {
         block::forward((layer, block), &pass, hidden, kept, scratch, |operands| {

@@ -39,6 +39,12 @@ fn check_against_finite_differences(config: ModelConfig) {
     let loss = engine.forward_backward(&batch, 7).unwrap();
     let evaluated = engine.evaluate(&batch).unwrap();
     assert!((loss.loss_sum - evaluated.loss_sum).abs() < 1e-4);
+    let loss_of = |engine: &mut ReferenceEngine| engine.evaluate(&batch).unwrap().loss_sum;
+    check_gradients(&mut engine, loss_of);
+}
+
+/// Compares the gathered gradients with differences of `loss_of`, the summed loss of the batch of 7 target tokens.
+fn check_gradients(engine: &mut ReferenceEngine, loss_of: impl Fn(&mut ReferenceEngine) -> f64) {
     let gradients = engine.gradients().unwrap();
     let adapter = engine.save().unwrap().adapter;
     for (name, gradient) in &gradients {
@@ -49,11 +55,10 @@ fn check_against_finite_differences(config: ModelConfig) {
                 let mut moved = adapter.clone();
                 moved.tensors.get_mut(name).unwrap().values[index] += step;
                 engine.load_adapter(&moved).unwrap();
-                engine.evaluate(&batch).unwrap().loss_sum / 7.0
+                loss_of(engine) / 7.0
             };
             let step = 5e-3_f32;
-            let difference =
-                (loss_at(&mut engine, step) - loss_at(&mut engine, -step)) / (2.0 * f64::from(step));
+            let difference = (loss_at(engine, step) - loss_at(engine, -step)) / (2.0 * f64::from(step));
             let got = f64::from(gradient.values[index]);
             assert!(
                 (got - difference).abs() < 2e-3 * f64::from(largest).max(0.05),
@@ -66,6 +71,64 @@ fn check_against_finite_differences(config: ModelConfig) {
 #[test]
 fn gradients_of_the_whole_model_agree_with_finite_differences() {
     check_against_finite_differences(tiny_config());
+}
+
+/// An engine whose adapter is trained with dropout, before its first pass.
+fn dropping_engine(seed: u64) -> ReferenceEngine {
+    let mut engine = engine(tiny_config());
+    let mut adapter = engine.save().unwrap().adapter;
+    adapter.config.dropout = 0.3;
+    engine.load_adapter(&adapter).unwrap();
+    engine.seed_dropout(seed);
+    engine
+}
+
+#[test]
+fn gradients_under_dropout_agree_with_finite_differences() {
+    let batch = packed(&[9, 5], tiny_config().vocab_size);
+    let mut engine = dropping_engine(11);
+    let loss = engine.forward_backward(&batch, 7).unwrap();
+    let evaluated = engine.evaluate(&batch).unwrap();
+    assert!((loss.loss_sum - evaluated.loss_sum).abs() > 1e-3, "dropout changes nothing");
+    // A loaded adapter begins with the same zeroes again.
+    check_gradients(&mut engine, |engine| engine.forward_backward(&batch, 7).unwrap().loss_sum);
+}
+
+#[test]
+fn dropout_follows_from_seed_step_and_batch_alone() {
+    let batch = packed(&[9, 5], tiny_config().vocab_size);
+    let losses = |engine: &mut ReferenceEngine| {
+        [0; 2].map(|_| engine.forward_backward(&batch, 14).unwrap().loss_sum.to_bits())
+    };
+    let mut engine = dropping_engine(11);
+    let first = losses(&mut engine);
+    assert_ne!(first[0], first[1], "two batches of a step have the same zeroes");
+    engine.step(&StepOptions::default()).unwrap();
+    let saved = engine.save().unwrap();
+    let second = losses(&mut engine);
+    engine.restore(&saved).unwrap();
+    assert_eq!(losses(&mut engine), second);
+    assert_eq!(losses(&mut dropping_engine(11)), first);
+    assert_ne!(losses(&mut dropping_engine(12)), first);
+}
+
+#[test]
+fn recomputed_blocks_give_the_same_bytes() {
+    let batch = packed(&[9, 5], tiny_config().vocab_size);
+    let state = |mut engine: ReferenceEngine| {
+        let mut config = lora();
+        (config.dora, config.dropout) = (true, 0.2);
+        engine.init_adapter(&config, 5).unwrap();
+        for _ in 0..3 {
+            engine.forward_backward(&batch, 7).unwrap();
+            engine.step(&StepOptions::default()).unwrap();
+        }
+        engine.save().unwrap()
+    };
+    let base = random_model(tiny_config());
+    let keeping = ReferenceEngine::new(Arc::clone(&base)).unwrap();
+    let recomputing = ReferenceEngine::new(base).unwrap().recomputing();
+    assert_eq!(state(keeping), state(recomputing));
 }
 
 #[test]

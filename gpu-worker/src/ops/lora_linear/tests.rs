@@ -1,8 +1,8 @@
 //! Checks adapted linear layers against merged weights and finite differences.
 
 use super::{
-    BackwardOperands, ForwardBuffers, LoraGradients, LoraGroup, Magnitude, Segment, backward, forward,
-    plain_length,
+    BackwardOperands, ForwardBuffers, Inputs, LoraGradients, LoraGroup, Magnitude, Segment, backward,
+    forward, plain_length,
 };
 use crate::ops::{
     matmul::{Matrix, MatrixMut},
@@ -75,15 +75,18 @@ impl Fixture {
         [0, 1, 2].map(|i| Matrix::new(&self.weights[i], OUT[i], IN).unwrap())
     }
 
+    fn inputs(&self) -> Inputs<'_> {
+        Inputs { x: Matrix::new(&self.x, ROWS, IN).unwrap(), dropped: None }
+    }
+
     /// Low-rank values, outputs before their magnitudes, and the three outputs, one after another.
     fn run(&self, segments: &[Segment<'_>]) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
         let mut low_rank = vec![0.0; ROWS * 2 * RANK];
         let mut outputs = OUT.map(|out| vec![0.0; ROWS * out]);
         let mut slices: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
-        let x = Matrix::new(&self.x, ROWS, IN).unwrap();
         let mut plain = vec![0.0; plain_length(&self.weights(), segments)];
         forward(
-            x,
+            self.inputs(),
             &self.weights(),
             segments,
             ForwardBuffers { low_rank: &mut low_rank, plain: &mut plain },
@@ -166,9 +169,8 @@ fn magnitudes_scale_outputs_and_add_to_what_is_there() {
         (vec![0.0; ROWS * 2 * RANK], vec![0.0; plain_length(&scaled.weights(), &segments)]);
     let mut outputs = OUT.map(|out| vec![3.0; ROWS * out]);
     let mut slices: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
-    let x = Matrix::new(&scaled.x, ROWS, IN).unwrap();
     forward(
-        x,
+        scaled.inputs(),
         &scaled.weights(),
         &segments,
         ForwardBuffers { low_rank: &mut low_rank, plain: &mut kept },
@@ -216,13 +218,14 @@ fn check_gradients(fixture_of: &dyn Fn() -> Fixture) {
         magnitudes,
     };
     let operands = BackwardOperands {
-        x: Matrix::new(&fixture.x, ROWS, IN).unwrap(),
+        inputs: fixture.inputs(),
         low_rank: &low_rank,
         d_outputs: &d_outputs,
         d_low_rank: &mut d_low_rank,
         plain: &plain,
         d_plain: &mut d_plain,
         dx: Some(&mut dx),
+        dropout: None,
     };
     backward(&fixture.weights(), Some(&fixture.group()), Some(gradients), operands).unwrap();
 

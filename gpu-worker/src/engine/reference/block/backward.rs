@@ -5,14 +5,14 @@ use super::{
         buffers::{Buffer, GroupKept, Kept, LinearScratch, Scratch},
         weights::{BlockWeights, Frozen, full, heads},
     },
-    Adapter, Pass, document_spans,
+    Adapter, Pass, document_spans, dropped,
 };
 use crate::{
     engine::EngineError,
     ops::{
         attention::{AttentionBackward, attention_backward, partial_length},
         gated::{gated, gated_backward},
-        lora_linear::{self, BackwardOperands, Segment, plain_length},
+        lora_linear::{self, BackwardOperands, Inputs, Segment, plain_length},
         matmul::Matrix,
         rms_norm::{rms_norm, rms_norm_backward},
         rope::Rotation,
@@ -65,9 +65,8 @@ fn gated_part(
     let norm = weights.output_norms.map(|[_, norm]| norm);
     let d_output = of_output(norm, config.rms_norm_eps, output, d_hidden, &mut scratch.d_normed)?;
     let d_outputs = [Matrix::new(d_output, rows, config.hidden_size)?];
-    let x = Matrix::new(activated, rows, config.intermediate_size)?;
     let linear = LinearBackward { context, layer, group: 3, layers: down_group, kept: down_kept };
-    linear.run(x, &d_outputs, Some(d_activated), &mut scratch.linear, gradients)?;
+    linear.run(activated, &d_outputs, Some(d_activated), &mut scratch.linear, gradients)?;
     gated_backward(config.variant.activation, gate, up, d_activated)?;
 
     let middle = kept.middle.read(hidden_length);
@@ -78,9 +77,8 @@ fn gated_part(
         Matrix::new(gate, rows, config.intermediate_size)?,
         Matrix::new(up, rows, config.intermediate_size)?,
     ];
-    let x = Matrix::new(normed, rows, config.hidden_size)?;
     let linear = LinearBackward { context, layer, group: 2, layers: gated_group, kept: gated_kept };
-    linear.run(x, &d_outputs, Some(d_normed), &mut scratch.linear, gradients)?;
+    linear.run(normed, &d_outputs, Some(d_normed), &mut scratch.linear, gradients)?;
     Ok(rms_norm_backward(middle, weights.gated_norm, config.rms_norm_eps, d_normed, d_hidden)?)
 }
 
@@ -101,7 +99,7 @@ fn output_part(
     let norm = weights.output_norms.map(|[norm, _]| norm);
     let d_output = of_output(norm, config.rms_norm_eps, output, d_hidden, &mut scratch.d_normed)?;
     let d_outputs = [Matrix::new(d_output, rows, config.hidden_size)?];
-    let x = Matrix::new(kept.attention.read(rows * width), rows, width)?;
+    let x = kept.attention.read(rows * width);
     let d_attention = scratch.d_attention.write(rows * width);
     let linear = LinearBackward { context, layer, group: 1, layers: output_group, kept: output_kept };
     linear.run(x, &d_outputs, Some(d_attention), &mut scratch.linear, gradients)
@@ -168,12 +166,11 @@ fn input_part(
         Matrix::new(scratch.d_key.read(key_length), rows, heads.key_value_width())?,
         Matrix::new(scratch.d_value.read(key_length), rows, heads.key_value_width())?,
     ];
-    let x = Matrix::new(normed, rows, config.hidden_size)?;
     let linear = LinearBackward { context, layer, group: 0, layers: input_group, kept: input_kept };
     if layer == 0 {
-        return linear.run(x, &d_outputs, None, &mut scratch.linear, gradients);
+        return linear.run(normed, &d_outputs, None, &mut scratch.linear, gradients);
     }
-    linear.run(x, &d_outputs, Some(&mut *d_normed), &mut scratch.linear, gradients)?;
+    linear.run(normed, &d_outputs, Some(&mut *d_normed), &mut scratch.linear, gradients)?;
     Ok(rms_norm_backward(input, weights.attention_norm, config.rms_norm_eps, d_normed, d_hidden)?)
 }
 
@@ -204,21 +201,29 @@ struct LinearBackward<'a> {
 impl LinearBackward<'_> {
     fn run(
         self,
-        x: Matrix<'_>,
+        x: &[f32],
         d_outputs: &[Matrix<'_>],
         dx: Option<&mut [f32]>,
         scratch: &mut LinearScratch,
         gradients: &mut [f32],
     ) -> Result<(), EngineError> {
-        let weights = full(self.layers, &mut scratch.weights)?;
-        let adapter = self.context.adapter;
-        let length = x.rows() * adapter.layout.low_rank_width(self.group);
+        let LinearScratch { d_low_rank, d_plain, weights, dropped: buffer, d_dropped } = scratch;
+        let weights = full(self.layers, weights)?;
+        let (pass, adapter) = (&self.context.pass, self.context.adapter);
+        let rows = pass.rows();
+        let matrix = |values| Matrix::new(values, rows, values.len() / rows.max(1));
+        let dropout = pass.dropout(self.layer, self.group);
+        let dropped = dropped(dropout, x, buffer);
+        let inputs = Inputs { x: matrix(x)?, dropped: dropped.map(matrix).transpose()? };
+        let dropout = dropout.map(|dropout| (dropout, d_dropped.write(x.len())));
+        let length = rows * adapter.layout.low_rank_width(self.group);
         let gradients = adapter.layout.gradients(self.layer, self.group, gradients)?;
-        let (low_rank, d_low_rank) = (self.kept.low_rank.read(length), scratch.d_low_rank.write(length));
-        let segments = [Segment { rows: x.rows(), lora: adapter.group(self.layer, self.group)? }];
+        let (low_rank, d_low_rank) = (self.kept.low_rank.read(length), d_low_rank.write(length));
+        let segments = [Segment { rows, lora: adapter.group(self.layer, self.group)? }];
         let length = plain_length(&weights, &segments);
-        let (plain, d_plain) = (self.kept.plain.read(length), scratch.d_plain.write(length));
-        let operands = BackwardOperands { x, low_rank, d_outputs, d_low_rank, plain, d_plain, dx };
+        let (plain, d_plain) = (self.kept.plain.read(length), d_plain.write(length));
+        let operands =
+            BackwardOperands { inputs, low_rank, d_outputs, d_low_rank, plain, d_plain, dx, dropout };
         let [Segment { lora, .. }] = &segments;
         Ok(lora_linear::backward(&weights, lora.as_ref(), gradients, operands)?)
     }

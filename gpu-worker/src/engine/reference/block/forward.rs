@@ -2,17 +2,17 @@
 
 use super::{
     super::{
-        buffers::{Buffer, GroupKept, Kept, Scratch},
+        buffers::{Buffer, GroupKept, Kept, LinearScratch, Scratch},
         weights::{BlockWeights, Frozen, full, heads},
     },
-    Pass,
+    Pass, dropped,
 };
 use crate::{
     engine::EngineError,
     ops::{
         OpError,
         gated::gated,
-        lora_linear::{self, ForwardBuffers, Segment, plain_length},
+        lora_linear::{self, ForwardBuffers, Inputs, Segment, plain_length},
         matmul::Matrix,
         rms_norm::rms_norm,
         rope::Rotation,
@@ -62,8 +62,7 @@ fn attention_part(
     let query = kept.query.write(query_length);
     let (key, value) = (kept.key.write(key_length), kept.value.write(key_length));
     let linear = Linear { pass, layer, group: 0, layers: input_group };
-    let x = Matrix::new(normed, rows, config.hidden_size)?;
-    linear.run(x, input_kept, &mut scratch.weights, &mut [query, key, value], false)?;
+    linear.run(normed, input_kept, &mut scratch.linear, &mut [query, key, value], false)?;
     if let Some([query_bias, key_bias, value_bias]) = weights.biases {
         add_bias(query, query_bias);
         add_bias(key, key_bias);
@@ -83,11 +82,10 @@ fn attention_part(
     rope.rotate(key, pass.positions, Rotation::Forward)?;
     let (out, log_sums) = (kept.attention.write(query_length), kept.log_sums.write(rows * heads.query));
     attend(AttentionOperands { query, key, value, out, log_sums })?;
-    let x = Matrix::new(out, rows, heads.query_width())?;
     let linear = Linear { pass, layer, group: 1, layers: output_group };
     let [output, _] = &mut kept.outputs;
     let norm = weights.output_norms.map(|[norm, _]| norm);
-    linear.add(x, output_kept, (norm, output, normed), &mut scratch.weights, hidden)
+    linear.add(out, output_kept, (norm, output, normed), &mut scratch.linear, hidden)
 }
 
 fn gated_part(
@@ -106,15 +104,13 @@ fn gated_part(
     let inner_length = rows * config.intermediate_size;
     let (gate, up) = (kept.gate.write(inner_length), kept.up.write(inner_length));
     let linear = Linear { pass, layer, group: 2, layers: gated_group };
-    let x = Matrix::new(normed, rows, config.hidden_size)?;
-    linear.run(x, gated_kept, &mut scratch.weights, &mut [gate, up], false)?;
+    linear.run(normed, gated_kept, &mut scratch.linear, &mut [gate, up], false)?;
     let activated = scratch.activated.write(inner_length);
     gated(config.variant.activation, gate, up, activated)?;
-    let x = Matrix::new(activated, rows, config.intermediate_size)?;
     let linear = Linear { pass, layer, group: 3, layers: down_group };
     let [_, output] = &mut kept.outputs;
     let norm = weights.output_norms.map(|[_, norm]| norm);
-    linear.add(x, down_kept, (norm, output, normed), &mut scratch.weights, hidden)
+    linear.add(activated, down_kept, (norm, output, normed), &mut scratch.linear, hidden)
 }
 
 /// One group of layers in a pass.
@@ -128,33 +124,38 @@ struct Linear<'a> {
 impl Linear<'_> {
     fn run(
         &self,
-        x: Matrix<'_>,
+        x: &[f32],
         kept: &mut GroupKept,
-        weights: &mut Buffer,
+        scratch: &mut LinearScratch,
         outputs: &mut [&mut [f32]],
         accumulate: bool,
     ) -> Result<(), EngineError> {
         let segments = self.pass.segments(self.layer, self.group)?;
+        let LinearScratch { weights, dropped: buffer, .. } = scratch;
         let weights = full(self.layers, weights)?;
+        let rows = self.pass.rows();
+        let matrix = |values| Matrix::new(values, rows, values.len() / rows.max(1));
+        let dropped = dropped(self.pass.dropout(self.layer, self.group), x, buffer);
+        let inputs = Inputs { x: matrix(x)?, dropped: dropped.map(matrix).transpose()? };
         let buffers = ForwardBuffers {
             low_rank: kept.low_rank.write(low_rank_length(&segments)),
             plain: kept.plain.write(plain_length(&weights, &segments)),
         };
-        Ok(lora_linear::forward(x, &weights, &segments, buffers, outputs, accumulate)?)
+        Ok(lora_linear::forward(inputs, &weights, &segments, buffers, outputs, accumulate)?)
     }
 
     /// Adds the output to the residual stream; with a norm it is kept as it is and added normalised.
     fn add(
         &self,
-        x: Matrix<'_>,
+        x: &[f32],
         kept: &mut GroupKept,
         (norm, output, normed): (Option<&[f32]>, &mut Buffer, &mut [f32]),
-        weights: &mut Buffer,
+        scratch: &mut LinearScratch,
         hidden: &mut [f32],
     ) -> Result<(), EngineError> {
-        let Some(norm) = norm else { return self.run(x, kept, weights, &mut [hidden], true) };
+        let Some(norm) = norm else { return self.run(x, kept, scratch, &mut [hidden], true) };
         let output = output.write(hidden.len());
-        self.run(x, kept, weights, &mut [&mut *output], false)?;
+        self.run(x, kept, scratch, &mut [&mut *output], false)?;
         rms_norm(output, norm, self.pass.config.rms_norm_eps, normed)?;
         add(hidden, normed);
         Ok(())
