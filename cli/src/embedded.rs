@@ -102,7 +102,10 @@ impl Embedded {
         if which == Workers::All {
             let models = ModelCache::new();
             handlers.push(Arc::new(IngestHandler::new()));
-            let train = TrainConfig { models: models.clone() };
+            let train = TrainConfig {
+                models: models.clone(),
+                memory_limit: self.settings.worker.memory_limit_bytes(),
+            };
             handlers.push(Arc::new(TrainHandler::new(train)));
             let generate = GenerateConfig { models: models.clone(), ..GenerateConfig::default() };
             handlers.push(Arc::new(GenerateHandler::new(generate)));

@@ -1,7 +1,7 @@
 //! Measures training and decoding speed on random weights in the shape of SmolLM2-135M and prints one line of JSON.
 //!
-//! `cargo run -p clara-gpu-worker --example train_speed -- [steps] [sequence length] [layers]`; rates stand beside the matrix
-//! product's own rate in the same run, because machines drift.
+//! `cargo run -p clara-gpu-worker --example train_speed -- --help`; rates stand beside the matrix product's own rate in the same
+//! run, because machines drift.
 
 use std::{
     collections::BTreeMap,
@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use clap::Parser;
 use clara_gpu_worker::{
     engine::{
         Batch, Decoder as _, Engine as _, IGNORED, LoraConfig, SequenceId, StepOptions, TargetModule,
@@ -22,24 +23,57 @@ use clara_gpu_worker::{
 use serde_json::json;
 
 fn main() -> anyhow::Result<()> {
-    let mut arguments = std::env::args().skip(1).map(|argument| argument.parse::<usize>());
-    let mut next = |default| arguments.next().transpose().map(|given| given.unwrap_or(default));
-    let (steps, length) = (next(5)?, next(512)?);
-    let base = Arc::new(random_model(smollm2(next(30)?)));
-    let report = json!({
+    let arguments = Arguments::parse();
+    let base = Arc::new(random_model(smollm2(arguments.layers)));
+    let mut report = json!({
         "threads": rayon::current_num_threads(),
         "layers": base.config.layers,
         "matmul_gflops": matmul_gflops()?,
-        "train": training(&base, steps, length)?,
-        "decode": [decoding(&base, 1)?, decoding(&base, 8)?, decoding(&base, 32)?],
+        "train": training(&base, &arguments)?,
     });
+    if !arguments.only_steps {
+        report["decode"] = json!([decoding(&base, 1)?, decoding(&base, 8)?, decoding(&base, 32)?]);
+    }
     writeln!(std::io::stdout(), "{report}").context("cannot write to standard output")
 }
 
-fn training(base: &Arc<BaseModel>, steps: usize, length: usize) -> anyhow::Result<serde_json::Value> {
+/// What is measured.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Optimiser steps, of one row each; one more is not counted
+    #[arg(long, default_value_t = 5)]
+    steps: usize,
+    /// Tokens of a row
+    #[arg(long, default_value_t = 512)]
+    sequence_length: usize,
+    /// Blocks of the model
+    #[arg(long, default_value_t = 30)]
+    layers: usize,
+    /// Rank of the adapter, on all linear layers
+    #[arg(long, default_value_t = 16)]
+    rank: usize,
+    /// Compute blocks again in the backward pass
+    #[arg(long)]
+    recompute: bool,
+    /// Leave out evaluation and decoding
+    #[arg(long)]
+    only_steps: bool,
+}
+
+fn training(base: &Arc<BaseModel>, arguments: &Arguments) -> anyhow::Result<serde_json::Value> {
+    let Arguments { steps, sequence_length: length, rank, recompute, only_steps, .. } = *arguments;
     let mut engine = ReferenceEngine::new(Arc::clone(base))?;
-    let config =
-        LoraConfig { rank: 16, alpha: 32.0, targets: TargetModule::ALL.to_vec(), dora: false, dropout: 0.0 };
+    if recompute {
+        engine = engine.recomputing();
+    }
+    let config = LoraConfig {
+        rank,
+        frozen_rank: 0,
+        alpha: 32.0,
+        targets: TargetModule::ALL.to_vec(),
+        dora: false,
+        dropout: 0.0,
+    };
     engine.init_adapter(&config, 1)?;
     let batch = batch(length, base.config.vocab_size)?;
     let targets = length - 1;
@@ -47,7 +81,9 @@ fn training(base: &Arc<BaseModel>, steps: usize, length: usize) -> anyhow::Resul
     let (mut first_loss, mut last_loss, mut grad_norm) = (None, 0.0, 0.0);
     for warm in std::iter::once(true).chain(std::iter::repeat_n(false, steps)) {
         let started = Instant::now();
-        engine.evaluate(&batch)?;
+        if !only_steps {
+            engine.evaluate(&batch)?;
+        }
         let evaluated = started.elapsed();
         let started = Instant::now();
         last_loss = engine.forward_backward(&batch, targets)?.loss_sum / f64::from(u32::try_from(targets)?);
@@ -68,7 +104,7 @@ fn training(base: &Arc<BaseModel>, steps: usize, length: usize) -> anyhow::Resul
     Ok(json!({
         "sequence": length, "steps": steps, "tokens_per_second": rate,
         "forward_and_loss_ms": evaluate * 1e3, "forward_backward_ms": both * 1e3, "step_ms": step * 1e3,
-        "gflops": rate * flops_per_token(&base.config, length) / 1e9,
+        "gflops": rate * flops_per_token(&base.config, length, rank) / 1e9,
         "first_loss": first_loss, "last_loss": last_loss, "grad_norm": grad_norm, "peak_rss_mib": peak_rss_mib(),
     }))
 }
@@ -113,14 +149,14 @@ fn matmul_gflops() -> anyhow::Result<f64> {
 }
 
 /// Multiplications and additions that a token costs in training, with gradients for the adapter alone.
-fn flops_per_token(config: &ModelConfig, length: usize) -> f64 {
+fn flops_per_token(config: &ModelConfig, length: usize, rank: usize) -> f64 {
     let as_f64 = |value: usize| u32::try_from(value).map_or(f64::NAN, f64::from);
     let (hidden, inner) = (as_f64(config.hidden_size), as_f64(config.intermediate_size));
     let key_value = as_f64(config.key_value_heads * config.head_dim);
     let query = as_f64(config.attention_heads * config.head_dim);
     let layers = as_f64(config.layers);
     let linear = hidden * (2.0 * query + 2.0 * key_value + 3.0 * inner);
-    let lora = 16.0 * (2.0 * (hidden + query) + 2.0 * (hidden + key_value) + 3.0 * (hidden + inner));
+    let lora = as_f64(rank) * (2.0 * (hidden + query) + 2.0 * (hidden + key_value) + 3.0 * (hidden + inner));
     let attention = 2.0 * query * as_f64(length) * 0.5;
     let head = hidden * as_f64(config.vocab_size);
     layers * (4.0 * linear + 6.0 * lora + 6.0 * attention) + 4.0 * head

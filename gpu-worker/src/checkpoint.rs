@@ -59,6 +59,8 @@ struct StateFile {
     program: String,
     optimiser_steps: u64,
     rank: usize,
+    #[serde(default)]
+    frozen_rank: usize,
     alpha: f32,
     target_modules: Vec<String>,
     #[serde(default)]
@@ -113,6 +115,7 @@ impl Checkpoint {
             program: env!("CARGO_PKG_VERSION").to_owned(),
             optimiser_steps: *steps,
             rank: adapter.config.rank,
+            frozen_rank: adapter.config.frozen_rank,
             alpha: adapter.config.alpha,
             target_modules: adapter.config.targets.iter().map(|module| module.name().to_owned()).collect(),
             dora: adapter.config.dora,
@@ -157,8 +160,8 @@ impl Checkpoint {
             let unknown = || format(format!("target module `{name}` is unknown"));
             targets.push(TargetModule::from_name(name).ok_or_else(unknown)?);
         }
-        let StateFile { rank, alpha, dora, dropout, .. } = file;
-        let config = LoraConfig { rank, alpha, targets, dora, dropout };
+        let StateFile { rank, frozen_rank, alpha, dora, dropout, .. } = file;
+        let config = LoraConfig { rank, frozen_rank, alpha, targets, dora, dropout };
         let best = (!best.is_empty()).then(|| AdapterWeights { config: config.clone(), tensors: best });
         let state = TrainingState {
             adapter: AdapterWeights { config, tensors: adapter },

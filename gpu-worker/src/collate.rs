@@ -195,6 +195,19 @@ impl Rows {
         batch
     }
 
+    /// Tokens of the longest row.
+    pub fn longest(&self) -> usize {
+        let length = |row| self.documents_of(row).map(|document| document.tokens.len()).sum();
+        (0..self.len()).map(length).max().unwrap_or_default()
+    }
+
+    /// Pairs of a token and one that it sees: itself and those before it in its document.
+    #[expect(clippy::cast_precision_loss, reason = "token counts are far below 2^53")]
+    pub fn attended(&self) -> f64 {
+        let pairs = |length: usize| length as f64 * (length + 1) as f64 / 2.0;
+        self.documents.iter().map(|document| pairs(document.tokens.len())).sum()
+    }
+
     /// The documents in a row.
     pub fn documents_of(&self, row: usize) -> impl Iterator<Item = &TokenDocument> {
         self.packed.get(row).into_iter().flatten().filter_map(|index| self.documents.get(*index))

@@ -8,6 +8,7 @@ pub mod reference;
 use std::{collections::BTreeMap, ops::Range};
 
 pub use error::EngineError;
+pub(crate) use init::fill_uniform;
 
 use crate::model::HostTensor;
 
@@ -38,6 +39,8 @@ pub enum TargetModule {
 pub struct LoraConfig {
     /// Inner width of the update.
     pub rank: usize,
+    /// How many of these directions, the last ones, stay as they began (`PiSSA`); 0 where all are learned.
+    pub frozen_rank: usize,
     /// Numerator of the scale `alpha / rank`.
     pub alpha: f32,
     /// Layers that carry the update, in every block.
@@ -46,6 +49,13 @@ pub struct LoraConfig {
     pub dora: bool,
     /// Share (0 to below 1) of the inputs of the updates that are zeroed in training.
     pub dropout: f32,
+}
+
+impl LoraConfig {
+    /// Directions that are learned.
+    pub fn learned_rank(&self) -> usize {
+        self.rank.saturating_sub(self.frozen_rank)
+    }
 }
 
 /// An adapter's weights under PEFT tensor names
@@ -136,6 +146,9 @@ pub struct StepReport {
 /// The same calls on the same machine give the same bytes, whatever the number of threads.
 pub trait Engine: Send {
     /// Starts a new adapter: `A` uniform in ±1/√in, `B` zero; forgets gradients and moments.
+    ///
+    /// With frozen directions they and as many learned ones come from the largest singular values of each frozen weight, with
+    /// opposite signs, so that the model begins as it was (`PiSSA`; Meng et al., arXiv 2404.02948).
     ///
     /// # Errors
     /// [`EngineError::NoTargets`], [`EngineError::DuplicateTarget`] or [`EngineError::Rank`] for an adapter that the model cannot carry.

@@ -137,6 +137,14 @@ pub struct BaseModel {
     pub name: String,
 }
 
+impl BaseModel {
+    /// Bytes of all weights as they are held.
+    pub fn bytes(&self) -> usize {
+        let full: usize = self.tensors.values().map(|tensor| size_of_val(tensor.values.as_slice())).sum();
+        full + self.quantised.values().map(Nf4Tensor::bytes).sum::<usize>()
+    }
+}
+
 /// How the linear layers of the blocks are held in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Precision {

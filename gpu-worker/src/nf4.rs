@@ -95,6 +95,11 @@ impl Nf4Tensor {
         [self.rows, self.columns]
     }
 
+    /// Bytes of codes and scales.
+    pub fn bytes(&self) -> usize {
+        self.packed.len() + self.scales.len() + size_of_val(self.nested_scales.as_slice())
+    }
+
     /// Number of values.
     pub fn len(&self) -> usize {
         self.rows * self.columns

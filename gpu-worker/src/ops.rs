@@ -9,6 +9,7 @@ pub mod embedding;
 pub mod gated;
 pub mod head_loss;
 pub mod lora_linear;
+pub mod low_rank;
 pub mod matmul;
 pub mod rms_norm;
 pub mod rope;

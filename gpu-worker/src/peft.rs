@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    engine::{AdapterWeights, LoraConfig, TargetModule},
+    engine::{AdapterWeights, LoraConfig, reference::features},
     folder::{FolderError, write_folder},
     model::ModelConfig,
 };
@@ -139,36 +139,23 @@ pub(crate) fn stabilised_alpha(alpha: f32, rank: usize) -> f32 {
     alpha * (rank as f32).sqrt()
 }
 
-/// Checks that no layer is narrower than the rank.
+/// Checks that no layer is smaller than the rank on both sides; a narrower side, as of grouped keys and values, is allowed as in PEFT.
 ///
 /// # Errors
 /// A sentence that names the first layer that is.
 pub fn check_rank(config: &LoraConfig, base: &ModelConfig) -> Result<(), String> {
     for &module in &config.targets {
         let (inputs, outputs) = features(base, module);
-        let narrow = inputs.min(outputs);
-        if config.rank > narrow {
+        let wide = inputs.max(outputs);
+        if config.rank > wide {
             return Err(format!(
-                "rank {} is larger than layer {}, which is {inputs} wide and gives {outputs}; choose 1 to {narrow}",
+                "rank {} is larger than layer {}, which is {inputs} wide and gives {outputs}; choose 1 to {wide}",
                 config.rank,
                 module.name()
             ));
         }
     }
     Ok(())
-}
-
-/// Input and output width of a module.
-fn features(base: &ModelConfig, module: TargetModule) -> (usize, usize) {
-    let queries = base.attention_heads * base.head_dim;
-    let keys = base.key_value_heads * base.head_dim;
-    match module {
-        TargetModule::Query => (base.hidden_size, queries),
-        TargetModule::Key | TargetModule::Value => (base.hidden_size, keys),
-        TargetModule::Output => (queries, base.hidden_size),
-        TargetModule::Gate | TargetModule::Up => (base.hidden_size, base.intermediate_size),
-        TargetModule::Down => (base.intermediate_size, base.hidden_size),
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The training loop: rows through the engine, steps, validations, checkpoints, and a stop between two rows.
 
 mod error;
+mod forecast;
 pub mod handler;
 mod input;
 mod output;
@@ -22,6 +23,7 @@ use crate::{
 };
 
 pub use error::{SaveError, TrainError};
+pub use forecast::{Forecast, Machine};
 pub use input::{TrainingInput, TrainingSources};
 pub use output::{REPORT_FILE, RunReport, STEPS_FILE, report_files};
 use plan::Plan;

@@ -106,6 +106,56 @@ fn twenty_steps_end_in_the_adapter_of_peft() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn principal_adapters_begin_and_learn_as_those_of_peft() -> Result<()> {
+    let (oracle, base) = (Oracle::read("llama-pissa")?, base("llama", Method::Lora)?);
+    let config = LoraConfig {
+        rank: 8,
+        frozen_rank: 4,
+        alpha: 16.0,
+        targets: TargetModule::ALL.to_vec(),
+        dora: false,
+        dropout: 0.0,
+    };
+    let mut engine = ReferenceEngine::new(base)?;
+    engine.init_adapter(&config, 1)?;
+    let begun = engine.save()?.adapter;
+    for (weight, expected) in oracle.group("begun.") {
+        close_to(&product(&begun, &weight, 0..4)?, &expected.values, 1e-3, &format!("{weight} at first"))?;
+    }
+    let options = StepOptions { learning_rate: 1e-3, weight_decay: 0.01, ..StepOptions::default() };
+    for (step, expected) in oracle.get("losses")?.values.iter().enumerate() {
+        let loss = engine.forward_backward(&oracle.batch(), TARGETS)?;
+        let (got, expected) = (loss.loss_sum / TARGETS as f64, f64::from(*expected));
+        ensure!((got - expected).abs() < 1e-3, "loss of step {step}: {got}, expected {expected}");
+        engine.step(&options)?;
+    }
+    let trained = engine.save()?.adapter;
+    for (weight, expected) in oracle.group("delta.") {
+        close_to(&product(&trained, &weight, 0..8)?, &expected.values, 2e-2, &format!("{weight} at last"))?;
+    }
+    Ok(())
+}
+
+/// `s·B·A` over some directions of the adapter of a weight.
+fn product(adapter: &AdapterWeights, weight: &str, directions: std::ops::Range<usize>) -> Result<Vec<f32>> {
+    let tensor = |factor: &str| {
+        let name = format!("base_model.model.{}.{factor}.weight", weight.trim_end_matches(".weight"));
+        adapter.tensors.get(&name).with_context(|| format!("no {name}"))
+    };
+    let (a, b) = (tensor("lora_A")?, tensor("lora_B")?);
+    let (rank, columns) = (adapter.config.rank, a.values.len() / adapter.config.rank);
+    let scale = adapter.config.alpha / rank as f32;
+    let mut product = Vec::new();
+    for row in b.values.chunks(rank) {
+        for column in 0..columns {
+            let along = |k: usize| row[k] * a.values[k * columns + column];
+            product.push(scale * directions.clone().map(along).sum::<f32>());
+        }
+    }
+    Ok(product)
+}
+
 struct Oracle {
     tensors: BTreeMap<String, HostTensor>,
     tokens: Vec<u32>,
@@ -151,7 +201,14 @@ impl Oracle {
         ensure!(!tensors.is_empty(), "the fixture has no adapter for {name}");
         let dora = method == Method::Dora;
         Ok(AdapterWeights {
-            config: LoraConfig { rank: 4, alpha, targets: TargetModule::ALL.to_vec(), dora, dropout: 0.0 },
+            config: LoraConfig {
+                rank: 4,
+                frozen_rank: 0,
+                alpha,
+                targets: TargetModule::ALL.to_vec(),
+                dora,
+                dropout: 0.0,
+            },
             tensors,
         })
     }
@@ -185,11 +242,15 @@ fn engine(
 }
 
 fn close(got: &[f32], expected: &[f32], what: &str) -> Result<()> {
+    close_to(got, expected, RELATIVE, what)
+}
+
+fn close_to(got: &[f32], expected: &[f32], relative: f32, what: &str) -> Result<()> {
     ensure!(got.len() == expected.len(), "{what}: {} values, expected {}", got.len(), expected.len());
     let largest = expected.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
     let difference = largest_difference(got, expected);
     ensure!(
-        difference <= RELATIVE * largest,
+        difference <= relative * largest,
         "{what}: differs by {difference}, its largest value is {largest}"
     );
     Ok(())

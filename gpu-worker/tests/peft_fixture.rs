@@ -125,8 +125,14 @@ fn engine() -> Result<ReferenceEngine> {
 }
 
 fn adapter(folder: &str) -> Result<AdapterWeights> {
-    let config =
-        LoraConfig { rank: 4, alpha: 8.0, targets: TargetModule::ALL.to_vec(), dora: false, dropout: 0.0 };
+    let config = LoraConfig {
+        rank: 4,
+        frozen_rank: 0,
+        alpha: 8.0,
+        targets: TargetModule::ALL.to_vec(),
+        dora: false,
+        dropout: 0.0,
+    };
     Ok(AdapterWeights { config, tensors: floats(&format!("peft-tiny/{folder}/adapter_model.safetensors"))? })
 }
 

@@ -60,6 +60,7 @@ fn training_problems(training: &TrainingOptions, model: &ModelConfig) -> Vec<Spe
     let targets = training.target_modules.iter().filter_map(|name| TargetModule::from_name(name)).collect();
     let config = LoraConfig {
         rank: training.rank as usize,
+        frozen_rank: 0,
         alpha: training.alpha,
         targets,
         dora: false,

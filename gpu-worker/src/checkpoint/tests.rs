@@ -6,8 +6,14 @@ fn checkpoint(steps: u64) -> Checkpoint {
     let tensor = |value: f32| HostTensor { shape: vec![1, 2], values: vec![value, f32::MIN_POSITIVE] };
     let name = TargetModule::Query.lora_a_name(0);
     let tensors = |value| BTreeMap::from([(name.clone(), tensor(value))]);
-    let config =
-        LoraConfig { rank: 1, alpha: 0.1, targets: vec![TargetModule::Query], dora: true, dropout: 0.0 };
+    let config = LoraConfig {
+        rank: 1,
+        frozen_rank: 0,
+        alpha: 0.1,
+        targets: vec![TargetModule::Query],
+        dora: true,
+        dropout: 0.0,
+    };
     let best = Some(AdapterWeights { config: config.clone(), tensors: tensors(0.3) });
     Checkpoint {
         state: TrainingState {

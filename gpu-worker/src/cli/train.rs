@@ -15,7 +15,10 @@ use clara_lifecycle::{
     dataset::TrainingRecord,
     spec::{Method, TrainingOptions},
 };
-use clara_runtime::stop::{StopReason, StopSignal, stop_switch};
+use clara_runtime::{
+    config::ByteSize,
+    stop::{StopReason, StopSignal, stop_switch},
+};
 
 use super::{files::OutputFolder, signals::on_stop};
 use crate::{
@@ -24,7 +27,7 @@ use crate::{
     folder::write_file,
     model::{self, BaseModel},
     peft,
-    train::{Outcome, Trained, TrainingInput, TrainingSources, report_files, train},
+    train::{Forecast, Machine, Outcome, Trained, TrainingInput, TrainingSources, report_files, train},
 };
 
 use log::StepLog;
@@ -59,6 +62,12 @@ pub(super) struct TrainArgs {
     /// Append one JSON line per step to this file.
     #[arg(long, value_name = "FILE")]
     log_jsonl: Option<PathBuf>,
+    /// Memory that the training may take beside the base model, e.g. 4GiB [default: what the system has free].
+    #[arg(long, value_name = "SIZE")]
+    memory_limit: Option<ByteSize>,
+    /// Only tell what the training would take, and end.
+    #[arg(long)]
+    dry_run: bool,
     /// Continue an interrupted training in the same folder.
     #[arg(long)]
     resume: bool,
@@ -67,6 +76,12 @@ pub(super) struct TrainArgs {
 impl TrainArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let options = self.options()?;
+        if self.dry_run {
+            let (base, input) = self.read_input(options)?;
+            describe(&input, &base);
+            eprintln!("would take {}", self.forecast(&input, &base)?);
+            return Ok(());
+        }
         let out = OutputFolder::open(&self.out, self.resume)?;
         if out.is_finished() {
             eprintln!("the training in {} is finished already", self.out.display());
@@ -74,6 +89,8 @@ impl TrainArgs {
         }
         let (base, input) = self.read_input(options)?;
         describe(&input, &base);
+        let forecast = self.forecast(&input, &base)?;
+        eprintln!("will take {forecast}");
         let checkpoint = if self.resume { out.checkpoints().newest()? } else { None };
         if let Some(checkpoint) = &checkpoint {
             eprintln!("continuing after step {}", checkpoint.progress.steps.len());
@@ -82,10 +99,18 @@ impl TrainArgs {
             checkpoint.as_ref().map(|checkpoint| checkpoint.progress.steps.as_slice()).unwrap_or_default();
         let mut log = StepLog::open(self.log_jsonl.as_deref(), earlier, out.checkpoints())?;
         let mut engine = ReferenceEngine::new(Arc::clone(&base))?;
+        if forecast.recompute {
+            engine = engine.recomputing();
+        }
         match train(&mut engine, &input, checkpoint, &mut log, &stop_on_signal()?)? {
             Outcome::Stopped(_) => bail!("stopped; a checkpoint is kept, continue with --resume"),
-            Outcome::Finished(trained) => write_results(&out, &input, &base, &trained),
+            Outcome::Finished(trained) => write_results(&out, &input, (&base, &forecast), &trained),
         }
+    }
+
+    fn forecast(&self, input: &TrainingInput, base: &BaseModel) -> anyhow::Result<Forecast> {
+        let machine = Machine::measure(self.memory_limit.map(|size| size.0))?;
+        Ok(Forecast::new(input, base, machine)?)
     }
 
     fn options(&self) -> anyhow::Result<TrainingOptions> {
@@ -126,22 +151,25 @@ impl TrainArgs {
 fn describe(input: &TrainingInput, base: &BaseModel) {
     let report = input.train.report();
     eprintln!(
-        "{}: {} records in {} rows, {} tokens, {:.0} % of them learned; {} records left out, {} split, {} cut",
+        "{}: {} records in {} rows, {} tokens, {:.0} % of them learned; {} records left out, {} dropped, {} split, {} cut\n\
+         tokens per record: {}",
         base.name,
         report.records,
         report.rows,
         report.tokens,
         report.trained_share() * 100.0,
         report.without_target,
+        report.dropped,
         report.split,
-        report.truncated
+        report.truncated,
+        report.lengths
     );
 }
 
 fn write_results(
     out: &OutputFolder,
     input: &TrainingInput,
-    base: &BaseModel,
+    (base, forecast): (&BaseModel, &Forecast),
     trained: &Trained,
 ) -> anyhow::Result<()> {
     if trained.kept_step < trained.steps.len() as u64 {
@@ -152,7 +180,7 @@ fn write_results(
         );
     }
     peft::write(&out.fresh_adapter()?, &trained.adapter, &base.name)?;
-    for (name, content) in report_files(input, base, trained)? {
+    for (name, content) in report_files(input, base, forecast, trained)? {
         write_file(&out.file(name), &content)?;
     }
     print_file(&out.report())

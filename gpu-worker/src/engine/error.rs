@@ -56,7 +56,7 @@ pub enum EngineError {
         module: &'static str,
     },
     /// The rank does not fit a layer.
-    #[error("rank {rank} does not fit {module}, which is {in_features} wide and gives {out_features}; choose 1 to {}", in_features.min(out_features))]
+    #[error("rank {rank} does not fit {module}, which is {in_features} wide and gives {out_features}; choose 1 to {}", in_features.max(out_features))]
     Rank {
         /// The rank asked for.
         rank: usize,

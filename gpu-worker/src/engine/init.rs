@@ -6,7 +6,7 @@
 /// generator that starts at `seed` xor `stream` times an odd constant, so no stream depends on another's length. A number
 /// is made of the upper 24 bits of an output.
 #[expect(clippy::cast_precision_loss, reason = "24 bits fit f32 exactly")]
-pub(super) fn fill_uniform(values: &mut [f32], bound: f32, seed: u64, stream: u64) {
+pub(crate) fn fill_uniform(values: &mut [f32], bound: f32, seed: u64, stream: u64) {
     let mut seeding = SplitMix64(seed ^ stream.wrapping_mul(0xD1B5_4A32_D192_ED03));
     let mut generator = SplitMix64(seeding.next());
     for value in values {

@@ -6,11 +6,14 @@ mod block;
 mod buffers;
 mod decoder;
 mod head;
+mod memory;
 mod weights;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use decoder::ReferenceDecoder;
+pub use memory::TrainingMemory;
+pub use weights::features;
 
 use self::{
     adapter::{AdapterLayout, Scaling},
@@ -71,6 +74,29 @@ impl Training {
             passes: 0,
             scaling,
         })
+    }
+
+    /// Moves what is learned by AdamW.
+    fn update(&mut self, clip: f32, options: &StepOptions) {
+        // Without a gradient only the decay would move a value.
+        let frozen: Vec<_> = self.layout.frozen().filter(|range| !range.is_empty()).collect();
+        let before = if frozen.is_empty() { Vec::new() } else { self.values.clone() };
+        let parameters = Parameters {
+            values: &mut self.values,
+            gradients: &self.gradients,
+            first_moments: &mut self.first_moments,
+            second_moments: &mut self.second_moments,
+        };
+        if (options.b_rate_ratio - 1.0).abs() < f64::EPSILON {
+            adamw(parameters, clip, self.steps, options);
+        } else {
+            adamw_plus(parameters, self.layout.fast(), clip, self.steps, options);
+        }
+        for range in frozen {
+            if let (Some(values), Some(before)) = (self.values.get_mut(range.clone()), before.get(range)) {
+                values.copy_from_slice(before);
+            }
+        }
     }
 
     fn adapter(&self) -> Adapter<'_> {
@@ -167,7 +193,10 @@ impl Engine for ReferenceEngine {
     fn init_adapter(&mut self, config: &LoraConfig, seed: u64) -> Result<(), EngineError> {
         let layout = AdapterLayout::new(config, &self.base.config)?;
         let weights = Weights::resolve(&self.base)?;
-        let values = layout.initial(seed);
+        let mut values = layout.initial(seed);
+        if config.frozen_rank > 0 {
+            layout.begin_principal(&weights, &mut values)?;
+        }
         let mut training = Training::new(layout, values, &weights)?;
         if let Some(scaling) = &mut training.scaling {
             training.layout.begin_magnitudes(scaling, &mut training.values);
@@ -235,6 +264,9 @@ impl Engine for ReferenceEngine {
             }
             block::backward((layer, block), &context, d_hidden, kept, scratch, &mut training.gradients)?;
         }
+        for frozen in training.layout.frozen() {
+            training.gradients.get_mut(frozen).unwrap_or_default().fill(0.0);
+        }
         training.passes += 1;
         Ok(BatchLoss { loss_sum, target_tokens: checked.labels.len() })
     }
@@ -249,17 +281,7 @@ impl Engine for ReferenceEngine {
         let clip = clip_factor(grad_norm, options.max_grad_norm);
         training.steps += 1;
         training.passes = 0;
-        let parameters = Parameters {
-            values: &mut training.values,
-            gradients: &training.gradients,
-            first_moments: &mut training.first_moments,
-            second_moments: &mut training.second_moments,
-        };
-        if (options.b_rate_ratio - 1.0).abs() < f64::EPSILON {
-            adamw(parameters, clip, training.steps, options);
-        } else {
-            adamw_plus(parameters, training.layout.fast(), clip, training.steps, options);
-        }
+        training.update(clip, options);
         training.gradients.fill(0.0);
         if let Some(scaling) = &mut training.scaling {
             scaling.refresh(&training.layout, &Weights::resolve(base)?, &training.values)?;

@@ -248,3 +248,13 @@ fn a_folder_without_a_model_is_told_apart_from_no_folder() {
     assert!(matches!(refused(empty.path()), ModelError::NotAModel { .. }));
     assert!(matches!(refused(&empty.path().join("nothing")), ModelError::NotFound { .. }));
 }
+
+#[test]
+fn a_model_without_an_end_mark_is_refused() {
+    let copy = copy_of("tiny-llama");
+    edit_config(copy.path(), |config| {
+        config.remove("eos_token_id");
+    });
+    let refused = refused(copy.path()).to_string();
+    assert!(refused.contains("no eos_token_id"), "{refused}");
+}

@@ -133,5 +133,12 @@ pub(super) fn from_json(path: &Path, text: &[u8]) -> Result<LoraConfig, PeftErro
         )));
     }
     let alpha = if raw.use_rslora { stabilised_alpha(raw.lora_alpha, raw.r) } else { raw.lora_alpha };
-    Ok(LoraConfig { rank: raw.r, alpha, targets, dora: raw.use_dora, dropout: raw.lora_dropout })
+    Ok(LoraConfig {
+        rank: raw.r,
+        frozen_rank: 0,
+        alpha,
+        targets,
+        dora: raw.use_dora,
+        dropout: raw.lora_dropout,
+    })
 }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fs};
 
 use super::*;
+use crate::engine::TargetModule;
 use crate::model::{HostTensor, inspect};
 
 fn base() -> ModelConfig {
@@ -10,7 +11,14 @@ fn base() -> ModelConfig {
 }
 
 fn adapter(targets: &[TargetModule]) -> AdapterWeights {
-    let config = LoraConfig { rank: 4, alpha: 8.0, targets: targets.to_vec(), dora: false, dropout: 0.0 };
+    let config = LoraConfig {
+        rank: 4,
+        frozen_rank: 0,
+        alpha: 8.0,
+        targets: targets.to_vec(),
+        dora: false,
+        dropout: 0.0,
+    };
     let mut tensors = BTreeMap::new();
     for layer in 0..base().layers {
         for &module in targets {
@@ -146,12 +154,18 @@ fn missing_and_surplus_modules_are_misfits() {
 }
 
 #[test]
-fn a_rank_beyond_the_narrowest_layer_is_refused_by_name() {
-    let config =
-        LoraConfig { rank: 33, alpha: 1.0, targets: TargetModule::ALL.to_vec(), dora: false, dropout: 0.0 };
+fn a_rank_beyond_the_smallest_layer_is_refused_by_name() {
+    let config = LoraConfig {
+        rank: 65,
+        frozen_rank: 0,
+        alpha: 1.0,
+        targets: TargetModule::ALL.to_vec(),
+        dora: false,
+        dropout: 0.0,
+    };
     let reason = check_rank(&config, &base()).unwrap_err();
-    assert!(reason.contains("k_proj") && reason.contains("choose 1 to 32"), "{reason}");
-    assert!(check_rank(&LoraConfig { rank: 32, ..config }, &base()).is_ok());
+    assert!(reason.contains("q_proj") && reason.contains("choose 1 to 64"), "{reason}");
+    assert!(check_rank(&LoraConfig { rank: 64, ..config }, &base()).is_ok());
 }
 
 #[test]

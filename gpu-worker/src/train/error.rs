@@ -29,6 +29,27 @@ pub enum TrainError {
     /// The options do not fit the base model or each other.
     #[error("{0}")]
     Options(String),
+    /// There is not enough memory.
+    #[error(
+        "training needs {needed} beside the base model even with blocks computed twice ({adapter} for the adapter and its \
+         checkpoint, {activations} for activations of {rows} tokens, {scratch} shared), but {free} are free; {advice}"
+    )]
+    Memory {
+        /// Memory beside the base model.
+        needed: String,
+        /// Its part for the adapter.
+        adapter: String,
+        /// Its part that grows with the rows and the layers.
+        activations: String,
+        /// Its part that all layers share.
+        scratch: String,
+        /// Tokens of the longest row.
+        rows: usize,
+        /// Memory that is free.
+        free: String,
+        /// What would fit.
+        advice: String,
+    },
     /// The engine refused something.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -117,6 +138,7 @@ impl TrainError {
             | Self::Collate(_)
             | Self::InitialAdapter(_)
             | Self::Options(_)
+            | Self::Memory { .. }
             | Self::Engine(_)
             | Self::Diverged { .. }
             | Self::OtherTraining { .. }

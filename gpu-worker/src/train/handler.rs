@@ -18,7 +18,10 @@ use clara_runtime::{
     worker::{AttemptContext, StageFailure, StageHandler},
 };
 
-use super::{Outcome, TrainError, Trained, TrainingInput, TrainingSources, output::report_files, train};
+use super::{
+    Forecast, Machine, Outcome, TrainError, Trained, TrainingInput, TrainingSources, output::report_files,
+    train,
+};
 use crate::{
     checkpoint::Checkpoint,
     collate::{TextTools, read_records},
@@ -36,6 +39,8 @@ use observer::StageObserver;
 pub struct TrainConfig {
     /// Base models, shared with generation and serving in the same process.
     pub models: ModelCache,
+    /// Memory in bytes that a training may take beside its base model; else what the system has free.
+    pub memory_limit: Option<u64>,
 }
 
 /// Carries out the train stage.
@@ -132,10 +137,14 @@ impl BlockingAttempt {
                 Some(checkpoint)
             }
         };
+        let forecast = self.forecast(&input, &model).map_err(failure)?;
         let mut engine = ReferenceEngine::new(Arc::clone(&model.base)).map_err(failure)?;
+        if forecast.recompute {
+            engine = engine.recomputing();
+        }
         match train(&mut engine, &input, checkpoint, &mut self.observer, &self.stop).map_err(failure)? {
             Outcome::Stopped(reason) => Err(StageFailure::Stopped(reason)),
-            Outcome::Finished(trained) => self.finish(&input, &model, &trained),
+            Outcome::Finished(trained) => self.finish(&input, &model, &forecast, &trained),
         }
     }
 
@@ -159,10 +168,26 @@ impl BlockingAttempt {
         TrainingInput::new(spec.method, spec.training.clone(), sources, None)
     }
 
+    fn forecast(&self, input: &TrainingInput, model: &SharedModel) -> Result<Forecast, TrainError> {
+        let machine = Machine::measure(self.config.memory_limit)?;
+        let forecast = Forecast::new(input, &model.base, machine)?;
+        let report = input.train.report();
+        tracing::info!(
+            "training on {} records in {} rows, {:.0} % of the tokens learned; tokens per record: {}",
+            report.records,
+            report.rows,
+            report.trained_share() * 100.0,
+            report.lengths
+        );
+        tracing::info!("training will take {forecast}");
+        Ok(forecast)
+    }
+
     fn finish(
         self,
         input: &TrainingInput,
         model: &SharedModel,
+        forecast: &Forecast,
         trained: &Trained,
     ) -> Result<Finished, StageFailure> {
         check_stop(&self.stop)?;
@@ -179,7 +204,7 @@ impl BlockingAttempt {
         })?;
         peft::write(&folder.join("adapter"), &trained.adapter, &model.base.name)
             .map_err(|error| failure(TrainError::WriteAdapter(error)))?;
-        let files = report_files(input, &model.base, trained).map_err(failure)?;
+        let files = report_files(input, &model.base, forecast, trained).map_err(failure)?;
         write_folder(&folder.join("report"), &files).map_err(failure)?;
         let nothing = ArtifactRef { prefix: String::new(), files: Vec::new() };
         let result = TrainingResult {

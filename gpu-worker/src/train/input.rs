@@ -3,7 +3,7 @@
 use clara_lifecycle::{
     dataset::TrainingRecord,
     digest::Digest,
-    spec::{Method, TrainingOptions},
+    spec::{AdapterInit, Method, TrainingOptions},
 };
 
 use super::TrainError;
@@ -67,6 +67,11 @@ impl TrainingInput {
                 if lora.dora { "" } else { "not " }
             )));
         }
+        if initial_adapter.is_some() && options.init != AdapterInit::Default {
+            return Err(TrainError::Options(
+                "init says how a new adapter begins, but there is an adapter to start from; leave one of them out".to_owned(),
+            ));
+        }
         check(&options, &lora, sources.base).map_err(TrainError::Options)?;
         if options.early_stopping_patience > 0 && sources.validation.is_empty() {
             return Err(TrainError::Options(
@@ -81,6 +86,13 @@ impl TrainingInput {
         let digest =
             digest(method, &options, sources.base, &train, validation.as_ref(), initial_adapter.as_ref())?;
         Ok(Self { method, options, lora, train, validation, initial_adapter, digest })
+    }
+}
+
+impl TrainingInput {
+    /// Tokens of the longest row, held out or not.
+    pub fn longest_row(&self) -> usize {
+        self.train.longest().max(self.validation.as_ref().map_or(0, Rows::longest))
     }
 }
 
@@ -100,7 +112,14 @@ fn lora_config(method: Method, options: &TrainingOptions) -> Result<LoraConfig, 
     targets.dedup();
     let rank = options.rank as usize;
     let alpha = if options.use_rslora { peft::stabilised_alpha(options.alpha, rank) } else { options.alpha };
-    Ok(LoraConfig { rank, alpha, targets, dora: method == Method::Dora, dropout: options.dropout })
+    let (dora, dropout) = (method == Method::Dora, options.dropout);
+    Ok(match options.init {
+        AdapterInit::Default => LoraConfig { rank, frozen_rank: 0, alpha, targets, dora, dropout },
+        // Twice the rank at twice the alpha has the same scale.
+        AdapterInit::Pissa => {
+            LoraConfig { rank: 2 * rank, frozen_rank: rank, alpha: 2.0 * alpha, targets, dora, dropout }
+        }
+    })
 }
 
 fn check(options: &TrainingOptions, lora: &LoraConfig, base: &BaseModel) -> Result<(), String> {
@@ -109,7 +128,10 @@ fn check(options: &TrainingOptions, lora: &LoraConfig, base: &BaseModel) -> Resu
         let lines = problems.iter().map(|problem| format!("{} {}", problem.field, problem.message));
         return Err(lines.collect::<Vec<_>>().join("; "));
     }
-    peft::check_rank(lora, &base.config)?;
+    peft::check_rank(lora, &base.config).map_err(|reason| match lora.frozen_rank {
+        0 => reason,
+        _ => format!("{reason}; PiSSA takes twice the rank"),
+    })?;
     let (length, limit) = (options.sequence_length as usize, base.config.max_positions);
     if length > limit {
         return Err(format!(

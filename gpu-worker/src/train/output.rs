@@ -6,7 +6,7 @@ use clara_lifecycle::{
 };
 use serde::Serialize;
 
-use super::{TrainError, Trained, TrainingInput, ValidationRecord};
+use super::{Forecast, TrainError, Trained, TrainingInput, ValidationRecord};
 use crate::{collate::CollateReport, model::BaseModel};
 
 /// `training.json`: what was trained on what, and how it went.
@@ -28,6 +28,8 @@ pub struct RunReport<'a> {
     pub method: Method,
     /// Options as given.
     pub options: &'a TrainingOptions,
+    /// What was expected before the first step.
+    pub forecast: &'a Forecast,
     /// What became of the training records.
     pub train: &'a CollateReport,
     /// What became of the validation records.
@@ -67,7 +69,12 @@ pub struct Host {
 
 impl<'a> RunReport<'a> {
     /// Sums up a finished training.
-    pub fn new(input: &'a TrainingInput, base: &'a BaseModel, trained: &'a Trained) -> Self {
+    pub fn new(
+        input: &'a TrainingInput,
+        base: &'a BaseModel,
+        forecast: &'a Forecast,
+        trained: &'a Trained,
+    ) -> Self {
         let step_seconds: f64 = trained.steps.iter().map(|step| step.seconds).sum();
         let tokens: u64 = trained.steps.iter().map(|step| step.tokens).sum();
         #[expect(clippy::cast_precision_loss, reason = "token counts are far below 2^53")]
@@ -85,6 +92,7 @@ impl<'a> RunReport<'a> {
             base_model_digest: &base.digest,
             method: input.method,
             options: &input.options,
+            forecast,
             train: input.train.report(),
             validation: input.validation.as_ref().map(crate::collate::Rows::report),
             trained_share: input.train.report().trained_share(),
@@ -113,9 +121,10 @@ pub const STEPS_FILE: &str = "steps.jsonl";
 pub fn report_files(
     input: &TrainingInput,
     base: &BaseModel,
+    forecast: &Forecast,
     trained: &Trained,
 ) -> Result<[(&'static str, Vec<u8>); 2], TrainError> {
-    let mut report = serde_json::to_vec_pretty(&RunReport::new(input, base, trained))?;
+    let mut report = serde_json::to_vec_pretty(&RunReport::new(input, base, forecast, trained))?;
     report.push(b'\n');
     let mut steps = Vec::new();
     for step in &trained.steps {

@@ -27,6 +27,17 @@ impl Plan {
         (steps / self.steps_per_epoch, steps % self.steps_per_epoch * self.accumulation)
     }
 
+    /// Passes over the rows, the last one perhaps in part.
+    #[expect(clippy::cast_precision_loss, reason = "step counts are far below 2^53")]
+    pub(super) fn epochs(&self) -> f64 {
+        self.total_steps as f64 / self.steps_per_epoch as f64
+    }
+
+    /// Validations with one after every `every` steps: before, between and after.
+    pub(super) fn validations(&self, every: u32) -> u64 {
+        2 + self.total_steps.saturating_sub(1).checked_div(u64::from(every)).unwrap_or_default()
+    }
+
     /// The rows of a step, counted from 0.
     pub(super) fn rows_of(&self, step: u64, rows: &Rows) -> Vec<usize> {
         let (epoch, row) = self.position(step);

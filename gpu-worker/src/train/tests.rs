@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use clara_lifecycle::{
     dataset::{TrainingContent, TrainingRecord},
-    spec::{Method, TrainingOptions},
+    spec::{AdapterInit, Method, TrainingOptions},
 };
 use clara_runtime::stop::{StopSwitch, stop_switch};
 
@@ -15,7 +15,7 @@ use crate::{
     model::{self, LoadedModel},
 };
 
-fn tiny() -> LoadedModel {
+pub(super) fn tiny() -> LoadedModel {
     tiny_for(Method::Lora)
 }
 
@@ -24,7 +24,7 @@ fn tiny_for(method: Method) -> LoadedModel {
     model::load(&folder, method.into()).unwrap()
 }
 
-fn options() -> TrainingOptions {
+pub(super) fn options() -> TrainingOptions {
     TrainingOptions {
         rank: 4,
         epochs: 3,
@@ -47,7 +47,7 @@ fn records(count: usize) -> Vec<TrainingRecord> {
     (0..count).map(record).collect()
 }
 
-fn input(model: &LoadedModel, options: TrainingOptions) -> Result<TrainingInput, TrainError> {
+pub(super) fn input(model: &LoadedModel, options: TrainingOptions) -> Result<TrainingInput, TrainError> {
     input_for(Method::Lora, model, options)
 }
 
@@ -144,6 +144,8 @@ fn a_training_continued_from_any_checkpoint_ends_with_the_same_bytes() {
         (Method::Lora, plus),
         (Method::Dora, options()),
         (Method::Qlora, options()),
+        (Method::Lora, TrainingOptions { dropout: 0.2, ..options() }),
+        (Method::Lora, TrainingOptions { init: AdapterInit::Pissa, weight_decay: 0.01, ..options() }),
     ] {
         let (whole, checkpoints) = undisturbed_by(method, options.clone());
         assert!(checkpoints.len() > 3);
@@ -249,7 +251,7 @@ fn the_plan_ends_at_the_step_limit() {
 fn options_that_do_not_fit_the_model_are_refused_before_training() {
     let model = tiny();
     for (options, part) in [
-        (TrainingOptions { rank: 33, ..options() }, "rank 33 is larger than layer"),
+        (TrainingOptions { rank: 65, ..options() }, "rank 65 is larger than layer"),
         (TrainingOptions { sequence_length: 4096, ..options() }, "made for 2048 tokens"),
         (TrainingOptions { target_modules: vec!["lm_head".into()], ..options() }, "`lm_head` is unknown"),
         (TrainingOptions { dropout: 0.1, ..options() }, "dropout is not available"),

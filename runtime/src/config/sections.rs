@@ -126,6 +126,8 @@ pub struct WorkerSettings {
     pub gpu_memory: ByteSize,
     /// Kind of that GPU in small letters, e.g. `h100`. Default: none.
     pub gpu_kind: Option<String>,
+    /// Memory that a training may take beside its base model; `0B`: what the system has free. Default `0B`.
+    pub memory_limit: ByteSize,
     /// Processor cores that each slot has. Default: those of the machine divided by the slots, at least 1.
     pub cpu_cores: Option<u32>,
     /// Serves only these resource classes, with commas between the names. Default: all that the resources allow.
@@ -250,6 +252,7 @@ impl Default for WorkerSettings {
             slots: 1,
             gpu_memory: ByteSize(0),
             gpu_kind: None,
+            memory_limit: ByteSize(0),
             cpu_cores: None,
             classes: None,
             scratch: None,
@@ -309,6 +312,11 @@ fn tls_files(files: [&Option<PathBuf>; 3]) -> TlsFiles {
 }
 
 impl WorkerSettings {
+    /// Bytes that a training may take beside its base model, where a limit is set.
+    pub fn memory_limit_bytes(&self) -> Option<u64> {
+        (self.memory_limit.0 > 0).then_some(self.memory_limit.0)
+    }
+
     /// What a worker has for each of its slots.
     pub fn resources(&self) -> Resources {
         let cores = || {

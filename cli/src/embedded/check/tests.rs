@@ -25,12 +25,12 @@ fn model() -> ModelConfig {
 }
 
 #[test]
-fn a_rank_above_the_narrowest_layer_is_a_problem() {
-    let training = TrainingOptions { rank: 17, sequence_length: 128, ..TrainingOptions::default() };
+fn a_rank_above_the_smallest_layer_is_a_problem() {
+    let training = TrainingOptions { rank: 65, sequence_length: 128, ..TrainingOptions::default() };
     let problems = training_problems(&training, &model());
     assert_eq!(problems.len(), 1);
     assert_eq!(problems[0].field, "training.rank");
-    assert!(problems[0].message.contains("choose 1 to 16"), "{}", problems[0].message);
+    assert!(problems[0].message.contains("choose 1 to 64"), "{}", problems[0].message);
 }
 
 #[test]

@@ -4,17 +4,26 @@ mod magnitudes;
 
 use std::{collections::BTreeMap, ops::Range};
 
-use super::weights::{GROUPS, features};
+use rayon::prelude::*;
+
+use super::{
+    buffers::Buffer,
+    weights::{GROUPS, Weights, features, full},
+};
 use crate::{
     engine::{AdapterWeights, EngineError, LoraConfig, TargetModule, init::fill_uniform},
     model::{HostTensor, ModelConfig},
     ops::{
         OpError,
         lora_linear::{LoraGradients, LoraGroup, Magnitude},
+        low_rank::factorise,
         matmul::{Matrix, MatrixMut},
     },
 };
 pub(super) use magnitudes::{Magnitudes, Scaling};
+
+/// Passes towards the largest singular values: those of frozen weights hardly stand out.
+const PRINCIPAL_PASSES: usize = 16;
 
 /// Where one module's factors lie.
 #[derive(Debug, Clone)]
@@ -215,6 +224,44 @@ impl AdapterLayout {
         values
     }
 
+    /// Parameters that stay as they are.
+    pub(super) fn frozen(&self) -> impl Iterator<Item = Range<usize>> {
+        let learned = self.config.learned_rank();
+        let last = move |factor: &Range<usize>, width| factor.start + learned * width..factor.end;
+        self.updates.iter().flat_map(move |update| {
+            [last(&update.a, update.in_features), last(&update.b, update.out_features)]
+        })
+    }
+
+    /// Overwrites the factors with those of the largest singular values of each frozen weight: first the learned ones, then the
+    /// same with opposite sign.
+    pub(super) fn begin_principal(
+        &self,
+        weights: &Weights<'_>,
+        values: &mut [f32],
+    ) -> Result<(), EngineError> {
+        let rank = self.config.learned_rank();
+        let root = self.scale().sqrt();
+        let factors = self.updates.par_iter().map(|update| {
+            let mut buffer = Buffer::default();
+            let weight = [weights.module(update.layer, update.module)?];
+            let weight = full(&weight, &mut buffer)?.pop().ok_or(EngineError::NoTargets)?;
+            Ok(factorise(weight, rank, PRINCIPAL_PASSES)?)
+        });
+        let factors: Vec<(Vec<f32>, Vec<f32>)> = factors.collect::<Result<_, EngineError>>()?;
+        for (update, (a, b)) in self.updates.iter().zip(factors) {
+            let b = transpose(&b, rank);
+            let ([a_from, b_from], [a_signs, b_signs]) = ([&a, &b], [[1.0, 1.0], [1.0, -1.0]]);
+            for (range, from, signs) in [(&update.a, a_from, a_signs), (&update.b, b_from, b_signs)] {
+                let into = values.get_mut(range.clone()).unwrap_or_default();
+                for (half, sign) in into.chunks_mut(from.len().max(1)).zip(signs) {
+                    half.iter_mut().zip(from).for_each(|(into, value)| *into = sign * value / root);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Parameters as an adapter.
     pub(super) fn adapter(&self, values: &[f32]) -> AdapterWeights {
         AdapterWeights { config: self.config.clone(), tensors: self.export(values) }
@@ -313,7 +360,7 @@ fn check(config: &LoraConfig, model: &ModelConfig) -> Result<(), EngineError> {
             return Err(EngineError::DuplicateTarget { module: module.name() });
         }
         let (in_features, out_features) = features(model, *module);
-        if config.rank == 0 || config.rank > in_features.min(out_features) {
+        if config.learned_rank() == 0 || config.rank > in_features.max(out_features) {
             return Err(EngineError::Rank {
                 rank: config.rank,
                 module: module.name(),

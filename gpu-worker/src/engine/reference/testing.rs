@@ -73,7 +73,14 @@ pub(crate) fn random_model(config: ModelConfig) -> Arc<BaseModel> {
 
 /// All modules, rank 3.
 pub(crate) fn lora() -> LoraConfig {
-    LoraConfig { rank: 3, alpha: 6.0, targets: TargetModule::ALL.to_vec(), dora: false, dropout: 0.0 }
+    LoraConfig {
+        rank: 3,
+        frozen_rank: 0,
+        alpha: 6.0,
+        targets: TargetModule::ALL.to_vec(),
+        dora: false,
+        dropout: 0.0,
+    }
 }
 
 /// Documents of the given lengths with next-token labels; the first token of each is not learned.

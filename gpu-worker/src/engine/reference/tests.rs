@@ -265,9 +265,9 @@ fn chosen_targets_get_the_values_they_have_among_all() {
 #[test]
 fn adapters_that_the_model_cannot_carry_are_refused() {
     let mut engine = ReferenceEngine::new(random_model(tiny_config())).unwrap();
-    let refused = engine.init_adapter(&LoraConfig { rank: 9, ..lora() }, 1).unwrap_err();
+    let refused = engine.init_adapter(&LoraConfig { rank: 13, ..lora() }, 1).unwrap_err();
     assert!(
-        matches!(refused, EngineError::Rank { rank: 9, module: "k_proj", in_features: 12, out_features: 8 }),
+        matches!(refused, EngineError::Rank { rank: 13, module: "k_proj", in_features: 12, out_features: 8 }),
         "{refused}"
     );
     let refused = engine.init_adapter(&LoraConfig { targets: vec![], ..lora() }, 1).unwrap_err();
@@ -338,4 +338,65 @@ fn gradients_that_are_not_numbers_stop_the_step() {
     let batch = packed(&[6], 31);
     engine.forward_backward(&batch, 4).unwrap();
     assert!(matches!(engine.step(&StepOptions::default()).unwrap_err(), EngineError::NotFinite { .. }));
+}
+
+#[test]
+fn a_principal_adapter_begins_as_the_base_model_and_learns_only_its_first_half() {
+    let batch = packed(&[9, 5], tiny_config().vocab_size);
+    let mut bare = ReferenceEngine::new(random_model(tiny_config())).unwrap();
+    let base_loss = bare.evaluate(&batch).unwrap().loss_sum;
+    let config = LoraConfig { rank: 6, frozen_rank: 3, ..lora() };
+    let mut engine = ReferenceEngine::new(random_model(tiny_config())).unwrap();
+    engine.init_adapter(&config, 5).unwrap();
+    assert!((engine.evaluate(&batch).unwrap().loss_sum - base_loss).abs() < 1e-4);
+    let begun = engine.save().unwrap().adapter;
+    let decaying = StepOptions { weight_decay: 0.1, learning_rate: 1e-2, ..StepOptions::default() };
+    for _ in 0..5 {
+        engine.forward_backward(&batch, 7).unwrap();
+        engine.step(&decaying).unwrap();
+    }
+    let trained = engine.save().unwrap().adapter;
+    assert!(engine.evaluate(&batch).unwrap().loss_sum < base_loss - 0.01);
+    for (name, before) in &begun.tensors {
+        let after = &trained.tensors[name];
+        // `A` has a direction in each row, `B` in each column.
+        let direction = |index: usize| {
+            if name.contains("lora_A") { index / before.shape[1] } else { index % before.shape[1] }
+        };
+        for (index, (before, after)) in before.values.iter().zip(&after.values).enumerate() {
+            let has_moved = before.to_bits() != after.to_bits();
+            assert_eq!(has_moved, direction(index) < 3, "{name}[{index}]: {before} became {after}");
+        }
+    }
+}
+
+#[test]
+fn the_factors_of_a_principal_adapter_are_those_of_the_weight() {
+    let base = random_model(tiny_config());
+    let config = LoraConfig { rank: 6, frozen_rank: 3, alpha: 12.0, ..lora() };
+    let mut engine = ReferenceEngine::new(Arc::clone(&base)).unwrap();
+    engine.init_adapter(&config, 5).unwrap();
+    let adapter = engine.save().unwrap().adapter;
+    let weight = &base.tensors["model.layers.0.mlp.down_proj.weight"];
+    let a = &adapter.tensors[&TargetModule::Down.lora_a_name(0)];
+    let b = &adapter.tensors[&TargetModule::Down.lora_b_name(0)];
+    let (rows, columns) = (weight.shape[0], weight.shape[1]);
+    // What is left of the weight has nothing along the directions taken: A·(W − s·B·A)ᵀ = 0.
+    let scale = 2.0;
+    let learned = |row: usize, column: usize| -> f32 {
+        (0..3).map(|k| b.values[row * 6 + k] * a.values[k * columns + column]).sum::<f32>() * scale
+    };
+    for k in 0..3 {
+        for row in 0..rows {
+            let left = |column: usize| weight.values[row * columns + column] - learned(row, column);
+            let along: f32 = (0..columns).map(|column| a.values[k * columns + column] * left(column)).sum();
+            let of_weight: f32 = (0..columns)
+                .map(|column| a.values[k * columns + column] * weight.values[row * columns + column])
+                .sum();
+            assert!(
+                along.abs() < 1e-3 * of_weight.abs().max(0.1),
+                "direction {k}, row {row}: {along} of {of_weight}"
+            );
+        }
+    }
 }

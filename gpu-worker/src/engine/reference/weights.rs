@@ -151,7 +151,7 @@ pub(super) fn heads(config: &ModelConfig, layer: usize) -> Heads {
 }
 
 /// Input and output width of a module.
-pub(super) fn features(config: &ModelConfig, module: TargetModule) -> (usize, usize) {
+pub fn features(config: &ModelConfig, module: TargetModule) -> (usize, usize) {
     let heads = heads(config, 0);
     match module {
         TargetModule::Query => (config.hidden_size, heads.query_width()),

@@ -110,6 +110,10 @@ impl Rig {
     }
 
     fn start(&self) -> Started {
+        self.start_with(TrainConfig::default())
+    }
+
+    fn start_with(&self, config: TrainConfig) -> Started {
         let (sender, progress) = ProgressSender::new();
         let (switch, stop) = stop_switch();
         let scratch = self.folder.path().join(format!("scratch-{}", self.assignment.fence));
@@ -120,7 +124,7 @@ impl Rig {
             progress: sender,
             stop,
         };
-        let handler = TrainHandler::new(TrainConfig::default());
+        let handler = TrainHandler::new(config);
         Started { progress, switch, outcome: Box::pin(async move { handler.run(context).await }) }
     }
 
@@ -270,9 +274,9 @@ async fn a_cancelled_or_fenced_attempt_stores_nothing_more() {
 #[tokio::test]
 async fn bad_input_is_refused_for_good() {
     let mut rig = Rig::new().await;
-    rig.assignment.spec.training.rank = 33;
+    rig.assignment.spec.training.rank = 65;
     let (message, retryable) = rig.failure().await;
-    assert!(message.contains("rank 33 is larger than layer") && !retryable, "{message}");
+    assert!(message.contains("rank 65 is larger than layer") && !retryable, "{message}");
 
     let mut rig = Rig::new().await;
     rig.assignment.spec.base_model = "no/such/model".into();
@@ -296,4 +300,41 @@ async fn a_checkpoint_of_another_training_is_refused_for_good() {
     rig.assignment.spec.training.seed = 43;
     let (message, retryable) = rig.failure().await;
     assert!(message.contains("belongs to another training") && !retryable, "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn adapters_that_train_together_on_one_base_model_are_those_trained_alone() {
+    let (one, mut other) = (Rig::new().await, Rig::new().await);
+    other.assignment.spec.training.seed = 7;
+    other.assignment.spec.training.rank = 2;
+    let alone = [one.result().await, other.result().await];
+    assert_ne!(alone[0].adapter.files, alone[1].adapter.files);
+    for rig in [&one, &other] {
+        std::fs::remove_dir_all(rig.folder.path().join("store").join(rig.assignment.prefix("adapter")))
+            .unwrap();
+        std::fs::remove_dir_all(rig.folder.path().join("store").join(rig.assignment.prefix("report")))
+            .unwrap();
+    }
+    let config = TrainConfig::default();
+    let model = config.models.load(&fixture("tiny-llama"), Method::Lora.into()).unwrap();
+    let (first, second) = (one.start_with(config.clone()), other.start_with(config.clone()));
+    let (first, second) = (tokio::spawn(first.outcome), tokio::spawn(second.outcome));
+    let together = [first.await.unwrap().unwrap(), second.await.unwrap().unwrap()];
+    for (alone, together) in alone.iter().zip(together) {
+        let StageResult::Train(together) = together else { panic!("another stage's result") };
+        assert_eq!(together.adapter.files, alone.adapter.files);
+    }
+    // Nobody has loaded a model of their own: this one is still the cache's.
+    assert!(Arc::ptr_eq(&model, &config.models.load(&fixture("tiny-llama"), Method::Lora.into()).unwrap()));
+}
+
+#[tokio::test]
+async fn a_training_that_does_not_fit_is_refused_before_its_first_step() {
+    let rig = Rig::new().await;
+    let config = TrainConfig { memory_limit: Some(10_000), ..TrainConfig::default() };
+    let started = rig.start_with(config);
+    let Err(StageFailure::Failed { message, retryable }) = started.outcome.await else { panic!("it fits") };
+    assert!(message.contains("are free"), "{message}");
+    assert!(!retryable);
+    assert_eq!(started.progress.borrow().done, 0);
 }
