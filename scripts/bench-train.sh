@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Times training beside PyTorch + PEFT on this machine, by turns on the same rows, and prints a table.
 #
-#   scripts/bench-train.sh [--rounds 3] [--steps 6] [--threads 2]
+#   scripts/bench-train.sh [--rounds 3] [--steps 6] [--threads 2] [--micro-batch 1]
 #
 # GPU_WORKER names a binary of your own, e.g. of a release build; otherwise the one that `clara` is built with is made.
 # Nothing else should run meanwhile: the table says how many cores other work took.

@@ -3,7 +3,7 @@
 
   .venv/bin/python tests/peft/bench_peft.py --base FOLDER --data rows.jsonl --steps 8 --log-jsonl steps.jsonl
 
-f32, batch 1, sequence 512, LoRA rank 16 and alpha 32 on all seven linear layers, AdamW, clipping to 1.0, no
+f32, micro-batches of one or more rows, sequence 512, LoRA rank 16 and alpha 32 on all seven linear layers, AdamW, clipping to 1.0, no
 activation checkpointing. Each line of the data is one document and becomes one row: its tokens and the
 end-of-sequence token. Writes one JSON line per step with the fields that `gpu-worker train` writes.
 """
@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--log-jsonl", type=pathlib.Path, required=True)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--sequence", type=int, default=512)
+    parser.add_argument("--micro-batch", type=int, default=1, help="rows of a step, passed together")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
@@ -58,7 +59,8 @@ def main() -> None:
     data = rows(arguments.base, arguments.data, arguments.sequence)
     with arguments.log_jsonl.open("w", encoding="utf-8") as log:
         for step in range(arguments.steps):
-            ids = data[step % len(data)]
+            first = step * arguments.micro_batch
+            ids = torch.cat([data[row % len(data)] for row in range(first, first + arguments.micro_batch)])
             start = time.perf_counter()
             optimizer.zero_grad(set_to_none=True)
             loss = model(input_ids=ids, labels=ids, use_cache=False).loss
@@ -70,7 +72,7 @@ def main() -> None:
                 "loss": loss.item(),
                 "lr": LEARNING_RATE,
                 "grad_norm": norm.item(),
-                "tokens": ids.shape[1],
+                "tokens": ids.numel(),
                 "seconds": time.perf_counter() - start,
             }
             log.write(json.dumps(line) + "\n")

@@ -31,7 +31,7 @@ CONFIG = """\
 rank = 16
 alpha = 32.0
 sequence_length = 512
-accumulation = 1
+accumulation = MICRO_BATCH
 epochs = 1
 learning_rate = 2e-4
 schedule = "constant"
@@ -112,6 +112,8 @@ def print_table(results: dict[str, list[dict]]) -> None:
         )
     if {"ours", "peft"} <= results.keys():
         ratios = [ours["rate"] / peft["rate"] for ours, peft in zip(results["ours"], results["peft"], strict=True)]
+        shares = [run["share"] for run in results["ours"]]
+        print(f"ours of the rate of a matrix product timed in the same process: {' '.join(f'{share:.2f}' for share in shares)}")
         print(f"ours / peft per round: {' '.join(f'{ratio:.2f}' for ratio in ratios)}, median {statistics.median(ratios):.2f}")
 
 
@@ -124,6 +126,9 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=6, help="steps of a run; the first is not counted")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--micro-batch", type=int, default=1, help="rows of a step; PEFT passes them together, ours one after another"
+    )
     arguments = parser.parse_args()
 
     folder = here.parents[1] / ".models" / f"{arguments.base.stem}-f32"
@@ -132,18 +137,23 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         work = pathlib.Path(temporary)
         data, log, config = work / "rows.jsonl", work / "steps.jsonl", work / "train.toml"
-        write_rows(AutoTokenizer.from_pretrained(folder), arguments.data, arguments.steps, data)
-        config.write_text(CONFIG, encoding="utf-8")
+        write_rows(AutoTokenizer.from_pretrained(folder), arguments.data, arguments.steps * arguments.micro_batch, data)
+        config.write_text(CONFIG.replace("MICRO_BATCH", str(arguments.micro_batch)), encoding="utf-8")
         for round_number in range(1, arguments.rounds + 1):
             for name, runs in results.items():
                 if name == "peft":
                     command = [sys.executable, here / "bench_peft.py", "--base", folder, "--data", data]
                     command += ["--steps", arguments.steps, "--log-jsonl", log, "--threads", arguments.threads]
+                    command += ["--micro-batch", arguments.micro_batch]
                 else:
                     command = [arguments.gpu_worker, "train", "--base", arguments.base, "--data", data]
                     command += ["--out", work / f"out-{round_number}", "--config", config, "--no-shuffle", "--log-jsonl", log]
                 runs.append(run([str(word) for word in command], log, {"RAYON_NUM_THREADS": str(arguments.threads)}))
                 last = runs[-1]
+                if name == "ours":
+                    forecast = json.loads((work / f"out-{round_number}" / "training.json").read_text())["forecast"]
+                    done = forecast["operations"] / forecast["tokens"] * last["rate"]
+                    last["share"] = done / forecast["operations_per_second"]
                 print(
                     f"round {round_number} {name}: {last['rate']:.1f} tok/s, {last['tokens']} tokens counted, "
                     f"losses {last['losses']}, others {last['others']:.2f} cores",

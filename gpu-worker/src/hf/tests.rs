@@ -255,6 +255,7 @@ fn a_model_without_an_end_mark_is_refused() {
     edit_config(copy.path(), |config| {
         config.remove("eos_token_id");
     });
+    fs::remove_file(copy.path().join("generation_config.json")).unwrap();
     let refused = refused(copy.path()).to_string();
     assert!(refused.contains("no eos_token_id"), "{refused}");
 }

@@ -32,7 +32,9 @@ pub struct Forecast {
     pub tokens: u64,
     /// Arithmetic of steps and validations, in floating point operations.
     pub operations: f64,
-    /// Time that they take at the rate of this machine.
+    /// Rate of a large matrix product on this machine, per second.
+    pub operations_per_second: f64,
+    /// Time that they take at four fifths of that rate.
     pub seconds: f64,
     /// Memory in all.
     pub memory: TrainingMemory,
@@ -51,8 +53,9 @@ impl Forecast {
         let free_bytes = machine.free_bytes;
         let (memory, recompute) = fit(input, base, free_bytes)?;
         let (steps, tokens, operations) = amount(input, base, recompute);
-        let seconds = operations / (machine.operations_per_second * STEP_EFFICIENCY);
-        Ok(Self { steps, tokens, operations, seconds, memory, free_bytes, recompute })
+        let operations_per_second = machine.operations_per_second;
+        let seconds = operations / (operations_per_second * STEP_EFFICIENCY);
+        Ok(Self { steps, tokens, operations, operations_per_second, seconds, memory, free_bytes, recompute })
     }
 }
 

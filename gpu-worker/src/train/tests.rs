@@ -254,7 +254,7 @@ fn options_that_do_not_fit_the_model_are_refused_before_training() {
         (TrainingOptions { rank: 65, ..options() }, "rank 65 is larger than layer"),
         (TrainingOptions { sequence_length: 4096, ..options() }, "made for 2048 tokens"),
         (TrainingOptions { target_modules: vec!["lm_head".into()], ..options() }, "`lm_head` is unknown"),
-        (TrainingOptions { dropout: 0.1, ..options() }, "dropout is not available"),
+        (TrainingOptions { dropout: 1.0, ..options() }, "dropout is 1; expected 0 to below 1"),
         (TrainingOptions { epochs: 0, ..options() }, "training.epochs is 0"),
         (TrainingOptions { learning_rate: f32::NAN, ..options() }, "learning_rate is NaN"),
         (TrainingOptions { loraplus_lr_ratio: 0.0, ..options() }, "loraplus_lr_ratio is 0"),
