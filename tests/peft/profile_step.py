@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Sums up where the time of training steps goes, from what `perf script` prints on standard input.
 
-  perf record -F 299 -g -o perf.data -- target/debug/examples/train_speed --only-steps
-  perf script -i perf.data -F comm,ip,sym | tests/peft/profile_step.py
+  perf record -F 99 --call-graph dwarf,16384 -o perf.data -- target/debug/examples/train_speed --only-steps
+  perf script -i perf.data -F ip,sym | tests/peft/profile_step.py
 
 A sample belongs to the innermost function of the list below that stands in its call chain; what waits for other threads and what
 belongs to none of them are told apart. Samples of the set-up are left out.

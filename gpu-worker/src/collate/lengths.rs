@@ -42,10 +42,12 @@ impl LengthHistogram {
 
 impl fmt::Display for LengthHistogram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut from = 0;
-        for (index, bin) in self.0.iter().enumerate() {
-            let comma = if index == 0 { "" } else { ", " };
-            write!(f, "{comma}{from}–{}: {}", bin.up_to, bin.records)?;
+        let (mut from, mut comma) = (0, "");
+        for bin in &self.0 {
+            if bin.records > 0 {
+                write!(f, "{comma}{from}–{}: {}", bin.up_to, bin.records)?;
+                comma = ", ";
+            }
             from = bin.up_to + 1;
         }
         Ok(())

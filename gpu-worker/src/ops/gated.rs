@@ -22,26 +22,24 @@ pub enum Activation {
     Gelu,
 }
 
-impl Activation {
-    /// Value and slope at `x`.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "must be compiled inside `vectorised`")]
-    fn at(self, x: f32) -> (f32, f32) {
-        match self {
-            Self::Silu => {
-                let sigmoid = 1.0 / (1.0 + exp(-x));
-                let value = x * sigmoid;
-                (value, sigmoid + value * (1.0 - sigmoid))
-            }
-            Self::Gelu => {
-                const CUBIC: f32 = 0.044_715;
-                let inner = SQRT_2_OVER_PI * (x + CUBIC * x * x * x);
-                let tanh = 1.0 - 2.0 / (exp(2.0 * inner.clamp(-15.0, 15.0)) + 1.0);
-                let d_inner = SQRT_2_OVER_PI * (1.0 + 3.0 * CUBIC * x * x);
-                (0.5 * x * (1.0 + tanh), 0.5 * (1.0 + tanh) + 0.5 * x * (1.0 - tanh * tanh) * d_inner)
-            }
-        }
-    }
+/// Value and slope of `SiLU` at `x`.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "must be compiled inside `vectorised`")]
+fn silu(x: f32) -> (f32, f32) {
+    let sigmoid = 1.0 / (1.0 + exp(-x));
+    let value = x * sigmoid;
+    (value, sigmoid + value * (1.0 - sigmoid))
+}
+
+/// Value and slope of GELU at `x`.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "must be compiled inside `vectorised`")]
+fn gelu(x: f32) -> (f32, f32) {
+    const CUBIC: f32 = 0.044_715;
+    let inner = SQRT_2_OVER_PI * (x + CUBIC * x * x * x);
+    let tanh = 1.0 - 2.0 / (exp(2.0 * inner.clamp(-15.0, 15.0)) + 1.0);
+    let d_inner = SQRT_2_OVER_PI * (1.0 + 3.0 * CUBIC * x * x);
+    (0.5 * x * (1.0 + tanh), 0.5 * (1.0 + tanh) + 0.5 * x * (1.0 - tanh * tanh) * d_inner)
 }
 
 /// `y = f(gate) · up`, element by element; all of equal length.
@@ -51,17 +49,25 @@ impl Activation {
 pub fn gated(activation: Activation, gate: &[f32], up: &[f32], y: &mut [f32]) -> Result<(), OpError> {
     check_length(OPERATION, "up", up.len(), gate.len())?;
     check_length(OPERATION, "y", y.len(), gate.len())?;
+    // One loop for each: a choice inside would keep it from being vectorised.
+    match activation {
+        Activation::Silu => forward(gate, up, y, silu),
+        Activation::Gelu => forward(gate, up, y, gelu),
+    }
+    Ok(())
+}
+
+fn forward(gate: &[f32], up: &[f32], y: &mut [f32], f: impl Fn(f32) -> (f32, f32) + Copy + Sync) {
     y.par_chunks_mut(TASK).zip(gate.par_chunks(TASK).zip(up.par_chunks(TASK))).for_each(|(y, (gate, up))| {
         vectorised(
             #[inline(always)]
             || {
                 for ((y, gate), up) in y.iter_mut().zip(gate).zip(up) {
-                    *y = activation.at(*gate).0 * up;
+                    *y = f(*gate).0 * up;
                 }
             },
         );
     });
-    Ok(())
 }
 
 /// Replaces `gate` and `up` by their gradients, given the gradient `dy` of the output.
@@ -76,13 +82,21 @@ pub fn gated_backward(
 ) -> Result<(), OpError> {
     check_length(OPERATION, "up", up.len(), gate.len())?;
     check_length(OPERATION, "dy", dy.len(), gate.len())?;
+    match activation {
+        Activation::Silu => backward(gate, up, dy, silu),
+        Activation::Gelu => backward(gate, up, dy, gelu),
+    }
+    Ok(())
+}
+
+fn backward(gate: &mut [f32], up: &mut [f32], dy: &[f32], f: impl Fn(f32) -> (f32, f32) + Copy + Sync) {
     gate.par_chunks_mut(TASK).zip(up.par_chunks_mut(TASK).zip(dy.par_chunks(TASK))).for_each(
         |(gate, (up, dy))| {
             vectorised(
                 #[inline(always)]
                 || {
                     for ((gate, up), dy) in gate.iter_mut().zip(up).zip(dy) {
-                        let (value, slope) = activation.at(*gate);
+                        let (value, slope) = f(*gate);
                         *gate = dy * *up * slope;
                         *up = dy * value;
                     }
@@ -90,7 +104,6 @@ pub fn gated_backward(
             );
         },
     );
-    Ok(())
 }
 
 #[cfg(test)]

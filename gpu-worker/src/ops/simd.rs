@@ -28,11 +28,7 @@ pub(super) fn with_scratch<R>(length: usize, work: impl FnOnce(&mut [f32]) -> R)
 
 /// `eˣ` for x in [-87, 88] (clamped), relative error below 3e-7: range reduction by ln 2 and a polynomial of degree 6.
 #[inline(always)]
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "n is a whole number within ±128"
-)]
+#[expect(clippy::inline_always, reason = "must be compiled inside `vectorised`")]
 pub(super) fn exp(x: f32) -> f32 {
     /// Adding and subtracting 1.5 · 2²³ rounds to the nearest whole number.
     const ROUND: f32 = 12_582_912.0;
@@ -40,7 +36,8 @@ pub(super) fn exp(x: f32) -> f32 {
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
     let x = x.clamp(-87.0, 88.0);
-    let n = (x * std::f32::consts::LOG2_E + ROUND) - ROUND;
+    let rounded = x * std::f32::consts::LOG2_E + ROUND;
+    let n = rounded - ROUND;
     let r = x - n * LN_2_HIGH - n * LN_2_LOW;
     let p = 1.987_569_1e-4;
     let p = p * r + 1.398_2e-3;
@@ -48,7 +45,8 @@ pub(super) fn exp(x: f32) -> f32 {
     let p = p * r + 4.166_579_6e-2;
     let p = p * r + 1.666_666_5e-1;
     let p = p * r + 5e-1;
-    let power = f32::from_bits(((n as i32 + 127) << 23) as u32);
+    // The lowest bits of `rounded` are n; a conversion to a whole number, with its checks, would not vectorise.
+    let power = f32::from_bits(rounded.to_bits().wrapping_add(127) << 23);
     (p * r * r + r + 1.0) * power
 }
 
