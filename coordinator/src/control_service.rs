@@ -1,5 +1,6 @@
 //! What users say, over gRPC: jobs, registry, golden datasets.
 
+mod curve;
 mod jobs;
 mod library;
 mod logs;
@@ -68,6 +69,7 @@ control_service! {
     retry_job: RetryJobRequest => RetryJobResponse;
     list_queues: ListQueuesRequest => ListQueuesResponse;
     explain_job: ExplainJobRequest => ExplainJobResponse;
+    get_curve: GetCurveRequest => GetCurveResponse;
     list_adapters: ListAdaptersRequest => ListAdaptersResponse;
     get_adapter: GetAdapterRequest => GetAdapterResponse;
     review_adapter: ReviewAdapterRequest => ReviewAdapterResponse;

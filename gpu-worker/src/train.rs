@@ -4,8 +4,10 @@ mod error;
 mod forecast;
 pub mod handler;
 mod input;
+mod metrics;
 mod output;
 mod plan;
+mod speed;
 
 use std::{
     collections::BTreeSet,
@@ -25,8 +27,10 @@ use crate::{
 pub use error::{SaveError, TrainError};
 pub use forecast::{Forecast, Machine};
 pub use input::{TrainingInput, TrainingSources};
-pub use output::{REPORT_FILE, RunReport, STEPS_FILE, report_files};
+pub use metrics::{METRICS_FILE, MetricsFile, metrics_lines};
+pub use output::{REPORT_FILE, RunReport, report_files};
 use plan::Plan;
+pub use speed::Speed;
 
 /// What one optimiser step measured.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -36,7 +40,8 @@ pub struct StepRecord {
     /// Mean loss of its target tokens, in nats.
     pub loss: f64,
     /// Learning rate.
-    pub lr: f64,
+    #[serde(alias = "lr")]
+    pub learning_rate: f64,
     /// L2 norm of all gradients before clipping.
     pub grad_norm: f64,
     /// Tokens passed through the model.
@@ -68,7 +73,10 @@ pub trait TrainObserver {
     fn stepped(&mut self, record: &StepRecord, total_steps: u64) -> Result<(), SaveError>;
 
     /// The validation records were measured.
-    fn validated(&mut self, record: &ValidationRecord);
+    ///
+    /// # Errors
+    /// [`SaveError`] when it must be recorded and cannot.
+    fn validated(&mut self, record: &ValidationRecord) -> Result<(), SaveError>;
 
     /// Keeps a checkpoint.
     ///
@@ -294,7 +302,7 @@ impl Run<'_> {
         Ok(StepRecord {
             step: step + 1,
             loss,
-            lr: learning_rate,
+            learning_rate,
             grad_norm: report.grad_norm,
             tokens: batches.iter().map(|batch| batch.tokens.len() as u64).sum(),
             target_tokens: target_tokens as u64,
@@ -321,7 +329,7 @@ impl Run<'_> {
             return Err(TrainError::Diverged { step: record.step, value: record.loss, documents }.into());
         }
         self.progress.validations.push(record);
-        self.observer.validated(&record);
+        self.observer.validated(&record)?;
         // Before the first step there is nothing to keep.
         let is_best = record.step > 0 && best_of(&self.progress.validations) == Some(record);
         if is_best && self.input.options.early_stopping_patience > 0 {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     artifact::ArtifactRef,
+    curve::CurvePoint,
     digest::Digest,
     id::{Attempt, Fence, JobId},
     results::StageResult,
@@ -78,6 +79,20 @@ pub struct Progress {
     pub unit: String,
     /// Figures of the moment, e.g. `loss`, `tokens_per_second`, `seconds_left`.
     pub figures: BTreeMap<String, f64>,
+    /// What a training measured since it was last told, newest last; no more than [`Progress::MOST_POINTS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub points: Vec<CurvePoint>,
     /// The newest checkpoint.
     pub checkpoint: Option<ArtifactRef>,
+}
+
+impl Progress {
+    /// So many points are told together; where more come between two heartbeats, the oldest are left out.
+    pub const MOST_POINTS: usize = 64;
+
+    /// Adds the newest point.
+    pub fn measured(&mut self, point: CurvePoint) {
+        self.points.push(point);
+        self.points.drain(..self.points.len().saturating_sub(Self::MOST_POINTS));
+    }
 }

@@ -7,6 +7,7 @@ pub mod answers;
 pub mod artifact;
 pub mod attempt;
 pub mod audit;
+pub mod curve;
 pub mod dataset;
 pub mod digest;
 pub mod gate;

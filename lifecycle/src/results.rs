@@ -62,7 +62,7 @@ pub struct DatasetResult {
 pub struct TrainingResult {
     /// `adapter_config.json` and `adapter_model.safetensors`, as PEFT writes them.
     pub adapter: ArtifactRef,
-    /// `training.json` and `steps.jsonl`.
+    /// `training.json` and `metrics.jsonl`.
     pub report: ArtifactRef,
     /// Name of the base model.
     pub base_model: String,

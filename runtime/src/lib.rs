@@ -16,6 +16,7 @@ pub mod grpc;
 pub mod health;
 pub mod http;
 pub mod log_capture;
+pub mod memory;
 pub mod metrics;
 pub mod ports;
 pub mod service;

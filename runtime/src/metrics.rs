@@ -1,12 +1,12 @@
 //! Every metric by name, and the only place that records them.
 #![expect(clippy::disallowed_macros, reason = "this is the one place that names metrics")]
 
-use std::{sync::OnceLock, time::Duration};
+use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
 
 use clara_lifecycle::stage::Stage;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-use crate::broker::QueueDepth;
+use crate::{broker::QueueDepth, memory};
 
 pub(crate) use slot::OpenSlot;
 
@@ -66,6 +66,11 @@ metrics! {
     WORKER_SLOTS = Gauge "clara_worker_slots" ["queue"] "Slots of this process that take tasks of a queue, busy ones included; none while the broker gives no answer.";
     DISPATCH_DURATION = Histogram "clara_dispatch_duration_seconds" ["stage"] "Time from when an attempt may start to its claim.";
     TRAIN_LOSS = Gauge "clara_train_loss" [] "Newest loss of the training that this worker carries out.";
+    TRAIN_VALIDATION_LOSS = Gauge "clara_train_validation_loss" [] "Newest validation loss of the training that this worker carries out.";
+    TRAIN_LEARNING_RATE = Gauge "clara_train_learning_rate" [] "Learning rate of its newest step.";
+    TRAIN_GRAD_NORM = Gauge "clara_train_grad_norm" [] "L2 norm of all gradients of its newest step before clipping.";
+    TRAIN_LEFT = Gauge "clara_train_left_seconds" [] "Time that its remaining steps will take at the speed of the newest ones.";
+    RESIDENT = Gauge "clara_process_resident_bytes" [] "Memory that this process holds; Linux only.";
     GPU_BUSY = Gauge "clara_gpu_busy_ratio" [] "Share of the last minute in which this process carried out at least one attempt of train or generate, 0 to 1.";
     READY = Gauge "clara_ready" ["check"] "Whether a check of /readyz holds, 1 or 0.";
     JOBS = Gauge "clara_jobs" ["state"] "Jobs by state.";
@@ -88,6 +93,15 @@ metrics! {
     SAMPLES_JUDGED = Counter "clara_samples_judged_total" ["outcome"] "Samples that a judge looked at, scored or unscored.";
     JUDGE_DURATION = Histogram "clara_judge_request_duration_seconds" [] "Time of one request to a judge.";
 }
+
+/// Figures of a training's progress, and the gauges that show them. Its speed is the rate of [`TRAIN_TOKENS`].
+const TRAINING: [(&str, &str); 5] = [
+    ("loss", TRAIN_LOSS),
+    ("validation_loss", TRAIN_VALIDATION_LOSS),
+    ("learning_rate", TRAIN_LEARNING_RATE),
+    ("grad_norm", TRAIN_GRAD_NORM),
+    ("seconds_left", TRAIN_LEFT),
+];
 
 /// Bounds of the time histograms: from a commit to a long training.
 const SECONDS: [f64; 18] = [
@@ -143,6 +157,9 @@ impl MetricsPage {
     /// The Prometheus text format; the content type is `text/plain; version=0.0.4`.
     pub fn render(&self) -> String {
         busy::show();
+        if let Some(bytes) = memory::resident_bytes() {
+            metrics::gauge!(RESIDENT).set(float(bytes));
+        }
         self.0.render()
     }
 
@@ -252,9 +269,13 @@ pub fn dispatched(stage: Stage, waited: Duration) {
     metrics::histogram!(DISPATCH_DURATION, "stage" => stage.as_str()).record(waited.as_secs_f64());
 }
 
-/// The newest loss of a training.
-pub fn train_loss(loss: f64) {
-    metrics::gauge!(TRAIN_LOSS).set(loss);
+/// The figures of a training's progress.
+pub(crate) fn training(figures: &BTreeMap<String, f64>) {
+    for (figure, gauge) in TRAINING {
+        if let Some(value) = figures.get(figure) {
+            metrics::gauge!(gauge).set(*value);
+        }
+    }
 }
 
 /// Whether a check of `/readyz` holds.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Trains a LoRA adapter with PyTorch + PEFT on documents of 512 tokens, to be timed beside our own training.
 
-  .venv/bin/python tests/peft/bench_peft.py --base FOLDER --data rows.jsonl --steps 8 --log-jsonl steps.jsonl
+  .venv/bin/python tests/peft/bench_peft.py --base FOLDER --data rows.jsonl --steps 8 --log-jsonl metrics.jsonl
 
 f32, micro-batches of one or more rows, sequence 512, LoRA rank 16 and alpha 32 on all seven linear layers, AdamW, clipping to 1.0, no
 activation checkpointing. Each line of the data is one document and becomes one row: its tokens and the
@@ -70,7 +70,7 @@ def main() -> None:
             line = {
                 "step": step + 1,
                 "loss": loss.item(),
-                "lr": LEARNING_RATE,
+                "learning_rate": LEARNING_RATE,
                 "grad_norm": norm.item(),
                 "tokens": ids.numel(),
                 "seconds": time.perf_counter() - start,

@@ -136,22 +136,25 @@ def main() -> int:
     results: dict[str, list[dict]] = {"peft": []} | ({"ours": []} if arguments.gpu_worker else {})
     with tempfile.TemporaryDirectory() as temporary:
         work = pathlib.Path(temporary)
-        data, log, config = work / "rows.jsonl", work / "steps.jsonl", work / "train.toml"
+        data, config = work / "rows.jsonl", work / "train.toml"
         write_rows(AutoTokenizer.from_pretrained(folder), arguments.data, arguments.steps * arguments.micro_batch, data)
         config.write_text(CONFIG.replace("MICRO_BATCH", str(arguments.micro_batch)), encoding="utf-8")
         for round_number in range(1, arguments.rounds + 1):
             for name, runs in results.items():
+                out = work / f"{name}-{round_number}"
+                log = out / "metrics.jsonl"
                 if name == "peft":
+                    out.mkdir()
                     command = [sys.executable, here / "bench_peft.py", "--base", folder, "--data", data]
                     command += ["--steps", arguments.steps, "--log-jsonl", log, "--threads", arguments.threads]
                     command += ["--micro-batch", arguments.micro_batch]
                 else:
                     command = [arguments.gpu_worker, "train", "--base", arguments.base, "--data", data]
-                    command += ["--out", work / f"out-{round_number}", "--config", config, "--no-shuffle", "--log-jsonl", log]
+                    command += ["--out", out, "--config", config, "--no-shuffle"]
                 runs.append(run([str(word) for word in command], log, {"RAYON_NUM_THREADS": str(arguments.threads)}))
                 last = runs[-1]
                 if name == "ours":
-                    forecast = json.loads((work / f"out-{round_number}" / "training.json").read_text())["forecast"]
+                    forecast = json.loads((out / "training.json").read_text())["forecast"]
                     done = forecast["operations"] / forecast["tokens"] * last["rate"]
                     last["share"] = done / forecast["operations_per_second"]
                 print(

@@ -23,7 +23,7 @@ const WITHOUT_DATA: [&str; 7] = [
     "clara_state_reconnects_total",
     "clara_tasks_malformed_total",
     // The training is over.
-    "clara_train_loss",
+    "clara_attempts_active{stage=\"train\"} > 0",
     // No alert has lasted long enough.
     "ALERTS",
 ];

@@ -16,7 +16,7 @@ fn steps(done: u64, total: u64) -> Progress {
         ("tokens_per_second".to_owned(), 401.2),
         ("seconds_left".to_owned(), 75.0),
     ]);
-    Progress { counter: done, done, total: Some(total), unit: "steps".to_owned(), figures, checkpoint: None }
+    Progress { counter: done, done, total: Some(total), unit: "steps".to_owned(), figures, ..Progress::default() }
 }
 
 fn event(at: i64, event: JobEvent) -> NumberedEvent {

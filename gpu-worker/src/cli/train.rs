@@ -27,7 +27,9 @@ use crate::{
     folder::write_file,
     model::{self, BaseModel},
     peft,
-    train::{Forecast, Machine, Outcome, Trained, TrainingInput, TrainingSources, report_files, train},
+    train::{
+        Forecast, METRICS_FILE, Machine, Outcome, Trained, TrainingInput, TrainingSources, report_files, train,
+    },
 };
 
 use log::StepLog;
@@ -59,9 +61,6 @@ pub(super) struct TrainArgs {
     /// Take the records in the same order in every epoch.
     #[arg(long)]
     no_shuffle: bool,
-    /// Append one JSON line per step to this file.
-    #[arg(long, value_name = "FILE")]
-    log_jsonl: Option<PathBuf>,
     /// Memory that the training may take beside the base model, e.g. 4GiB [default: what the system has free].
     #[arg(long, value_name = "SIZE")]
     memory_limit: Option<ByteSize>,
@@ -95,9 +94,8 @@ impl TrainArgs {
         if let Some(checkpoint) = &checkpoint {
             eprintln!("continuing after step {}", checkpoint.progress.steps.len());
         }
-        let earlier =
-            checkpoint.as_ref().map(|checkpoint| checkpoint.progress.steps.as_slice()).unwrap_or_default();
-        let mut log = StepLog::open(self.log_jsonl.as_deref(), earlier, out.checkpoints())?;
+        let before = checkpoint.as_ref().map(|checkpoint| &checkpoint.progress);
+        let mut log = StepLog::open(&out.file(METRICS_FILE), before, out.checkpoints())?;
         let mut engine = ReferenceEngine::new(Arc::clone(&base))?;
         if forecast.recompute {
             engine = engine.recomputing();

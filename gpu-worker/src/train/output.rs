@@ -6,7 +6,9 @@ use clara_lifecycle::{
 };
 use serde::Serialize;
 
-use super::{Forecast, TrainError, Trained, TrainingInput, ValidationRecord};
+use super::{
+    Forecast, METRICS_FILE, TrainError, Trained, TrainingInput, ValidationRecord, metrics_lines,
+};
 use crate::{collate::CollateReport, model::BaseModel};
 
 /// `training.json`: what was trained on what, and how it went.
@@ -111,8 +113,6 @@ impl<'a> RunReport<'a> {
 
 /// File with the summary; in a folder of its own kind it is written last.
 pub const REPORT_FILE: &str = "training.json";
-/// File with one line per step.
-pub const STEPS_FILE: &str = "steps.jsonl";
 
 /// The report's files with their content.
 ///
@@ -126,10 +126,6 @@ pub fn report_files(
 ) -> Result<[(&'static str, Vec<u8>); 2], TrainError> {
     let mut report = serde_json::to_vec_pretty(&RunReport::new(input, base, forecast, trained))?;
     report.push(b'\n');
-    let mut steps = Vec::new();
-    for step in &trained.steps {
-        serde_json::to_writer(&mut steps, step)?;
-        steps.push(b'\n');
-    }
-    Ok([(STEPS_FILE, steps), (REPORT_FILE, report)])
+    let metrics = metrics_lines(&trained.steps, &trained.validations)?;
+    Ok([(METRICS_FILE, metrics), (REPORT_FILE, report)])
 }

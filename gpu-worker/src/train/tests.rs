@@ -92,7 +92,9 @@ impl TrainObserver for Probe {
         Ok(())
     }
 
-    fn validated(&mut self, _record: &ValidationRecord) {}
+    fn validated(&mut self, _record: &ValidationRecord) -> Result<(), SaveError> {
+        Ok(())
+    }
 
     fn checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<(), SaveError> {
         self.checkpoints.push(checkpoint.clone());

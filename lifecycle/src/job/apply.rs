@@ -146,7 +146,8 @@ impl Job {
         let moved = progress.counter > lease.progress.counter;
         if moved {
             lease.progress_by = now.after(terms.progress_within);
-            lease.progress = progress.clone();
+            // The points live in the event alone: the job is loaded often and must stay small.
+            lease.progress = Progress { points: Vec::new(), ..progress.clone() };
         }
         let mut commands = vec![Command::Watch(Some(lease.next_look()))];
         self.stages.get_mut(key.stage).state = StageState::Leased(lease);

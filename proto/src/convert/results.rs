@@ -230,6 +230,7 @@ impl From<Progress> for v1::Progress {
             unit: progress.unit,
             figures: progress.figures.into_iter().collect(),
             checkpoint: progress.checkpoint.map(Into::into),
+            points: progress.points.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -245,6 +246,11 @@ impl TryFrom<v1::Progress> for Progress {
             unit: progress.unit,
             figures: progress.figures.into_iter().collect(),
             checkpoint: progress.checkpoint.map(TryInto::try_into).transpose()?,
+            points: progress
+                .points
+                .into_iter()
+                .map(TryInto::try_into)
+                .collect::<Result<_, ConvertError>>()?,
         })
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use clara_lifecycle::{
     attempt::{Assignment, ChampionInput, Progress},
+    curve::{CurvePoint, StepPoint, ValidationPoint},
     dataset::DropReason,
     gate::{Decision, GateMode, GatePolicy, GateReport, PairedDelta, Reason},
     hello::{Hello, ProtocolRange, Welcome},
@@ -253,9 +254,28 @@ fn progress_comes_back_as_it_went() {
         unit: "steps".to_owned(),
         figures: BTreeMap::from([("loss".to_owned(), 2.5)]),
         checkpoint: Some(samples::artifact("checkpoint")),
+        points: vec![
+            CurvePoint::Step(StepPoint { step: 4, loss: 2.5, learning_rate: 1e-4, grad_norm: 0.75 }),
+            CurvePoint::Validation(ValidationPoint { step: 4, validation_loss: 2.75 }),
+        ],
     };
     for progress in [full, Progress::default()] {
         assert_eq!(Progress::try_from(v1::Progress::from(progress.clone())), Ok(progress));
+    }
+}
+
+#[test]
+fn points_that_say_nothing_or_no_number_are_refused() {
+    let of = |point| v1::Progress { points: vec![v1::CurvePoint { point }], ..v1::Progress::default() };
+    let step = v1::StepPoint { step: 1, loss: f64::NAN, ..v1::StepPoint::default() };
+    let validation = v1::ValidationPoint { step: 1, validation_loss: f64::INFINITY };
+    for (point, wrong) in [
+        (None, "progress.points.point"),
+        (Some(v1::curve_point::Point::Step(step)), "progress.points.step.loss"),
+        (Some(v1::curve_point::Point::Validation(validation)), "progress.points.validation.validation_loss"),
+    ] {
+        let refused = Progress::try_from(of(point)).unwrap_err().to_string();
+        assert!(refused.contains(wrong), "{refused}");
     }
 }
 

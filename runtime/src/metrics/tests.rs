@@ -59,6 +59,19 @@ fn what_is_recorded_shows_on_the_page() {
 }
 
 #[test]
+fn figures_of_a_training_and_the_memory_show_on_the_page() {
+    let page = install().unwrap();
+    let figures = TRAINING.map(|(figure, _)| (figure.to_owned(), 0.125));
+    training(&figures.into());
+    training(&[("loss".to_owned(), 0.5), ("tokens_per_second".to_owned(), 7.0)].into());
+    let text = page.render();
+    for line in ["clara_train_loss 0.5", "clara_train_grad_norm 0.125", "clara_train_left_seconds 0.125"] {
+        assert!(text.contains(line), "{line} is missing in\n{text}");
+    }
+    assert_eq!(text.contains("clara_process_resident_bytes "), cfg!(target_os = "linux"));
+}
+
+#[test]
 fn what_may_happen_is_counted_from_zero_on() {
     let page = install().unwrap();
     worker_started(Stage::Ingest);

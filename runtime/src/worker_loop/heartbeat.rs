@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use clara_lifecycle::{artifact::ArtifactRef, attempt::Progress, stage::Stage};
+use clara_lifecycle::{artifact::ArtifactRef, attempt::Progress, curve::CurvePoint, stage::Stage};
 use tokio::{sync::watch, time::Instant};
 
 use super::milestones::Milestones;
@@ -28,7 +28,7 @@ impl Heartbeat {
     /// Beats until the attempt is cancelled or fenced. Dropped when the attempt ends otherwise.
     pub(super) async fn keep(mut self) {
         let mut next_beat = self.renewed_at + self.every;
-        let mut told_checkpoint = None;
+        let (mut told_checkpoint, mut told_point) = (None, None);
         let mut milestones = Milestones::default();
         loop {
             // From here on the lease may be another's before a stop is noticed.
@@ -39,10 +39,11 @@ impl Heartbeat {
                 () = tokio::time::sleep_until(next_beat) => {}
                 () = new_checkpoint(&mut self.progress, told_checkpoint.as_ref()) => {}
             }
-            let progress = self.progress.borrow_and_update().clone();
-            if let (Stage::Train, Some(loss)) = (self.attempt.key.stage, progress.figures.get("loss")) {
-                metrics::train_loss(*loss);
+            let mut progress = self.progress.borrow_and_update().clone();
+            if self.attempt.key.stage == Stage::Train {
+                metrics::training(&progress.figures);
             }
+            leave_out_told(&mut progress.points, told_point);
             milestones.log(&progress);
             let began_at = Instant::now();
             let beat = self.coordinator.heartbeat(&self.attempt, &progress);
@@ -56,6 +57,7 @@ impl Heartbeat {
                     }
                     self.renewed_at = began_at;
                     told_checkpoint = progress.checkpoint;
+                    told_point = progress.points.last().copied().or(told_point);
                     next_beat = began_at + self.every;
                 }
                 Err(error) => {
@@ -94,6 +96,13 @@ impl Heartbeat {
         let silent_ms = self.renewed_at.elapsed().as_millis();
         tracing::warn!(silent_ms, "{} stops itself: the coordinator was silent for too long", self.attempt);
         self.stop.stop(StopReason::Fenced);
+    }
+}
+
+/// Leaves what came after the last point that was told; what was measured lately is all there.
+fn leave_out_told(points: &mut Vec<CurvePoint>, told: Option<CurvePoint>) {
+    if let Some(place) = points.iter().rposition(|point| Some(*point) == told) {
+        points.drain(..=place);
     }
 }
 

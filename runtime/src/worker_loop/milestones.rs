@@ -28,10 +28,19 @@ impl Milestones {
         let mut line = format!("{} of {total} {}", progress.done, progress.unit);
         for (name, value) in &progress.figures {
             // Writing to a string does not fail.
-            let written = write!(line, ", {name} {value:.4}");
+            let written = write!(line, ", {name} {}", short(*value));
             debug_assert!(written.is_ok(), "writing to a string failed");
         }
         Some(line)
+    }
+}
+
+/// Four decimals where they say something: no byte has any, and a learning rate may need more.
+fn short(value: f64) -> String {
+    match value.abs() {
+        size if size >= 1e5 => format!("{value:.0}"),
+        size if size > 0.0 && size < 1e-2 => format!("{value:.3e}"),
+        _ => format!("{value:.4}"),
     }
 }
 

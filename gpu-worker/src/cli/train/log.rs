@@ -1,72 +1,60 @@
-//! What `gpu-worker train` tells while it trains, and where it keeps checkpoints.
+//! What `gpu-worker train` tells while it trains, and where it keeps metrics and checkpoints.
 
-use std::{fs::File, io::Write as _, path::Path};
+use std::{io, path::Path};
 
 use anyhow::Context as _;
 
 use crate::{
-    checkpoint::{Checkpoint, CheckpointFolder},
-    train::{SaveError, StepRecord, TrainObserver, ValidationRecord},
+    checkpoint::{Checkpoint, CheckpointFolder, TrainingProgress},
+    train::{MetricsFile, SaveError, Speed, StepRecord, TrainObserver, ValidationRecord},
 };
 
-/// Writes one JSON line per step to a file and one line for people to standard error.
+/// Writes `metrics.jsonl`, and one line for people to standard error.
 #[derive(Debug)]
 pub(super) struct StepLog {
-    lines: Option<File>,
+    metrics: MetricsFile,
     checkpoints: CheckpointFolder,
-    tokens: u64,
-    seconds: f64,
+    speed: Speed,
 }
 
 impl StepLog {
-    /// Starts the file with the steps of earlier attempts, so that it always holds every step once.
+    /// Continues the file of the attempt that got so far, or begins it.
     pub(super) fn open(
-        path: Option<&Path>,
-        earlier: &[StepRecord],
+        path: &Path,
+        before: Option<&TrainingProgress>,
         checkpoints: CheckpointFolder,
     ) -> anyhow::Result<Self> {
-        let lines = match path {
-            None => None,
-            Some(path) => {
-                Some(File::create(path).with_context(|| format!("cannot create {}", path.display()))?)
-            }
-        };
-        let mut log = Self { lines, checkpoints, tokens: 0, seconds: 0.0 };
-        for record in earlier {
-            log.write(record)?;
-        }
-        Ok(log)
-    }
-
-    fn write(&mut self, record: &StepRecord) -> Result<(), SaveError> {
-        let Some(file) = &mut self.lines else {
-            return Ok(());
-        };
-        let mut line = serde_json::to_vec(record).map_err(|error| SaveError::new("the step log", &error))?;
-        line.push(b'\n');
-        file.write_all(&line).map_err(|error| SaveError::new("the step log", &error))
+        let steps = before.map(|before| before.steps.as_slice()).unwrap_or_default();
+        let validations = before.map(|before| before.validations.as_slice()).unwrap_or_default();
+        let metrics = MetricsFile::open(path, steps, validations)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Self { metrics, checkpoints, speed: Speed::default() })
     }
 }
 
 impl TrainObserver for StepLog {
-    #[expect(clippy::cast_precision_loss, reason = "step and token counts are far below 2^53")]
     fn stepped(&mut self, record: &StepRecord, total_steps: u64) -> Result<(), SaveError> {
-        self.tokens += record.tokens;
-        self.seconds += record.seconds;
-        let rate = self.tokens as f64 / self.seconds.max(f64::MIN_POSITIVE);
-        let left = total_steps.saturating_sub(record.step) as f64 * record.seconds;
+        self.speed.add(record);
+        let rate = self.speed.tokens_per_second();
+        let left = self.speed.seconds_left(total_steps.saturating_sub(record.step));
         eprintln!(
             "step {}/{total_steps}  loss {:.4}  lr {:.2e}  norm {:.3}  {rate:.0} tokens/s  {left:.0} s left",
-            record.step, record.loss, record.lr, record.grad_norm,
+            record.step, record.loss, record.learning_rate, record.grad_norm,
         );
-        self.write(record)
+        self.metrics.step(record).map_err(not_written)
     }
 
-    fn validated(&mut self, record: &ValidationRecord) {
+    fn validated(&mut self, record: &ValidationRecord) -> Result<(), SaveError> {
         eprintln!("validation after step {}: loss {:.4}", record.step, record.loss);
+        self.metrics.validation(record).map_err(not_written)
     }
 
     fn checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<(), SaveError> {
         self.checkpoints.add(checkpoint).map(|_| ()).map_err(|error| SaveError::new("a checkpoint", &error))
     }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "errors are mapped by value")]
+fn not_written(error: io::Error) -> SaveError {
+    SaveError::new("the metrics", &error)
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clara_lifecycle::attempt::Assignment;
 use clara_runtime::{
     artifacts::ArtifactStore,
+    memory::resident_bytes,
     metrics,
     stop::{StopReason, StopSignal},
     worker::{AttemptContext, ProgressSender},
@@ -13,7 +14,7 @@ use tokio::runtime::Handle;
 
 use crate::{
     checkpoint::Checkpoint,
-    train::{SaveError, StepRecord, TrainObserver, ValidationRecord},
+    train::{SaveError, Speed, StepRecord, TrainObserver, ValidationRecord},
 };
 
 const WHAT: &str = "a checkpoint";
@@ -27,8 +28,7 @@ pub(super) struct StageObserver {
     stop: StopSignal,
     runtime: Handle,
     stored_step: Option<u64>,
-    /// Steps, tokens and seconds of this attempt.
-    done: (u64, u64, f64),
+    speed: Speed,
 }
 
 impl StageObserver {
@@ -42,7 +42,7 @@ impl StageObserver {
             stop: context.stop.clone(),
             runtime: Handle::current(),
             stored_step: None,
-            done: (0, 0, 0.0),
+            speed: Speed::default(),
         }
     }
 }
@@ -52,29 +52,36 @@ impl TrainObserver for StageObserver {
         self.progress.update(|_| {});
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "step and token counts are far below 2^53")]
+    #[expect(clippy::cast_precision_loss, reason = "no process holds 2^53 bytes")]
     fn stepped(&mut self, record: &StepRecord, total_steps: u64) -> Result<(), SaveError> {
-        let (steps, tokens, seconds) = &mut self.done;
         metrics::tokens_trained(record.tokens);
-        *steps += 1;
-        *tokens += record.tokens;
-        *seconds += record.seconds;
-        let rate = *tokens as f64 / seconds.max(f64::MIN_POSITIVE);
-        let left = total_steps.saturating_sub(record.step) as f64 * (*seconds / *steps as f64);
+        self.speed.add(record);
+        let left = self.speed.seconds_left(total_steps.saturating_sub(record.step));
+        let resident = resident_bytes().map(|bytes| ("resident_bytes", bytes as f64));
         self.progress.update(|progress| {
             progress.done = record.step;
             progress.total = Some(total_steps);
             "steps".clone_into(&mut progress.unit);
-            let figures = [("loss", record.loss), ("tokens_per_second", rate), ("seconds_left", left)];
+            let figures = [
+                ("loss", record.loss),
+                ("learning_rate", record.learning_rate),
+                ("grad_norm", record.grad_norm),
+                ("tokens_per_second", self.speed.tokens_per_second()),
+                ("seconds_left", left),
+            ];
+            let figures = figures.into_iter().chain(resident);
             progress.figures.extend(figures.map(|(name, value)| (name.to_owned(), value)));
+            progress.measured(record.into());
         });
         Ok(())
     }
 
-    fn validated(&mut self, record: &ValidationRecord) {
+    fn validated(&mut self, record: &ValidationRecord) -> Result<(), SaveError> {
         self.progress.update(|progress| {
             progress.figures.insert("validation_loss".to_owned(), record.loss);
+            progress.measured(record.into());
         });
+        Ok(())
     }
 
     fn checkpoint(&mut self, checkpoint: &Checkpoint) -> Result<(), SaveError> {

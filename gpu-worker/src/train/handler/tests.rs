@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use clara_lifecycle::{
     attempt::{GoldenInput, Progress},
+    curve::TrainingCurve,
     digest::Digest,
     id::{Attempt, ClassName, Fence},
     spec::{JobSpec, Method, TrainingOptions},
@@ -181,8 +182,12 @@ async fn the_stage_stores_adapter_and_report() {
     let config = read(&result.adapter, peft::CONFIG_FILE).await;
     let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
     assert_eq!((&config["base_model_name_or_path"], &config["r"]), (&"tiny-llama".into(), &4.into()));
-    let steps = read(&result.report, "steps.jsonl").await;
-    assert_eq!(String::from_utf8_lossy(&steps).lines().count() as u64, result.steps);
+    let metrics = read(&result.report, "metrics.jsonl").await;
+    let curve = TrainingCurve::of_lines(&String::from_utf8_lossy(&metrics)).unwrap();
+    assert_eq!(curve.steps.len() as u64, result.steps);
+    let (first, last) = (curve.validations.first().unwrap(), curve.validations.last().unwrap());
+    assert_eq!((first.step, Some(first.validation_loss)), (0, result.validation_loss_before));
+    assert_eq!((last.step, Some(last.validation_loss)), (result.steps, result.validation_loss_after));
     assert!(result.report.file("training.json").is_some());
 }
 
@@ -200,9 +205,24 @@ async fn progress_tells_steps_loss_speed_and_checkpoint() {
     let progress = started.progress.borrow().clone();
     assert_eq!((Some(progress.done), progress.unit.as_str()), (progress.total, "steps"));
     assert!(progress.counter > progress.done);
-    for figure in ["loss", "tokens_per_second", "seconds_left", "validation_loss"] {
+    let figures =
+        ["loss", "validation_loss", "learning_rate", "grad_norm", "tokens_per_second", "seconds_left"];
+    for figure in figures {
         assert!(progress.figures.contains_key(figure), "{figure}");
     }
+    assert_eq!(progress.figures.contains_key("resident_bytes"), cfg!(target_os = "linux"));
+    let mut curve = TrainingCurve::default();
+    for point in &progress.points {
+        curve.add(*point);
+    }
+    assert_eq!(
+        curve.steps.last().map(|point| (point.step, point.loss)),
+        Some((progress.done, progress.figures["loss"]))
+    );
+    assert_eq!(
+        curve.validations.last().map(|point| point.validation_loss),
+        progress.figures.get("validation_loss").copied()
+    );
     let checkpoint = progress.checkpoint.unwrap();
     assert!(
         checkpoint.prefix.starts_with("jobs/job-1/train/attempt-1-fence-3/checkpoint-"),

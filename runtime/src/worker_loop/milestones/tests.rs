@@ -21,6 +21,14 @@ fn each_tenth_is_told_once() {
 }
 
 #[test]
+fn a_figure_has_the_digits_that_say_something() {
+    for (value, text) in [(2.25, "2.2500"), (0.0, "0.0000"), (2e-5, "2.000e-5"), (123_456_789.0, "123456789")]
+    {
+        assert_eq!(short(value), text);
+    }
+}
+
+#[test]
 fn without_a_total_nothing_is_told() {
     assert_eq!(Milestones::default().reached(&progress(5, None)), None);
     assert_eq!(Milestones::default().reached(&progress(0, Some(0))), None);

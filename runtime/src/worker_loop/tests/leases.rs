@@ -1,6 +1,9 @@
 //! Heartbeats, directives, drain and fencing.
 
-use clara_lifecycle::artifact::ArtifactRef;
+use clara_lifecycle::{
+    artifact::ArtifactRef,
+    curve::{CurvePoint, ValidationPoint},
+};
 
 use super::*;
 
@@ -30,6 +33,24 @@ async fn heartbeats_come_every_third_of_the_lease_and_carry_progress() {
         .await;
     let beats: Vec<(u64, u64)> = world.beats().iter().map(|(at, beat)| (at.as_secs(), beat.done)).collect();
     assert_eq!(beats, [(5, 5), (10, 10), (15, 15)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_point_of_a_curve_is_told_once() {
+    let point = |step| CurvePoint::Validation(ValidationPoint { step, validation_loss: 0.5 });
+    let world = World::with_tasks([task(1)]);
+    world
+        .run(handler(move |context: AttemptContext| async move {
+            for step in 1..=17 {
+                tokio::time::sleep(Duration::from_millis(999)).await;
+                let newest = (step.max(8) - 7..=step).map(point).collect();
+                context.progress.update(|progress| progress.points = newest);
+            }
+            Ok(result())
+        }))
+        .await;
+    let told: Vec<CurvePoint> = world.beats().into_iter().flat_map(|(_, beat)| beat.points).collect();
+    assert_eq!(told, (1..=15).map(point).collect::<Vec<_>>());
 }
 
 #[tokio::test(start_paused = true)]
