@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use clara_lifecycle::{
     adapter::AdapterVersion,
     audit::AuditEntry,
+    curve::TrainingCurve,
     golden::GoldenDataset,
     job::Job,
     queue::{Explanation, QueueOverview},
@@ -158,15 +159,25 @@ impl Client {
 
     /// Every queue.
     pub(crate) async fn queues(&self) -> Answer<QueueOverview> {
-        let answer = self.calls().list_queues(v1::ListQueuesRequest {}).await.map_err(older)?;
+        let answer = self.calls().list_queues(v1::ListQueuesRequest {}).await;
+        let answer = answer.map_err(|status| older("`clara queue`", status))?;
         read("list of queues", &answer.into_inner().json)
     }
 
     /// Why a job is where it is.
     pub(crate) async fn explain(&self, job_id: &str) -> Answer<Explanation> {
         let request = v1::ExplainJobRequest { job_id: job_id.to_owned() };
-        let answer = self.calls().explain_job(request).await.map_err(older)?;
+        let answer = self.calls().explain_job(request).await;
+        let answer = answer.map_err(|status| older("`clara queue`", status))?;
         read("explanation", &answer.into_inner().json)
+    }
+
+    /// What the training of a job measured so far.
+    pub(crate) async fn curve(&self, job_id: &str) -> Answer<TrainingCurve> {
+        let request = v1::GetCurveRequest { job_id: job_id.to_owned() };
+        let answer = self.calls().get_curve(request).await;
+        let answer = answer.map_err(|status| older("`clara job plot`", status))?;
+        read("curve", &answer.into_inner().json)
     }
 
     pub(crate) async fn adapters(&self, request: v1::ListAdaptersRequest) -> Answer<Vec<AdapterDocument>> {
@@ -241,13 +252,12 @@ impl Client {
     }
 }
 
-/// The error of a call that came with this release.
-fn older(status: Status) -> CallError {
+/// The error of a call that not every coordinator knows.
+fn older(command: &str, status: Status) -> CallError {
     match status.code() {
         Code::Unimplemented => CallError {
             code: Code::Unimplemented,
-            message: "the coordinator knows no `clara queue`: it is older than this command; upgrade it"
-                .to_owned(),
+            message: format!("the coordinator knows no {command}: it is older than this command; upgrade it"),
         },
         _ => status.into(),
     }

@@ -3,6 +3,7 @@
 #![expect(clippy::doc_markdown, reason = "doc comments of flags are help texts for a terminal")]
 
 mod args;
+mod chart;
 mod client;
 mod commands;
 mod embedded;

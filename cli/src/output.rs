@@ -90,9 +90,15 @@ pub(crate) fn complain(text: &str) {
     drop(writeln!(io::stderr().lock(), "{text}"));
 }
 
-/// Whether progress bars can be drawn.
+/// Whether progress bars can be drawn; a terminal that moves no cursor (`TERM=dumb`) gets lines.
 pub(crate) fn talks_to_terminal() -> bool {
-    io::stderr().is_terminal()
+    io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Columns and rows of the terminal where standard error goes.
+pub(crate) fn talk_size() -> Option<(u16, u16)> {
+    let size = rustix::termios::tcgetwinsize(io::stderr()).ok()?;
+    Some((size.ws_col, size.ws_row))
 }
 
 /// Columns of the terminal; without one, rows are as wide as they are.

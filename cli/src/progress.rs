@@ -1,5 +1,6 @@
 //! Shows how far a job is: bars on a terminal, one line per 10 % elsewhere; always on standard error.
 
+mod drawing;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -8,6 +9,8 @@ use std::time::Duration;
 
 use clara_lifecycle::{attempt::Progress, job::JobEvent, stage::Stage, time::Timestamp};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use drawing::CurveDrawing;
 
 use crate::{
     follow::NumberedEvent,
@@ -25,6 +28,8 @@ pub(crate) struct ProgressView {
     tenth: Option<u64>,
     /// What was told last, so that it is not told twice.
     told: String,
+    /// Drawn below the bar of the training, for who watches.
+    drawing: Option<CurveDrawing>,
 }
 
 #[derive(Debug)]
@@ -44,13 +49,24 @@ impl ProgressView {
         } else {
             Style::Lines
         };
-        Self { style, since, stage: None, tenth: None, told: String::new() }
+        Self { style, since, stage: None, tenth: None, told: String::new(), drawing: None }
+    }
+
+    /// Draws the losses of the training too, where bars are drawn.
+    pub(crate) fn with_curve(mut self) -> Self {
+        if matches!(self.style, Style::Bars { .. }) {
+            self.drawing = Some(CurveDrawing::default());
+        }
+        self
     }
 
     /// Shows one event.
     pub(crate) fn see(&mut self, event: &NumberedEvent) {
         if matches!(self.style, Style::Silent) || event.at < self.since {
             return;
+        }
+        if let Some(drawing) = &mut self.drawing {
+            drawing.see(&event.event);
         }
         match &event.event {
             JobEvent::Claimed { stage, .. } => self.begin(*stage),
@@ -89,7 +105,7 @@ impl ProgressView {
             self.begin(stage);
         }
         match &self.style {
-            Style::Bars { bar: Some(bar) } => draw(bar, progress),
+            Style::Bars { bar: Some(bar) } => draw(bar, progress, below(stage, self.drawing.as_ref())),
             Style::Bars { bar: None } | Style::Silent => {}
             Style::Lines => {
                 if let Some(text) = self.line(stage, progress) {
@@ -127,11 +143,21 @@ impl ProgressView {
             && let Some(bar) = bar.take()
         {
             bar.finish_and_clear();
+            // What was drawn last stays on the screen.
+            let whole = self.drawing.as_ref().filter(|_| self.stage == Some(Stage::Train));
+            if let Some(lines) = whole.and_then(CurveDrawing::whole) {
+                complain(&lines.join("\n"));
+            }
         }
     }
 }
 
-fn draw(bar: &ProgressBar, progress: &Progress) {
+/// What stands below the bar of a stage.
+fn below(stage: Stage, drawing: Option<&CurveDrawing>) -> &str {
+    drawing.filter(|_| stage == Stage::Train).map_or("", CurveDrawing::text)
+}
+
+fn draw(bar: &ProgressBar, progress: &Progress, below: &str) {
     if let Some(total) = progress.total.filter(|total| *total > 0) {
         if bar.length() != Some(total) {
             bar.set_length(total);
@@ -141,7 +167,8 @@ fn draw(bar: &ProgressBar, progress: &Progress) {
     }
     let figures = words::figures(progress);
     let unit = &progress.unit;
-    bar.set_message(if figures.is_empty() { unit.clone() } else { format!("{unit}  {figures}") });
+    let message = if figures.is_empty() { unit.clone() } else { format!("{unit}  {figures}") };
+    bar.set_message(if below.is_empty() { message } else { format!("{message}\n{below}") });
 }
 
 /// Before the total is known. The templates are constants that are valid; a plain bar would do as well.

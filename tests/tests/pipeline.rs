@@ -114,6 +114,7 @@ fn documents_for_machines_can_be_read() -> Result<()> {
     for args in [
         &["job", "show", job.as_str()][..],
         &["job", "list"],
+        &["job", "plot", job.as_str()],
         &["registry", "show", "law-lora@champion"],
         &["registry", "export"],
         &["registry", "stats"],
@@ -126,6 +127,24 @@ fn documents_for_machines_can_be_read() -> Result<()> {
         let ended = sandbox.clara(&[args, &["-o", "json"]].concat())?.expect(0)?;
         ended.json().with_context(|| args.join(" "))?;
     }
+    Ok(())
+}
+
+#[test]
+fn the_curve_of_a_finished_training_is_drawn_with_every_step() -> Result<()> {
+    let sandbox = Sandbox::new(STEPS)?;
+    judged(&sandbox, 9, &[])?.expect(0)?;
+    let job = sandbox.only_job()?;
+    let points = sandbox.clara(&["job", "plot", &job, "-o", "json"])?.expect(0)?.json()?;
+    let steps = points["steps"].as_array().map_or(0, Vec::len);
+    ensure!(steps == STEPS as usize, "{steps} of {STEPS} steps: {points}");
+    ensure!(points["validations"][0]["step"] == 0, "the validation before training is missing: {points}");
+    let plot = ["job", "plot", &job, "--out", "loss.svg"];
+    sandbox.clara(&plot)?.expect(0)?.says(&["loss.svg"])?;
+    let svg = std::fs::read_to_string(sandbox.path("loss.svg"))?;
+    ensure!(svg.contains("Training of law-lora-v1.0.0") && svg.contains("<polyline"), "{svg}");
+    sandbox.clara(&plot)?.expect(1)?.says(&["loss.svg is there already", "--force"])?;
+    sandbox.clara(&[&plot[..], &["--force"]].concat())?.expect(0)?;
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! `clara job`: submit, list, show, watch, read logs, cancel and retry.
+//! `clara job`: submit, list, show, watch, plot, read logs, cancel and retry.
 
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
@@ -25,8 +25,10 @@ use crate::{
 };
 
 use logs::LogsArgs;
+use plot::PlotArgs;
 
 mod logs;
+mod plot;
 
 /// What to do with jobs.
 #[derive(Debug, Clone, Subcommand)]
@@ -42,11 +44,16 @@ pub(crate) enum JobCommand {
         after_help = "Example:\n  clara job show job-0198c1…\n  clara job show job-0198c1… -o json | jq .spec"
     )]
     Show(JobArgs),
-    /// Follow a job until it is at rest; exit codes as of `clara run`
+    /// Follow a job until it is at rest; on a terminal, with its loss curve. Exit codes as of `clara run`
     #[command(
         after_help = "Example:\n  clara job watch job-0198c1…\n  clara job watch job-0198c1… -o json   # one event per line"
     )]
     Watch(JobArgs),
+    /// Draw loss and learning rate of a job's training as SVG, while it goes on or afterwards
+    #[command(
+        after_help = "Example:\n  clara job plot job-0198c1… --out loss.svg\n  clara job plot job-0198c1… -o json   # the points; no file"
+    )]
+    Plot(PlotArgs),
     /// Show what the attempts of a job logged
     #[command(
         after_help = "Example:\n  clara job logs job-0198c1… --follow\n  clara job logs job-0198c1… --stage train --attempt 2"
@@ -136,6 +143,7 @@ pub(crate) async fn run(session: &Session, command: JobCommand) -> Result<u8> {
         JobCommand::List(args) => list(session, args).await,
         JobCommand::Show(args) => show(session, &args).await,
         JobCommand::Watch(args) => watch(session, &args).await,
+        JobCommand::Plot(args) => plot::plot(session, &args).await,
         JobCommand::Logs(args) => logs::logs(session, args).await,
         JobCommand::Cancel(args) => {
             let connection = session.connect().await?;
@@ -246,7 +254,7 @@ fn stage_row(job: &Job, stage: Stage) -> [String; 5] {
 
 async fn watch(session: &Session, args: &JobArgs) -> Result<u8> {
     let connection = session.connect().await?;
-    let mut view = ProgressView::new(session.output, Timestamp::default());
+    let mut view = ProgressView::new(session.output, Timestamp::default()).with_curve();
     let output = session.output;
     let job = follow(&connection.client, &args.job, |event| {
         if output.is_json() {

@@ -7,7 +7,14 @@ use clara_lifecycle::id::Attempt;
 use super::*;
 
 fn lines() -> ProgressView {
-    ProgressView { style: Style::Lines, since: Timestamp(10), stage: None, tenth: None, told: String::new() }
+    ProgressView {
+        style: Style::Lines,
+        since: Timestamp(10),
+        stage: None,
+        tenth: None,
+        told: String::new(),
+        drawing: None,
+    }
 }
 
 fn steps(done: u64, total: u64) -> Progress {
@@ -16,7 +23,14 @@ fn steps(done: u64, total: u64) -> Progress {
         ("tokens_per_second".to_owned(), 401.2),
         ("seconds_left".to_owned(), 75.0),
     ]);
-    Progress { counter: done, done, total: Some(total), unit: "steps".to_owned(), figures, ..Progress::default() }
+    Progress {
+        counter: done,
+        done,
+        total: Some(total),
+        unit: "steps".to_owned(),
+        figures,
+        ..Progress::default()
+    }
 }
 
 fn event(at: i64, event: JobEvent) -> NumberedEvent {
