@@ -28,7 +28,8 @@ use crate::{
     model::{self, BaseModel},
     peft,
     train::{
-        Forecast, METRICS_FILE, Machine, Outcome, Trained, TrainingInput, TrainingSources, report_files, train,
+        Forecast, METRICS_FILE, Machine, Outcome, Trained, TrainingInput, TrainingSources, report_files,
+        train,
     },
 };
 

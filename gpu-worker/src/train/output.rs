@@ -6,9 +6,7 @@ use clara_lifecycle::{
 };
 use serde::Serialize;
 
-use super::{
-    Forecast, METRICS_FILE, TrainError, Trained, TrainingInput, ValidationRecord, metrics_lines,
-};
+use super::{Forecast, METRICS_FILE, TrainError, Trained, TrainingInput, ValidationRecord, metrics_lines};
 use crate::{collate::CollateReport, model::BaseModel};
 
 /// `training.json`: what was trained on what, and how it went.
