@@ -1,7 +1,7 @@
 # `make demo` and `make test` do all of their set-up themselves. `make help` lists the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check doc services faults full-disk peft base-models bench-train bench-growth bench-queue
+.PHONY: help setup build demo test check doc services faults full-disk peft base-models bench-train bench-growth bench-generate bench-queue
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -54,6 +54,9 @@ bench-train: build ## training speed beside PyTorch + PEFT, by turns
 bench-growth: ## training speed and memory for rows of 128 to 2,048 tokens and ranks of 4 to 256
 	cargo build -p clara-gpu-worker --example train_speed
 	@tests/peft/growth.py
+
+bench-generate: ## generation speed beside transformers and llama.cpp, by turns
+	@scripts/bench-generate.sh
 
 bench-queue: ## stages per second and latency beside the servers' limit, Celery, Dramatiq and BullMQ, by turns
 	@scripts/bench-queue.sh

@@ -1,8 +1,8 @@
-//! Measures generation on a base model: tokens per second when reading prompts, answering one, and answering sixteen.
+//! Measures greedy generation on a base model: tokens per second when reading prompts, answering one, and answering many.
 //!
-//! `cargo run -p clara-gpu-worker --example generate_speed -- MODEL [ADAPTER]`
+//! `cargo run -p clara-gpu-worker --example generate_speed -- MODEL [PRECISION] [ADAPTER]`; one line of JSON for each measurement.
 
-use std::{io::Write as _, path::Path, time::Instant};
+use std::{io::Write as _, path::Path, sync::Arc, time::Instant};
 
 use clara_gpu_worker::{
     engine::{Decoder, SequenceId, reference::ReferenceDecoder},
@@ -11,65 +11,86 @@ use clara_gpu_worker::{
     peft,
 };
 
-const PROMPT_TOKENS: usize = 512;
-const ANSWER_TOKENS: usize = 64;
+/// Tokens of prompts that are answered alone.
+const PROMPTS: [usize; 2] = [40, 523];
+const ANSWER_TOKENS: usize = 128;
+/// Prompts that are answered together.
+const BATCH: usize = 16;
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let path = arguments.next().ok_or_else(|| anyhow::anyhow!("usage: generate_speed MODEL [ADAPTER]"))?;
-    let model = ModelCache::new().load(Path::new(&path), Precision::Full)?;
-    let mut decoder = ReferenceDecoder::new(std::sync::Arc::clone(&model.base))?;
+    let usage = "usage: generate_speed MODEL [PRECISION] [ADAPTER]";
+    let path = arguments.next().ok_or_else(|| anyhow::anyhow!(usage))?;
+    let precision = arguments.next().map_or(Ok(Precision::Stored), |text| text.parse());
+    let precision = precision.map_err(anyhow::Error::msg)?;
+    let model = ModelCache::new().load(Path::new(&path), precision)?;
+    let mut decoder = ReferenceDecoder::new(Arc::clone(&model.base))?;
     let adapter = arguments.next();
     if let Some(folder) = &adapter {
         decoder.add_adapter("adapter", &peft::read(Path::new(folder), &model.base.config)?)?;
     }
     let adapter = adapter.map(|_| "adapter");
     let text = "Die Behörde entscheidet nach pflichtgemäßem Ermessen über den Antrag. ".repeat(60);
-    let tokens: Vec<u32> = model.tokenizer.encode(&text)?.into_iter().take(PROMPT_TOKENS).collect();
+    let tokens = model.tokenizer.encode(&text)?;
+    let part = |start: usize, length| tokens.get(start..start + length).unwrap_or_default();
 
     let mut out = std::io::stdout().lock();
-    let (one, seconds) = prompts(&mut decoder, adapter, &tokens, 1)?;
-    writeln!(out, "prompt of {PROMPT_TOKENS} tokens: {:.1} tokens/s", rate(PROMPT_TOKENS, seconds))?;
-    let seconds = answers(&mut decoder, &one)?;
-    writeln!(out, "one answer of {ANSWER_TOKENS} tokens: {:.1} tokens/s", rate(ANSWER_TOKENS, seconds))?;
-    let short: Vec<u32> = tokens.iter().copied().take(64).collect();
-    for batch in [4, 16] {
-        let (many, seconds) = prompts(&mut decoder, adapter, &short, batch)?;
-        let read = rate(batch * short.len(), seconds);
-        let seconds = answers(&mut decoder, &many)?;
-        let said = rate(batch * ANSWER_TOKENS, seconds);
-        writeln!(out, "batch of {batch}: prompts {read:.1} tokens/s, answers {said:.1} tokens/s")?;
+    for length in PROMPTS {
+        let (read, said) = answer(&mut decoder, adapter, &[part(0, length)])?;
+        writeln!(out, r#"{{"prompt": {length}, "prefill": {read:.1}, "decode": {said:.1}}}"#)?;
     }
+    let prompts: Vec<&[u32]> = (0..BATCH).map(|index| part(index, 40)).collect();
+    let start = Instant::now();
+    for prompt in &prompts {
+        answer(&mut decoder, adapter, &[prompt])?;
+    }
+    let alone = start.elapsed().as_secs_f64();
+    let start = Instant::now();
+    answer(&mut decoder, adapter, &prompts)?;
+    let together = start.elapsed().as_secs_f64();
+    let (alone, together) = (rate(BATCH * ANSWER_TOKENS, alone), rate(BATCH * ANSWER_TOKENS, together));
+    writeln!(out, r#"{{"batch": {BATCH}, "one_by_one": {alone:.1}, "together": {together:.1}}}"#)?;
+    writeln!(out, r#"{{"peak_mib": {}}}"#, peak_mib()?)?;
     Ok(())
 }
 
-/// Opens `count` sequences and feeds each the same prompt in one pass.
-fn prompts(
+/// Reads the prompts and continues each with the likeliest tokens; tokens per second of either.
+fn answer(
     decoder: &mut ReferenceDecoder,
     adapter: Option<&str>,
-    tokens: &[u32],
-    count: usize,
-) -> anyhow::Result<(Vec<SequenceId>, f64)> {
-    let ids = (0..count).map(|_| decoder.open(adapter)).collect::<Result<Vec<_>, _>>()?;
+    prompts: &[&[u32]],
+) -> anyhow::Result<(f64, f64)> {
+    let ids = prompts.iter().map(|_| decoder.open(adapter)).collect::<Result<Vec<_>, _>>()?;
     let start = Instant::now();
-    let inputs: Vec<(SequenceId, &[u32])> = ids.iter().map(|id| (*id, tokens)).collect();
-    decoder.extend(&inputs)?;
-    Ok((ids, start.elapsed().as_secs_f64()))
-}
-
-/// Continues the sequences by the same token each time, then closes them; what is said does not change the speed.
-fn answers(decoder: &mut ReferenceDecoder, ids: &[SequenceId]) -> anyhow::Result<f64> {
+    let inputs: Vec<(SequenceId, &[u32])> = ids.iter().copied().zip(prompts.iter().copied()).collect();
+    let mut logits = decoder.extend(&inputs)?;
+    let reading = start.elapsed().as_secs_f64();
     let start = Instant::now();
-    for token in (100..).take(ANSWER_TOKENS) {
-        let next = [token];
-        let inputs: Vec<(SequenceId, &[u32])> = ids.iter().map(|id| (*id, next.as_slice())).collect();
-        decoder.extend(&inputs)?;
+    for _ in 0..ANSWER_TOKENS {
+        let next: Vec<[u32; 1]> = logits.iter().map(|logits| [likeliest(logits)]).collect();
+        let inputs: Vec<(SequenceId, &[u32])> =
+            ids.iter().zip(&next).map(|(id, next)| (*id, next.as_slice())).collect();
+        logits = decoder.extend(&inputs)?;
     }
-    let seconds = start.elapsed().as_secs_f64();
-    for id in ids {
+    let saying = start.elapsed().as_secs_f64();
+    for id in &ids {
         decoder.close(*id)?;
     }
-    Ok(seconds)
+    let read: usize = prompts.iter().map(|prompt| prompt.len()).sum();
+    Ok((rate(read, reading), rate(prompts.len() * ANSWER_TOKENS, saying)))
+}
+
+fn likeliest(logits: &[f32]) -> u32 {
+    let best = logits.iter().enumerate().max_by(|(_, a), (_, b)| a.total_cmp(b));
+    best.map_or(0, |(token, _)| u32::try_from(token).unwrap_or_default())
+}
+
+/// Most memory that the process had, in MiB.
+fn peak_mib() -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next());
+    Ok(kilobytes.ok_or_else(|| anyhow::anyhow!("no VmHWM"))?.parse::<u64>()? / 1024)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts are small")]

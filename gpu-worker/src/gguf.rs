@@ -1,4 +1,4 @@
-//! Reads a base model from a GGUF file: configuration and tokenizer from its metadata, weights de-quantised to f32.
+//! Reads a base model from a GGUF file: configuration and tokenizer from its metadata, weights in its own blocks or in f32.
 
 mod architecture;
 mod metadata;
@@ -7,13 +7,24 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::BufReader,
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
 };
 
-use candle_core::{Device, quantized::gguf_file::Content};
+use candle_core::{
+    Device,
+    quantized::{
+        GgmlDType,
+        gguf_file::{Content, TensorInfo},
+    },
+};
 
 use crate::{
-    model::{self, BaseModel, HostTensor, LoadedModel, ModelConfig, ModelError, Precision, Tensors},
+    model::{
+        self, BaseModel, HostTensor, LoadedModel, ModelConfig, ModelError, Precision, Quantised, Stored,
+        Tensors,
+    },
+    ops::ggml::{BlockFormat, BlockMatrix},
     template::ChatTemplate,
 };
 
@@ -45,7 +56,7 @@ pub(crate) fn load(path: &Path, precision: Precision) -> Result<LoadedModel, Mod
         config: model.config.clone(),
         tensors: tensors.full,
         quantised: tensors.quantised,
-        digest: model::held_digest(digest?.as_str().to_owned(), precision),
+        digest: model::held_digest(digest?.as_str().to_owned(), tensors.requantised),
         name: model::name_of(path),
     };
     Ok(LoadedModel { base, tokenizer, chat_template })
@@ -92,11 +103,41 @@ impl GgufModel {
             let known = self.architecture.hugging_face_name(name).ok_or_else(|| {
                 ModelError::UnexpectedTensor { path: self.path.clone(), tensor: (*name).clone() }
             })?;
-            Ok((known, self.tensor(name)?))
+            let tensor = self.tensor(name, model::may_stay_quantised(&known))?;
+            Ok((known, tensor))
         })
     }
 
-    fn tensor(&self, name: &str) -> Result<HostTensor, ModelError> {
+    /// A tensor, in the file's blocks where they are known and `quantised` is wanted.
+    fn tensor(&self, name: &str, quantised: bool) -> Result<Stored, ModelError> {
+        let info = self.content.tensor_infos.get(name);
+        let format = info.and_then(|info| block_format(info.ggml_dtype));
+        match (info, info.map(|info| info.shape.dims()), format) {
+            (Some(info), Some(&[rows, columns]), Some(format)) if quantised => {
+                self.blocks(name, info, (format, [rows, columns]))
+            }
+            _ => Ok(Stored::Full(self.values(name)?)),
+        }
+    }
+
+    fn blocks(
+        &self,
+        name: &str,
+        info: &TensorInfo,
+        (format, shape): (BlockFormat, [usize; 2]),
+    ) -> Result<Stored, ModelError> {
+        let file = File::open(&self.path).map_err(|source| ModelError::io(&self.path, source))?;
+        let mut bytes = vec![0; info.shape.elem_count() / format.columns() * format.file_bytes()];
+        let offset = self.content.tensor_data_offset.saturating_add(info.offset);
+        file.read_exact_at(&mut bytes, offset).map_err(|source| ModelError::io(&self.path, source))?;
+        let head_rows = self.interleaved_heads(name).map(|heads| shape[0] / heads.max(1));
+        let source_row = |row: usize| head_rows.map_or(row, |rows| interleaved_row(row, rows));
+        let blocks = BlockMatrix::new(format, shape, &bytes, source_row)
+            .map_err(|error| ModelError::format(&self.path, format!("tensor {name}: {error}")))?;
+        Ok(Stored::Quantised(Quantised::Blocks(blocks)))
+    }
+
+    fn values(&self, name: &str) -> Result<HostTensor, ModelError> {
         let mut file = File::open(&self.path).map_err(|source| ModelError::io(&self.path, source))?;
         let format = |error| ModelError::format(&self.path, format!("tensor {name}: {error}"));
         let stored = self.content.tensor(&mut file, name, &Device::Cpu).map_err(format)?;
@@ -106,30 +147,50 @@ impl GgufModel {
             .and_then(|tensor| tensor.flatten_all())
             .and_then(|tensor| tensor.to_vec1::<f32>())
             .map_err(format)?;
-        let heads = match name {
-            _ if !self.architecture.interleaves_heads() => return Ok(HostTensor { shape, values }),
-            _ if name.ends_with(".attn_q.weight") => self.config.attention_heads,
-            _ if name.ends_with(".attn_k.weight") => self.config.key_value_heads,
-            _ => return Ok(HostTensor { shape, values }),
+        let (Some(heads), [rows, columns]) = (self.interleaved_heads(name), shape.as_slice()) else {
+            return Ok(HostTensor { shape, values });
         };
-        Ok(HostTensor { values: unpermute(&values, heads, self.config.hidden_size), shape })
+        let mut ordered = Vec::with_capacity(values.len());
+        for row in 0..*rows {
+            let start = interleaved_row(row, rows / heads.max(1)) * columns;
+            ordered.extend_from_slice(values.get(start..start + columns).unwrap_or_default());
+        }
+        Ok(HostTensor { shape, values: ordered })
+    }
+
+    /// Heads of a query or key projection whose rows are interleaved.
+    fn interleaved_heads(&self, name: &str) -> Option<usize> {
+        match name {
+            _ if !self.architecture.interleaves_heads() => None,
+            _ if name.ends_with(".attn_q.weight") => Some(self.config.attention_heads),
+            _ if name.ends_with(".attn_k.weight") => Some(self.config.key_value_heads),
+            _ => None,
+        }
     }
 }
 
-/// Puts the rows of a query or key projection `[heads · width, columns]` back in Hugging Face order.
+/// Where a row of a query or key projection lies in the file; a head has `rows` of them.
 ///
 /// GGUF files of the llama architecture pair neighbouring rows for the rotation, Hugging Face the two halves of a head.
-fn unpermute(values: &[f32], heads: usize, columns: usize) -> Vec<f32> {
-    let mut ordered = Vec::with_capacity(values.len());
-    let head_values = values.len() / heads.max(1);
-    for head in values.chunks(head_values.max(1)) {
-        for parity in 0..2 {
-            for row in head.chunks(columns).skip(parity).step_by(2) {
-                ordered.extend_from_slice(row);
-            }
-        }
+fn interleaved_row(row: usize, rows: usize) -> usize {
+    let (head, row) = (row / rows.max(1), row % rows.max(1));
+    let (parity, pair) = (row / (rows / 2).max(1), row % (rows / 2).max(1));
+    head * rows + 2 * pair + parity
+}
+
+/// The blocks that can be kept; F32, F16, BF16 and rarely used blocks become f32.
+fn block_format(dtype: GgmlDType) -> Option<BlockFormat> {
+    match dtype {
+        GgmlDType::Q4_0 => Some(BlockFormat::Q4_0),
+        GgmlDType::Q4_1 => Some(BlockFormat::Q4_1),
+        GgmlDType::Q5_0 => Some(BlockFormat::Q5_0),
+        GgmlDType::Q5_1 => Some(BlockFormat::Q5_1),
+        GgmlDType::Q8_0 => Some(BlockFormat::Q8_0),
+        GgmlDType::Q4K => Some(BlockFormat::Q4K),
+        GgmlDType::Q5K => Some(BlockFormat::Q5K),
+        GgmlDType::Q6K => Some(BlockFormat::Q6K),
+        _ => None,
     }
-    ordered
 }
 
 fn header_error(path: &Path, file_bytes: u64, error: &candle_core::Error) -> ModelError {

@@ -1,6 +1,7 @@
 //! Reads a base model from a Hugging Face folder: `config.json`, safetensors files, tokenizer and chat template.
 
 mod architecture;
+mod bitsandbytes;
 mod config;
 mod files;
 
@@ -10,12 +11,13 @@ use std::{
 };
 
 use crate::{
-    model::{self, BaseModel, LoadedModel, ModelConfig, ModelError, Precision, Tensors},
+    model::{self, BaseModel, LoadedModel, ModelConfig, ModelError, Precision, Stored, Tensors},
     template::ChatTemplate,
     tokenizer::{SpecialTokens, Tokenizer},
 };
 
 use architecture::Architecture;
+use bitsandbytes::FourBits;
 use config::Read;
 use files::StoredTensor;
 
@@ -25,10 +27,33 @@ pub(crate) struct HfModel {
     folder: PathBuf,
     /// Shape and constants.
     pub(crate) config: ModelConfig,
-    weights: BTreeMap<String, StoredTensor>,
+    weights: BTreeMap<String, Weight>,
     chat_template: Option<String>,
     special: SpecialTokens,
     architecture: Architecture,
+}
+
+/// A tensor of the folder.
+#[derive(Debug)]
+enum Weight {
+    Plain(StoredTensor),
+    FourBits(Box<FourBits>),
+}
+
+impl Weight {
+    fn file(&self) -> &Path {
+        match self {
+            Self::Plain(tensor) => &tensor.file,
+            Self::FourBits(tensor) => tensor.file(),
+        }
+    }
+
+    fn shape(&self) -> Vec<usize> {
+        match self {
+            Self::Plain(tensor) => tensor.shape.clone(),
+            Self::FourBits(tensor) => tensor.shape.to_vec(),
+        }
+    }
 }
 
 /// Side files that shape the result; those that exist are part of the model's digest.
@@ -55,7 +80,7 @@ pub(crate) fn load(folder: &Path, precision: Precision) -> Result<LoadedModel, M
         config: model.config.clone(),
         tensors: tensors.full,
         quantised: tensors.quantised,
-        digest: model::held_digest(digest?, precision),
+        digest: model::held_digest(digest?, tensors.requantised),
         name: model::name_of(folder),
     };
     Ok(LoadedModel { base, tokenizer, chat_template })
@@ -65,12 +90,20 @@ impl HfModel {
     /// Reads the configuration and the headers of the weight files.
     pub(crate) fn open(folder: &Path) -> Result<Self, ModelError> {
         let Read { config, special, chat_template, architecture } = config::read(folder)?;
-        let mut weights = files::read_headers(folder)?;
+        let mut tensors = files::read_headers(folder)?;
+        let four_bits = bitsandbytes::take(folder, &mut tensors)?;
+        if let Some((name, _)) = tensors.iter().find(|(_, tensor)| !tensor.is_real()) {
+            return Err(ModelError::unsupported(folder, format!("tensor {name} of type U8")));
+        }
+        let four_bits =
+            four_bits.into_iter().map(|(name, tensor)| (name, Weight::FourBits(Box::new(tensor))));
+        let plain = tensors.into_iter().map(|(name, tensor)| (name, Weight::Plain(tensor)));
+        let mut weights: BTreeMap<String, Weight> = plain.chain(four_bits).collect();
         weights.retain(|name, _| {
             let repeats_embedding = config.tie_word_embeddings && name == "lm_head.weight";
             !repeats_embedding && !name.ends_with("rotary_emb.inv_freq")
         });
-        let shapes = weights.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone())).collect();
+        let shapes = weights.iter().map(|(name, tensor)| (name.clone(), tensor.shape())).collect();
         model::check_tensors(folder, &config, &shapes)?;
         Ok(Self { folder: folder.into(), config, weights, chat_template, special, architecture })
     }
@@ -78,20 +111,23 @@ impl HfModel {
     fn tensors(&self, precision: Precision) -> Result<Tensors, ModelError> {
         let stored: Vec<_> = self.weights.iter().collect();
         Tensors::gather(&stored, precision, |(name, tensor)| {
-            let mut tensor = tensor.read()?;
+            let mut tensor = match tensor {
+                Weight::Plain(tensor) => tensor.read()?,
+                Weight::FourBits(tensor) => return Ok(((*name).clone(), Stored::Quantised(tensor.read()?))),
+            };
             if self.architecture.stores_norms_less_one() && name.ends_with("norm.weight") {
                 tensor.values.iter_mut().for_each(|weight| *weight += 1.0);
             }
-            Ok(((*name).clone(), tensor))
+            Ok(((*name).clone(), Stored::Full(tensor)))
         })
     }
 
     fn digest(&self) -> Result<String, ModelError> {
         let mut paths: Vec<PathBuf> =
             SIDE_FILES.iter().map(|name| self.folder.join(name)).filter(|path| path.exists()).collect();
-        for tensor in self.weights.values() {
-            if !paths.contains(&tensor.file) {
-                paths.push(tensor.file.clone());
+        for file in self.weights.values().map(Weight::file) {
+            if !paths.iter().any(|path| path == file) {
+                paths.push(file.to_owned());
             }
         }
         Ok(model::digest_files(&paths)?.as_str().to_owned())

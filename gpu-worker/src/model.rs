@@ -2,25 +2,20 @@
 
 mod digest;
 mod error;
+mod held;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
     path::Path,
-    str::FromStr,
 };
-
-use clara_lifecycle::{digest::Digest, spec::Method};
-use rayon::prelude::*;
 
 pub use error::ModelError;
+pub use held::{Precision, Quantised};
 
 pub(crate) use digest::{digest_file, digest_files};
+pub(crate) use held::{Stored, Tensors, held_digest, may_stay_quantised};
 
-use crate::{
-    engine::TargetModule, gguf, hf, nf4::Nf4Tensor, ops::gated::Activation, template::ChatTemplate,
-    tokenizer::Tokenizer,
-};
+use crate::{gguf, hf, ops::gated::Activation, template::ChatTemplate, tokenizer::Tokenizer};
 
 /// A dense row-major f32 tensor in host memory.
 #[derive(Debug, Clone, PartialEq)]
@@ -129,8 +124,8 @@ pub struct BaseModel {
     /// Weights by Hugging Face name, e.g. `model.layers.0.self_attn.q_proj.weight` `[out, in]`;
     /// `lm_head.weight` is absent when the embeddings are tied.
     pub tensors: BTreeMap<String, HostTensor>,
-    /// Linear layers of the blocks in four bits; those are absent in `tensors`.
-    pub quantised: BTreeMap<String, Nf4Tensor>,
+    /// Matrices in fewer bits; those are absent in `tensors`.
+    pub quantised: BTreeMap<String, Quantised>,
     /// SHA-256, lower-case hex, of the weight files and the configuration, and of how the weights are held.
     pub digest: String,
     /// Name for people and for `adapter_config.json`, e.g. the folder's name.
@@ -141,103 +136,7 @@ impl BaseModel {
     /// Bytes of all weights as they are held.
     pub fn bytes(&self) -> usize {
         let full: usize = self.tensors.values().map(|tensor| size_of_val(tensor.values.as_slice())).sum();
-        full + self.quantised.values().map(Nf4Tensor::bytes).sum::<usize>()
-    }
-}
-
-/// How the linear layers of the blocks are held in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub enum Precision {
-    /// In f32.
-    #[default]
-    Full,
-    /// In four bits, see [`crate::nf4`].
-    Nf4,
-}
-
-impl fmt::Display for Precision {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Full => "full",
-            Self::Nf4 => "nf4",
-        })
-    }
-}
-
-impl FromStr for Precision {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "full" => Ok(Self::Full),
-            "nf4" => Ok(Self::Nf4),
-            _ => Err(format!("`{text}` is no precision; expected full or nf4")),
-        }
-    }
-}
-
-impl From<Method> for Precision {
-    fn from(method: Method) -> Self {
-        match method {
-            Method::Lora | Method::Dora => Self::Full,
-            Method::Qlora => Self::Nf4,
-        }
-    }
-}
-
-/// Weights on their way into a [`BaseModel`].
-#[derive(Debug, Default)]
-pub(crate) struct Tensors {
-    pub(crate) full: BTreeMap<String, HostTensor>,
-    pub(crate) quantised: BTreeMap<String, Nf4Tensor>,
-}
-
-impl Tensors {
-    /// Reads all of `names`, several at a time, and holds each as `precision` says before the next one is read.
-    pub(crate) fn gather<N: Sync, E: Send>(
-        names: &[N],
-        precision: Precision,
-        read: impl Fn(&N) -> Result<(String, HostTensor), E> + Sync,
-    ) -> Result<Self, E> {
-        let held = |name: &N| {
-            let (name, tensor) = read(name)?;
-            Ok(match (precision, tensor.shape.as_slice()) {
-                (Precision::Nf4, [rows, columns])
-                    if is_linear(&name) && tensor.values.iter().all(|value| value.is_finite()) =>
-                {
-                    (name, Err(Nf4Tensor::quantise(&tensor.values, *rows, *columns)))
-                }
-                _ => (name, Ok(tensor)),
-            })
-        };
-        let all: Vec<(String, Result<HostTensor, Nf4Tensor>)> =
-            names.par_iter().map(held).collect::<Result<_, E>>()?;
-        let mut tensors = Self::default();
-        for (name, tensor) in all {
-            match tensor {
-                Ok(tensor) => drop(tensors.full.insert(name, tensor)),
-                Err(quantised) => drop(tensors.quantised.insert(name, quantised)),
-            }
-        }
-        Ok(tensors)
-    }
-}
-
-/// Whether a tensor is the weight of a linear layer in a block.
-fn is_linear(name: &str) -> bool {
-    let path = name.strip_suffix(".weight").unwrap_or_default();
-    TargetModule::ALL.iter().any(|module| path.ends_with(module.path()))
-}
-
-/// The digest of a model whose files have the digest `files`.
-pub(crate) fn held_digest(files: String, precision: Precision) -> String {
-    match precision {
-        Precision::Full => files,
-        Precision::Nf4 => {
-            let parts =
-                [("files", files.as_bytes()), ("linear layers", b"nf4, blocks of 64 and 256".as_slice())];
-            Digest::of_parts(parts).as_str().to_owned()
-        }
+        full + self.quantised.values().map(Quantised::bytes).sum::<usize>()
     }
 }
 

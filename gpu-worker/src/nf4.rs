@@ -60,14 +60,60 @@ static SCALE_CODES: LazyLock<Vec<f32>> = LazyLock::new(scale_codes);
 pub struct Nf4Tensor {
     rows: usize,
     columns: usize,
+    /// Weights that share a scale.
+    block: usize,
     /// Two codes a byte, the earlier one in the upper half; row-major.
     packed: Vec<u8>,
-    /// For each block its largest magnitude less `offset`, as a code of [`scale_codes`].
-    scales: Vec<u8>,
-    /// For each 256 of them what these codes are multiplied by.
-    nested_scales: Vec<f32>,
-    /// Mean of all scales.
-    offset: f32,
+    scales: Scales,
+}
+
+/// The scale of each block of weights, its largest magnitude.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Scales {
+    /// As they are.
+    Plain(Vec<f32>),
+    /// In eight bits.
+    Nested {
+        /// For each block its scale less `offset`, as a code.
+        codes: Vec<u8>,
+        /// What the 256 codes stand for.
+        values: Vec<f32>,
+        /// Codes that share a scale of their own.
+        block: usize,
+        /// For each block of codes what they are multiplied by.
+        scales: Vec<f32>,
+        /// Mean of all scales.
+        offset: f32,
+    },
+}
+
+impl Scales {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Plain(values) => size_of_val(values.as_slice()),
+            Self::Nested { codes, values, scales, .. } => {
+                codes.len() + size_of_val(values.as_slice()) + size_of_val(scales.as_slice())
+            }
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Plain(values) => values.len(),
+            Self::Nested { codes, block, scales, .. } => codes.len().min(scales.len() * block),
+        }
+    }
+
+    fn of(&self, index: usize) -> f32 {
+        match self {
+            Self::Plain(values) => values.get(index).copied().unwrap_or_default(),
+            Self::Nested { codes, values, block, scales, offset } => {
+                let code = codes.get(index).copied().unwrap_or_default();
+                let nested = scales.get(index / block).copied().unwrap_or_default();
+                values.get(usize::from(code)).copied().unwrap_or_default() * nested + offset
+            }
+        }
+    }
 }
 
 impl Nf4Tensor {
@@ -86,8 +132,38 @@ impl Nf4Tensor {
                 })
             })
             .collect();
-        let (scales, nested_scales, offset) = quantise_scales(&scales);
-        Self { rows, columns, packed, scales, nested_scales, offset }
+        let (codes, scales, offset) = quantise_scales(&scales);
+        let scales =
+            Scales::Nested { codes, values: SCALE_CODES.clone(), block: NESTED_BLOCK, scales, offset };
+        Self { rows, columns, block: BLOCK, packed, scales }
+    }
+
+    /// Takes over what bitsandbytes stored: blocks of `block` weights, their codes, and what the sixteen codes stand for.
+    pub(crate) fn of_parts(
+        [rows, columns]: [usize; 2],
+        block: usize,
+        (packed, code): (Vec<u8>, &[f32]),
+        scales: Scales,
+    ) -> Result<Self, String> {
+        let differs = |(got, expected): (&f32, &f32)| (got - expected).abs() > 1e-6;
+        if code.len() != CODE.len() || code.iter().zip(&CODE).any(differs) {
+            return Err("its quant_map is not that of nf4".to_owned());
+        }
+        if !block.is_power_of_two() || block < 2 {
+            return Err(format!("blocks of {block} weights; expected a power of two"));
+        }
+        if let Scales::Nested { values, block, .. } = &scales
+            && (values.len() != 256 || *block == 0)
+        {
+            return Err(format!("{} codes of scales in blocks of {block}; expected 256", values.len()));
+        }
+        let weights = rows.saturating_mul(columns);
+        let expected = (weights.div_ceil(2), weights.div_ceil(block));
+        let got = (packed.len(), scales.len());
+        if got != expected {
+            return Err(format!("{got:?} bytes of codes and scales, expected {expected:?}"));
+        }
+        Ok(Self { rows, columns, block, packed, scales })
     }
 
     /// Rows and columns.
@@ -97,7 +173,7 @@ impl Nf4Tensor {
 
     /// Bytes of codes and scales.
     pub fn bytes(&self) -> usize {
-        self.packed.len() + self.scales.len() + size_of_val(self.nested_scales.as_slice())
+        self.packed.len() + self.scales.bytes()
     }
 
     /// Number of values.
@@ -112,15 +188,13 @@ impl Nf4Tensor {
 
     /// Writes the values `[rows, columns]` that the codes stand for.
     pub fn dequantise(&self, into: &mut [f32]) {
-        let codes = &*SCALE_CODES;
-        into.par_chunks_mut(BLOCK * NESTED_BLOCK).enumerate().for_each(|(part, values)| {
-            let nested = self.nested_scales.get(part).copied().unwrap_or_default();
-            let scales = self.scales.get(part * NESTED_BLOCK..).unwrap_or_default();
-            let packed = self.packed.get(part * NESTED_BLOCK * BLOCK / 2..).unwrap_or_default();
-            let blocks = values.chunks_mut(BLOCK).zip(packed.chunks(BLOCK / 2)).zip(scales);
-            for ((values, packed), scale) in blocks {
-                let scale =
-                    codes.get(usize::from(*scale)).copied().unwrap_or_default() * nested + self.offset;
+        let per_part = NESTED_BLOCK * self.block;
+        into.par_chunks_mut(per_part).enumerate().for_each(|(part, values)| {
+            let packed = self.packed.get(part * per_part / 2..).unwrap_or_default();
+            for (index, (values, packed)) in
+                values.chunks_mut(self.block).zip(packed.chunks(self.block / 2)).enumerate()
+            {
+                let scale = self.scales.of(part * NESTED_BLOCK + index);
                 for (pair, byte) in values.chunks_mut(2).zip(packed) {
                     let codes = [byte >> 4, byte & 15];
                     for (value, code) in pair.iter_mut().zip(codes) {

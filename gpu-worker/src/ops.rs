@@ -7,6 +7,7 @@
 pub mod attention;
 pub mod embedding;
 pub mod gated;
+pub mod ggml;
 pub mod head_loss;
 pub mod lora_linear;
 pub mod low_rank;

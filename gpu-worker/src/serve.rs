@@ -57,7 +57,7 @@ impl ServeConfig {
     pub fn new(base_model: PathBuf) -> Self {
         Self {
             base_model,
-            precision: Precision::Full,
+            precision: Precision::Stored,
             name: None,
             adapters: Vec::new(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),

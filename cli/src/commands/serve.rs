@@ -40,7 +40,7 @@ pub(crate) struct ModelArgs {
     /// Base model: a Hugging Face folder or a GGUF file [default: that of the first registered adapter]
     #[arg(long, value_name = "PATH", env = "CLARA_BASE_MODEL")]
     pub(crate) base_model: Option<PathBuf>,
-    /// How the base model is held: full or nf4 [default: as registered adapters were trained, else full]
+    /// How the base model is held: stored, full or nf4 [default: nf4 for registered adapters of QLoRA, else stored]
     #[arg(long, value_name = "PRECISION")]
     pub(crate) precision: Option<Precision>,
     /// A registered version (its id, or FAMILY@champion), or NAME=DIR for a PEFT folder; may be repeated
@@ -94,7 +94,7 @@ pub(crate) async fn resolve(session: &Session, args: &ModelArgs) -> Result<Model
                 base_model = base_model.or(base);
                 let held = args.precision.or(trained_on).unwrap_or(precision);
                 ensure!(
-                    held == precision,
+                    held.has_weights_of(precision),
                     "{name} was trained on a base model held as {precision}, but here it is held as {held}; serve it alone, \
                      without --precision"
                 );
@@ -106,7 +106,7 @@ pub(crate) async fn resolve(session: &Session, args: &ModelArgs) -> Result<Model
     let base_model = base_model.context(
         "the base model is missing; give --base-model PATH or the environment variable CLARA_BASE_MODEL",
     )?;
-    let precision = args.precision.or(trained_on).unwrap_or_default();
+    let precision = args.precision.or(trained_on).unwrap_or(Precision::Stored);
     Ok(Models { base_model, precision, adapters })
 }
 
@@ -131,5 +131,10 @@ async fn registered(session: &Session, adapter: &str) -> Result<Registered> {
     let job = connection.client.job(lineage.job.as_str()).await?;
     let base = PathBuf::from(&job.spec.base_model);
     let base = base.exists().then_some(base);
-    Ok(Registered { name: version.adapter_id, folder, base, precision: job.spec.method.into() })
+    Ok(Registered {
+        name: version.adapter_id,
+        folder,
+        base,
+        precision: Precision::to_answer(job.spec.method),
+    })
 }

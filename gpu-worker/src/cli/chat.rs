@@ -18,8 +18,9 @@ pub(super) struct ChatArgs {
     /// Hugging Face folder or GGUF file of the base model.
     #[arg(long, value_name = "DIR|GGUF")]
     base: PathBuf,
-    /// How the base model is held: full (f32) or nf4 (four bits, as adapters of QLoRA were trained on).
-    #[arg(long, value_name = "PRECISION", default_value_t = Precision::Full)]
+    /// How the base model is held: stored (as its file holds it), full (f32) or nf4 (in four bits where the file does not
+    /// quantise it, as adapters of QLoRA were trained on).
+    #[arg(long, value_name = "PRECISION", default_value_t = Precision::Stored)]
     precision: Precision,
     /// An adapter's name and PEFT folder; may be given several times. The first one answers.
     #[arg(long = "adapter", value_name = "NAME=DIR", value_parser = named_adapter)]

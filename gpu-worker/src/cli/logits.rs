@@ -26,7 +26,8 @@ pub(super) struct LogitsArgs {
     /// Base model: a Hugging Face folder or a GGUF file.
     #[arg(long, value_name = "DIR|GGUF")]
     base: PathBuf,
-    /// How the base model is held: full (f32) or nf4 (four bits, as adapters of QLoRA were trained on).
+    /// How the base model is held: full (f32), stored (as its file holds it) or nf4 (in four bits where the
+    /// file does not quantise it, as adapters of QLoRA were trained on).
     #[arg(long, value_name = "PRECISION", default_value_t = Precision::Full)]
     precision: Precision,
     /// PEFT folder of an adapter on that base model.

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     model::{BaseModel, HostTensor},
-    ops::{attention::attention, embedding::embed, lora_linear::Dropout, rope::Ropes},
+    ops::{attention::attention, lora_linear::Dropout, rope::Ropes},
     optim::{Parameters, adamw, adamw_plus, clip_factor, global_norm},
 };
 
@@ -158,10 +158,11 @@ fn forward(
     buffers.reserve_blocks(config.layers, keep);
     let Buffers { rope, hidden, kept, inputs, scratch, .. } = buffers;
     let hidden = hidden.write(rows * config.hidden_size);
-    embed(weights.embedding, config.hidden_size, &batch.tokens, hidden)?;
+    weights.embedding.embed(config.hidden_size, &batch.tokens, hidden)?;
     scale(hidden, config.variant.embedding_scale);
     let everyone = [AdaptedRows { rows, adapter }];
-    let pass = Pass { config, rope, positions: &checked.positions, adapted: &everyone, dropout };
+    let pass =
+        Pass { config, rope, positions: &checked.positions, adapted: &everyone, dropout, rounded: false };
     for (layer, block) in weights.blocks.iter().enumerate() {
         if let Some(input) = inputs.get_mut(layer).filter(|_| keep == Keep::Inputs) {
             input.write(hidden.len()).copy_from_slice(hidden);
@@ -248,7 +249,14 @@ impl Engine for ReferenceEngine {
             head::loss_and_gradient((config, &weights), hidden.read(length), targets, scale, d_hidden, head)?;
         let everyone = [AdaptedRows { rows: batch.tokens.len(), adapter: Some(adapter) }];
         let context = BackwardPass {
-            pass: Pass { config, rope, positions: &checked.positions, adapted: &everyone, dropout },
+            pass: Pass {
+                config,
+                rope,
+                positions: &checked.positions,
+                adapted: &everyone,
+                dropout,
+                rounded: false,
+            },
             adapter,
             documents: &checked.documents,
         };

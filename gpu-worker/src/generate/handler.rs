@@ -18,6 +18,7 @@ use clara_runtime::{
 
 use super::{AnswersProgress, Contestants, GenerateError, Observer, answer};
 use crate::{
+    model::Precision,
     model_cache::{ModelCache, SharedModel},
     peft,
 };
@@ -127,7 +128,7 @@ fn answer_all(
     })?;
     let model = config
         .models
-        .load(Path::new(&assignment.spec.base_model), assignment.spec.method.into())
+        .load(Path::new(&assignment.spec.base_model), Precision::to_answer(assignment.spec.method))
         .map_err(|error| StageFailure::of(&error, false))?;
     check_base(&model, training)?;
     let read = |folder: &Path| {

@@ -2,9 +2,16 @@
 
 use std::fs;
 
-use candle_core::quantized::gguf_file::Value;
+use candle_core::quantized::{QTensor, gguf_file::Value};
 
 use super::*;
+use crate::{
+    engine::{
+        Batch, Decoder as _, Engine as _, IGNORED, LoraConfig, TargetModule,
+        reference::{ReferenceDecoder, ReferenceEngine},
+    },
+    ops::testing::assert_close,
+};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures").join(name)
@@ -158,7 +165,90 @@ fn stretched_rotation_is_refused() {
 
 #[test]
 fn rows_paired_by_neighbours_come_back_as_halves() {
-    let rows: Vec<f32> = (0_u8..8).flat_map(|row| [f32::from(row); 2]).collect();
-    let ordered: Vec<f32> = unpermute(&rows, 2, 2).chunks(2).map(|row| row[0]).collect();
-    assert_eq!(ordered, [0.0, 2.0, 1.0, 3.0, 4.0, 6.0, 5.0, 7.0]);
+    let rows: Vec<usize> = (0..8).map(|row| interleaved_row(row, 4)).collect();
+    assert_eq!(rows, [0, 2, 1, 3, 4, 6, 5, 7]);
+}
+
+/// The tiny model with its matrices in blocks: the embedding in `Q8_0`, the rest in `Q4_1`.
+fn quantised() -> tempfile::TempPath {
+    let mut file = File::open(fixture("tiny-llama.gguf")).unwrap();
+    let content = Content::read(&mut file).unwrap();
+    let quantise = |name: &String| {
+        let stored = content.tensor(&mut File::open(fixture("tiny-llama.gguf")).unwrap(), name, &Device::Cpu);
+        let stored = stored.unwrap();
+        if stored.shape().rank() < 2 {
+            return (name.clone(), stored);
+        }
+        let dtype = if name == "token_embd.weight" { GgmlDType::Q8_0 } else { GgmlDType::Q4_1 };
+        let values = stored.dequantize(&Device::Cpu).unwrap();
+        (name.clone(), QTensor::quantize(&values, dtype).unwrap())
+    };
+    let tensors: Vec<_> = content.tensor_infos.keys().map(quantise).collect();
+    let tensors: Vec<_> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    let metadata: Vec<_> = content.metadata.iter().map(|(key, value)| (key.as_str(), value)).collect();
+    let copy = tempfile::Builder::new().suffix(".gguf").tempfile().unwrap();
+    candle_core::quantized::gguf_file::write(&mut copy.reopen().unwrap(), &metadata, &tensors).unwrap();
+    copy.into_temp_path()
+}
+
+#[test]
+fn blocks_that_stay_as_they_are_hold_the_same_weights() {
+    let path = quantised();
+    let full = model::load(&path, Precision::Full).unwrap().base;
+    for precision in [Precision::Stored, Precision::Nf4] {
+        let stored = model::load(&path, precision).unwrap().base;
+        assert_eq!(stored.digest, full.digest, "an adapter fits whichever way the base is held");
+        assert_eq!(stored.tensors.len() + stored.quantised.len(), full.tensors.len());
+        assert!(stored.tensors.values().all(|tensor| tensor.shape.len() == 1));
+        for (name, tensor) in &stored.quantised {
+            assert!(matches!(tensor, Quantised::Blocks(_)), "{name} is not quantised a second time");
+            assert_eq!(tensor.widen(), full.tensors[name], "{name}");
+        }
+    }
+}
+
+#[test]
+fn blocks_score_and_train_as_their_values_do_and_generate_nearly_so() {
+    let path = quantised();
+    let [full, stored] = [Precision::Full, Precision::Stored]
+        .map(|precision| std::sync::Arc::new(model::load(&path, precision).unwrap().base));
+    let tokens: Vec<u32> = (20..60).collect();
+    let score = |base: &std::sync::Arc<BaseModel>| {
+        ReferenceDecoder::new(base.clone()).unwrap().score(None, &tokens, 1).unwrap()
+    };
+    assert_eq!(score(&full), score(&stored));
+
+    let continued = |base: &std::sync::Arc<BaseModel>| {
+        let mut decoder = ReferenceDecoder::new(base.clone()).unwrap();
+        let id = decoder.open(None).unwrap();
+        decoder.extend(&[(id, tokens.as_slice())]).unwrap().remove(0)
+    };
+    let (exact, rounded) = (continued(&full), continued(&stored));
+    let spread = exact.iter().fold(0.0_f32, |most, logit| most.max(logit.abs()));
+    for (exact, rounded) in exact.iter().zip(&rounded) {
+        assert!((exact - rounded).abs() <= 0.03 * spread, "{exact} and {rounded} of {spread}");
+    }
+    assert_ne!(exact, rounded, "blocks are multiplied as they are");
+
+    let trained = |base: &std::sync::Arc<BaseModel>| {
+        let mut engine = ReferenceEngine::new(base.clone()).unwrap();
+        let targets = TargetModule::ALL.to_vec();
+        engine
+            .init_adapter(
+                &LoraConfig { rank: 3, frozen_rank: 0, alpha: 6.0, targets, dora: false, dropout: 0.0 },
+                1,
+            )
+            .unwrap();
+        let labels: Vec<i64> =
+            tokens.iter().skip(1).map(|token| i64::from(*token)).chain([IGNORED]).collect();
+        let batch =
+            Batch { documents: std::iter::once(0..tokens.len()).collect(), tokens: tokens.clone(), labels };
+        let loss = engine.forward_backward(&batch, tokens.len() - 1).unwrap().loss_sum;
+        (loss, engine.gradients().unwrap())
+    };
+    let ((full_loss, full_gradients), (stored_loss, stored_gradients)) = (trained(&full), trained(&stored));
+    assert_eq!(full_loss.to_bits(), stored_loss.to_bits());
+    for (name, gradient) in &full_gradients {
+        assert_close(&stored_gradients[name].values, &gradient.values, 1e-5);
+    }
 }

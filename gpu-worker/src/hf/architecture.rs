@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::config::RawConfig;
+use super::{bitsandbytes, config::RawConfig};
 use crate::{
     model::{ModelError, Variant},
     ops::gated::Activation,
@@ -115,10 +115,10 @@ impl Architecture {
                 format!("rope scaling `{kind}` in layers with a window"),
             ));
         }
-        if raw.quantization_config.is_some() {
-            return Err(ModelError::unsupported(path, "quantization_config"));
+        match &raw.quantization_config {
+            Some(config) => bitsandbytes::check_config(path, config),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn activation(self, path: &Path, raw: &RawConfig) -> Result<Activation, ModelError> {

@@ -88,7 +88,7 @@ fn read_header(path: &Path, tensors: &mut BTreeMap<String, StoredTensor>) -> Res
         return Err(truncated(format!("its tensors end at byte {end}, the file at {file_bytes}")));
     }
     for (name, info) in metadata.tensors() {
-        if !matches!(info.dtype, Dtype::F32 | Dtype::BF16 | Dtype::F16) {
+        if !matches!(info.dtype, Dtype::F32 | Dtype::BF16 | Dtype::F16 | Dtype::U8) {
             return Err(ModelError::unsupported(path, format!("tensor {name} of type {:?}", info.dtype)));
         }
         let (start, stop) = info.data_offsets;
@@ -107,14 +107,26 @@ fn read_header(path: &Path, tensors: &mut BTreeMap<String, StoredTensor>) -> Res
 }
 
 impl StoredTensor {
-    /// Reads the values and widens them to f32.
-    pub(super) fn read(&self) -> Result<HostTensor, ModelError> {
+    /// Whether it holds numbers rather than codes.
+    pub(super) fn is_real(&self) -> bool {
+        self.dtype != Dtype::U8
+    }
+
+    /// Reads what is stored.
+    pub(super) fn read_bytes(&self) -> Result<Vec<u8>, ModelError> {
         let io = |source| ModelError::io(&self.file, source);
         let mut bytes = vec![0; self.size_bytes];
         File::open(&self.file).map_err(io)?.read_exact_at(&mut bytes, self.offset).map_err(io)?;
+        Ok(bytes)
+    }
+
+    /// Reads the values and widens them to f32.
+    pub(super) fn read(&self) -> Result<HostTensor, ModelError> {
+        let bytes = self.read_bytes()?;
         let values = match self.dtype {
             Dtype::BF16 => widen(&bytes, |pair| bf16::from_le_bytes(pair).to_f32()),
             Dtype::F16 => widen(&bytes, |pair| f16::from_le_bytes(pair).to_f32()),
+            Dtype::U8 => bytes.into_iter().map(f32::from).collect(),
             _ => widen(&bytes, f32::from_le_bytes),
         };
         Ok(HostTensor { shape: self.shape.clone(), values })

@@ -259,3 +259,44 @@ fn a_model_without_an_end_mark_is_refused() {
     let refused = refused(copy.path()).to_string();
     assert!(refused.contains("no eos_token_id"), "{refused}");
 }
+
+#[test]
+fn four_bits_of_bitsandbytes_stand_for_the_documented_values() {
+    let file = std::fs::read(fixture("tiny-llama3-bnb.safetensors")).unwrap();
+    let expected = safetensors::SafeTensors::deserialize(&file).unwrap();
+    let folder = fixture("tiny-llama3-bnb");
+    let full = model::load(&folder, model::Precision::Full).unwrap().base;
+    assert!(full.quantised.is_empty());
+    for (name, tensor) in expected.iter() {
+        let values: Vec<f32> =
+            tensor.data().as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        assert_eq!(full.tensors[name].shape, tensor.shape(), "{name}");
+        assert_eq!(full.tensors[name].values, values, "{name}");
+    }
+    let stored = model::load(&folder, model::Precision::Stored).unwrap().base;
+    assert_eq!(stored.quantised.len(), expected.len());
+    assert!(stored.tensors.contains_key("model.layers.0.self_attn.o_proj.weight"), "left out by the library");
+    assert_eq!(stored.digest, full.digest);
+    let qlora = model::load(&folder, model::Precision::Nf4).unwrap().base;
+    assert_eq!(qlora.quantised.len(), expected.len() + 1);
+    assert_ne!(qlora.digest, full.digest, "one layer was quantised here");
+    for (name, tensor) in &stored.quantised {
+        assert_eq!(tensor, &qlora.quantised[name], "{name} is not quantised a second time");
+    }
+}
+
+#[test]
+fn other_quantisations_are_refused_by_name() {
+    for (config, named) in [
+        (r#"{"quant_method": "gptq", "bits": 4}"#, "gptq"),
+        (r#"{"quant_method": "bitsandbytes", "load_in_8bit": true}"#, "load_in_8bit"),
+    ] {
+        let copy = copy_of("tiny-llama");
+        let path = copy.path().join("config.json");
+        let mut json: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        json["quantization_config"] = serde_json::from_str(config).unwrap();
+        std::fs::write(&path, json.to_string()).unwrap();
+        let error = model::load(copy.path(), model::Precision::Full).unwrap_err();
+        assert!(error.to_string().contains(named), "{error}");
+    }
+}

@@ -37,11 +37,31 @@ fn assert_same<T: PartialEq + std::fmt::Debug>(got: &[T], expected: &[T]) {
 fn every_byte_is_that_of_bitsandbytes() {
     let fixture = Fixture::read();
     let tensor = Nf4Tensor::quantise(&fixture.floats("values"), 210, 100);
+    let Scales::Nested { codes, values, block: 256, scales, offset } = &tensor.scales else {
+        panic!("scales in eight bits")
+    };
     assert_same(&tensor.packed, &fixture.bytes("packed"));
-    assert_same(&scale_codes(), &fixture.floats("codes"));
-    assert_same(&[tensor.offset], &fixture.floats("offset"));
-    assert_same(&tensor.nested_scales, &fixture.floats("nested_scales"));
-    assert_same(&tensor.scales, &fixture.bytes("scales"));
+    assert_same(values, &fixture.floats("codes"));
+    assert_same(&[*offset], &fixture.floats("offset"));
+    assert_same(scales, &fixture.floats("nested_scales"));
+    assert_same(codes, &fixture.bytes("scales"));
+}
+
+#[test]
+fn scales_may_be_as_they_are_and_blocks_of_another_size() {
+    let packed = vec![0xf0, 0x7f];
+    let tensor = Nf4Tensor::of_parts([1, 4], 2, (packed, &CODE), Scales::Plain(vec![2.0, 0.5])).unwrap();
+    let mut values = [f32::NAN; 4];
+    tensor.dequantise(&mut values);
+    assert_same(&values, &[2.0, -2.0, 0.0, 0.5]);
+}
+
+#[test]
+fn parts_that_do_not_fit_are_refused() {
+    let plain = || Scales::Plain(vec![1.0]);
+    assert!(Nf4Tensor::of_parts([1, 64], 64, (vec![0; 31], &CODE), plain()).is_err(), "codes cut off");
+    assert!(Nf4Tensor::of_parts([2, 64], 64, (vec![0; 64], &CODE), plain()).is_err(), "a scale is missing");
+    assert!(Nf4Tensor::of_parts([1, 64], 64, (vec![0; 32], &[0.0; 16]), plain()).is_err(), "other codes");
 }
 
 #[test]

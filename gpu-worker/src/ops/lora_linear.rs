@@ -13,6 +13,7 @@ mod magnitude;
 
 use super::{
     OpError,
+    ggml::{self, BlockMatrix, BlockProduct},
     matmul::{Matrix, MatrixMut, Product, Term, multiply},
 };
 pub use dropout::Dropout;
@@ -45,6 +46,24 @@ pub struct Magnitude<'a> {
 impl LoraGroup<'_> {
     fn is_scaled(&self) -> bool {
         self.magnitudes.iter().any(Option::is_some)
+    }
+}
+
+/// A frozen weight `[out, in]` of the forward pass.
+#[derive(Debug, Clone, Copy)]
+pub enum Weight<'a> {
+    /// In f32.
+    Full(Matrix<'a>),
+    /// In blocks, multiplied with inputs rounded to eight bits.
+    Blocks(&'a BlockMatrix),
+}
+
+impl Weight<'_> {
+    fn rows(self) -> usize {
+        match self {
+            Self::Full(matrix) => matrix.rows(),
+            Self::Blocks(blocks) => blocks.shape()[0],
+        }
     }
 }
 
@@ -121,7 +140,7 @@ pub struct BackwardOperands<'a> {
 /// [`OpError`] when shapes differ. Outputs are then unspecified.
 pub fn forward(
     inputs: Inputs<'_>,
-    weights: &[Matrix<'_>],
+    weights: &[Weight<'_>],
     segments: &[Segment<'_>],
     ForwardBuffers { low_rank, plain }: ForwardBuffers<'_>,
     outputs: &mut [&mut [f32]],
@@ -129,7 +148,8 @@ pub fn forward(
 ) -> Result<(), OpError> {
     let x = inputs.x;
     project_down(inputs.of_updates(), segments, low_rank)?;
-    if plain_length(weights, segments) == 0 {
+    let outputs_width = weights.iter().map(|weight| weight.rows()).sum();
+    if plain_length(outputs_width, segments) == 0 {
         return add_products(x, weights, segments, low_rank, outputs, accumulate);
     }
     let mut layers = into_plain(plain, x.rows(), weights)?;
@@ -137,34 +157,42 @@ pub fn forward(
     add_scaled(&layers, segments, outputs, accumulate)
 }
 
-/// Values of the outputs before their magnitudes: 0 when no segment has any.
-pub fn plain_length(weights: &[Matrix<'_>], segments: &[Segment<'_>]) -> usize {
+/// Values of the outputs, so wide together, before their magnitudes: 0 when no segment has any.
+pub fn plain_length(outputs_width: usize, segments: &[Segment<'_>]) -> usize {
     if !segments.iter().any(|segment| segment.lora.as_ref().is_some_and(LoraGroup::is_scaled)) {
         return 0;
     }
     let rows: usize = segments.iter().map(|segment| segment.rows).sum();
-    rows * weights.iter().map(|weight| weight.rows()).sum::<usize>()
+    rows * outputs_width
 }
 
 fn add_products(
     x: Matrix<'_>,
-    weights: &[Matrix<'_>],
+    weights: &[Weight<'_>],
     segments: &[Segment<'_>],
     low_rank: &[f32],
     outputs: &mut [&mut [f32]],
     accumulate: bool,
 ) -> Result<(), OpError> {
-    let whole = if let [segment] = segments { segment.lora.as_ref() } else { None };
-    let mut products = Vec::with_capacity(weights.len());
+    let all_full = weights.iter().all(|weight| matches!(weight, Weight::Full(_)));
+    let whole = if let ([segment], true) = (segments, all_full) { segment.lora.as_ref() } else { None };
+    let (mut products, mut of_blocks) = (Vec::with_capacity(weights.len()), Vec::new());
     for (index, (weight, output)) in weights.iter().zip(outputs.iter_mut()).enumerate() {
-        let mut terms = vec![Term { a: x, b: weight.transposed(), scale: 1.0 }];
-        if let Some(lora) = whole {
-            terms.extend(update_term(lora, index, low_rank, x.rows())?);
+        let into = MatrixMut::new(output, x.rows(), weight.rows())?;
+        match weight {
+            Weight::Full(matrix) => {
+                let mut terms = vec![Term { a: x, b: matrix.transposed(), scale: 1.0 }];
+                if let Some(lora) = whole {
+                    terms.extend(update_term(lora, index, low_rank, x.rows())?);
+                }
+                products.push(Product { into, accumulate, terms });
+            }
+            Weight::Blocks(weights) => of_blocks.push(BlockProduct { weights, into }),
         }
-        products.push(Product { into: MatrixMut::new(output, x.rows(), weight.rows())?, accumulate, terms });
     }
     multiply(products)?;
-    if segments.len() > 1 { add_updates(x.rows(), weights, segments, low_rank, outputs) } else { Ok(()) }
+    ggml::multiply(x, of_blocks, accumulate)?;
+    if whole.is_some() { Ok(()) } else { add_updates(x.rows(), weights, segments, low_rank, outputs) }
 }
 
 /// Adds the gradients of the low-rank factors to `gradients` and computes the gradient of the input.
@@ -274,11 +302,14 @@ fn update_term<'a>(
 /// Adds each segment's updates to its rows of the outputs.
 fn add_updates(
     rows: usize,
-    weights: &[Matrix<'_>],
+    weights: &[Weight<'_>],
     segments: &[Segment<'_>],
     low_rank: &[f32],
     outputs: &mut [&mut [f32]],
 ) -> Result<(), OpError> {
+    if segments.iter().all(|segment| segment.lora.is_none()) {
+        return Ok(());
+    }
     let mut products = Vec::new();
     for (index, (weight, output)) in weights.iter().zip(outputs).enumerate() {
         let (mut below, mut inner) = (MatrixMut::new(output, rows, weight.rows())?, low_rank);

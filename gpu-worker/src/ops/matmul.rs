@@ -96,6 +96,15 @@ impl<'a> MatrixMut<'a> {
         self.0.ncols()
     }
 
+    /// The values of a row; empty for one that does not exist.
+    #[inline]
+    pub(crate) fn row_mut(&mut self, index: usize) -> &mut [f32] {
+        if index >= self.rows() {
+            return &mut [];
+        }
+        self.0.as_mut().row_mut(index).try_as_row_major_mut().map_or(&mut [], |row| row.as_slice_mut())
+    }
+
     /// The first `count` rows and the rest.
     ///
     /// # Errors

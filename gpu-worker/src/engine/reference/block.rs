@@ -55,6 +55,8 @@ pub(super) struct Pass<'a> {
     pub(super) adapted: &'a [AdaptedRows<'a>],
     /// Before the updates, in training.
     pub(super) dropout: Option<Dropout>,
+    /// Whether inputs of weights in blocks may be rounded to eight bits.
+    pub(super) rounded: bool,
 }
 
 impl<'a> Pass<'a> {

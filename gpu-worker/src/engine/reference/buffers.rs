@@ -140,6 +140,8 @@ pub(super) struct HeadBuffers {
     pub(super) logits: Buffer,
     /// Loss of each of these rows.
     pub(super) losses: Vec<f64>,
+    /// Some rows of a head that is not held in f32.
+    pub(super) weights: Buffer,
 }
 
 impl Buffers {

@@ -20,7 +20,6 @@ use crate::{
     ops::{
         OpError,
         attention::{Span, attention},
-        embedding::embed,
         matmul::Matrix,
         rope::Ropes,
     },
@@ -147,11 +146,11 @@ impl ReferenceDecoder {
                 let tokens = tokens.get(part).unwrap_or_default();
                 extensions.push(Extension { sequence, tokens });
             }
-            run_pass(&base, &weights, &self.adapters, &mut extensions, &mut self.buffers)?;
+            run_pass(&base, &weights, &self.adapters, (&mut extensions, true), &mut self.buffers)?;
             let Buffers { hidden, head, .. } = &mut self.buffers;
             let hidden = hidden.read(rows * base.config.hidden_size);
             for (rows, finished) in last_rows.chunks(PASS_ROWS).zip(finished.chunks(PASS_ROWS)) {
-                head::logits(&base.config, &weights, hidden, rows, head)?;
+                head::logits(&base.config, &weights, hidden, rows, head, true)?;
                 let logits = head.logits.read(rows.len() * vocab).chunks_exact(vocab);
                 for (index, logits) in finished.iter().zip(logits) {
                     if let Some(answer) = answers.get_mut(*index) {
@@ -193,7 +192,8 @@ impl Decoder for ReferenceDecoder {
         self.check_inputs(inputs)?;
         let taken = inputs.iter().map(|(SequenceId(id), _)| self.sequences.remove(id).unwrap_or_default());
         let mut sequences: Vec<Sequence> = taken.collect();
-        let answers = self.extend_checked(inputs, &mut sequences);
+        // Inside the pool from the start, the many small operations of a pass begin without waking it each time.
+        let (answers, ()) = rayon::join(|| self.extend_checked(inputs, &mut sequences), || ());
         for ((SequenceId(id), _), sequence) in inputs.iter().zip(sequences) {
             self.sequences.insert(*id, sequence);
         }
@@ -213,7 +213,7 @@ impl Decoder for ReferenceDecoder {
         for (pass, part) in context.chunks(PASS_ROWS).enumerate() {
             let start = pass * PASS_ROWS;
             let mut extensions = [Extension { sequence: &mut sequence, tokens: part }];
-            run_pass(&base, &weights, &self.adapters, &mut extensions, &mut self.buffers)?;
+            run_pass(&base, &weights, &self.adapters, (&mut extensions, false), &mut self.buffers)?;
             let rows: Vec<usize> = (0..part.len()).filter(|row| start + row + 1 >= from).collect();
             let labels =
                 tokens.get(start + part.len() - rows.len() + 1..start + part.len() + 1).unwrap_or_default();
@@ -261,11 +261,12 @@ fn passes(lengths: impl Iterator<Item = usize>) -> Vec<Vec<(usize, Range<usize>)
 }
 
 /// Moves new tokens through all blocks and appends their keys and values; leaves the residual stream in `buffers.hidden`.
+/// With `rounded`, inputs of weights in blocks are rounded to eight bits.
 fn run_pass(
     base: &BaseModel,
     weights: &Weights<'_>,
     adapters: &BTreeMap<String, LoadedAdapter>,
-    extensions: &mut [Extension<'_>],
+    (extensions, rounded): (&mut [Extension<'_>], bool),
     buffers: &mut Buffers,
 ) -> Result<(), EngineError> {
     let config = &base.config;
@@ -279,9 +280,9 @@ fn run_pass(
     buffers.reserve_blocks(config.layers, Keep::Nothing);
     let Buffers { rope, hidden, kept, scratch, .. } = buffers;
     let hidden = hidden.write(tokens.len() * config.hidden_size);
-    embed(weights.embedding, config.hidden_size, &tokens, hidden)?;
+    weights.embedding.embed(config.hidden_size, &tokens, hidden)?;
     scale(hidden, config.variant.embedding_scale);
-    let pass = Pass { config, rope, positions: &positions, adapted: &adapted, dropout: None };
+    let pass = Pass { config, rope, positions: &positions, adapted: &adapted, dropout: None, rounded };
     let Some(kept) = kept.first_mut() else { return Ok(()) };
     for (layer, block) in weights.blocks.iter().enumerate() {
         block::forward((layer, block), &pass, hidden, kept, scratch, |operands| {

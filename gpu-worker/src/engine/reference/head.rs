@@ -1,11 +1,15 @@
 //! The last normalisation, the output head and the loss, a chunk of rows at a time.
 
-use super::{buffers::HeadBuffers, weights::Weights};
+use super::{
+    buffers::{Buffer, HeadBuffers},
+    weights::{Frozen, Weights},
+};
 use crate::{
     engine::EngineError,
     model::ModelConfig,
     ops::{
-        OpError,
+        OpError, ggml,
+        ggml::BlockProduct,
         head_loss::{cross_entropy, cross_entropy_gradient},
         matmul::{Matrix, MatrixMut, Product, Term, multiply},
         rms_norm::{rms_norm, rms_norm_backward},
@@ -14,6 +18,9 @@ use crate::{
 
 /// Logits held at once: 32 Mi values or 128 MiB, so that a pass over the head's weights serves many rows.
 const LOGITS: usize = 32 << 20;
+
+/// Rows of a head in blocks that are held in f32 at once; tiles of products end where they do without blocks.
+const TILE_ROWS: usize = 6144;
 
 /// Rows of the residual stream that enter the head, each with the token expected there.
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +45,7 @@ pub(super) fn losses(
     let mut all = Vec::with_capacity(targets.labels.len());
     let chunk = chunk_rows(config.vocab_size);
     for (rows, labels) in targets.rows.chunks(chunk).zip(targets.labels.chunks(chunk)) {
-        logits(config, weights, hidden, rows, buffers)?;
+        logits(config, weights, hidden, rows, buffers, false)?;
         let logits = buffers.logits.read(rows.len() * config.vocab_size);
         let first = all.len();
         all.resize(first + rows.len(), 0.0);
@@ -47,13 +54,15 @@ pub(super) fn losses(
     Ok(all)
 }
 
-/// Logits of the given rows of the residual stream, left in `buffers.logits [rows, vocab]`.
+/// Logits of the given rows of the residual stream, left in `buffers.logits [rows, vocab]`; with `rounded` from rows of eight
+/// bits, where the head is in blocks.
 pub(super) fn logits(
     config: &ModelConfig,
     weights: &Weights<'_>,
     hidden: &[f32],
     rows: &[usize],
     buffers: &mut HeadBuffers,
+    rounded: bool,
 ) -> Result<(), EngineError> {
     let width = config.hidden_size;
     let raw = buffers.d_picked.write(rows.len() * width);
@@ -62,9 +71,37 @@ pub(super) fn logits(
     rms_norm(raw, weights.norm, config.rms_norm_eps, picked)?;
     let logits = buffers.logits.write(rows.len() * config.vocab_size);
     let a = Matrix::new(picked, rows.len(), width)?;
-    let terms = vec![Term { a, b: weights.head.transposed(), scale: 1.0 }];
-    let into = MatrixMut::new(logits, rows.len(), config.vocab_size)?;
-    Ok(multiply(vec![Product { into, accumulate: false, terms }])?)
+    let mut into = MatrixMut::new(logits, rows.len(), config.vocab_size)?;
+    if let (true, Frozen::Blocks(blocks)) = (rounded, weights.head) {
+        return Ok(ggml::multiply(a, vec![BlockProduct { weights: blocks, into }], false)?);
+    }
+    while into.columns() > 0 {
+        let tile = tile(weights.head, config.vocab_size - into.columns(), &mut buffers.weights)?;
+        let (part, rest) = into.split_columns(tile.rows())?;
+        let terms = vec![Term { a, b: tile.transposed(), scale: 1.0 }];
+        multiply(vec![Product { into: part, accumulate: false, terms }])?;
+        into = rest;
+    }
+    Ok(())
+}
+
+/// Rows of the head in f32 from `start` on, which is 0 or where an earlier tile ended; all of them where they are held so.
+fn tile<'a>(head: Frozen<'a>, start: usize, buffer: &'a mut Buffer) -> Result<Matrix<'a>, OpError> {
+    let [vocab, width] = head.shape();
+    match head {
+        Frozen::Full(matrix) => Ok(matrix),
+        Frozen::Nf4(tensor) => {
+            let values = buffer.write(tensor.len());
+            tensor.dequantise(values);
+            Matrix::new(values, vocab, width)
+        }
+        Frozen::Blocks(blocks) => {
+            let rows = TILE_ROWS.min(vocab - start);
+            let values = buffer.write(rows * width);
+            blocks.read_rows(start, values);
+            Matrix::new(values, rows, width)
+        }
+    }
 }
 
 /// The summed loss, and in `d_hidden` the gradient of `scale · loss` for the residual stream.
@@ -81,16 +118,22 @@ pub(super) fn loss_and_gradient(
     let mut sum = 0.0;
     let chunk = chunk_rows(vocab);
     for (rows, labels) in targets.rows.chunks(chunk).zip(targets.labels.chunks(chunk)) {
-        logits(config, weights, hidden, rows, buffers)?;
-        let HeadBuffers { picked, d_picked, logits, losses } = buffers;
+        logits(config, weights, hidden, rows, buffers, false)?;
+        let HeadBuffers { picked, d_picked, logits, losses, weights: tile } = buffers;
         losses.resize(rows.len(), 0.0);
         let logits = logits.write(rows.len() * vocab);
         cross_entropy_gradient(logits, labels, scale, losses)?;
         sum += losses.iter().sum::<f64>();
         let d_normed = picked.write(rows.len() * width);
-        let terms = vec![Term { a: Matrix::new(logits, rows.len(), vocab)?, b: weights.head, scale: 1.0 }];
-        let into = MatrixMut::new(d_normed, rows.len(), width)?;
-        multiply(vec![Product { into, accumulate: false, terms }])?;
+        let d_logits = Matrix::new(logits, rows.len(), vocab)?;
+        let mut start = 0;
+        while start < vocab {
+            let b = self::tile(weights.head, start, tile)?;
+            let terms = vec![Term { a: d_logits.column_range(start, b.rows())?, b, scale: 1.0 }];
+            let into = MatrixMut::new(d_normed, rows.len(), width)?;
+            multiply(vec![Product { into, accumulate: start > 0, terms }])?;
+            start += b.rows();
+        }
         let raw = d_picked.read(rows.len() * width);
         scatter(raw, d_normed, (config, weights), rows, d_hidden)?;
     }

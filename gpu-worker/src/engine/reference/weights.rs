@@ -3,9 +3,9 @@
 use super::buffers::Buffer;
 use crate::{
     engine::{EngineError, TargetModule},
-    model::{BaseModel, ModelConfig},
+    model::{BaseModel, ModelConfig, Quantised},
     nf4::Nf4Tensor,
-    ops::{OpError, attention::Heads, matmul::Matrix},
+    ops::{OpError, attention::Heads, embedding::embed, ggml::BlockMatrix, matmul::Matrix},
 };
 
 /// Layers of a block that read the same input, in the order of a forward pass.
@@ -21,29 +21,112 @@ pub(super) const GROUPS: [&[TargetModule]; 4] = [
 pub(super) enum Frozen<'a> {
     Full(Matrix<'a>),
     Nf4(&'a Nf4Tensor),
+    Blocks(&'a BlockMatrix),
+}
+
+impl<'a> Frozen<'a> {
+    /// Rows and columns.
+    pub(super) fn shape(self) -> [usize; 2] {
+        match self {
+            Self::Full(matrix) => [matrix.rows(), matrix.columns()],
+            Self::Nf4(tensor) => tensor.shape(),
+            Self::Blocks(blocks) => blocks.shape(),
+        }
+    }
+
+    /// Values that [`full`] writes.
+    fn written(self) -> usize {
+        match self {
+            Self::Full(_) => 0,
+            Self::Nf4(tensor) => tensor.len(),
+            Self::Blocks(blocks) => blocks.len(),
+        }
+    }
+
+    fn find(base: &'a BaseModel, name: &str, [rows, columns]: [usize; 2]) -> Result<Self, EngineError> {
+        let quantised = base.quantised.get(name).filter(|tensor| tensor.shape() == [rows, columns]);
+        Ok(match quantised {
+            Some(Quantised::Nf4(tensor)) => Self::Nf4(tensor),
+            Some(Quantised::Blocks(blocks)) => Self::Blocks(blocks),
+            None => Self::Full(Matrix::new(values(base, name, &[rows, columns])?, rows, columns)?),
+        })
+    }
+}
+
+/// A row for each token, `[vocab, hidden]`.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Table<'a> {
+    Full(&'a [f32]),
+    Blocks(&'a BlockMatrix),
+}
+
+impl<'a> Table<'a> {
+    fn find(base: &'a BaseModel, name: &str) -> Result<Self, EngineError> {
+        let shape = [base.config.vocab_size, base.config.hidden_size];
+        match base.quantised.get(name) {
+            Some(Quantised::Blocks(blocks)) if blocks.shape() == shape => Ok(Self::Blocks(blocks)),
+            Some(Quantised::Blocks(_) | Quantised::Nf4(_)) | None => {
+                Ok(Self::Full(values(base, name, &shape)?))
+            }
+        }
+    }
+
+    /// As the weight of a linear layer.
+    fn weight(self, config: &ModelConfig) -> Result<Frozen<'a>, OpError> {
+        Ok(match self {
+            Self::Full(values) => Frozen::Full(Matrix::new(values, config.vocab_size, config.hidden_size)?),
+            Self::Blocks(blocks) => Frozen::Blocks(blocks),
+        })
+    }
+
+    /// Writes the rows of `tokens` to `out [tokens, width]`.
+    pub(super) fn embed(self, width: usize, tokens: &[u32], out: &mut [f32]) -> Result<(), OpError> {
+        let blocks = match self {
+            Self::Full(values) => return embed(values, width, tokens, out),
+            Self::Blocks(blocks) => blocks,
+        };
+        let [limit, _] = blocks.shape();
+        for (token, row) in tokens.iter().zip(out.chunks_exact_mut(width.max(1))) {
+            let got = *token as usize;
+            if got >= limit {
+                return Err(OpError::Index { operation: "embedding", operand: "token", got, limit });
+            }
+            blocks.read_rows(got, row);
+        }
+        Ok(())
+    }
 }
 
 /// The weights of some layers in f32; those that are held otherwise are written into `buffer`.
 pub(super) fn full<'a>(layers: &[Frozen<'a>], buffer: &'a mut Buffer) -> Result<Vec<Matrix<'a>>, OpError> {
-    let quantised = |layer: &Frozen<'a>| match layer {
-        Frozen::Full(_) => 0,
-        Frozen::Nf4(tensor) => tensor.len(),
-    };
-    let mut rest = buffer.write(layers.iter().map(quantised).sum());
+    let mut rest = buffer.write(layers.iter().map(|layer| layer.written()).sum());
     let mut weights = Vec::with_capacity(layers.len());
     for layer in layers {
+        let (values, after) = rest.split_at_mut(layer.written());
+        rest = after;
+        let [rows, columns] = layer.shape();
         weights.push(match layer {
             Frozen::Full(matrix) => *matrix,
             Frozen::Nf4(tensor) => {
-                let (values, after) = rest.split_at_mut(tensor.len());
-                rest = after;
                 tensor.dequantise(values);
-                let [rows, columns] = tensor.shape();
+                Matrix::new(values, rows, columns)?
+            }
+            Frozen::Blocks(blocks) => {
+                blocks.read_rows(0, values);
                 Matrix::new(values, rows, columns)?
             }
         });
     }
     Ok(weights)
+}
+
+/// The weights of some layers for products with rounded inputs, if all of them allow it.
+pub(super) fn blocks<'a>(layers: &[Frozen<'a>]) -> Option<Vec<&'a BlockMatrix>> {
+    let blocks = |layer: &Frozen<'a>| match layer {
+        Frozen::Blocks(blocks) => Some(*blocks),
+        Frozen::Full(_) | Frozen::Nf4(_) => None,
+    };
+    layers.iter().map(blocks).collect()
 }
 
 /// Views of one decoder block.
@@ -67,13 +150,13 @@ pub(super) struct BlockWeights<'a> {
 #[derive(Debug)]
 pub(super) struct Weights<'a> {
     /// `[vocab, hidden]`
-    pub(super) embedding: &'a [f32],
+    pub(super) embedding: Table<'a>,
     /// One entry per layer.
     pub(super) blocks: Vec<BlockWeights<'a>>,
     /// Weight of the last normalisation.
     pub(super) norm: &'a [f32],
     /// Output head `[vocab, hidden]`.
-    pub(super) head: Matrix<'a>,
+    pub(super) head: Frozen<'a>,
 }
 
 impl<'a> Weights<'a> {
@@ -81,7 +164,7 @@ impl<'a> Weights<'a> {
     pub(super) fn resolve(base: &'a BaseModel) -> Result<Self, EngineError> {
         let config = &base.config;
         check_config(base)?;
-        let embedding = values(base, "model.embed_tokens.weight", &[config.vocab_size, config.hidden_size])?;
+        let embedding = Table::find(base, "model.embed_tokens.weight")?;
         let mut blocks = Vec::with_capacity(config.layers);
         for layer in 0..config.layers {
             let norm =
@@ -115,17 +198,11 @@ impl<'a> Weights<'a> {
                 groups: groups(base, layer)?,
             });
         }
-        let head = if config.tie_word_embeddings {
-            embedding
-        } else {
-            values(base, "lm_head.weight", &[config.vocab_size, config.hidden_size])?
-        };
+        let head = if config.tie_word_embeddings { embedding } else { Table::find(base, "lm_head.weight")? };
         let norm = values(base, "model.norm.weight", &[config.hidden_size])?;
-        Ok(Self { embedding, blocks, norm, head: Matrix::new(head, config.vocab_size, config.hidden_size)? })
+        Ok(Self { embedding, blocks, norm, head: head.weight(config)? })
     }
-}
 
-impl<'a> Weights<'a> {
     /// The frozen weight `[out, in]` of a module.
     pub(super) fn module(&self, layer: usize, module: TargetModule) -> Result<Frozen<'a>, EngineError> {
         let block = self.blocks.get(layer);
@@ -168,11 +245,7 @@ fn groups(base: &BaseModel, layer: usize) -> Result<[Vec<Frozen<'_>>; 4], Engine
         for module in modules {
             let (columns, rows) = features(&base.config, *module);
             let name = module.weight_name(layer);
-            let quantised = base.quantised.get(&name).filter(|tensor| tensor.shape() == [rows, columns]);
-            group.push(match quantised {
-                Some(tensor) => Frozen::Nf4(tensor),
-                None => Frozen::Full(Matrix::new(values(base, &name, &[rows, columns])?, rows, columns)?),
-            });
+            group.push(Frozen::find(base, &name, [rows, columns])?);
         }
     }
     Ok(groups)

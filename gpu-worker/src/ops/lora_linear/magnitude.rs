@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{LoraGradients, LoraGroup, Magnitude, Segment, missing};
+use super::{LoraGradients, LoraGroup, Magnitude, Segment, Weight, missing};
 use crate::ops::{OpError, ROWS_PER_TASK, check_length, matmul::Matrix};
 
 const OPERATION: &str = "LoRA linear";
@@ -13,7 +13,7 @@ const COLUMNS_PER_TASK: usize = 128;
 pub(super) fn into_plain<'a>(
     plain: &'a mut [f32],
     rows: usize,
-    weights: &[Matrix<'_>],
+    weights: &[Weight<'_>],
 ) -> Result<Vec<&'a mut [f32]>, OpError> {
     let mut layers = Vec::with_capacity(weights.len());
     let mut rest = plain;

@@ -1,7 +1,7 @@
 //! Checks adapted linear layers against merged weights and finite differences.
 
 use super::{
-    BackwardOperands, ForwardBuffers, Inputs, LoraGradients, LoraGroup, Magnitude, Segment, backward,
+    BackwardOperands, ForwardBuffers, Inputs, LoraGradients, LoraGroup, Magnitude, Segment, Weight, backward,
     forward, plain_length,
 };
 use crate::ops::{
@@ -84,10 +84,10 @@ impl Fixture {
         let mut low_rank = vec![0.0; ROWS * 2 * RANK];
         let mut outputs = OUT.map(|out| vec![0.0; ROWS * out]);
         let mut slices: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
-        let mut plain = vec![0.0; plain_length(&self.weights(), segments)];
+        let mut plain = vec![0.0; plain_length(OUT.iter().sum(), segments)];
         forward(
             self.inputs(),
-            &self.weights(),
+            &self.weights().map(Weight::Full),
             segments,
             ForwardBuffers { low_rank: &mut low_rank, plain: &mut plain },
             &mut slices,
@@ -166,12 +166,12 @@ fn magnitudes_scale_outputs_and_add_to_what_is_there() {
     }
     let segments = [Segment { rows: ROWS, lora: Some(scaled.group()) }];
     let (mut low_rank, mut kept) =
-        (vec![0.0; ROWS * 2 * RANK], vec![0.0; plain_length(&scaled.weights(), &segments)]);
+        (vec![0.0; ROWS * 2 * RANK], vec![0.0; plain_length(OUT.iter().sum(), &segments)]);
     let mut outputs = OUT.map(|out| vec![3.0; ROWS * out]);
     let mut slices: Vec<&mut [f32]> = outputs.iter_mut().map(Vec::as_mut_slice).collect();
     forward(
         scaled.inputs(),
-        &scaled.weights(),
+        &scaled.weights().map(Weight::Full),
         &segments,
         ForwardBuffers { low_rank: &mut low_rank, plain: &mut kept },
         &mut slices,

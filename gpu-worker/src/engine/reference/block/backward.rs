@@ -220,7 +220,7 @@ impl LinearBackward<'_> {
         let gradients = adapter.layout.gradients(self.layer, self.group, gradients)?;
         let (low_rank, d_low_rank) = (self.kept.low_rank.read(length), d_low_rank.write(length));
         let segments = [Segment { rows, lora: adapter.group(self.layer, self.group)? }];
-        let length = plain_length(&weights, &segments);
+        let length = plain_length(weights.iter().map(|weight| weight.rows()).sum(), &segments);
         let (plain, d_plain) = (self.kept.plain.read(length), d_plain.write(length));
         let operands =
             BackwardOperands { inputs, low_rank, d_outputs, d_low_rank, plain, d_plain, dx, dropout };

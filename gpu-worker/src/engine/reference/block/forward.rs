@@ -3,7 +3,7 @@
 use super::{
     super::{
         buffers::{Buffer, GroupKept, Kept, LinearScratch, Scratch},
-        weights::{BlockWeights, Frozen, full, heads},
+        weights::{BlockWeights, Frozen, blocks, full, heads},
     },
     Pass, dropped,
 };
@@ -12,12 +12,15 @@ use crate::{
     ops::{
         OpError,
         gated::gated,
-        lora_linear::{self, ForwardBuffers, Inputs, Segment, plain_length},
+        lora_linear::{self, ForwardBuffers, Inputs, Segment, Weight, plain_length},
         matmul::Matrix,
         rms_norm::rms_norm,
         rope::Rotation,
     },
 };
+
+/// Rows up to which products with blocks are faster than reading the blocks into f32 first.
+const ROUNDED_ROWS: usize = 128;
 
 /// Queries, keys and values of a block, and where its attention goes.
 pub(in crate::engine::reference) struct AttentionOperands<'a> {
@@ -122,6 +125,11 @@ struct Linear<'a> {
 }
 
 impl Linear<'_> {
+    /// Width of all outputs together.
+    fn outputs(&self) -> usize {
+        self.layers.iter().map(|layer| layer.shape()[0]).sum()
+    }
+
     fn run(
         &self,
         x: &[f32],
@@ -132,14 +140,19 @@ impl Linear<'_> {
     ) -> Result<(), EngineError> {
         let segments = self.pass.segments(self.layer, self.group)?;
         let LinearScratch { weights, dropped: buffer, .. } = scratch;
-        let weights = full(self.layers, weights)?;
         let rows = self.pass.rows();
+        let weights = match blocks(self.layers) {
+            Some(blocks) if self.pass.rounded && rows <= ROUNDED_ROWS => {
+                blocks.into_iter().map(Weight::Blocks).collect()
+            }
+            Some(_) | None => full(self.layers, weights)?.into_iter().map(Weight::Full).collect::<Vec<_>>(),
+        };
         let matrix = |values| Matrix::new(values, rows, values.len() / rows.max(1));
         let dropped = dropped(self.pass.dropout(self.layer, self.group), x, buffer);
         let inputs = Inputs { x: matrix(x)?, dropped: dropped.map(matrix).transpose()? };
         let buffers = ForwardBuffers {
             low_rank: kept.low_rank.write(low_rank_length(&segments)),
-            plain: kept.plain.write(plain_length(&weights, &segments)),
+            plain: kept.plain.write(plain_length(self.outputs(), &segments)),
         };
         Ok(lora_linear::forward(inputs, &weights, &segments, buffers, outputs, accumulate)?)
     }

@@ -1,0 +1,93 @@
+//! Activations rounded to eight bits, with one scale for each 32 of a row.
+
+use rayon::prelude::*;
+
+use super::{kernel::Run, layout::RUN};
+use crate::ops::{matmul::Matrix, simd::vectorised};
+
+/// Largest code.
+const LARGEST: f32 = 127.0;
+
+/// Rounded rows.
+#[derive(Debug)]
+pub(super) struct Activations {
+    /// Runs of a row.
+    runs: usize,
+    values: Vec<Values>,
+}
+
+/// One run.
+#[derive(Debug, Clone, Copy, Default)]
+struct Values {
+    words: [i32; 8],
+    scale: f32,
+    sums: [i32; 2],
+}
+
+/// A row of them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Row<'a>(&'a [Values]);
+
+impl Activations {
+    /// Rounds `x [rows, columns]`; columns beyond the last whole 32 are left out.
+    pub(super) fn new(x: Matrix<'_>) -> Self {
+        let runs = x.columns() / RUN;
+        let mut values = vec![Values::default(); x.rows() * runs];
+        let round_row = |(row, values): (usize, &mut [Values])| {
+            vectorised(
+                #[inline(always)]
+                || {
+                    let (chunks, _) = x.row(row).as_chunks::<RUN>();
+                    for (value, x) in values.iter_mut().zip(chunks) {
+                        *value = round(x);
+                    }
+                },
+            );
+        };
+        if x.rows() < 16 {
+            values.chunks_exact_mut(runs.max(1)).enumerate().for_each(round_row);
+        } else {
+            values.par_chunks_exact_mut(runs.max(1)).enumerate().for_each(round_row);
+        }
+        Self { runs, values }
+    }
+
+    /// The row of that index, empty beyond the last one.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "part of a kernel")]
+    pub(super) fn row(&self, index: usize) -> Row<'_> {
+        Row(self.values.get(index * self.runs..(index + 1) * self.runs).unwrap_or_default())
+    }
+}
+
+impl<'a> Row<'a> {
+    #[inline(always)]
+    pub(super) fn run(self, index: usize) -> Run<'a> {
+        const NONE: &Values = &Values { words: [0; 8], scale: 0.0, sums: [0; 2] };
+        let values = self.0.get(index).unwrap_or(NONE);
+        Run { words: &values.words, scale: values.scale, sums: values.sums }
+    }
+}
+
+/// `x` as `scale · code` with codes from -127 to 127.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "codes are within ±127")]
+fn round(x: &[f32; RUN]) -> Values {
+    /// Adding and subtracting 1.5 · 2²³ rounds to the nearest whole number.
+    const ROUND: f32 = 12_582_912.0;
+    let mut lanes = [0.0_f32; 16];
+    for chunk in x.as_chunks::<16>().0 {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane = if value.abs() > *lane { value.abs() } else { *lane };
+        }
+    }
+    let largest = lanes.iter().fold(0.0_f32, |most, lane| if *lane > most { *lane } else { most });
+    let scale = largest / LARGEST;
+    let inverse = if largest > 0.0 { LARGEST / largest } else { 0.0 };
+    let codes = x.map(|value| ((value * inverse + ROUND) - ROUND) as i8);
+    let (low, high) = codes.split_at(RUN / 2);
+    let sums = [low, high].map(|half| half.iter().map(|code| i32::from(*code)).sum());
+    let (words, _) = codes.as_chunks::<4>();
+    let word = |at: usize| words.get(at).map_or(0, |word| i32::from_le_bytes(word.map(i8::cast_unsigned)));
+    Values { words: std::array::from_fn(word), scale, sums }
+}
