@@ -42,7 +42,7 @@ full-disk: ## run a job on a disk that is too small (needs root)
 	cargo build --workspace --bins
 	cargo nextest run --workspace --run-ignored all -E 'package(clara-tests) & test(/full_disk/)' --no-capture
 
-peft: build ## train an adapter and compare it with PEFT on the same base model
+peft: build ## train an adapter and compare it and its exports with PEFT on the same base model
 	@scripts/peft.sh
 
 base-models: ## compare real base models with transformers: token ids and logits

@@ -6,6 +6,8 @@
 #
 # 1. The fixtures that `make test` compares with are made anew and must be the same.
 # 2. The adapter is loaded by PEFT on the same base in f32; logits must agree within 1e-3 on 20 prompts.
+# 3. The fixtures' adapters and this one are exported in every form; transformers, PEFT and the gguf package must read what
+#    they should (tests/peft/check_export.py).
 # GPU_WORKER names a binary of your own; otherwise the build that `make test` uses is made.
 set -euo pipefail
 
@@ -42,3 +44,5 @@ TOML
     --out "$work/out" --config "$work/train.toml" >/dev/null
 fi
 .venv/bin/python tests/peft/verify_adapter.py --base "$base" --adapter "$adapter" --gpu-worker "$GPU_WORKER"
+.venv/bin/python tests/peft/check_export.py --gpu-worker "$GPU_WORKER"
+.venv/bin/python tests/peft/check_export.py --gpu-worker "$GPU_WORKER" --base "$base" --adapter "$adapter"

@@ -9,8 +9,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     commands::{
-        chat::ChatArgs, completions::CompletionsArgs, config::ConfigCommand, eval::EvalCommand,
-        golden::GoldenCommand, job::JobCommand, model::ModelCommand, queue::QueueArgs,
+        adapter::AdapterCommand, chat::ChatArgs, completions::CompletionsArgs, config::ConfigCommand,
+        eval::EvalCommand, golden::GoldenCommand, job::JobCommand, model::ModelCommand, queue::QueueArgs,
         registry::RegistryCommand, review::ReviewCommand, run::RunArgs, serve::ServeArgs, up::UpArgs,
     },
     output::Format,
@@ -70,6 +70,9 @@ pub(crate) enum Command {
     /// Look at adapter versions, approve, reject, verify, export, import
     #[command(subcommand)]
     Registry(RegistryCommand),
+    /// Give an adapter the form that another program wants
+    #[command(subcommand)]
+    Adapter(AdapterCommand),
     /// Make and freeze the golden datasets that adapters are judged with
     #[command(subcommand)]
     Golden(GoldenCommand),

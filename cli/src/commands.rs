@@ -1,5 +1,6 @@
 //! The commands, one file each, and what they have in common: interrupt, errors, exit codes.
 
+pub(crate) mod adapter;
 pub(crate) mod chat;
 pub(crate) mod completions;
 pub(crate) mod config;
@@ -99,6 +100,7 @@ async fn dispatch(cli: Cli, interrupt: CancellationToken) -> Result<u8> {
         Command::Job(command) => job::run(&session, *command).await,
         Command::Queue(args) => queue::run(&session, &args).await,
         Command::Registry(command) => registry::run(&session, command).await,
+        Command::Adapter(command) => adapter::run(&session, command).await,
         Command::Golden(command) => golden::run(&session, command).await,
         Command::Eval(command) => done(eval::run(&session, command)).await,
         Command::Review(command) => review::run(&session, command).await,

@@ -2,6 +2,7 @@
 
 mod chat;
 mod daemon;
+mod export;
 mod files;
 mod logits;
 mod serve;
@@ -34,6 +35,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Talk with a base model or an adapter in the terminal.
     Chat(chat::ChatArgs),
+    /// Write an adapter as a merged model, for llama.cpp, or without magnitudes, and prove it by its logits.
+    Export(export::ExportArgs),
     /// Write the logits of all positions of some prompts, to compare with another program.
     Logits(logits::LogitsArgs),
 }
@@ -49,6 +52,7 @@ impl Cli {
             Command::Train(arguments) => arguments.run(),
             Command::Serve(arguments) => arguments.run(),
             Command::Chat(arguments) => arguments.run(),
+            Command::Export(arguments) => arguments.run(),
             Command::Logits(arguments) => arguments.run(),
         }?;
         Ok(ExitCode::SUCCESS)

@@ -84,6 +84,16 @@ impl GgufModel {
         Ok(model)
     }
 
+    /// `general.architecture`.
+    pub(crate) fn gguf_architecture(&self) -> &'static str {
+        self.architecture.name()
+    }
+
+    /// Source of the chat template, where the file has one.
+    pub(crate) fn chat_template(&self) -> Option<&str> {
+        Metadata { path: &self.path, values: &self.content.metadata }.text("tokenizer.chat_template")
+    }
+
     fn check_length(&self, file_bytes: u64) -> Result<(), ModelError> {
         for (name, info) in &self.content.tensor_infos {
             let (elements, block) = (info.shape.elem_count(), info.ggml_dtype.block_size());
@@ -147,15 +157,11 @@ impl GgufModel {
             .and_then(|tensor| tensor.flatten_all())
             .and_then(|tensor| tensor.to_vec1::<f32>())
             .map_err(format)?;
-        let (Some(heads), [rows, columns]) = (self.interleaved_heads(name), shape.as_slice()) else {
+        let (Some(heads), [_, columns]) = (self.interleaved_heads(name), shape.as_slice()) else {
             return Ok(HostTensor { shape, values });
         };
-        let mut ordered = Vec::with_capacity(values.len());
-        for row in 0..*rows {
-            let start = interleaved_row(row, rows / heads.max(1)) * columns;
-            ordered.extend_from_slice(values.get(start..start + columns).unwrap_or_default());
-        }
-        Ok(HostTensor { shape, values: ordered })
+        let values = uninterleave(&values, heads, *columns);
+        Ok(HostTensor { shape, values })
     }
 
     /// Heads of a query or key projection whose rows are interleaved.
@@ -191,6 +197,30 @@ fn block_format(dtype: GgmlDType) -> Option<BlockFormat> {
         GgmlDType::Q6K => Some(BlockFormat::Q6K),
         _ => None,
     }
+}
+
+/// The rows of such a projection in the order of Hugging Face, given those of a file of the llama architecture.
+pub(crate) fn uninterleave(values: &[f32], heads: usize, columns: usize) -> Vec<f32> {
+    let rows = values.len() / columns.max(1);
+    let mut ordered = Vec::with_capacity(values.len());
+    for row in 0..rows {
+        let start = interleaved_row(row, rows / heads.max(1)) * columns;
+        ordered.extend_from_slice(values.get(start..start + columns).unwrap_or_default());
+    }
+    ordered
+}
+
+/// The reverse of [`uninterleave`].
+pub(crate) fn interleave(values: &[f32], heads: usize, columns: usize) -> Vec<f32> {
+    let rows = values.len() / columns.max(1);
+    let mut paired = vec![0.0; values.len()];
+    for (row, from) in values.chunks(columns.max(1)).enumerate() {
+        let start = interleaved_row(row, rows / heads.max(1)) * columns;
+        if let Some(into) = paired.get_mut(start..start + from.len()) {
+            into.copy_from_slice(from);
+        }
+    }
+    paired
 }
 
 fn header_error(path: &Path, file_bytes: u64, error: &candle_core::Error) -> ModelError {

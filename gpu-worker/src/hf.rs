@@ -108,6 +108,11 @@ impl HfModel {
         Ok(Self { folder: folder.into(), config, weights, chat_template, special, architecture })
     }
 
+    /// `general.architecture` of GGUF files of such models.
+    pub(crate) fn gguf_architecture(&self) -> &'static str {
+        self.architecture.gguf_name()
+    }
+
     fn tensors(&self, precision: Precision) -> Result<Tensors, ModelError> {
         let stored: Vec<_> = self.weights.iter().collect();
         Tensors::gather(&stored, precision, |(name, tensor)| {

@@ -160,6 +160,8 @@ pub struct ModelInfo {
     pub config: ModelConfig,
     /// Weights in the model.
     pub parameters: u64,
+    /// `general.architecture` of GGUF files of such models.
+    pub gguf_architecture: &'static str,
 }
 
 /// Loads a base model, its tokenizer and its chat template from a Hugging Face folder or a GGUF file.
@@ -178,13 +180,19 @@ pub fn load(path: &Path, precision: Precision) -> Result<LoadedModel, ModelError
 /// # Errors
 /// As [`load`], except for what only the tokenizer or the weights themselves show.
 pub fn inspect(path: &Path) -> Result<ModelInfo, ModelError> {
-    let config = match kind_of(path)? {
-        Kind::Folder => hf::HfModel::open(path)?.config,
-        Kind::Gguf => gguf::GgufModel::open(path)?.config,
+    let (config, gguf_architecture) = match kind_of(path)? {
+        Kind::Folder => {
+            let model = hf::HfModel::open(path)?;
+            (model.config.clone(), model.gguf_architecture())
+        }
+        Kind::Gguf => {
+            let model = gguf::GgufModel::open(path)?;
+            (model.config.clone(), model.gguf_architecture())
+        }
     };
     let parameters =
         tensor_shapes(&config).iter().map(|(_, shape)| shape.iter().product::<usize>() as u64).sum();
-    Ok(ModelInfo { name: name_of(path), config, parameters })
+    Ok(ModelInfo { name: name_of(path), config, parameters, gguf_architecture })
 }
 
 /// The tensors of a model with their shapes, under Hugging Face names.

@@ -71,12 +71,24 @@ pub enum PeftError {
 /// # Errors
 /// [`PeftError::Write`]; nothing of the folder exists then.
 pub fn write(folder: &Path, adapter: &AdapterWeights, base_model: &str) -> Result<(), PeftError> {
+    write_folder(folder, &encode(folder, adapter, base_model)?)?;
+    Ok(())
+}
+
+/// The files of an adapter's folder.
+///
+/// # Errors
+/// [`PeftError::Format`] with the place in `folder`.
+pub(crate) fn encode(
+    folder: &Path,
+    adapter: &AdapterWeights,
+    base_model: &str,
+) -> Result<[(&'static str, Vec<u8>); 2], PeftError> {
     let format = |reason: String| PeftError::Format { path: folder.join(WEIGHTS_FILE), reason };
     let weights = encode_tensors(&adapter.tensors).map_err(format)?;
     let config = config::to_json(&adapter.config, base_model)
         .map_err(|error| PeftError::Format { path: folder.join(CONFIG_FILE), reason: error.to_string() })?;
-    write_folder(folder, &[(CONFIG_FILE, config), (WEIGHTS_FILE, weights)])?;
-    Ok(())
+    Ok([(CONFIG_FILE, config), (WEIGHTS_FILE, weights)])
 }
 
 /// Reads an adapter and checks that it fits the base model.

@@ -202,6 +202,29 @@ impl Tokenizer {
                 .is_some_and(|token| token.special)
     }
 
+    /// The content of a `tokenizer.json` that gives the same ids, the token before plain texts included.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Vocabulary`] when the tokenizer cannot be put into words.
+    pub fn to_json(&self) -> Result<serde_json::Value, TokenizerError> {
+        let broken = |reason: String| TokenizerError::Vocabulary { reason };
+        let mut json = serde_json::to_value(&self.inner).map_err(|error| broken(error.to_string()))?;
+        if let Some((id, token)) = self.prefix.and_then(|id| Some((id, self.inner.id_to_token(id)?))) {
+            let special =
+                |type_id: u32| serde_json::json!({"SpecialToken": {"id": token, "type_id": type_id}});
+            let text =
+                |name: &str, type_id: u32| serde_json::json!({"Sequence": {"id": name, "type_id": type_id}});
+            let begin = serde_json::json!({
+                "type": "TemplateProcessing",
+                "single": [special(0), text("A", 0)],
+                "pair": [special(0), text("A", 0), special(1), text("B", 1)],
+                "special_tokens": { &token: {"id": token, "ids": [id], "tokens": [token]} },
+            });
+            json.as_object_mut().and_then(|keys| keys.insert("post_processor".to_owned(), begin));
+        }
+        Ok(json)
+    }
+
     /// Beginning-of-sequence token.
     pub fn bos(&self) -> Option<u32> {
         self.special.bos

@@ -28,7 +28,7 @@ pub use error::{SaveError, TrainError};
 pub use forecast::{Forecast, Machine};
 pub use input::{TrainingInput, TrainingSources};
 pub use metrics::{METRICS_FILE, MetricsFile, metrics_lines};
-pub use output::{REPORT_FILE, RunReport, report_files};
+pub use output::{REPORT_FILE, RunReport, report_files, verify_adapter};
 use plan::Plan;
 pub use speed::Speed;
 

@@ -95,7 +95,7 @@ pub(crate) async fn resolve(session: &Session, args: &ModelArgs) -> Result<Model
                 let held = args.precision.or(trained_on).unwrap_or(precision);
                 ensure!(
                     held.has_weights_of(precision),
-                    "{name} was trained on a base model held as {precision}, but here it is held as {held}; serve it alone, \
+                    "{name} was trained on a base model held as {precision}, but here it is held as {held}; use it alone, \
                      without --precision"
                 );
                 trained_on = Some(precision);

@@ -29,7 +29,7 @@ use crate::{
     peft,
     train::{
         Forecast, METRICS_FILE, Machine, Outcome, Trained, TrainingInput, TrainingSources, report_files,
-        train,
+        train, verify_adapter,
     },
 };
 
@@ -168,7 +168,7 @@ fn describe(input: &TrainingInput, base: &BaseModel) {
 fn write_results(
     out: &OutputFolder,
     input: &TrainingInput,
-    (base, forecast): (&BaseModel, &Forecast),
+    (base, forecast): (&Arc<BaseModel>, &Forecast),
     trained: &Trained,
 ) -> anyhow::Result<()> {
     if trained.kept_step < trained.steps.len() as u64 {
@@ -178,8 +178,10 @@ fn write_results(
             trained.kept_step
         );
     }
-    peft::write(&out.fresh_adapter()?, &trained.adapter, &base.name)?;
-    for (name, content) in report_files(input, base, forecast, trained)? {
+    let adapter = out.fresh_adapter()?;
+    peft::write(&adapter, &trained.adapter, &base.name)?;
+    let exports = [verify_adapter(&adapter, input, base, trained)?];
+    for (name, content) in report_files(input, base, forecast, trained, &exports)? {
         write_file(&out.file(name), &content)?;
     }
     print_file(&out.report())

@@ -26,7 +26,7 @@ impl Architecture {
             .find(|architecture| architecture.name() == name)
     }
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Llama => "llama",
             Self::Qwen2 => "qwen2",

@@ -31,6 +31,16 @@ impl Architecture {
         }
     }
 
+    /// Its name in GGUF files, where a Mistral is a Llama.
+    pub(super) fn gguf_name(self) -> &'static str {
+        match self {
+            Self::Llama | Self::Mistral => "llama",
+            Self::Qwen2 => "qwen2",
+            Self::Qwen3 => "qwen3",
+            Self::Gemma3 => "gemma3",
+        }
+    }
+
     /// Whether the head is the embedding when the configuration does not say.
     pub(super) fn ties_embeddings(self) -> bool {
         self == Self::Gemma3

@@ -6,6 +6,7 @@ use crate::{
     checkpoint::CheckpointError,
     collate::{CollateError, ReadError},
     engine::EngineError,
+    export::ExportError,
     folder::FolderError,
     model::ModelError,
     peft::PeftError,
@@ -98,6 +99,9 @@ pub enum TrainError {
     /// The result could not be written.
     #[error("cannot write the adapter")]
     WriteAdapter(#[source] PeftError),
+    /// The adapter on the disk is not the one that was trained.
+    #[error("the adapter was written, but could not be proven when it was read back")]
+    VerifyAdapter(#[source] ExportError),
     /// The report could not be written.
     #[error(transparent)]
     WriteReport(#[from] FolderError),
@@ -129,6 +133,7 @@ impl TrainError {
         match self {
             Self::Save(_)
             | Self::WriteAdapter(_)
+            | Self::VerifyAdapter(_)
             | Self::WriteReport(_)
             | Self::Checkpoint(_)
             | Self::Model(ModelError::Io { .. })

@@ -19,7 +19,8 @@ use clara_runtime::{
 };
 
 use super::{
-    Forecast, Machine, Outcome, TrainError, Trained, TrainingInput, TrainingSources, output::report_files,
+    Forecast, Machine, Outcome, TrainError, Trained, TrainingInput, TrainingSources,
+    output::{report_files, verify_adapter},
     train,
 };
 use crate::{
@@ -202,9 +203,11 @@ impl BlockingAttempt {
         std::fs::create_dir_all(&folder).map_err(|error| {
             StageFailure::retryable(format!("cannot create {}: {error}", folder.display()))
         })?;
-        peft::write(&folder.join("adapter"), &trained.adapter, &model.base.name)
+        let adapter = folder.join("adapter");
+        peft::write(&adapter, &trained.adapter, &model.base.name)
             .map_err(|error| failure(TrainError::WriteAdapter(error)))?;
-        let files = report_files(input, &model.base, forecast, trained).map_err(failure)?;
+        let exports = [verify_adapter(&adapter, input, &model.base, trained).map_err(failure)?];
+        let files = report_files(input, &model.base, forecast, trained, &exports).map_err(failure)?;
         write_folder(&folder.join("report"), &files).map_err(failure)?;
         let nothing = ArtifactRef { prefix: String::new(), files: Vec::new() };
         let result = TrainingResult {

@@ -1,5 +1,7 @@
 //! The report of a finished training.
 
+use std::{path::Path, sync::Arc};
+
 use clara_lifecycle::{
     digest::Digest,
     spec::{Method, TrainingOptions},
@@ -7,7 +9,11 @@ use clara_lifecycle::{
 use serde::Serialize;
 
 use super::{Forecast, METRICS_FILE, TrainError, Trained, TrainingInput, ValidationRecord, metrics_lines};
-use crate::{collate::CollateReport, model::BaseModel};
+use crate::{
+    collate::CollateReport,
+    export::{Samples, VerifiedExport, verify_peft},
+    model::BaseModel,
+};
 
 /// `training.json`: what was trained on what, and how it went.
 #[derive(Debug, Serialize)]
@@ -54,6 +60,8 @@ pub struct RunReport<'a> {
     pub seconds: f64,
     /// Tokens of all steps per second of all steps.
     pub tokens_per_second: f64,
+    /// What was written of the adapter, each form read back and compared with what was trained.
+    pub exports: &'a [VerifiedExport],
 }
 
 /// Machine and threads.
@@ -74,6 +82,7 @@ impl<'a> RunReport<'a> {
         base: &'a BaseModel,
         forecast: &'a Forecast,
         trained: &'a Trained,
+        exports: &'a [VerifiedExport],
     ) -> Self {
         let step_seconds: f64 = trained.steps.iter().map(|step| step.seconds).sum();
         let tokens: u64 = trained.steps.iter().map(|step| step.tokens).sum();
@@ -105,12 +114,28 @@ impl<'a> RunReport<'a> {
             tokens,
             seconds: trained.seconds,
             tokens_per_second,
+            exports,
         }
     }
 }
 
 /// File with the summary; in a folder of its own kind it is written last.
 pub const REPORT_FILE: &str = "training.json";
+
+/// Reads the adapter's folder back and compares its logits with those of the trained one, on the first validation records,
+/// or training records where there are none.
+///
+/// # Errors
+/// [`TrainError::VerifyAdapter`] when the folder holds something else.
+pub fn verify_adapter(
+    folder: &Path,
+    input: &TrainingInput,
+    base: &Arc<BaseModel>,
+    trained: &Trained,
+) -> Result<VerifiedExport, TrainError> {
+    let samples = Samples::of_rows(input.validation.as_ref().unwrap_or(&input.train));
+    verify_peft(folder, base, &trained.adapter, &samples).map_err(TrainError::VerifyAdapter)
+}
 
 /// The report's files with their content.
 ///
@@ -121,8 +146,9 @@ pub fn report_files(
     base: &BaseModel,
     forecast: &Forecast,
     trained: &Trained,
+    exports: &[VerifiedExport],
 ) -> Result<[(&'static str, Vec<u8>); 2], TrainError> {
-    let mut report = serde_json::to_vec_pretty(&RunReport::new(input, base, forecast, trained))?;
+    let mut report = serde_json::to_vec_pretty(&RunReport::new(input, base, forecast, trained, exports))?;
     report.push(b'\n');
     let metrics = metrics_lines(&trained.steps, &trained.validations)?;
     Ok([(METRICS_FILE, metrics), (REPORT_FILE, report)])

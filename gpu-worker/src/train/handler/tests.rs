@@ -188,7 +188,17 @@ async fn the_stage_stores_adapter_and_report() {
     let (first, last) = (curve.validations.first().unwrap(), curve.validations.last().unwrap());
     assert_eq!((first.step, Some(first.validation_loss)), (0, result.validation_loss_before));
     assert_eq!((last.step, Some(last.validation_loss)), (result.steps, result.validation_loss_after));
-    assert!(result.report.file("training.json").is_some());
+    let report: serde_json::Value =
+        serde_json::from_slice(&read(&result.report, "training.json").await).unwrap();
+    let export = &report["exports"][0];
+    assert_eq!(
+        (&export["format"], &export["max_logit_difference"], &export["same_top_token"]),
+        (&"peft".into(), &0.0.into(), &1.0.into())
+    );
+    assert!(
+        export["positions"].as_u64() > Some(10) && export["adapter_effect"].as_f64() > Some(1e-4),
+        "{export}"
+    );
 }
 
 #[tokio::test]
