@@ -30,6 +30,7 @@ fn main() -> anyhow::Result<()> {
         decoder.add_adapter("adapter", &peft::read(Path::new(folder), &model.base.config)?)?;
     }
     let adapter = adapter.map(|_| "adapter");
+    let loaded = status_mib("VmRSS:")?;
     let text = "Die Behörde entscheidet nach pflichtgemäßem Ermessen über den Antrag. ".repeat(60);
     let tokens = model.tokenizer.encode(&text)?;
     let part = |start: usize, length| tokens.get(start..start + length).unwrap_or_default();
@@ -50,7 +51,8 @@ fn main() -> anyhow::Result<()> {
     let together = start.elapsed().as_secs_f64();
     let (alone, together) = (rate(BATCH * ANSWER_TOKENS, alone), rate(BATCH * ANSWER_TOKENS, together));
     writeln!(out, r#"{{"batch": {BATCH}, "one_by_one": {alone:.1}, "together": {together:.1}}}"#)?;
-    writeln!(out, r#"{{"peak_mib": {}}}"#, peak_mib()?)?;
+    let peak = status_mib("VmHWM:")?;
+    writeln!(out, r#"{{"loaded_mib": {loaded}, "peak_mib": {peak}}}"#)?;
     Ok(())
 }
 
@@ -85,12 +87,12 @@ fn likeliest(logits: &[f32]) -> u32 {
     best.map_or(0, |(token, _)| u32::try_from(token).unwrap_or_default())
 }
 
-/// Most memory that the process had, in MiB.
-fn peak_mib() -> anyhow::Result<u64> {
+/// A size in `/proc/self/status`, in MiB.
+fn status_mib(name: &str) -> anyhow::Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kilobytes = line.and_then(|line| line.split_whitespace().next());
-    Ok(kilobytes.ok_or_else(|| anyhow::anyhow!("no VmHWM"))?.parse::<u64>()? / 1024)
+    Ok(kilobytes.ok_or_else(|| anyhow::anyhow!("no {name}"))?.parse::<u64>()? / 1024)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts are small")]

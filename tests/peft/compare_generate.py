@@ -34,7 +34,7 @@ def run(command: list[str], threads: int) -> dict:
         lines, complaints = process.communicate()
     usage = time.monotonic() - start
     if process.returncode != 0:
-        raise SystemExit(f"compare_generate: exit code {process.returncode} from {' '.join(command)}\n{complaints}")
+        raise SystemExit(f"compare_generate: exit code {process.returncode} from {' '.join(command[:2])}\n{complaints}")
     figures = {}
     for line in map(json.loads, lines.splitlines()):
         prompt = line.pop("prompt", None)
@@ -49,6 +49,7 @@ def main() -> int:
     parser.add_argument("--generate-speed", type=pathlib.Path, required=True, help="our example")
     parser.add_argument("--llama-python", type=pathlib.Path, help="a Python with llama-cpp-python")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=["hf", "llama", "full", "stored"], help="of these alone")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
 
@@ -61,6 +62,7 @@ def main() -> int:
     for precision in ["full", "stored"]:
         commands[precision] = [arguments.generate_speed, arguments.base, precision]
 
+    commands = {name: command for name, command in commands.items() if not arguments.only or name in arguments.only}
     results: dict[str, list[dict]] = {name: [] for name in commands}
     for round_number in range(1, arguments.rounds + 1):
         for name, command in commands.items():
@@ -77,11 +79,11 @@ def main() -> int:
         print(f"{name:7}" + ", ".join(f"{key} {value:.1f}" for key, value in medians.items()))
     keys = [f"{key} {prompt}" for prompt in PROMPTS for key in ("prefill", "decode")]
     for ours, other in [("full", "hf"), ("stored", "llama"), ("stored", "hf")]:
-        for key in keys if other in results else []:
+        for key in keys if ours in results and other in results else []:
             ratios = [mine[key] / theirs[key] for mine, theirs in zip(results[ours], results[other], strict=True)]
             shown = " ".join(f"{ratio:.2f}" for ratio in ratios)
             print(f"{ours} / {other}, {key}: {shown}, median {statistics.median(ratios):.2f}")
-    for name in ["full", "stored"]:
+    for name in [name for name in ("full", "stored") if name in results]:
         ratios = [figures["together"] / figures["one_by_one"] for figures in results[name]]
         print(f"{name}, 16 prompts together / one by one: {' '.join(f'{ratio:.2f}' for ratio in ratios)}")
     return 0

@@ -46,7 +46,9 @@ def answer(model: llama_cpp.Llama, ids: list[int], tokens: int) -> tuple[float, 
 
 
 def step(model: llama_cpp.Llama, context, ids: list[int]) -> int:
-    batch = llama_cpp.llama_batch_get_one((ctypes.c_int32 * len(ids))(*ids), len(ids))
+    # The batch points into it.
+    tokens = (ctypes.c_int32 * len(ids))(*ids)
+    batch = llama_cpp.llama_batch_get_one(tokens, len(ids))
     if llama_cpp.llama_decode(context, batch) != 0:
         raise SystemExit("generate_llama: llama_decode failed")
     logits = llama_cpp.llama_get_logits_ith(context, -1)

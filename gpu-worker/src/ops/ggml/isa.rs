@@ -145,7 +145,7 @@ pub(super) mod x86 {
     use std::arch::x86_64::{__m128i, __m256, __m256i, __m512, __m512i};
 
     use pulp::{
-        bytemuck::cast,
+        cast,
         x86::{V3, V4},
     };
 

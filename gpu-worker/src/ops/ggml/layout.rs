@@ -96,26 +96,36 @@ impl Layout {
     }
 
     /// Bytes of the scales and minima before the runs.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "kernels are compiled for each layout")]
     pub(super) const fn head_bytes(self) -> usize {
         if self.minimum { 4 * PANEL } else { 2 * PANEL }
     }
 
     /// Bytes of the scales of a run.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "kernels are compiled for each layout")]
     pub(super) const fn scale_bytes(self) -> usize {
         PANEL * self.groups
     }
 
     /// Bytes of the minima of a run.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "kernels are compiled for each layout")]
     pub(super) const fn minimum_bytes(self) -> usize {
         if self.minimum && self.groups > 0 { PANEL } else { 0 }
     }
 
     /// Bytes of a run.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "kernels are compiled for each layout")]
     pub(super) const fn run_bytes(self) -> usize {
         self.scale_bytes() + self.minimum_bytes() + PLANE_BYTES + self.upper_bits * PLANE_BYTES / 4
     }
 
     /// Bytes of a block of sixteen rows.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "kernels are compiled for each layout")]
     pub(super) const fn block_bytes(self) -> usize {
         self.head_bytes() + self.columns / RUN * self.run_bytes()
     }
