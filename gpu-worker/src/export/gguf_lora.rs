@@ -104,7 +104,14 @@ impl Layout<'_> {
             }
             tensors.insert(peft, HostTensor { shape, values });
         }
-        let config = LoraConfig { rank, frozen_rank: 0, alpha: *alpha, targets: targets.to_vec(), dora: false, dropout: 0.0 };
+        let config = LoraConfig {
+            rank,
+            frozen_rank: 0,
+            alpha: *alpha,
+            targets: targets.to_vec(),
+            dora: false,
+            dropout: 0.0,
+        };
         Ok(AdapterWeights { config, tensors })
     }
 

@@ -27,7 +27,14 @@ fn adapter(family: &str, method: &str, targets: &[TargetModule]) -> AdapterWeigh
             tensors.insert(name.to_owned(), HostTensor { shape: view.shape().to_vec(), values });
         }
     }
-    let config = LoraConfig { rank: 4, frozen_rank: 0, alpha: 8.0, targets: targets.to_vec(), dora: method == "dora", dropout: 0.0 };
+    let config = LoraConfig {
+        rank: 4,
+        frozen_rank: 0,
+        alpha: 8.0,
+        targets: targets.to_vec(),
+        dora: method == "dora",
+        dropout: 0.0,
+    };
     AdapterWeights { config, tensors }
 }
 

@@ -60,7 +60,13 @@ pub fn factorise(matrix: Matrix<'_>, rank: usize, passes: usize) -> Result<(Vec<
     Ok((a, b))
 }
 
-fn product(a: &[f32], (rows, inner): (usize, usize), b: Matrix<'_>, into: &mut [f32]) -> Result<(), OpError> {
+/// `into = a·b`, with `a` `[rows, inner]`.
+pub(crate) fn product(
+    a: &[f32],
+    (rows, inner): (usize, usize),
+    b: Matrix<'_>,
+    into: &mut [f32],
+) -> Result<(), OpError> {
     let columns = b.columns();
     let term = Term { a: Matrix::new(a, rows, inner)?, b, scale: 1.0 };
     multiply(vec![Product {
