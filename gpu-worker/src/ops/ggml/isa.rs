@@ -142,7 +142,7 @@ impl Isa for Portable {
 pub(super) mod x86 {
     //! The same in registers; the tokens of the SIMD library prove that the machine has them.
 
-    use std::arch::x86_64::{__m128i, __m256, __m256i, __m512, __m512i};
+    use std::arch::x86_64::{__m256, __m256i, __m512, __m512i};
 
     use pulp::{
         cast,
@@ -150,6 +150,17 @@ pub(super) mod x86 {
     };
 
     use super::{Isa, widen_all};
+
+    /// Bytes in words of eight. Registers are made of these: without optimisation across functions, a cast of the whole would be a call.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "must be compiled for the instruction set of its caller")]
+    fn quads<const N: usize>(bytes: &[u8]) -> [i64; N] {
+        let mut quads = [0; N];
+        for (quad, bytes) in quads.iter_mut().zip(bytes.as_chunks::<8>().0) {
+            *quad = i64::from_le_bytes(*bytes);
+        }
+        quads
+    }
 
     #[expect(clippy::inline_always, reason = "must be compiled for the instruction set of its caller")]
     impl Isa for V4 {
@@ -160,7 +171,8 @@ pub(super) mod x86 {
 
         #[inline(always)]
         fn load(self, bytes: &[u8; 64]) -> __m512i {
-            cast(*bytes)
+            let [a, b, c, d, e, f, g, h] = quads(bytes);
+            self.avx512f._mm512_set_epi64(h, g, f, e, d, c, b, a)
         }
 
         #[inline(always)]
@@ -207,12 +219,14 @@ pub(super) mod x86 {
 
         #[inline(always)]
         fn halves(self, bytes: &[u8; 32]) -> __m512 {
-            self.avx512f._mm512_cvtph_ps(cast(*bytes))
+            let [a, b, c, d] = quads(bytes);
+            self.avx512f._mm512_cvtph_ps(self.avx._mm256_set_epi64x(d, c, b, a))
         }
 
         #[inline(always)]
         fn signed(self, bytes: &[u8; 16]) -> __m512 {
-            self.real(self.avx512f._mm512_cvtepi8_epi32(cast(*bytes)))
+            let [a, b] = quads(bytes);
+            self.real(self.avx512f._mm512_cvtepi8_epi32(self.sse2._mm_set_epi64x(b, a)))
         }
 
         #[inline(always)]
@@ -240,7 +254,8 @@ pub(super) mod x86 {
 
         #[inline(always)]
         fn load(self, bytes: &[u8; 64]) -> [__m256i; 2] {
-            cast(*bytes)
+            let [a, b, c, d, e, f, g, h] = quads(bytes);
+            [self.avx._mm256_set_epi64x(d, c, b, a), self.avx._mm256_set_epi64x(h, g, f, e)]
         }
 
         #[inline(always)]
@@ -300,7 +315,8 @@ pub(super) mod x86 {
 
         #[inline(always)]
         fn signed(self, bytes: &[u8; 16]) -> [__m256; 2] {
-            let low: __m128i = cast(*bytes);
+            let [a, b] = quads(bytes);
+            let low = self.sse2._mm_set_epi64x(b, a);
             let high = self.sse2._mm_srli_si128::<8>(low);
             self.real([self.avx2._mm256_cvtepi8_epi32(low), self.avx2._mm256_cvtepi8_epi32(high)])
         }
