@@ -171,8 +171,8 @@ pub(super) mod x86 {
 
         #[inline(always)]
         fn load(self, bytes: &[u8; 64]) -> __m512i {
-            let [a, b, c, d, e, f, g, h] = quads(bytes);
-            self.avx512f._mm512_set_epi64(h, g, f, e, d, c, b, a)
+            let q = quads::<8>(bytes);
+            self.avx512f._mm512_set_epi64(q[7], q[6], q[5], q[4], q[3], q[2], q[1], q[0])
         }
 
         #[inline(always)]
@@ -254,8 +254,11 @@ pub(super) mod x86 {
 
         #[inline(always)]
         fn load(self, bytes: &[u8; 64]) -> [__m256i; 2] {
-            let [a, b, c, d, e, f, g, h] = quads(bytes);
-            [self.avx._mm256_set_epi64x(d, c, b, a), self.avx._mm256_set_epi64x(h, g, f, e)]
+            let q = quads::<8>(bytes);
+            [
+                self.avx._mm256_set_epi64x(q[3], q[2], q[1], q[0]),
+                self.avx._mm256_set_epi64x(q[7], q[6], q[5], q[4]),
+            ]
         }
 
         #[inline(always)]
