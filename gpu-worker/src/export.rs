@@ -151,7 +151,11 @@ pub fn verify_peft(
 
 impl ExportRequest {
     fn check_base(&self, base: &BaseModel) -> Result<(), ExportError> {
-        match self.base_model_digest.clone().or_else(|| digest_beside(&self.adapter)) {
+        let expected = match &self.base_model_digest {
+            Some(digest) => Some(digest.clone()),
+            None => digest_beside(&self.adapter)?,
+        };
+        match expected {
             Some(expected) if expected != base.digest => Err(ExportError::OtherBase {
                 path: self.base_model.clone(),
                 precision: self.precision,
@@ -196,16 +200,22 @@ impl ExportRequest {
 }
 
 /// Digest of the base model in the report that a training left beside the adapter; none when there is no such report.
-fn digest_beside(adapter: &Path) -> Option<String> {
+fn digest_beside(adapter: &Path) -> Result<Option<String>, ExportError> {
     #[derive(Deserialize)]
     struct Report {
         base_model_digest: String,
         #[serde(rename = "training_digest")]
         _mark: serde::de::IgnoredAny,
     }
-    let report = adapter.canonicalize().ok()?.with_file_name(crate::train::REPORT_FILE);
-    let report: Report = serde_json::from_slice(&std::fs::read(report).ok()?).ok()?;
-    Some(report.base_model_digest)
+    let failed = |path: &Path, source| ExportError::from(crate::model::ModelError::io(path, source));
+    let folder = adapter.canonicalize().map_err(|source| failed(adapter, source))?;
+    let path = folder.with_file_name(crate::train::REPORT_FILE);
+    let report = match std::fs::read(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        read => read.map_err(|source| failed(&path, source))?,
+    };
+    // A file of that name may be somebody else's.
+    Ok(serde_json::from_slice::<Report>(&report).ok().map(|report| report.base_model_digest))
 }
 
 /// An export in the making.

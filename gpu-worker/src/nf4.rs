@@ -52,6 +52,8 @@ const BORDERS: [f32; 15] = [
     0.861_478_4,
 ];
 
+/// Sizes of blocks that bitsandbytes knows, and then some.
+const BLOCKS: std::ops::RangeInclusive<usize> = 2..=4096;
 /// Values of the 256 codes of scales.
 static SCALE_CODES: LazyLock<Vec<f32>> = LazyLock::new(scale_codes);
 
@@ -149,13 +151,16 @@ impl Nf4Tensor {
         if code.len() != CODE.len() || code.iter().zip(&CODE).any(differs) {
             return Err("its quant_map is not that of nf4".to_owned());
         }
-        if !block.is_power_of_two() || block < 2 {
-            return Err(format!("blocks of {block} weights; expected a power of two"));
+        if !block.is_power_of_two() || !BLOCKS.contains(&block) {
+            return Err(format!("blocks of {block} weights; expected a power of two from 2 to 4096"));
         }
         if let Scales::Nested { values, block, .. } = &scales
-            && (values.len() != 256 || *block == 0)
+            && (values.len() != 256 || !BLOCKS.contains(block))
         {
-            return Err(format!("{} codes of scales in blocks of {block}; expected 256", values.len()));
+            return Err(format!(
+                "{} codes of scales in blocks of {block}; expected 256, in blocks of 2 to 4096",
+                values.len()
+            ));
         }
         let weights = rows.saturating_mul(columns);
         let expected = (weights.div_ceil(2), weights.div_ceil(block));

@@ -158,7 +158,8 @@ pub(crate) fn stabilised_alpha(alpha: f32, rank: usize) -> f32 {
 pub fn check_rank(config: &LoraConfig, base: &ModelConfig) -> Result<(), String> {
     for &module in &config.targets {
         let (inputs, outputs) = features(base, module);
-        let wide = inputs.max(outputs);
+        // PiSSA takes no more directions from a weight than there are.
+        let wide = if config.frozen_rank > 0 { 2 * inputs.min(outputs) } else { inputs.max(outputs) };
         if config.rank > wide {
             return Err(format!(
                 "rank {} is larger than layer {}, which is {inputs} wide and gives {outputs}; choose 1 to {wide}",

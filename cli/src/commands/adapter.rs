@@ -35,7 +35,7 @@ pub(crate) struct ExportArgs {
     /// Base model: a Hugging Face folder or a GGUF file [default: that of the registered adapter]
     #[arg(long, value_name = "PATH", env = "CLARA_BASE_MODEL")]
     base_model: Option<PathBuf>,
-    /// How the base model was held in training: full or nf4 [default: as the registered adapter was trained, else full]
+    /// How the base model was held in training: full, stored or nf4 [default: as the registered adapter was trained, else stored]
     #[arg(long, value_name = "PRECISION")]
     precision: Option<Precision>,
 }

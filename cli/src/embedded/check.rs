@@ -11,7 +11,7 @@ use clara_gpu_worker::{
     model::{self, ModelConfig},
     peft,
 };
-use clara_lifecycle::spec::{JobSpec, SpecProblem, TrainingOptions};
+use clara_lifecycle::spec::{AdapterInit, JobSpec, SpecProblem, TrainingOptions};
 
 /// What this machine knows.
 #[derive(Debug)]
@@ -58,9 +58,11 @@ impl SubmissionCheck for Surroundings {
 fn training_problems(training: &TrainingOptions, model: &ModelConfig) -> Vec<SpecProblem> {
     let mut problems = Vec::new();
     let targets = training.target_modules.iter().filter_map(|name| TargetModule::from_name(name)).collect();
+    // PiSSA keeps its beginning in as many directions more.
+    let frozen_rank = if training.init == AdapterInit::Pissa { training.rank as usize } else { 0 };
     let config = LoraConfig {
-        rank: training.rank as usize,
-        frozen_rank: 0,
+        rank: training.rank as usize + frozen_rank,
+        frozen_rank,
         alpha: training.alpha,
         targets,
         dora: false,

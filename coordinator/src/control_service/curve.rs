@@ -26,7 +26,14 @@ impl Control {
         let job = self.driver.records.job(&job_id(&request.job_id)?).await?.value;
         let curve = match job.result(Stage::Train) {
             Some(StageResult::Train(trained)) => self.reported(&trained.report).await?,
-            _ => self.told(&job.id).await?,
+            Some(
+                StageResult::Ingest(_)
+                | StageResult::Generate(_)
+                | StageResult::Judge(_)
+                | StageResult::Gate(_)
+                | StageResult::Rollout(_),
+            )
+            | None => self.told(&job.id).await?,
         };
         Ok(v1::GetCurveResponse { json: document(&curve.thinned(MOST_POINTS))? })
     }

@@ -29,7 +29,7 @@ pub struct ExportReport {
     pub base_model: String,
     /// Its digest.
     pub base_model_digest: String,
-    /// How the base model was held: full or nf4.
+    /// How the base model was held: full, stored or nf4.
     pub precision: String,
     /// Whether the adapter is a `DoRA`.
     pub dora: bool,

@@ -49,6 +49,8 @@ fn copied(folder: &Path, weights: WeightType) -> Result<Files, ExportError> {
     let mut config: Map<String, Value> = serde_json::from_slice(&read(&path)?)?;
     let key = if config.contains_key("dtype") { "dtype" } else { "torch_dtype" };
     config.insert(key.to_owned(), weights.torch_name().into());
+    // The weights are written in full, whatever the folder held.
+    config.remove("quantization_config");
     let mut files = vec![("config.json".to_owned(), pretty(&Value::Object(config))?)];
     for name in COPIED {
         let path = folder.join(name);

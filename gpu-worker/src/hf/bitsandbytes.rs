@@ -82,22 +82,23 @@ pub(super) fn take(
 impl FourBits {
     /// Reads codes and scales; the bytes are the same whatever type they are stored as.
     pub(super) fn read(&self) -> Result<Quantised, ModelError> {
+        let refuse =
+            |reason: &str| ModelError::format(&self.packed.file, format!("tensor {}: {reason}", self.name));
         let scales = match (&self.nested, self.state.nested_blocksize, self.state.nested_offset) {
-            (Some([nested, codes]), Some(block), offset) => Scales::Nested {
+            (Some(_), Some(_), None) => return Err(refuse("its quant_state has no nested_offset")),
+            (Some([nested, codes]), Some(block), Some(offset)) => Scales::Nested {
                 codes: self.scales.read_bytes()?,
                 values: codes.read()?.values,
                 block,
                 scales: nested.read()?.values,
-                offset: offset.unwrap_or_default(),
+                offset,
             },
             (None, ..) | (_, None, _) => Scales::Plain(self.scales.read()?.values),
         };
         let codes = self.codes.read()?.values;
         let packed = self.packed.read_bytes()?;
         let tensor = Nf4Tensor::of_parts(self.shape, self.state.blocksize, (packed, &codes), scales);
-        let tensor = tensor.map_err(|reason| {
-            ModelError::format(&self.packed.file, format!("tensor {}: {reason}", self.name))
-        })?;
+        let tensor = tensor.map_err(|reason| refuse(&reason))?;
         Ok(Quantised::Nf4(tensor))
     }
 

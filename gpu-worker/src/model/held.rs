@@ -147,6 +147,10 @@ impl Tensors {
 fn hold(name: String, tensor: Stored, precision: Precision) -> (String, Stored, bool) {
     match (tensor, precision) {
         (Stored::Quantised(quantised), Precision::Full) => (name, Stored::Full(quantised.widen()), false),
+        // Embeddings and heads are read by rows, which four bits are not.
+        (Stored::Quantised(quantised @ Quantised::Nf4(_)), _) if !is_linear(&name) => {
+            (name, Stored::Full(quantised.widen()), false)
+        }
         (Stored::Full(tensor), Precision::Nf4) => match tensor.shape.as_slice() {
             [rows, columns] if is_linear(&name) && tensor.values.iter().all(|value| value.is_finite()) => {
                 let quantised = Nf4Tensor::quantise(&tensor.values, *rows, *columns);

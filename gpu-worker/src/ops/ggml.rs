@@ -87,11 +87,6 @@ impl BlockMatrix {
         self.len() == 0
     }
 
-    /// Memory that the blocks take.
-    pub fn size_bytes(&self) -> usize {
-        self.panels.len()
-    }
-
     /// Writes the values of the rows from `start` on, as many as fit `into`, exactly as llama.cpp and candle read them.
     pub fn read_rows(&self, start: usize, into: &mut [f32]) {
         let columns = self.columns.max(1);

@@ -124,8 +124,8 @@ fn advice(input: &TrainingInput, base: &BaseModel, rows: usize, free: u64) -> Re
         found.push(format!("sequence_length {shorter} ({})", size(needed(&input.lora, shorter)?)));
     }
     let halved = |lora: &LoraConfig| LoraConfig {
-        rank: lora.rank / 2,
-        frozen_rank: lora.frozen_rank / 2,
+        rank: lora.learned_rank() / 2 * if lora.frozen_rank > 0 { 2 } else { 1 },
+        frozen_rank: if lora.frozen_rank > 0 { lora.learned_rank() / 2 } else { 0 },
         ..lora.clone()
     };
     let mut low = halved(&input.lora);

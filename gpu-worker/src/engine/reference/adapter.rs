@@ -360,7 +360,10 @@ fn check(config: &LoraConfig, model: &ModelConfig) -> Result<(), EngineError> {
             return Err(EngineError::DuplicateTarget { module: module.name() });
         }
         let (in_features, out_features) = features(model, *module);
-        if config.learned_rank() == 0 || config.rank > in_features.max(out_features) {
+        if config.learned_rank() == 0
+            || config.rank > in_features.max(out_features)
+            || (config.frozen_rank > 0 && config.learned_rank() > in_features.min(out_features))
+        {
             return Err(EngineError::Rank {
                 rank: config.rank,
                 module: module.name(),

@@ -36,6 +36,8 @@ pub struct ReferenceDecoder {
     sequences: BTreeMap<u64, Sequence>,
     next_id: u64,
     buffers: Buffers,
+    /// Whether inputs of weights in blocks may be rounded to eight bits.
+    rounded: bool,
 }
 
 #[derive(Debug)]
@@ -68,7 +70,14 @@ impl ReferenceDecoder {
     pub fn new(base: Arc<BaseModel>) -> Result<Self, EngineError> {
         Weights::resolve(&base)?;
         let buffers = Buffers::new(Ropes::new(&base.config));
-        Ok(Self { base, adapters: BTreeMap::new(), sequences: BTreeMap::new(), next_id: 0, buffers })
+        let (adapters, sequences) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { base, adapters, sequences, next_id: 0, buffers, rounded: true })
+    }
+
+    /// Rounds nothing: weights in blocks are multiplied as their values in f32, which is slower.
+    #[must_use]
+    pub fn exact(self) -> Self {
+        Self { rounded: false, ..self }
     }
 
     fn empty_sequence(&self, adapter: Option<&str>) -> Result<Sequence, EngineError> {
@@ -146,11 +155,11 @@ impl ReferenceDecoder {
                 let tokens = tokens.get(part).unwrap_or_default();
                 extensions.push(Extension { sequence, tokens });
             }
-            run_pass(&base, &weights, &self.adapters, (&mut extensions, true), &mut self.buffers)?;
+            run_pass(&base, &weights, &self.adapters, (&mut extensions, self.rounded), &mut self.buffers)?;
             let Buffers { hidden, head, .. } = &mut self.buffers;
             let hidden = hidden.read(rows * base.config.hidden_size);
             for (rows, finished) in last_rows.chunks(PASS_ROWS).zip(finished.chunks(PASS_ROWS)) {
-                head::logits(&base.config, &weights, hidden, rows, head, true)?;
+                head::logits(&base.config, &weights, hidden, rows, head, self.rounded)?;
                 let logits = head.logits.read(rows.len() * vocab).chunks_exact(vocab);
                 for (index, logits) in finished.iter().zip(logits) {
                     if let Some(answer) = answers.get_mut(*index) {

@@ -20,7 +20,7 @@ use crate::{
 const LOGITS: usize = 32 << 20;
 
 /// Rows of a head in blocks that are held in f32 at once; tiles of products end where they do without blocks.
-const TILE_ROWS: usize = 6144;
+pub(super) const TILE_ROWS: usize = 6144;
 
 /// Rows of the residual stream that enter the head, each with the token expected there.
 #[derive(Debug, Clone, Copy)]

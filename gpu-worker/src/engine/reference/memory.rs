@@ -50,9 +50,14 @@ impl TrainingMemory {
             Keep::Inputs | Keep::Nothing => kept + config.layers * rows * config.hidden_size,
         };
         let weights = if base.quantised.is_empty() { 0 } else { widest_group(config) };
+        let is_held_in_blocks = base.quantised.contains_key("lm_head.weight")
+            || base.quantised.contains_key("model.embed_tokens.weight");
+        let tile =
+            if is_held_in_blocks { head::TILE_ROWS.min(config.vocab_size) * config.hidden_size } else { 0 };
         let scratch = rows * scratch_per_token(config, &layout, lora)
             + partial_length(heads(config, 0), rows)
             + weights
+            + tile
             + head::chunk_rows(config.vocab_size).min(rows) * config.vocab_size;
         Ok(Self {
             base_bytes: base.bytes(),

@@ -270,6 +270,10 @@ fn adapters_that_the_model_cannot_carry_are_refused() {
         matches!(refused, EngineError::Rank { rank: 13, module: "k_proj", in_features: 12, out_features: 8 }),
         "{refused}"
     );
+    let principal = LoraConfig { rank: 18, frozen_rank: 9, targets: vec![TargetModule::Down], ..lora() };
+    assert!(engine.init_adapter(&principal, 1).is_ok());
+    let beyond = LoraConfig { rank: 18, frozen_rank: 9, targets: vec![TargetModule::Key], ..lora() };
+    assert!(engine.init_adapter(&beyond, 1).is_err(), "a weight of 8 rows has no 9 directions");
     let refused = engine.init_adapter(&LoraConfig { targets: vec![], ..lora() }, 1).unwrap_err();
     assert_eq!(refused, EngineError::NoTargets);
     let twice = LoraConfig { targets: vec![TargetModule::Up, TargetModule::Up], ..lora() };

@@ -82,7 +82,9 @@ fn round(x: &[f32; RUN]) -> Values {
         }
     }
     let largest = lanes.iter().fold(0.0_f32, |most, lane| if *lane > most { *lane } else { most });
-    let scale = largest / LARGEST;
+    // What is no number must not become zero.
+    let is_finite = x.iter().all(|value| value.is_finite());
+    let scale = if is_finite { largest / LARGEST } else { f32::NAN };
     let inverse = if largest > 0.0 { LARGEST / largest } else { 0.0 };
     let codes = x.map(|value| ((value * inverse + ROUND) - ROUND) as i8);
     let (low, high) = codes.split_at(RUN / 2);

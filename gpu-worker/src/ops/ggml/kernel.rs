@@ -154,7 +154,7 @@ impl<I: Isa> Codes<I> {
 /// Sums of products of the first sixteen columns, and of the others or of all.
 #[inline(always)]
 fn products<I: Isa>(isa: I, layout: Layout, codes: &[I::Codes; 8], x: &[i32; 8]) -> [I::Words; 2] {
-    // Eight products of codes below 16 with activations up to 127 are below 2¹⁵, so that words never overflow.
+    // Sixteen products of codes below 16 with activations up to 127 are below 2¹⁵, so that words never overflow.
     let ((early, late), (early_x, late_x)) = (codes.split_at(4), x.split_at(4));
     let mut first = isa.zero_words();
     for (codes, x) in early.iter().zip(early_x) {

@@ -51,8 +51,8 @@ fn blocks_take_about_as_much_memory_as_in_the_file() {
     for (format, dtype) in FORMATS {
         let (matrix, _) = weights((format, dtype), [64, 512]);
         let in_file = 64 * 512 / format.columns() * format.file_bytes();
-        assert!(matrix.size_bytes() >= in_file, "{format:?}");
-        assert!(matrix.size_bytes() <= in_file + in_file / 32, "{format:?}: {}", matrix.size_bytes());
+        assert!(matrix.bytes() >= in_file, "{format:?}");
+        assert!(matrix.bytes() <= in_file + in_file / 32, "{format:?}: {}", matrix.bytes());
     }
 }
 
@@ -204,4 +204,14 @@ fn inputs_that_do_not_fit_are_refused() {
     let into = MatrixMut::new(&mut values, 1, 16).unwrap();
     let products = vec![BlockProduct { weights: &matrix, into }];
     assert!(multiply(Matrix::new(&x, 1, 32).unwrap(), products, false).is_err());
+}
+
+#[test]
+fn what_is_no_number_does_not_become_zero() {
+    for bad in [f32::NAN, f32::INFINITY] {
+        let mut x = [0.5; 32];
+        x[3] = bad;
+        let activations = activations::Activations::new(Matrix::new(&x, 1, 32).unwrap());
+        assert!(activations.row(0).run(0).scale.is_nan(), "{bad}");
+    }
 }

@@ -29,7 +29,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Times a product for a tenth of a second and asks the system for free memory, of which no more than `limit` is used.
+    /// Times a product for some sixty milliseconds and asks the system for free memory, of which no more than `limit` is used.
     ///
     /// # Errors
     /// [`EngineError::Op`] when the product cannot be computed.
@@ -79,10 +79,14 @@ fn of_meminfo(text: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
 }
 
-/// What a group of version 2 has left; file pages that it can give up count as free.
+/// What a group of version 2 and those above it have left; file pages that they can give up count as free.
 fn of_control_group(groups: &str) -> Option<u64> {
     let group = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    let folder = Path::new("/sys/fs/cgroup").join(group);
+    let root = Path::new("/sys/fs/cgroup");
+    root.join(group).ancestors().take_while(|folder| folder.starts_with(root)).filter_map(left_in).min()
+}
+
+fn left_in(folder: &Path) -> Option<u64> {
     let read = |name: &str| fs::read_to_string(folder.join(name)).ok();
     let limit: u64 = read("memory.max")?.trim().parse().ok()?;
     let used: u64 = read("memory.current")?.trim().parse().ok()?;
