@@ -1,4 +1,4 @@
-//! One copy of each base model in memory, shared by training, generation and serving in one process.
+//! One copy of each base model for each way to hold it, shared by training, generation and serving in one process.
 
 use std::{
     collections::BTreeMap,
