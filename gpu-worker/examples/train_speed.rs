@@ -25,15 +25,19 @@ use serde_json::json;
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let base = Arc::new(random_model(smollm2(arguments.layers)));
-    let mut report = json!({
+    let train = training(&base, &arguments)?;
+    let decode = if arguments.only_steps {
+        serde_json::Value::Null
+    } else {
+        json!([decoding(&base, 1)?, decoding(&base, 8)?, decoding(&base, 32)?])
+    };
+    let report = json!({
         "threads": rayon::current_num_threads(),
         "layers": base.config.layers,
         "matmul_gflops": matmul_gflops()?,
-        "train": training(&base, &arguments)?,
+        "train": train,
+        "decode": decode,
     });
-    if !arguments.only_steps {
-        report["decode"] = json!([decoding(&base, 1)?, decoding(&base, 8)?, decoding(&base, 32)?]);
-    }
     writeln!(std::io::stdout(), "{report}").context("cannot write to standard output")
 }
 

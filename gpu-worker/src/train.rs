@@ -24,7 +24,7 @@ use crate::{
     schedule::{LearningRate, as_written},
 };
 
-pub use error::{SaveError, TrainError};
+pub use error::{SaveError, Shortage, TrainError};
 pub use forecast::{Forecast, Machine};
 pub use input::{TrainingInput, TrainingSources};
 pub use metrics::{METRICS_FILE, MetricsFile, metrics_lines};

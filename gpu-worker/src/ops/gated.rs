@@ -33,7 +33,6 @@ fn silu(x: f32) -> (f32, f32) {
 
 /// Value and slope of GELU at `x`.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "must be compiled inside `vectorised`")]
 fn gelu(x: f32) -> (f32, f32) {
     const CUBIC: f32 = 0.044_715;
     let inner = SQRT_2_OVER_PI * (x + CUBIC * x * x * x);

@@ -100,8 +100,10 @@ fn make_orthonormal(values: &mut [f32], width: usize) {
         }
         let length = dot(&wide, &wide).sqrt();
         let inverse = if length > 1e-6 * before && length > 0.0 { 1.0 / length } else { 0.0 };
-        wide.iter_mut().for_each(|value| *value *= inverse);
-        row.iter_mut().zip(&wide).for_each(|(to, from)| *to = *from as f32);
+        for (to, value) in row.iter_mut().zip(&mut wide) {
+            *value *= inverse;
+            *to = *value as f32;
+        }
         done.push(wide);
     }
 }

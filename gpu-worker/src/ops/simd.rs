@@ -28,7 +28,6 @@ pub(super) fn with_scratch<R>(length: usize, work: impl FnOnce(&mut [f32]) -> R)
 
 /// `eˣ` for x in [-87, 88] (clamped), relative error below 3e-7: range reduction by ln 2 and a polynomial of degree 6.
 #[inline(always)]
-#[expect(clippy::inline_always, reason = "must be compiled inside `vectorised`")]
 pub(super) fn exp(x: f32) -> f32 {
     /// Adding and subtracting 1.5 · 2²³ rounds to the nearest whole number.
     const ROUND: f32 = 12_582_912.0;

@@ -31,26 +31,8 @@ pub enum TrainError {
     #[error("{0}")]
     Options(String),
     /// There is not enough memory.
-    #[error(
-        "training needs {needed} beside the base model even with blocks computed twice ({adapter} for the adapter and its \
-         checkpoint, {activations} for activations of {rows} tokens, {scratch} shared), but {free} are free; {advice}"
-    )]
-    Memory {
-        /// Memory beside the base model.
-        needed: String,
-        /// Its part for the adapter.
-        adapter: String,
-        /// Its part that grows with the rows and the layers.
-        activations: String,
-        /// Its part that all layers share.
-        scratch: String,
-        /// Tokens of the longest row.
-        rows: usize,
-        /// Memory that is free.
-        free: String,
-        /// What would fit.
-        advice: String,
-    },
+    #[error(transparent)]
+    Memory(#[from] Box<Shortage>),
     /// The engine refused something.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -127,6 +109,29 @@ impl SaveError {
     }
 }
 
+/// A training that does not fit into memory: what it takes, and what would fit.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "training needs {needed} beside the base model even with blocks computed twice ({adapter} for the adapter and its \
+     checkpoint, {activations} for activations of {rows} tokens, {scratch} shared), but {free} are free; {advice}"
+)]
+pub struct Shortage {
+    /// Memory beside the base model.
+    pub needed: String,
+    /// Its part for the adapter.
+    pub adapter: String,
+    /// Its part that grows with the rows and the layers.
+    pub activations: String,
+    /// Its part that all layers share.
+    pub scratch: String,
+    /// Tokens of the longest row.
+    pub rows: usize,
+    /// Memory that is free.
+    pub free: String,
+    /// What would fit.
+    pub advice: String,
+}
+
 impl TrainError {
     /// Whether the same training may succeed when repeated: writing failed, not the input.
     pub fn is_retryable(&self) -> bool {
@@ -143,7 +148,7 @@ impl TrainError {
             | Self::Collate(_)
             | Self::InitialAdapter(_)
             | Self::Options(_)
-            | Self::Memory { .. }
+            | Self::Memory(_)
             | Self::Engine(_)
             | Self::Diverged { .. }
             | Self::OtherTraining { .. }

@@ -7,7 +7,7 @@ use std::fmt;
 use clara_lifecycle::spec::Method;
 use serde::Serialize;
 
-use super::{TrainError, TrainingInput, plan::Plan};
+use super::{Shortage, TrainError, TrainingInput, plan::Plan};
 use crate::{
     engine::{
         EngineError, LoraConfig, TargetModule,
@@ -99,7 +99,7 @@ fn fit(
         return Ok((recomputing, true));
     }
     let advice = advice(input, base, rows, free_bytes.unwrap_or_default())?;
-    Err(TrainError::Memory {
+    Err(Box::new(Shortage {
         needed: size(recomputing.added_bytes() as u64),
         adapter: size(recomputing.adapter_bytes as u64),
         activations: size(recomputing.activation_bytes as u64),
@@ -108,6 +108,7 @@ fn fit(
         free: size(free_bytes.unwrap_or_default()),
         advice,
     })
+    .into())
 }
 
 /// What would fit, each with its memory beside the base model.

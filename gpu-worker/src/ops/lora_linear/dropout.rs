@@ -66,9 +66,9 @@ impl Dropout {
         let first = (piece * PIECE / 4) as u64;
         for (place, start) in (first..).zip((0..length).step_by(4)) {
             let bits = mix(self.key.wrapping_add(place.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
-            let [a, b, c, d, e, f, g, h] = bits.to_le_bytes();
-            for (offset, bits) in [[a, b], [c, d], [e, f], [g, h]].into_iter().enumerate() {
-                let is_kept = u16::from_le_bytes(bits) >= self.threshold;
+            let bits = bits.to_le_bytes();
+            for (offset, bits) in bits.as_chunks().0.iter().enumerate() {
+                let is_kept = u16::from_le_bytes(*bits) >= self.threshold;
                 each(start + offset, if is_kept { self.scale } else { 0.0 });
             }
         }

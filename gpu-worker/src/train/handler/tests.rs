@@ -344,8 +344,8 @@ async fn adapters_that_train_together_on_one_base_model_are_those_trained_alone(
     let config = TrainConfig::default();
     let model = config.models.load(&fixture("tiny-llama"), Method::Lora.into()).unwrap();
     let (first, second) = (one.start_with(config.clone()), other.start_with(config.clone()));
-    let (first, second) = (tokio::spawn(first.outcome), tokio::spawn(second.outcome));
-    let together = [first.await.unwrap().unwrap(), second.await.unwrap().unwrap()];
+    let (first, second) = tokio::join!(first.outcome, second.outcome);
+    let together = [first.unwrap(), second.unwrap()];
     for (alone, together) in alone.iter().zip(together) {
         let StageResult::Train(together) = together else { panic!("another stage's result") };
         assert_eq!(together.adapter.files, alone.adapter.files);

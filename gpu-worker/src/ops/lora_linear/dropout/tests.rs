@@ -1,5 +1,7 @@
 //! Share, mean and repeatability of the zeroes.
 
+#![expect(clippy::cast_precision_loss, reason = "test values are small")]
+
 use super::*;
 
 fn zeroes(values: &[f32]) -> usize {
