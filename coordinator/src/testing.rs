@@ -21,9 +21,12 @@ use clara_runtime::{
     broker::sqlite::SqliteBroker,
     clock::TestClock,
     state::{Order, Page, StateStore as _, sqlite::SqliteState},
+    task::Tasks,
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
+    control_service::Control,
     driver::{Driver, DriverError},
     indexes,
     scheduler::Schedule,
@@ -44,6 +47,17 @@ pub(crate) struct House {
 }
 
 impl House {
+    /// The coordinator as its users see it.
+    pub(crate) fn control(&self) -> Control {
+        Control {
+            driver: self.driver.clone(),
+            broker: Arc::clone(&self.broker) as _,
+            artifacts: self.artifacts.clone(),
+            check: None,
+            tasks: Tasks::new(CancellationToken::new()),
+        }
+    }
+
     pub(crate) fn empty() -> Self {
         Self::empty_with(Schedule::default())
     }

@@ -52,6 +52,12 @@ pub struct LoraConfig {
 }
 
 impl LoraConfig {
+    /// alpha / rank: what `B·A` is multiplied by.
+    #[expect(clippy::cast_precision_loss, reason = "a rank is far below 2²⁴")]
+    pub fn scale(&self) -> f32 {
+        self.alpha / self.rank as f32
+    }
+
     /// Directions that are learned.
     pub fn learned_rank(&self) -> usize {
         self.rank.saturating_sub(self.frozen_rank)

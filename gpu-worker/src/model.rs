@@ -13,7 +13,7 @@ pub use error::ModelError;
 pub use held::{Precision, Quantised};
 
 pub(crate) use digest::{digest_file, digest_files};
-pub(crate) use held::{Stored, Tensors, held_digest, may_stay_quantised};
+pub(crate) use held::{Stored, Tensors, held_digest, is_linear, may_stay_quantised};
 
 use crate::{gguf, hf, ops::gated::Activation, template::ChatTemplate, tokenizer::Tokenizer};
 

@@ -55,7 +55,7 @@ impl<'a> Update<'a> {
         let term = Term {
             a: Matrix::new(&b.values, rows, rank)?,
             b: Matrix::new(&a.values, rank, columns)?,
-            scale: scale(adapter),
+            scale: adapter.config.scale(),
         };
         let into = MatrixMut::new(&mut product, rows, columns)?;
         multiply(vec![Product { into, accumulate: false, terms: vec![term] }])?;
@@ -99,9 +99,4 @@ impl<'a> Update<'a> {
         })
         .collect()
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "ranks are far below 2^24")]
-fn scale(adapter: &AdapterWeights) -> f32 {
-    adapter.config.alpha / adapter.config.rank as f32
 }

@@ -163,7 +163,7 @@ fn hold(name: String, tensor: Stored, precision: Precision) -> (String, Stored, 
 }
 
 /// Whether a tensor is the weight of a linear layer in a block.
-fn is_linear(name: &str) -> bool {
+pub(crate) fn is_linear(name: &str) -> bool {
     let path = name.strip_suffix(".weight").unwrap_or_default();
     TargetModule::ALL.iter().any(|module| path.ends_with(module.path()))
 }

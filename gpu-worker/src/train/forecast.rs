@@ -13,7 +13,7 @@ use crate::{
         EngineError, LoraConfig, TargetModule,
         reference::{TrainingMemory, features},
     },
-    model::BaseModel,
+    model::{BaseModel, is_linear},
 };
 
 pub use machine::Machine;
@@ -148,7 +148,7 @@ fn advice(input: &TrainingInput, base: &BaseModel, rows: usize, free: u64) -> Re
 
 /// Bytes by which the base model would shrink: four bits and a little for scales in place of 32.
 fn saved_by_four_bits(base: &BaseModel) -> u64 {
-    let linear = base.tensors.iter().filter(|(name, _)| name.ends_with("_proj.weight"));
+    let linear = base.tensors.iter().filter(|(name, _)| is_linear(name));
     linear.map(|(_, tensor)| tensor.values.len() as u64 * 27 / 8).sum()
 }
 

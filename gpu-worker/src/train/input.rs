@@ -87,9 +87,7 @@ impl TrainingInput {
             digest(method, &options, sources.base, &train, validation.as_ref(), initial_adapter.as_ref())?;
         Ok(Self { method, options, lora, train, validation, initial_adapter, digest })
     }
-}
 
-impl TrainingInput {
     /// Tokens of the longest row, held out or not.
     pub fn longest_row(&self) -> usize {
         self.train.longest().max(self.validation.as_ref().map_or(0, Rows::longest))

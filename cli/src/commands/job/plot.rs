@@ -1,13 +1,10 @@
 //! `clara job plot`: the curve of a job's training in a file.
 
-use std::{
-    fs::File,
-    io::{ErrorKind, Write as _},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
+use clara_gpu_worker::folder::write_file;
 use clara_lifecycle::job::Job;
 
 use crate::{
@@ -78,16 +75,11 @@ fn check_kind(path: &Path) -> Result<()> {
 }
 
 fn write(path: &Path, content: &str, replace: bool) -> Result<()> {
-    let mut options = File::options();
-    options.write(true).create(replace).truncate(replace).create_new(!replace);
-    let mut file = match options.open(path) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            bail!(
-                "{} is there already; choose another name with --out, or replace it with --force",
-                path.display()
-            )
-        }
-        opened => opened.with_context(|| format!("cannot write {}", path.display()))?,
-    };
-    file.write_all(content.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
+    if path.exists() && !replace {
+        bail!(
+            "{} is there already; choose another name with --out, or replace it with --force",
+            path.display()
+        )
+    }
+    Ok(write_file(path, content.as_bytes())?)
 }

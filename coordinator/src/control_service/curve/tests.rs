@@ -9,8 +9,6 @@ use clara_lifecycle::{
     job::{AttemptKey, Event},
     samples,
 };
-use clara_runtime::task::Tasks;
-use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::testing::{House, TERMS, claim, complete, result, training};
@@ -26,13 +24,7 @@ impl Viewer {
     /// A job whose training began.
     async fn new() -> Self {
         let house = House::new().await;
-        let control = Control {
-            driver: house.driver.clone(),
-            broker: Arc::clone(&house.broker) as _,
-            artifacts: house.artifacts.clone(),
-            check: None,
-            tasks: Tasks::new(CancellationToken::new()),
-        };
+        let control = house.control();
         let job = house.submit(samples::spec()).await.id;
         complete(&house.driver, &job, result(Stage::Ingest, Decision::Approve)).await.unwrap();
         let key = claim(&house.driver, &job, Stage::Train).await;

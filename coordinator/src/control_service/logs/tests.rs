@@ -1,16 +1,12 @@
 //! Followers see what is said later, and the end; filters hold; a reading goes on where it ended.
 
-use std::sync::Arc;
-
 use clara_lifecycle::{
     job::{AttemptKey, Event},
     log::{LogLevel, LogLine, LogPosition},
     samples,
     time::Timestamp,
 };
-use clara_runtime::task::Tasks;
 use tokio_stream::StreamExt;
-use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::testing::{House, claim};
@@ -26,13 +22,7 @@ impl Reader {
     /// A job whose first attempt is claimed.
     async fn new() -> Self {
         let house = House::new().await;
-        let control = Control {
-            driver: house.driver.clone(),
-            broker: Arc::clone(&house.broker) as _,
-            artifacts: house.artifacts.clone(),
-            check: None,
-            tasks: Tasks::new(CancellationToken::new()),
-        };
+        let control = house.control();
         let job = house.submit(samples::spec()).await.id;
         let key = claim(&house.driver, &job, Stage::Ingest).await;
         Self { house, control, job, key }

@@ -133,11 +133,6 @@ impl AdapterLayout {
         first.map_or(0, |group| group.updates() * self.config.rank)
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "a rank is far below 2²⁴")]
-    fn scale(&self) -> f32 {
-        self.config.alpha / self.config.rank as f32
-    }
-
     /// The factors of a group; `None` when no layer of it is updated.
     pub(super) fn group<'a>(
         &self,
@@ -163,7 +158,7 @@ impl AdapterLayout {
         }
         let magnitudes = magnitudes.map_or_else(Vec::new, |all| all.of_group(group));
         let a = Matrix::new(a, rows, group.in_features)?;
-        Ok(Some(LoraGroup { rank, scale: self.scale(), a, b, magnitudes }))
+        Ok(Some(LoraGroup { rank, scale: self.config.scale(), a, b, magnitudes }))
     }
 
     /// The gradients of a group, in the layout of its factors.
@@ -241,7 +236,7 @@ impl AdapterLayout {
         values: &mut [f32],
     ) -> Result<(), EngineError> {
         let rank = self.config.learned_rank();
-        let root = self.scale().sqrt();
+        let root = self.config.scale().sqrt();
         let factors = self.updates.par_iter().map(|update| {
             let mut buffer = Buffer::default();
             let weight = [weights.module(update.layer, update.module)?];

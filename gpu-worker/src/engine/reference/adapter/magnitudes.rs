@@ -102,7 +102,7 @@ impl AdapterLayout {
         weights: &Weights<'_>,
         values: &[f32],
     ) -> Result<Magnitudes, EngineError> {
-        let (rank, scale) = (self.config.rank, f64::from(self.scale()));
+        let (rank, scale) = (self.config.rank, f64::from(self.config.scale()));
         let (mut gains, mut norms) = (Vec::with_capacity(self.outputs), Vec::with_capacity(self.outputs));
         let (mut projected, mut inner) = (Vec::new(), vec![0.0; rank * rank]);
         let mut buffer = Buffer::default();
