@@ -4,6 +4,7 @@ pub mod chat;
 pub mod checkpoint;
 pub mod cli;
 pub mod collate;
+pub mod cuda;
 pub mod engine;
 pub mod export;
 pub mod folder;
