@@ -30,6 +30,19 @@ pub enum Argument {
     Float(f32),
 }
 
+impl Argument {
+    /// The value as a kernel finds it at the argument's place, in the lower bytes.
+    #[must_use]
+    pub fn bits(self) -> u64 {
+        match self {
+            Self::Address(address) => address.0,
+            Self::Int(value) => u64::from(value.cast_unsigned()),
+            Self::Long(value) => value.cast_unsigned(),
+            Self::Float(value) => u64::from(value.to_bits()),
+        }
+    }
+}
+
 /// One run of a kernel.
 #[derive(Debug, Clone, Copy)]
 pub struct Launch<'a> {
@@ -94,7 +107,7 @@ pub struct Gemm {
     pub d: Operand,
     /// Type of `c` and `d`.
     pub result: Element,
-    /// `[n]` in bf16, added to every row.
+    /// `[n]` in bf16, added to every row; only with a result in bf16.
     pub bias: Option<Address>,
 }
 
@@ -136,6 +149,16 @@ pub enum DeviceError {
         /// Kernel or source file.
         kernel: String,
         /// The compiler's or driver's words.
+        reason: String,
+    },
+    /// The device broke down; nothing on it can be used any more.
+    #[error(
+        "the GPU was lost in {call}: {reason}; restart the worker, and look into the kernel's log if it happens again"
+    )]
+    Lost {
+        /// What was asked of it.
+        call: String,
+        /// The driver's words.
         reason: String,
     },
     /// The device refused something; the attempt may succeed elsewhere or later.
@@ -215,6 +238,9 @@ pub trait Device: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`DeviceError::Failed`].
     fn replay(&self, graph: GraphId) -> Result<(), DeviceError>;
+
+    /// Forgets what was recorded.
+    fn discard(&self, graph: GraphId);
 
     /// Waits until all is done.
     ///
