@@ -193,6 +193,21 @@ impl Nf4Tensor {
         self.len() == 0
     }
 
+    /// The codes, two a byte, the earlier one in the upper half; row-major.
+    pub(crate) fn codes(&self) -> &[u8] {
+        &self.packed
+    }
+
+    /// Weights that share a scale.
+    pub(crate) fn block(&self) -> usize {
+        self.block
+    }
+
+    /// The scale of each block.
+    pub(crate) fn plain_scales(&self) -> Vec<f32> {
+        (0..self.len().div_ceil(self.block)).map(|block| self.scales.of(block)).collect()
+    }
+
     /// Writes the values `[rows, columns]` that the codes stand for.
     pub fn dequantise(&self, into: &mut [f32]) {
         let per_part = NESTED_BLOCK * self.block;
