@@ -4,6 +4,8 @@
 //! `compress_statistics`. The codes of the weights are equal byte for byte. Those of the scales are the nearest ones; the
 //! library's kernel for the CPU takes the neighbour about once in a thousand, and its `offset` may differ in the last bit.
 
+pub mod cuda;
+
 use std::sync::LazyLock;
 
 use rayon::prelude::*;

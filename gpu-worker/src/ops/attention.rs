@@ -1,5 +1,6 @@
 //! Causal grouped-query attention over rows whose heads lie side by side, without a matrix of all scores.
 
+pub mod cuda;
 mod backward;
 mod forward;
 

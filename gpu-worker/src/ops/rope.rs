@@ -1,5 +1,7 @@
 //! Rotary position embedding in the half-split layout of Llama, with linear and Llama 3 frequency scaling.
 
+pub mod cuda;
+
 use std::f32::consts::TAU;
 
 use rayon::prelude::*;
