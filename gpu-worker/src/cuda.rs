@@ -4,9 +4,12 @@ mod device;
 #[cfg(test)]
 pub(crate) mod emulated;
 pub mod kernels;
+mod rows;
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use device::{
     Address, Argument, Buffer, Device, DeviceError, DeviceMemory, Element, Gemm, GraphId, Launch, Operand,
 };
+pub use rows::Rows;
+pub(crate) use rows::{arguments, blocks};

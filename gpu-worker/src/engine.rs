@@ -1,5 +1,7 @@
 //! What every engine can do: train an adapter on a frozen base model, and continue token sequences.
 
+mod batch;
+pub mod cuda;
 mod error;
 mod init;
 mod names;
@@ -86,6 +88,17 @@ pub struct Batch {
     pub documents: Vec<Range<usize>>,
 }
 
+impl Batch {
+    /// Takes in the documents of another batch, behind its own.
+    pub fn append(&mut self, other: Self) {
+        let start = self.tokens.len();
+        self.tokens.extend(other.tokens);
+        self.labels.extend(other.labels);
+        self.documents
+            .extend(other.documents.into_iter().map(|range| range.start + start..range.end + start));
+    }
+}
+
 /// Summed loss of one batch.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct BatchLoss {
@@ -151,6 +164,11 @@ pub struct StepReport {
 ///
 /// The same calls on the same machine give the same bytes, whatever the number of threads.
 pub trait Engine: Send {
+    /// Tokens that one pass should have, where that is more than a row: the rows of a step are joined up to it.
+    fn tokens_per_pass(&self) -> usize {
+        0
+    }
+
     /// Starts a new adapter: `A` uniform in ±1/√in, `B` zero; forgets gradients and moments.
     ///
     /// With frozen directions they and as many learned ones come from the largest singular values of each frozen weight, with

@@ -4,6 +4,8 @@
 //! `compress_statistics`. The codes of the weights are equal byte for byte. Those of the scales are the nearest ones; the
 //! library's kernel for the CPU takes the neighbour about once in a thousand, and its `offset` may differ in the last bit.
 
+pub mod cuda;
+
 use std::sync::LazyLock;
 
 use rayon::prelude::*;
@@ -189,6 +191,21 @@ impl Nf4Tensor {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The codes, two a byte, the earlier one in the upper half; row-major.
+    pub(crate) fn codes(&self) -> &[u8] {
+        &self.packed
+    }
+
+    /// Weights that share a scale.
+    pub(crate) fn block(&self) -> usize {
+        self.block
+    }
+
+    /// The scale of each block.
+    pub(crate) fn plain_scales(&self) -> Vec<f32> {
+        (0..self.len().div_ceil(self.block)).map(|block| self.scales.of(block)).collect()
     }
 
     /// Writes the values `[rows, columns]` that the codes stand for.

@@ -14,6 +14,7 @@ pub mod low_rank;
 pub mod matmul;
 pub mod rms_norm;
 pub mod rope;
+pub mod rows;
 mod simd;
 
 /// Rows that one task of an element-wise operation handles.

@@ -1,5 +1,7 @@
 //! AdamW with clipping by the global norm, on flat slices, with the arithmetic order of PyTorch.
 
+pub mod cuda;
+
 use std::ops::Range;
 
 use rayon::prelude::*;

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     checkpoint::{Checkpoint, TrainingProgress},
     collate::Rows,
-    engine::{AdapterWeights, BatchLoss, Engine, StepOptions},
+    engine::{AdapterWeights, Batch, BatchLoss, Engine, StepOptions},
     schedule::{LearningRate, as_written},
 };
 
@@ -265,7 +265,7 @@ impl Run<'_> {
     fn step(&mut self, step: u64, learning_rate: f64) -> Result<StepRecord, Interrupt> {
         let started = Instant::now();
         let rows = self.plan.rows_of(step, &self.input.train);
-        let batches: Vec<_> = rows.iter().map(|row| self.input.train.batch(*row)).collect();
+        let batches = self.joined(rows.iter().map(|row| self.input.train.batch(*row)));
         let target_tokens: usize = batches
             .iter()
             .flat_map(|batch| &batch.labels)
@@ -310,14 +310,27 @@ impl Run<'_> {
         })
     }
 
+    /// Rows as batches of the size that the engine asks for.
+    fn joined(&self, rows: impl Iterator<Item = Batch>) -> Vec<Batch> {
+        let most = self.engine.tokens_per_pass();
+        let mut batches: Vec<Batch> = Vec::new();
+        for row in rows {
+            match batches.last_mut() {
+                Some(last) if last.tokens.len() + row.tokens.len() <= most => last.append(row),
+                _ => batches.push(row),
+            }
+        }
+        batches
+    }
+
     fn validate(&mut self) -> Result<(), Interrupt> {
         let Some(rows) = &self.input.validation else {
             return Ok(());
         };
         let mut total = BatchLoss::default();
-        for row in 0..rows.len() {
+        for batch in self.joined((0..rows.len()).map(|row| rows.batch(row))) {
             self.check_stop()?;
-            let loss = self.engine.evaluate(&rows.batch(row))?;
+            let loss = self.engine.evaluate(&batch)?;
             total.loss_sum += loss.loss_sum;
             total.target_tokens += loss.target_tokens;
             self.observer.row_passed();

@@ -88,7 +88,7 @@ pub struct Operand {
     pub transposed: bool,
 }
 
-/// `d = a·b + beta·c + bias`, with `a [m, k]`, `b [k, n]` in bf16 (after transposition), sums in f32.
+/// `d = alpha·a·b + c + bias`, with `a [m, k]`, `b [k, n]` in bf16 (after transposition), sums in f32.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Gemm {
     /// Rows of the result.
@@ -97,6 +97,8 @@ pub struct Gemm {
     pub n: usize,
     /// Inner width.
     pub k: usize,
+    /// What the product is multiplied by.
+    pub alpha: f32,
     /// Left factor.
     pub a: Operand,
     /// Right factor.

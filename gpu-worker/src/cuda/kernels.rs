@@ -3,21 +3,33 @@
 /// One file of kernels.
 #[derive(Debug, Clone, Copy)]
 pub struct Source {
-    /// Its path below `src/ops`, for messages.
+    /// Its path below `src`, for messages.
     pub name: &'static str,
     /// Its text, without what all share.
     pub text: &'static str,
 }
 
-const COMMON: Source = Source { name: "common.cuh", text: include_str!("../ops/common.cuh") };
+macro_rules! source {
+    ($name:literal) => {
+        Source { name: $name, text: include_str!(concat!("../", $name)) }
+    };
+}
+
+const COMMON: Source = source!("ops/common.cuh");
 
 /// Every file of kernels.
 pub const SOURCES: &[Source] = &[
-    Source { name: "attention/attention.cu", text: include_str!("../ops/attention/attention.cu") },
-    Source {
-        name: "attention/attention_backward.cu",
-        text: include_str!("../ops/attention/attention_backward.cu"),
-    },
+    source!("nf4/dequantise.cu"),
+    source!("ops/attention/attention.cu"),
+    source!("ops/attention/attention_backward.cu"),
+    source!("ops/embedding/embedding.cu"),
+    source!("ops/gated/gated.cu"),
+    source!("ops/head_loss/cross_entropy.cu"),
+    source!("ops/lora_linear/scatter_adapter.cu"),
+    source!("ops/rms_norm/rms_norm.cu"),
+    source!("ops/rope/rope.cu"),
+    source!("ops/rows.cu"),
+    source!("optim/adamw.cu"),
 ];
 
 impl Source {

@@ -1,6 +1,6 @@
 //! Why an engine refuses a model, an adapter, a batch or a sequence.
 
-use crate::ops::OpError;
+use crate::{cuda::DeviceError, ops::OpError};
 
 /// Why an engine refused or could not do something.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -172,5 +172,14 @@ pub enum EngineError {
     NoLength {
         /// The tensor.
         tensor: String,
+    },
+    /// The GPU refused or failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// What the engine for GPUs leaves to the one for the CPU.
+    #[error("the CUDA engine cannot train this: {reason}; train it on the CPU with `device = \"cpu\"`")]
+    Unsupported {
+        /// What it cannot do.
+        reason: String,
     },
 }

@@ -1,7 +1,7 @@
 //! The reference engine: a Llama-family decoder in f32 on the CPU, with a backward pass for LoRA written by hand.
 
 mod adapter;
-mod batch;
+
 mod block;
 mod buffers;
 mod decoder;
@@ -14,20 +14,21 @@ use std::{collections::BTreeMap, sync::Arc};
 pub use decoder::ReferenceDecoder;
 pub use memory::TrainingMemory;
 pub use weights::features;
+pub(in crate::engine) use weights::{Frozen, GROUPS, Weights, heads};
 
 use self::{
     adapter::{AdapterLayout, Scaling},
-    batch::CheckedBatch,
     block::{AdaptedRows, Adapter, AttentionOperands, BackwardPass, Pass, document_spans},
     buffers::{Buffers, Keep, Kept, Scratch},
     head::Targets,
-    weights::{BlockWeights, Weights, heads},
+    weights::BlockWeights,
 };
 use super::{
-    AdapterWeights, Batch, BatchLoss, Engine, EngineError, LoraConfig, StepOptions, StepReport, TrainingState,
+    AdapterWeights, Batch, BatchLoss, Engine, EngineError, LoraConfig, StepOptions, StepReport,
+    TrainingState, batch::CheckedBatch,
 };
 use crate::{
-    model::{BaseModel, HostTensor},
+    model::{BaseModel, HostTensor, ModelConfig},
     ops::{attention::attention, lora_linear::Dropout, rope::Ropes},
     optim::{Parameters, adamw, adamw_plus, clip_factor, global_norm},
 };
@@ -126,6 +127,26 @@ impl ReferenceEngine {
     fn training(&self) -> Result<&Training, EngineError> {
         self.adapter.as_ref().ok_or(EngineError::NoAdapter)
     }
+}
+
+/// A new adapter, drawn as [`Engine::init_adapter`] does, without magnitudes or frozen directions.
+pub(in crate::engine) fn drawn_adapter(
+    config: &LoraConfig,
+    model: &ModelConfig,
+    seed: u64,
+) -> Result<AdapterWeights, EngineError> {
+    let layout = AdapterLayout::new(config, model)?;
+    Ok(layout.adapter(&layout.initial(seed)))
+}
+
+/// Whether the tensors are those of the configuration and fit the model; `source` names them in errors.
+pub(in crate::engine) fn check_tensors(
+    config: &LoraConfig,
+    tensors: &BTreeMap<String, HostTensor>,
+    model: &ModelConfig,
+    source: &str,
+) -> Result<(), EngineError> {
+    AdapterLayout::new(config, model)?.import(tensors, source).map(drop)
 }
 
 /// Multiplies by a factor, where there is one.

@@ -1,6 +1,7 @@
 //! Causal grouped-query attention over rows whose heads lie side by side, without a matrix of all scores.
 
 mod backward;
+pub mod cuda;
 mod forward;
 
 pub use backward::{AttentionBackward, attention_backward, partial_length};

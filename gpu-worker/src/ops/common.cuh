@@ -9,6 +9,10 @@ __device__ __forceinline__ float to_float(bf16 value) {
     return __uint_as_float(static_cast<unsigned>(value) << 16);
 }
 
+__device__ __forceinline__ float infinity() {
+    return __uint_as_float(0x7f800000u);
+}
+
 // The lower half of a pair is its first value.
 __device__ __forceinline__ float first_of(unsigned pair) {
     return __uint_as_float(pair << 16);
@@ -69,7 +73,7 @@ inline void multiply_add(float (&sum)[4], const unsigned (&a)[4], unsigned b_fir
 #define EXPORT(name)
 #define DYNAMIC_SHARED(type, name) type* name = reinterpret_cast<type*>(clara_dynamic_shared)
 
-extern __shared__ __align__(128) unsigned char clara_dynamic_shared[];
+extern __shared__ __align__(1024) unsigned char clara_dynamic_shared[];
 
 __device__ __forceinline__ bf16 to_bf16(float value) {
     bf16 rounded;
@@ -197,7 +201,86 @@ __device__ __forceinline__ float block_max(float value) {
     }
     __syncthreads();
     const unsigned lane = threadIdx.x % 32;
-    const float total = warp_max(lane < blockDim.x / 32 ? partials[lane] : -__uint_as_float(0x7f800000u));
+    const float total = warp_max(lane < blockDim.x / 32 ? partials[lane] : -infinity());
     __syncthreads();
     return total;
+}
+
+// A tile [rows, width] of bf16 in shared memory. The 16-byte chunks of a row are permuted so that one column of chunks lies in
+// different banks in any eight rows from a multiple of 8 on. A tile begins at a multiple of its row's bytes, so that a column is
+// chosen by an exclusive or with the address.
+template <int width>
+__device__ __forceinline__ unsigned tile_offset(int row, int chunk) {
+    static_assert(width == 16 || width == 32 || width == 64 || width == 128 || width == 256, "a width with a permutation");
+    const int turn = width >= 64 ? row & 7 : width == 32 ? row >> 1 & 3 : row >> 2 & 1;
+    return static_cast<unsigned>(row * width * 2 + ((chunk ^ turn) << 4));
+}
+
+// Starts the copy of a tile by all threads of the block; rows from `valid` on become zeros.
+template <int width, int rows, int threads>
+__device__ __forceinline__ void copy_tile_async(unsigned to, const bf16* from, int ld, int valid) {
+    constexpr int chunks = width / 8;
+    constexpr int step = threads / chunks;
+    static_assert(rows % step == 0 || rows < step, "whole passes");
+    const int row = threadIdx.x / chunks;
+    const int chunk = threadIdx.x % chunks;
+    if (rows < step && row >= rows) {
+        return;
+    }
+    from += static_cast<long long>(row) * ld + chunk * 8;
+#pragma unroll
+    for (int done = 0; done < rows; done += step) {
+        copy_async_16(to + tile_offset<width>(row + done, chunk), from, row + done < valid);
+        from += static_cast<long long>(step) * ld;
+    }
+}
+
+// Where this lane's row of four matrices lies in a tile: as the left factor, or (transposed) as the right factor [k, n].
+template <int width>
+__device__ __forceinline__ unsigned tile_left_offset() {
+    return tile_offset<width>(threadIdx.x % 16, threadIdx.x % 32 / 16);
+}
+
+// As the right factor, for two tiles of 8 columns; the tile holds its transpose [n, k].
+template <int width>
+__device__ __forceinline__ unsigned tile_right_offset() {
+    return tile_offset<width>(threadIdx.x % 8 + threadIdx.x % 32 / 16 * 8, threadIdx.x / 8 % 2);
+}
+
+// Address for the 16 columns from 16·column on and the rows from `row` on, a multiple of 16.
+template <int width>
+__device__ __forceinline__ unsigned tile_address(unsigned lane_address, int row, int column) {
+    return (lane_address ^ static_cast<unsigned>(column << 5)) + static_cast<unsigned>(row * width * 2);
+}
+
+// sums [16·tiles, 8·columns] of a warp, as multiply_add leaves them, times `factor` as bf16 to rows of memory: by way of a tile in
+// shared memory, for whole 16-byte stores. `factors` holds one factor for each half of each tile's rows.
+template <int width, int tiles>
+__device__ __forceinline__ void store_sums(bf16* to, int ld, int valid, unsigned char* tile, const float (&sums)[tiles][width / 8][4],
+                                           const float (&factors)[tiles][2]) {
+    const int lane = threadIdx.x % 32;
+    __syncwarp();
+#pragma unroll
+    for (int part = 0; part < tiles; part++) {
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            const int row = part * 16 + half * 8 + lane / 4;
+#pragma unroll
+            for (int column = 0; column < width / 8; column++) {
+                const float first = sums[part][column][half * 2] * factors[part][half];
+                const float second = sums[part][column][half * 2 + 1] * factors[part][half];
+                *reinterpret_cast<unsigned*>(tile + tile_offset<width>(row, column) + lane % 4 * 4) = to_bf16_pair(first, second);
+            }
+        }
+    }
+    __syncwarp();
+    constexpr int chunks = width / 8;
+#pragma unroll 4
+    for (int chunk = lane; chunk < tiles * 16 * chunks; chunk += 32) {
+        const int row = chunk / chunks;
+        if (row < valid) {
+            const uint4 values = *reinterpret_cast<const uint4*>(tile + tile_offset<width>(row, chunk % chunks));
+            *reinterpret_cast<uint4*>(to + static_cast<long long>(row) * ld + chunk % chunks * 8) = values;
+        }
+    }
 }

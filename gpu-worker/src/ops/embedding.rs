@@ -1,5 +1,7 @@
 //! Looks up the embedding rows of tokens.
 
+pub mod cuda;
+
 use super::OpError;
 
 const OPERATION: &str = "embedding";

@@ -1,5 +1,7 @@
 //! The gated activation of a block: `f(gate) · up`, with `SiLU` (Llama and most others) or GELU (Gemma).
 
+pub mod cuda;
+
 use rayon::prelude::*;
 
 use super::{

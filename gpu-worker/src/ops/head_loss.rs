@@ -1,5 +1,7 @@
 //! Cross entropy on rows of logits, with the gradient made in place.
 
+pub mod cuda;
+
 use rayon::prelude::*;
 
 use super::{

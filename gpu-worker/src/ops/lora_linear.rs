@@ -8,6 +8,7 @@
 //!
 //! With dropout the updates, and nothing else, read `x` with some values zeroed.
 
+pub mod cuda;
 mod dropout;
 mod magnitude;
 

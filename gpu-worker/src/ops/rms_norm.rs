@@ -1,5 +1,7 @@
 //! Root-mean-square normalisation with a frozen weight.
 
+pub mod cuda;
+
 use rayon::prelude::*;
 
 use super::{

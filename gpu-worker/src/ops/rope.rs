@@ -1,5 +1,7 @@
 //! Rotary position embedding in the half-split layout of Llama, with linear and Llama 3 frequency scaling.
 
+pub mod cuda;
+
 use std::f32::consts::TAU;
 
 use rayon::prelude::*;
@@ -43,6 +45,11 @@ impl Ropes {
         }
     }
 
+    /// The table of most layers, and that of windowed ones where it differs.
+    pub(crate) fn all(&mut self) -> (&mut RopeTable, Option<&mut RopeTable>) {
+        (&mut self.all, self.windowed.as_mut())
+    }
+
     /// The table of a layer.
     pub fn of(&self, is_windowed: bool) -> &RopeTable {
         self.windowed.as_ref().filter(|_| is_windowed).unwrap_or(&self.all)
@@ -76,6 +83,12 @@ impl RopeTable {
                 self.sines.push(sine);
             }
         }
+    }
+
+    /// Cosines and sines of the positions `0..count`, each `[count, head_dim / 2]`.
+    pub(crate) fn tables(&mut self, count: usize) -> (&[f32], &[f32]) {
+        self.reserve(count);
+        (&self.cosines, &self.sines)
     }
 
     /// Rotates every head of row `i` of `x [rows, heads · head_dim]` by the angle of `positions[i]`, in place.

@@ -95,9 +95,7 @@ fn library_path() -> PathBuf {
 
 fn digest(sources: &Path) -> Digest {
     let mut files = Vec::new();
-    for folder in ["cuda/emulator", "ops"] {
-        add_texts(&sources.join(folder), &mut files);
-    }
+    add_texts(sources, &mut files);
     files.sort();
     Digest::of_parts(files.iter().map(|(name, text)| (name.as_str(), text.as_slice())))
 }

@@ -363,6 +363,15 @@ void ballot(void* const* requests) {
 
 #include "../../ops/attention/attention.cu"
 #include "../../ops/attention/attention_backward.cu"
+#include "../../nf4/dequantise.cu"
+#include "../../ops/embedding/embedding.cu"
+#include "../../ops/gated/gated.cu"
+#include "../../ops/head_loss/cross_entropy.cu"
+#include "../../ops/lora_linear/scatter_adapter.cu"
+#include "../../ops/rms_norm/rms_norm.cu"
+#include "../../ops/rope/rope.cu"
+#include "../../ops/rows.cu"
+#include "../../optim/adamw.cu"
 #pragma GCC visibility pop
 
 int clara_launch(const char* kernel, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned threads, unsigned shared_bytes,

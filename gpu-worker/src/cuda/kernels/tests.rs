@@ -21,16 +21,16 @@ fn kernel_files(folder: &Path, found: &mut Vec<PathBuf>) {
 
 #[test]
 fn every_file_of_kernels_is_in_the_list_and_in_the_emulator() {
-    let ops = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/ops");
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = Vec::new();
-    kernel_files(&ops, &mut found);
+    kernel_files(&sources, &mut found);
     let found: BTreeSet<String> =
-        found.iter().map(|path| path.strip_prefix(&ops).unwrap().to_string_lossy().into_owned()).collect();
+        found.iter().map(|path| path.strip_prefix(&sources).unwrap().to_string_lossy().into_owned()).collect();
     let listed: BTreeSet<String> = SOURCES.iter().map(|source| source.name.to_owned()).collect();
-    assert_eq!(listed, found, "SOURCES and the files below src/ops differ");
+    assert_eq!(listed, found, "SOURCES and the files below src differ");
     let emulator = include_str!("../emulator/emulator.cpp");
     for source in SOURCES {
-        let line = format!("#include \"../../ops/{}\"", source.name);
+        let line = format!("#include \"../../{}\"", source.name);
         assert!(emulator.contains(&line), "emulator.cpp lacks {line}");
     }
 }
@@ -39,7 +39,7 @@ fn every_file_of_kernels_is_in_the_list_and_in_the_emulator() {
 fn a_program_holds_the_common_part_first() {
     for source in SOURCES {
         let program = source.program();
-        assert!(program.starts_with("#line 1 \"common.cuh\"\n"), "{}", source.name);
+        assert!(program.starts_with("#line 1 \"ops/common.cuh\"\n"), "{}", source.name);
         assert!(program.contains(&format!("#line 1 \"{}\"\n", source.name)), "{}", source.name);
     }
 }

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Layers of a block that read the same input, in the order of a forward pass.
-pub(super) const GROUPS: [&[TargetModule]; 4] = [
+pub(in crate::engine) const GROUPS: [&[TargetModule]; 4] = [
     &[TargetModule::Query, TargetModule::Key, TargetModule::Value],
     &[TargetModule::Output],
     &[TargetModule::Gate, TargetModule::Up],
@@ -18,7 +18,7 @@ pub(super) const GROUPS: [&[TargetModule]; 4] = [
 
 /// The weight `[out, in]` of a linear layer, as it is held.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Frozen<'a> {
+pub(in crate::engine) enum Frozen<'a> {
     Full(Matrix<'a>),
     Nf4(&'a Nf4Tensor),
     Blocks(&'a BlockMatrix),
@@ -26,7 +26,7 @@ pub(super) enum Frozen<'a> {
 
 impl<'a> Frozen<'a> {
     /// Rows and columns.
-    pub(super) fn shape(self) -> [usize; 2] {
+    pub(in crate::engine) fn shape(self) -> [usize; 2] {
         match self {
             Self::Full(matrix) => [matrix.rows(), matrix.columns()],
             Self::Nf4(tensor) => tensor.shape(),
@@ -55,7 +55,7 @@ impl<'a> Frozen<'a> {
 
 /// A row for each token, `[vocab, hidden]`.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Table<'a> {
+pub(in crate::engine) enum Table<'a> {
     Full(&'a [f32]),
     Blocks(&'a BlockMatrix),
 }
@@ -72,7 +72,7 @@ impl<'a> Table<'a> {
     }
 
     /// As the weight of a linear layer.
-    fn weight(self, config: &ModelConfig) -> Result<Frozen<'a>, OpError> {
+    pub(in crate::engine) fn weight(self, config: &ModelConfig) -> Result<Frozen<'a>, OpError> {
         Ok(match self {
             Self::Full(values) => Frozen::Full(Matrix::new(values, config.vocab_size, config.hidden_size)?),
             Self::Blocks(blocks) => Frozen::Blocks(blocks),
@@ -80,7 +80,12 @@ impl<'a> Table<'a> {
     }
 
     /// Writes the rows of `tokens` to `out [tokens, width]`.
-    pub(super) fn embed(self, width: usize, tokens: &[u32], out: &mut [f32]) -> Result<(), OpError> {
+    pub(in crate::engine) fn embed(
+        self,
+        width: usize,
+        tokens: &[u32],
+        out: &mut [f32],
+    ) -> Result<(), OpError> {
         let blocks = match self {
             Self::Full(values) => return embed(values, width, tokens, out),
             Self::Blocks(blocks) => blocks,
@@ -98,7 +103,10 @@ impl<'a> Table<'a> {
 }
 
 /// The weights of some layers in f32; those that are held otherwise are written into `buffer`.
-pub(super) fn full<'a>(layers: &[Frozen<'a>], buffer: &'a mut Buffer) -> Result<Vec<Matrix<'a>>, OpError> {
+pub(in crate::engine) fn full<'a>(
+    layers: &[Frozen<'a>],
+    buffer: &'a mut Buffer,
+) -> Result<Vec<Matrix<'a>>, OpError> {
     let mut rest = buffer.write(layers.iter().map(|layer| layer.written()).sum());
     let mut weights = Vec::with_capacity(layers.len());
     for layer in layers {
@@ -121,7 +129,7 @@ pub(super) fn full<'a>(layers: &[Frozen<'a>], buffer: &'a mut Buffer) -> Result<
 }
 
 /// The weights of some layers for products with rounded inputs, if all of them allow it.
-pub(super) fn blocks<'a>(layers: &[Frozen<'a>]) -> Option<Vec<&'a BlockMatrix>> {
+pub(in crate::engine) fn blocks<'a>(layers: &[Frozen<'a>]) -> Option<Vec<&'a BlockMatrix>> {
     let blocks = |layer: &Frozen<'a>| match layer {
         Frozen::Blocks(blocks) => Some(*blocks),
         Frozen::Full(_) | Frozen::Nf4(_) => None,
@@ -131,37 +139,37 @@ pub(super) fn blocks<'a>(layers: &[Frozen<'a>]) -> Option<Vec<&'a BlockMatrix>> 
 
 /// Views of one decoder block.
 #[derive(Debug)]
-pub(super) struct BlockWeights<'a> {
+pub(in crate::engine) struct BlockWeights<'a> {
     /// Weight of the normalisation before attention.
-    pub(super) attention_norm: &'a [f32],
+    pub(in crate::engine) attention_norm: &'a [f32],
     /// Weight of the normalisation before the gated layers.
-    pub(super) gated_norm: &'a [f32],
+    pub(in crate::engine) gated_norm: &'a [f32],
     /// Biases of query, key and value.
-    pub(super) biases: Option<[&'a [f32]; 3]>,
+    pub(in crate::engine) biases: Option<[&'a [f32]; 3]>,
     /// Weights of the normalisation of each head of queries and of keys.
-    pub(super) head_norms: Option<[&'a [f32]; 2]>,
+    pub(in crate::engine) head_norms: Option<[&'a [f32]; 2]>,
     /// Weights of the normalisation of what attention and the gated layers give.
-    pub(super) output_norms: Option<[&'a [f32]; 2]>,
+    pub(in crate::engine) output_norms: Option<[&'a [f32]; 2]>,
     /// `[out, in]` of each module, in the order of [`GROUPS`].
-    pub(super) groups: [Vec<Frozen<'a>>; 4],
+    pub(in crate::engine) groups: [Vec<Frozen<'a>>; 4],
 }
 
 /// Views of a whole model. Borrowed anew for each pass: finding the names costs a tenth of a millisecond.
 #[derive(Debug)]
-pub(super) struct Weights<'a> {
+pub(in crate::engine) struct Weights<'a> {
     /// `[vocab, hidden]`
-    pub(super) embedding: Table<'a>,
+    pub(in crate::engine) embedding: Table<'a>,
     /// One entry per layer.
-    pub(super) blocks: Vec<BlockWeights<'a>>,
+    pub(in crate::engine) blocks: Vec<BlockWeights<'a>>,
     /// Weight of the last normalisation.
-    pub(super) norm: &'a [f32],
+    pub(in crate::engine) norm: &'a [f32],
     /// Output head `[vocab, hidden]`.
-    pub(super) head: Frozen<'a>,
+    pub(in crate::engine) head: Frozen<'a>,
 }
 
 impl<'a> Weights<'a> {
     /// Finds every weight.
-    pub(super) fn resolve(base: &'a BaseModel) -> Result<Self, EngineError> {
+    pub(in crate::engine) fn resolve(base: &'a BaseModel) -> Result<Self, EngineError> {
         let config = &base.config;
         check_config(base)?;
         let embedding = Table::find(base, "model.embed_tokens.weight")?;
@@ -204,7 +212,11 @@ impl<'a> Weights<'a> {
     }
 
     /// The frozen weight `[out, in]` of a module.
-    pub(super) fn module(&self, layer: usize, module: TargetModule) -> Result<Frozen<'a>, EngineError> {
+    pub(in crate::engine) fn module(
+        &self,
+        layer: usize,
+        module: TargetModule,
+    ) -> Result<Frozen<'a>, EngineError> {
         let block = self.blocks.get(layer);
         let groups = block.into_iter().flat_map(|block| GROUPS.iter().zip(&block.groups));
         let mut modules = groups.flat_map(|(names, weights)| names.iter().zip(weights));
@@ -217,7 +229,7 @@ impl<'a> Weights<'a> {
 }
 
 /// Layout of the heads of a layer, and what they see.
-pub(super) fn heads(config: &ModelConfig, layer: usize) -> Heads {
+pub(in crate::engine) fn heads(config: &ModelConfig, layer: usize) -> Heads {
     Heads {
         query: config.attention_heads,
         key_value: config.key_value_heads,

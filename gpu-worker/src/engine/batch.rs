@@ -7,20 +7,20 @@ use crate::{
 
 /// A checked batch.
 #[derive(Debug)]
-pub(super) struct CheckedBatch {
+pub(in crate::engine) struct CheckedBatch {
     /// Position of each token in its document.
-    pub(super) positions: Vec<usize>,
+    pub(in crate::engine) positions: Vec<usize>,
     /// Length of each document, none empty.
-    pub(super) documents: Vec<usize>,
+    pub(in crate::engine) documents: Vec<usize>,
     /// Positions that have a label, at least one.
-    pub(super) labelled: Vec<usize>,
+    pub(in crate::engine) labelled: Vec<usize>,
     /// Their labels.
-    pub(super) labels: Vec<u32>,
+    pub(in crate::engine) labels: Vec<u32>,
 }
 
 impl CheckedBatch {
     /// Checks that documents cover the tokens in order, and that tokens and labels are in the vocabulary.
-    pub(super) fn new(batch: &Batch, config: &ModelConfig) -> Result<Self, EngineError> {
+    pub(in crate::engine) fn new(batch: &Batch, config: &ModelConfig) -> Result<Self, EngineError> {
         let count = batch.tokens.len();
         if batch.labels.len() != count {
             let reason = format!("{} labels for {count} tokens; give one per token", batch.labels.len());

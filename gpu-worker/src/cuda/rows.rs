@@ -1,0 +1,83 @@
+//! Matrices in a device's memory, and the arguments that kernels take.
+
+use super::{Address, Argument, Element, Operand};
+
+/// A bf16 matrix in row-major order, or some columns of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rows {
+    /// First value.
+    pub address: Address,
+    /// Values from one row to the next.
+    pub stride: usize,
+}
+
+impl Rows {
+    /// A matrix that begins at `address`.
+    pub fn new(address: Address, stride: usize) -> Self {
+        Self { address, stride }
+    }
+
+    /// From a column on.
+    #[must_use]
+    pub fn columns_from(self, column: usize) -> Self {
+        Self { address: self.address.at(column * Element::Bf16.bytes()), ..self }
+    }
+
+    /// From a row on.
+    #[must_use]
+    pub fn rows_from(self, row: usize) -> Self {
+        Self { address: self.address.at(row * self.stride * Element::Bf16.bytes()), ..self }
+    }
+
+    /// As a factor.
+    pub fn operand(self) -> Operand {
+        Operand { address: self.address, stride: self.stride, transposed: false }
+    }
+
+    /// Its transpose as a factor.
+    pub fn transposed(self) -> Operand {
+        Operand { transposed: true, ..self.operand() }
+    }
+}
+
+impl From<Address> for Argument {
+    fn from(address: Address) -> Self {
+        Self::Address(address)
+    }
+}
+
+impl From<Option<Address>> for Argument {
+    fn from(address: Option<Address>) -> Self {
+        Self::Address(address.unwrap_or(Address::NULL))
+    }
+}
+
+/// Sizes stay below 2³¹; the engine refuses what does not.
+impl From<usize> for Argument {
+    fn from(size: usize) -> Self {
+        Self::Int(i32::try_from(size).unwrap_or(i32::MAX))
+    }
+}
+
+impl From<bool> for Argument {
+    fn from(flag: bool) -> Self {
+        Self::Int(i32::from(flag))
+    }
+}
+
+impl From<f32> for Argument {
+    fn from(value: f32) -> Self {
+        Self::Float(value)
+    }
+}
+
+/// Arguments of a kernel, each converted.
+macro_rules! arguments {
+    ($($value:expr),* $(,)?) => { &[$($crate::cuda::Argument::from($value)),*] };
+}
+pub(crate) use arguments;
+
+/// Thread blocks of `of` items each for `count` of them.
+pub(crate) fn blocks(count: usize, of: usize) -> u32 {
+    u32::try_from(count.div_ceil(of.max(1))).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,497 @@
+//! The engine for GPUs: the same training as the reference engine's, in bf16 with sums and adapters in f32, forward and backward
+//! written by hand over our own kernels and cuBLASLt's products.
+
+mod activations;
+mod block;
+mod head;
+mod layout;
+mod weights;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use self::{
+    activations::{Activations, RopeTables},
+    block::Pass,
+    layout::Layout,
+    weights::{DeviceWeights, Source, float_bytes},
+};
+use super::{
+    AdapterWeights, Batch, BatchLoss, Engine, EngineError, LoraConfig, StepOptions, StepReport,
+    TrainingState,
+    batch::CheckedBatch,
+    reference::{Weights, check_tensors, drawn_adapter},
+};
+use crate::{
+    cuda::{Address, Buffer, Device, DeviceError, GraphId},
+    model::{BaseModel, HostTensor, ModelConfig},
+    ops::{attention::cuda::has_kernels, embedding::cuda::embed, rope::Ropes},
+    optim::{
+        clip_factor,
+        cuda::{DeviceParameters, adamw, partials, sum_of_squares},
+    },
+};
+
+/// What the number of rows of a pass is rounded up to, by a document of its own without labels; so that few shapes occur.
+const ROW_UNIT: usize = 64;
+/// Bytes of an f32.
+const F32: usize = size_of::<f32>();
+/// Memory that is left free for the driver and its libraries.
+const RESERVE: u64 = 512 << 20;
+
+/// Trains a LoRA adapter on a GPU.
+#[derive(Debug)]
+pub struct CudaEngine {
+    device: Arc<dyn Device>,
+    source: Source,
+    ropes: Ropes,
+    layout: Layout,
+    weights: DeviceWeights,
+    training: Option<Training>,
+    memory: Option<Memory>,
+    /// At most so many layers keep their activations; for tests and comparisons.
+    keep_at_most: usize,
+}
+
+/// An adapter in training; all in the order of the layout.
+#[derive(Debug)]
+struct Training {
+    _buffer: Buffer,
+    parameters: DeviceParameters,
+    partial_sums: Address,
+    sum: Address,
+    steps: u64,
+}
+
+/// Memory of the passes.
+#[derive(Debug)]
+struct Memory {
+    activations: Activations,
+    /// Recorded passes by their number of rows.
+    graphs: BTreeMap<usize, Recorded>,
+    _buffer: Buffer,
+}
+
+/// A pass of some number of rows.
+#[derive(Debug, Clone, Copy)]
+enum Recorded {
+    /// Was run once, so that every product has found its algorithm.
+    Seen,
+    /// The blocks forward, and backward.
+    Graphs(GraphId, GraphId),
+    /// The device does not record.
+    Never,
+}
+
+/// A part of a pass that can be recorded: the loss between the two depends on how many labels there are.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Forward,
+    Backward,
+}
+
+impl CudaEngine {
+    /// An engine without adapter.
+    ///
+    /// # Errors
+    /// As [`super::reference::ReferenceEngine::new`]; [`EngineError::Unsupported`] for shapes that there are no kernels for,
+    /// [`EngineError::Device`].
+    pub fn new(device: Arc<dyn Device>, base: Arc<BaseModel>) -> Result<Self, EngineError> {
+        Weights::resolve(&base)?;
+        Self::build(device, Source::Base(base))
+    }
+
+    /// An engine over weights drawn on the device, to measure a model's shape without having it.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_random_weights(device: Arc<dyn Device>, config: ModelConfig) -> Result<Self, EngineError> {
+        Self::build(device, Source::Random(Box::new(config)))
+    }
+
+    fn build(device: Arc<dyn Device>, source: Source) -> Result<Self, EngineError> {
+        let config = source.config();
+        check_shape(config)?;
+        let layout = Layout::new(None, config);
+        let ropes = Ropes::new(config);
+        let weights = DeviceWeights::load(&device, &source, &layout)?;
+        let keep_at_most = usize::MAX;
+        Ok(Self { device, source, ropes, layout, weights, training: None, memory: None, keep_at_most })
+    }
+
+    /// Lets no more than `layers` blocks keep their activations; the others are computed again in the backward pass. The engine
+    /// does so by itself where the memory asks for it.
+    #[must_use]
+    pub fn keeping_at_most(self, layers: usize) -> Self {
+        Self { keep_at_most: layers, memory: None, ..self }
+    }
+
+    /// Starts from values in the order of the layout.
+    fn begin(
+        &mut self,
+        config: &LoraConfig,
+        tensors: &BTreeMap<String, HostTensor>,
+    ) -> Result<(), EngineError> {
+        check_method(config)?;
+        self.training = None;
+        let layout = Layout::new(Some(config), self.source.config());
+        let margins = |layout: &Layout| {
+            layout.groups.first().map(|groups| groups.each_ref().map(|group| group.low_rank))
+        };
+        if margins(&layout) != margins(&self.layout) || self.layout.config.as_ref() != Some(config) {
+            self.memory = None;
+            self.weights.clear();
+            self.weights = DeviceWeights::load(&self.device, &self.source, &layout)?;
+        }
+        self.layout = layout;
+        let training = Training::new(&self.device, &self.layout)?;
+        let values = float_bytes(&self.layout.import(tensors));
+        self.device.write(training.parameters.values, &values)?;
+        self.weights.adapt(self.device.as_ref(), training.parameters.values)?;
+        if let Some(memory) = &mut self.memory {
+            memory.graphs.clear();
+        }
+        self.training = Some(training);
+        Ok(())
+    }
+
+    fn training(&self) -> Result<&Training, EngineError> {
+        self.training.as_ref().ok_or(EngineError::NoAdapter)
+    }
+
+    /// Makes room for passes of `rows` rows.
+    fn reserve(&mut self, rows: usize) -> Result<(), EngineError> {
+        if self.memory.as_ref().is_some_and(|memory| memory.activations.rows >= rows) {
+            return Ok(());
+        }
+        self.memory = None;
+        let config = self.source.config();
+        let lay_out = |base, keeping| Activations::lay_out(base, config, &self.layout, rows, keeping);
+        let free = self.device.memory()?.free.saturating_sub(RESERVE);
+        let fits = |keeping| lay_out(Address::NULL, keeping).map(|(_, bytes)| bytes as u64 <= free);
+        // The most layers that fit, by halving: memory grows with each.
+        let (mut keeping, mut too_many) = (1, config.layers.min(self.keep_at_most.max(1)) + 1);
+        while too_many - keeping > 1 {
+            let middle = usize::midpoint(keeping, too_many);
+            if fits(middle)? {
+                keeping = middle;
+            } else {
+                too_many = middle;
+            }
+        }
+        let (_, bytes) = lay_out(Address::NULL, keeping)?;
+        let buffer = Buffer::new(&self.device, bytes)?;
+        let (activations, _) = lay_out(buffer.address(), keeping)?;
+        if keeping < config.layers {
+            tracing::info!(
+                "{keeping} of {} blocks keep their activations, the others are computed again in the backward pass",
+                config.layers
+            );
+        }
+        // Rows that only fill up must hold numbers, or products with zero would not be zero.
+        self.device.zero(buffer.address(), bytes)?;
+        let write = |table: RopeTables, (cosines, sines): (&[f32], &[f32])| {
+            self.device.write(table.cosines, &float_bytes(cosines))?;
+            self.device.write(table.sines, &float_bytes(sines))
+        };
+        let (all, windowed) = self.ropes.all();
+        write(activations.rope, all.tables(rows))?;
+        if let (Some(table), Some(rope)) = (activations.windowed_rope, windowed) {
+            write(table, rope.tables(rows))?;
+        }
+        self.memory = Some(Memory { activations, graphs: BTreeMap::new(), _buffer: buffer });
+        Ok(())
+    }
+
+    /// Copies a batch to the device; returns the rows of the pass.
+    fn put(&mut self, batch: &Batch, checked: &CheckedBatch) -> Result<usize, EngineError> {
+        let rows = batch.tokens.len().next_multiple_of(ROW_UNIT);
+        self.reserve(rows)?;
+        let memory = self.memory.as_ref().ok_or(EngineError::NoAdapter)?;
+        let inputs = memory.activations.inputs;
+        let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
+        let filled = rows - batch.tokens.len();
+        let (mut starts, mut ends) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
+        let lengths = checked.documents.iter().copied().chain((filled > 0).then_some(filled));
+        for length in lengths {
+            let start = starts.len();
+            starts.extend(std::iter::repeat_n(number(start), length));
+            ends.extend(std::iter::repeat_n(number(start + length), length));
+        }
+        let numbers = |values: &[usize]| values.iter().map(|value| number(*value)).collect::<Vec<_>>();
+        let mut positions = numbers(&checked.positions);
+        positions.extend((0..filled).map(number));
+        let mut tokens = batch.tokens.clone();
+        tokens.resize(rows, 0);
+        let labelled = numbers(&checked.labelled);
+        for (address, values) in [
+            (inputs.tokens, &tokens),
+            (inputs.positions, &positions),
+            (inputs.starts, &starts),
+            (inputs.ends, &ends),
+            (inputs.labelled, &labelled),
+            (inputs.labels, &checked.labels),
+        ] {
+            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            self.device.write(address, &bytes)?;
+        }
+        Ok(rows)
+    }
+
+    fn pass(&self, rows: usize) -> Result<Pass<'_>, EngineError> {
+        let memory = self.memory.as_ref().ok_or(EngineError::NoAdapter)?;
+        Ok(Pass {
+            device: self.device.as_ref(),
+            config: self.source.config(),
+            weights: &self.weights,
+            layout: &self.layout,
+            activations: &memory.activations,
+            rows,
+            values: self.training.as_ref().map(|training| training.parameters.values),
+        })
+    }
+
+    /// The losses of the last pass.
+    fn losses(&self, checked: &CheckedBatch) -> Result<BatchLoss, EngineError> {
+        let memory = self.memory.as_ref().ok_or(EngineError::NoAdapter)?;
+        let mut bytes = vec![0; checked.labels.len() * F32];
+        self.device.read(memory.activations.losses, &mut bytes)?;
+        let losses = floats(&bytes);
+        Ok(BatchLoss { loss_sum: losses.map(f64::from).sum(), target_tokens: checked.labels.len() })
+    }
+
+    /// Runs a part of a pass, or repeats its recording.
+    fn run(&self, part: Part, rows: usize) -> Result<(), EngineError> {
+        match (self.recorded(rows), part) {
+            (Some(Recorded::Graphs(graph, _)), Part::Forward)
+            | (Some(Recorded::Graphs(_, graph)), Part::Backward) => Ok(self.device.replay(graph)?),
+            _ => self.start(part, rows),
+        }
+    }
+
+    fn start(&self, part: Part, rows: usize) -> Result<(), EngineError> {
+        let pass = self.pass(rows)?;
+        match part {
+            Part::Forward => pass.blocks_forward(),
+            Part::Backward => pass.blocks_backward(self.training()?.parameters.gradients),
+        }
+    }
+
+    fn recorded(&self, rows: usize) -> Option<Recorded> {
+        self.memory.as_ref().and_then(|memory| memory.graphs.get(&rows).copied())
+    }
+
+    /// Records the passes of `rows` rows at their second run.
+    fn record(&mut self, rows: usize) -> Result<(), EngineError> {
+        let next = match self.recorded(rows) {
+            Some(Recorded::Graphs(..) | Recorded::Never) => return Ok(()),
+            None => Recorded::Seen,
+            Some(Recorded::Seen) => {
+                let forward = self.recording(Part::Forward, rows)?;
+                let backward = self.recording(Part::Backward, rows)?;
+                match (forward, backward) {
+                    (Some(forward), Some(backward)) => Recorded::Graphs(forward, backward),
+                    _ => Recorded::Never,
+                }
+            }
+        };
+        if let Some(memory) = &mut self.memory {
+            memory.graphs.insert(rows, next);
+        }
+        Ok(())
+    }
+
+    fn recording(&self, part: Part, rows: usize) -> Result<Option<GraphId>, EngineError> {
+        let mut refused = None;
+        let graph = self.device.record(&mut || match self.start(part, rows) {
+            Ok(()) => Ok(()),
+            Err(EngineError::Device(error)) => Err(error),
+            Err(error) => {
+                let call = error.to_string();
+                refused = Some(error);
+                Err(DeviceError::Failed { call, reason: "the pass was refused".to_owned() })
+            }
+        });
+        refused.map_or_else(|| Ok(graph?), Err)
+    }
+}
+
+impl Pass<'_> {
+    /// Embeds the tokens and moves them through all blocks.
+    fn blocks_forward(&self) -> Result<(), EngineError> {
+        let Self { device, config, weights, activations, rows, .. } = *self;
+        let stream = activations.residual.first().copied().ok_or(EngineError::NoAdapter)?;
+        let scale = config.variant.embedding_scale.unwrap_or(1.0);
+        let (table, tokens) = (weights.embedding.address, activations.inputs.tokens);
+        embed(device, stream, table, tokens, [rows, config.hidden_size], scale)?;
+        (0..config.layers).try_for_each(|layer| self.forward(layer))
+    }
+
+    /// Moves the gradient of the residual stream back through all blocks.
+    fn blocks_backward(&self, gradients: Address) -> Result<(), EngineError> {
+        for layer in (0..self.config.layers).rev() {
+            if layer < self.activations.first_kept {
+                self.forward_again(layer)?;
+            }
+            self.backward(layer, gradients)?;
+        }
+        Ok(())
+    }
+}
+
+impl Training {
+    fn new(device: &Arc<dyn Device>, layout: &Layout) -> Result<Self, EngineError> {
+        let count = layout.length;
+        let part = (count * F32).next_multiple_of(256);
+        let sums = (partials(count) * size_of::<f64>()).next_multiple_of(256);
+        let classes = layout.classes();
+        let buffer = Buffer::new(device, 4 * part + sums + 256 + classes.len())?;
+        device.zero(buffer.address(), buffer.bytes())?;
+        let start = buffer.address();
+        let partial_sums = start.at(4 * part);
+        let parameters = DeviceParameters {
+            values: start,
+            gradients: start.at(part),
+            first_moments: start.at(2 * part),
+            second_moments: start.at(3 * part),
+            classes: partial_sums.at(sums + 256),
+            count,
+        };
+        device.write(parameters.classes, &classes)?;
+        Ok(Self { _buffer: buffer, parameters, partial_sums, sum: partial_sums.at(sums), steps: 0 })
+    }
+
+    fn read(&self, device: &dyn Device, from: Address) -> Result<Vec<f32>, DeviceError> {
+        let mut bytes = vec![0; self.parameters.count * F32];
+        device.read(from, &mut bytes)?;
+        Ok(floats(&bytes).collect())
+    }
+}
+
+/// The f32 values of little-endian bytes.
+fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
+    bytes.chunks_exact(F32).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap_or_default()))
+}
+
+impl Engine for CudaEngine {
+    fn init_adapter(&mut self, config: &LoraConfig, seed: u64) -> Result<(), EngineError> {
+        let adapter = drawn_adapter(config, self.source.config(), seed)?;
+        self.begin(config, &adapter.tensors)
+    }
+
+    fn seed_dropout(&mut self, _: u64) {}
+
+    fn load_adapter(&mut self, adapter: &AdapterWeights) -> Result<(), EngineError> {
+        check_tensors(&adapter.config, &adapter.tensors, self.source.config(), "the adapter")?;
+        self.begin(&adapter.config, &adapter.tensors)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "one over a count of tokens")]
+    #[expect(clippy::cast_precision_loss, reason = "token counts are far below 2⁵²")]
+    fn forward_backward(
+        &mut self,
+        batch: &Batch,
+        target_tokens_in_step: usize,
+    ) -> Result<BatchLoss, EngineError> {
+        self.training()?;
+        let checked = CheckedBatch::new(batch, self.source.config())?;
+        if target_tokens_in_step == 0 {
+            return Err(EngineError::NoTargetTokens { positions: batch.tokens.len() });
+        }
+        let rows = self.put(batch, &checked)?;
+        self.record(rows)?;
+        self.run(Part::Forward, rows)?;
+        let scale = (1.0 / target_tokens_in_step as f64) as f32;
+        self.pass(rows)?.head(checked.labels.len(), Some(scale))?;
+        self.run(Part::Backward, rows)?;
+        self.losses(&checked)
+    }
+
+    fn step(&mut self, options: &StepOptions) -> Result<StepReport, EngineError> {
+        let Self { device, weights, training, .. } = self;
+        let training = training.as_mut().ok_or(EngineError::NoAdapter)?;
+        let parameters = training.parameters;
+        let (partial_sums, sum) = (training.partial_sums, training.sum);
+        sum_of_squares(device.as_ref(), parameters.gradients, parameters.count, partial_sums, sum)?;
+        let mut bytes = [0; size_of::<f64>()];
+        device.read(sum, &mut bytes)?;
+        let grad_norm = f64::from_le_bytes(bytes).sqrt();
+        if !grad_norm.is_finite() {
+            return Err(EngineError::NotFinite { norm: grad_norm });
+        }
+        let clip = clip_factor(grad_norm, options.max_grad_norm);
+        training.steps += 1;
+        adamw(device.as_ref(), parameters, clip, training.steps, options)?;
+        weights.adapt(device.as_ref(), parameters.values)?;
+        Ok(StepReport { grad_norm, clipped: clip < 1.0 })
+    }
+
+    fn evaluate(&mut self, batch: &Batch) -> Result<BatchLoss, EngineError> {
+        let checked = CheckedBatch::new(batch, self.source.config())?;
+        let rows = self.put(batch, &checked)?;
+        let pass = self.pass(rows)?;
+        pass.blocks_forward()?;
+        pass.head(checked.labels.len(), None)?;
+        self.losses(&checked)
+    }
+
+    fn gradients(&self) -> Result<BTreeMap<String, HostTensor>, EngineError> {
+        let training = self.training()?;
+        let values = training.read(self.device.as_ref(), training.parameters.gradients)?;
+        Ok(self.layout.export(&values))
+    }
+
+    fn save(&self) -> Result<TrainingState, EngineError> {
+        let training = self.training()?;
+        let DeviceParameters { values, first_moments, second_moments, .. } = training.parameters;
+        let read = |from| training.read(self.device.as_ref(), from);
+        Ok(TrainingState {
+            adapter: self.layout.adapter(&read(values)?)?,
+            first_moments: self.layout.export(&read(first_moments)?),
+            second_moments: self.layout.export(&read(second_moments)?),
+            steps: training.steps,
+        })
+    }
+
+    fn restore(&mut self, state: &TrainingState) -> Result<(), EngineError> {
+        let (config, model) = (&state.adapter.config, self.source.config());
+        check_tensors(config, &state.adapter.tensors, model, "the saved adapter")?;
+        check_tensors(config, &state.first_moments, model, "the saved first moments")?;
+        check_tensors(config, &state.second_moments, model, "the saved second moments")?;
+        self.begin(config, &state.adapter.tensors)?;
+        let Self { device, layout, training, .. } = self;
+        let training = training.as_mut().ok_or(EngineError::NoAdapter)?;
+        let DeviceParameters { first_moments, second_moments, .. } = training.parameters;
+        device.write(first_moments, &float_bytes(&layout.import(&state.first_moments)))?;
+        device.write(second_moments, &float_bytes(&layout.import(&state.second_moments)))?;
+        training.steps = state.steps;
+        Ok(())
+    }
+}
+
+/// Whether there are kernels for a model's shape.
+fn check_shape(config: &ModelConfig) -> Result<(), EngineError> {
+    if !has_kernels(config.head_dim) {
+        let reason =
+            format!("its heads are {} wide; there are kernels for 16, 32, 64, 128 and 256", config.head_dim);
+        return Err(EngineError::Unsupported { reason });
+    }
+    for (name, width) in
+        [("hidden_size", config.hidden_size), ("intermediate_size", config.intermediate_size)]
+    {
+        if !width.is_multiple_of(8) {
+            let reason = format!("{name} is {width}, which is no multiple of 8");
+            return Err(EngineError::Unsupported { reason });
+        }
+    }
+    Ok(())
+}
+
+/// Whether the engine trains such an adapter.
+fn check_method(config: &LoraConfig) -> Result<(), EngineError> {
+    let refused =
+        [(config.dora, "DoRA"), (config.dropout > 0.0, "dropout"), (config.frozen_rank > 0, "PiSSA")];
+    match refused.into_iter().find(|(asked, _)| *asked) {
+        Some((_, what)) => Err(EngineError::Unsupported { reason: format!("it has no {what} yet") }),
+        None => Ok(()),
+    }
+}

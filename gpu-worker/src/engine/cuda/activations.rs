@@ -1,0 +1,214 @@
+//! Where everything between input and loss lies in a device's memory: laid out once for a number of rows, never allocated within a pass.
+
+use super::layout::{Group, Layout};
+use crate::{
+    cuda::{Address, Rows},
+    engine::{EngineError, reference::heads},
+    model::ModelConfig,
+};
+
+/// Alignment of everything, in bytes.
+const ALIGNMENT: usize = 256;
+/// Bytes of logits that are held at once, at most.
+const LOGIT_BYTES: usize = 1 << 30;
+/// What the rows of a chunk of logits are rounded to.
+pub(super) const HEAD_UNIT: usize = 128;
+/// What widths of rows are rounded to.
+const WIDTH_UNIT: usize = 8;
+
+/// Hands out memory from an address on.
+#[derive(Debug)]
+struct Arena {
+    next: Address,
+}
+
+impl Arena {
+    fn bytes(&mut self, bytes: usize) -> Address {
+        let address = self.next;
+        self.next = address.at(bytes.next_multiple_of(ALIGNMENT));
+        address
+    }
+
+    /// Room for 32-bit values.
+    fn words(&mut self, count: usize) -> Address {
+        self.bytes(4 * count)
+    }
+
+    fn rows(&mut self, rows: usize, width: usize) -> Rows {
+        Rows::new(self.bytes(2 * rows * width), width)
+    }
+}
+
+/// What a block keeps for its backward pass.
+#[derive(Debug, Clone)]
+pub(super) struct Slot {
+    /// Residual stream between attention and the gated layers.
+    pub(super) middle: Rows,
+    /// Normalised input of attention, then `x·Aᵀ`.
+    pub(super) attention_input: Rows,
+    /// Queries, keys and values as projected, where heads are normalised.
+    pub(super) raw: Option<Rows>,
+    /// Queries, keys and values as attention reads them.
+    pub(super) projected: Rows,
+    /// What attention gave, then `x·Aᵀ`.
+    pub(super) attention: Rows,
+    /// `[heads, rows]` in f32.
+    pub(super) log_sums: Address,
+    /// Normalised input of the gated layers, then `x·Aᵀ`.
+    pub(super) gated_input: Rows,
+    /// Gate and up, with room for the low-rank part of their gradient.
+    pub(super) gate_up: Rows,
+    /// `x·Aᵀ` of the down projection.
+    pub(super) down_low_rank: Rows,
+    /// What attention's projection and the gated layers gave, where that is normalised.
+    pub(super) outputs: Option<[Rows; 2]>,
+}
+
+impl Slot {
+    fn lay_out(
+        arena: &mut Arena,
+        model: &ModelConfig,
+        [input, output, gated, down]: [&Group; 4],
+        rows: usize,
+    ) -> Self {
+        let (variant, hidden) = (&model.variant, model.hidden_size);
+        Self {
+            middle: arena.rows(rows, hidden),
+            attention_input: arena.rows(rows, input.stride()),
+            raw: variant.query_key_norm.then(|| arena.rows(rows, input.outputs)),
+            projected: arena.rows(rows, input.outputs),
+            attention: arena.rows(rows, output.stride()),
+            log_sums: arena.words(rows * model.attention_heads),
+            gated_input: arena.rows(rows, gated.stride()),
+            gate_up: arena.rows(rows, gated.outputs + gated.low_rank),
+            down_low_rank: arena.rows(rows, down.low_rank),
+            outputs: variant.output_norms.then(|| [arena.rows(rows, hidden), arena.rows(rows, hidden)]),
+        }
+    }
+}
+
+/// Tables of cosines and sines, `[rows, dim / 2]` in f32.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RopeTables {
+    pub(super) cosines: Address,
+    pub(super) sines: Address,
+}
+
+/// Numbers that describe a batch, each `[rows]` of 32 bits; they lie one after another.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Inputs {
+    pub(super) tokens: Address,
+    pub(super) positions: Address,
+    pub(super) starts: Address,
+    pub(super) ends: Address,
+    pub(super) labelled: Address,
+    pub(super) labels: Address,
+}
+
+/// Everything between input and loss.
+#[derive(Debug, Clone)]
+pub(super) struct Activations {
+    /// Rows there is room for.
+    pub(super) rows: usize,
+    pub(super) inputs: Inputs,
+    pub(super) rope: RopeTables,
+    /// Where windowed layers rotate by angles of their own.
+    pub(super) windowed_rope: Option<RopeTables>,
+    /// Residual stream before each block, and after the last.
+    pub(super) residual: Vec<Rows>,
+    slots: Vec<Slot>,
+    /// Layers from here on keep their activations; those before share the first slot and are computed again.
+    pub(super) first_kept: usize,
+    /// Activation of the gated layers, then `x·Aᵀ`; in the backward pass first its gradient.
+    pub(super) activated: Rows,
+    /// Gradient of the residual stream, with room for the low-rank part.
+    pub(super) d_residual: Rows,
+    /// Gradient of an output before its normalisation, with room for the low-rank part.
+    pub(super) d_output: Option<Rows>,
+    /// Gradient of a normalised input, or an output before its normalisation.
+    pub(super) d_normed: Rows,
+    pub(super) d_attention: Rows,
+    /// With room for the low-rank part.
+    pub(super) d_projected: Rows,
+    /// `[heads, rows]` in f32.
+    pub(super) delta: Address,
+    /// Normalised rows that have labels, and their gradients.
+    pub(super) head_input: Rows,
+    pub(super) d_head_input: Rows,
+    pub(super) logits: Rows,
+    /// Rows of logits held at once.
+    pub(super) head_rows: usize,
+    /// `[rows]` in f32.
+    pub(super) losses: Address,
+}
+
+impl Activations {
+    /// Lays everything out from `base` on; returns it with the bytes it takes. The last `keeping` layers keep what their backward
+    /// pass needs.
+    pub(super) fn lay_out(
+        base: Address,
+        model: &ModelConfig,
+        layout: &Layout,
+        rows: usize,
+        keeping: usize,
+    ) -> Result<(Self, usize), EngineError> {
+        let mut arena = Arena { next: base };
+        let hidden = model.hidden_size;
+        let heads = heads(model, 0);
+        let group = |index| layout.group(0, index);
+        let (input, output, gated, down) = (group(0)?, group(1)?, group(2)?, group(3)?);
+        let first_kept = model.layers.saturating_sub(keeping.max(1));
+        let slots = model.layers - first_kept + usize::from(first_kept > 0);
+        let [tokens, positions, starts, ends, labelled, labels] = [(); 6].map(|()| arena.words(rows));
+        let inputs = Inputs { tokens, positions, starts, ends, labelled, labels };
+        let mut rope = || RopeTables {
+            cosines: arena.words(rows * heads.dim / 2),
+            sines: arena.words(rows * heads.dim / 2),
+        };
+        let (table, windowed) = (rope(), model.variant.windowed_rope_theta.map(|_| rope()));
+        let residual = (0..=model.layers).map(|_| arena.rows(rows, hidden)).collect();
+        let slots = (0..slots)
+            .map(|_| Slot::lay_out(&mut arena, model, [input, output, gated, down], rows))
+            .collect();
+        let d_width = hidden + output.low_rank.max(down.low_rank);
+        let vocab = model.vocab_size.next_multiple_of(WIDTH_UNIT);
+        let head_rows = chunk_rows(model, rows);
+        let activations = Self {
+            rows,
+            inputs,
+            rope: table,
+            windowed_rope: windowed,
+            residual,
+            slots,
+            first_kept,
+            activated: arena.rows(rows, down.stride()),
+            d_residual: arena.rows(rows, d_width),
+            d_output: model.variant.output_norms.then(|| arena.rows(rows, d_width)),
+            d_normed: arena.rows(rows, hidden),
+            d_attention: arena.rows(rows, output.inputs),
+            d_projected: arena.rows(rows, input.outputs + input.low_rank),
+            delta: arena.words(rows * heads.query),
+            head_input: arena.rows(rows.next_multiple_of(HEAD_UNIT), hidden),
+            d_head_input: arena.rows(rows.next_multiple_of(HEAD_UNIT), hidden),
+            logits: arena.rows(head_rows, vocab),
+            head_rows,
+            losses: arena.words(rows),
+        };
+        let bytes = usize::try_from(arena.next.0 - base.0).unwrap_or(usize::MAX);
+        Ok((activations, bytes))
+    }
+
+    /// Where a layer keeps what its backward pass needs.
+    pub(super) fn slot(&self, layer: usize) -> Result<&Slot, EngineError> {
+        let shared = usize::from(self.first_kept > 0);
+        let slot = layer.checked_sub(self.first_kept).map_or(0, |kept| kept + shared);
+        self.slots.get(slot).ok_or(EngineError::NoAdapter)
+    }
+}
+
+/// Rows of logits that are held at once, of `rows` in all.
+fn chunk_rows(model: &ModelConfig, rows: usize) -> usize {
+    let fitting = LOGIT_BYTES / (2 * model.vocab_size.max(1));
+    let fitting = (fitting / HEAD_UNIT * HEAD_UNIT).max(HEAD_UNIT);
+    fitting.min(rows.next_multiple_of(HEAD_UNIT))
+}

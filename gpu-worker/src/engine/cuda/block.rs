@@ -1,0 +1,382 @@
+//! A block from its input to its output and back, as launches on a device.
+
+use super::{
+    activations::{Activations, RopeTables, Slot},
+    layout::{Group, Layout},
+    weights::{DeviceBlock, DeviceWeights},
+};
+use crate::{
+    cuda::{Address, Device, Element, Gemm, Operand, Rows},
+    engine::{EngineError, reference::heads},
+    model::ModelConfig,
+    ops::{
+        attention::cuda::{AttentionGradient, PackedAttention, Projected},
+        gated::cuda::{gated, gated_backward},
+        rms_norm::cuda::{Norm, NormBackward},
+        rope::cuda::HeadRotation,
+        rows::copy,
+    },
+};
+
+/// Which group of layers is meant.
+const INPUT: usize = 0;
+const OUTPUT: usize = 1;
+const GATED: usize = 2;
+const DOWN: usize = 3;
+
+/// What a pass works with.
+#[derive(Clone, Copy)]
+pub(super) struct Pass<'a> {
+    pub(super) device: &'a dyn Device,
+    pub(super) config: &'a ModelConfig,
+    pub(super) weights: &'a DeviceWeights,
+    pub(super) layout: &'a Layout,
+    pub(super) activations: &'a Activations,
+    /// Rows of this pass.
+    pub(super) rows: usize,
+    /// The adapter's values, where there is one.
+    pub(super) values: Option<Address>,
+}
+
+/// A layer of a pass.
+#[derive(Clone, Copy)]
+struct Layer<'a> {
+    pass: Pass<'a>,
+    index: usize,
+    block: &'a DeviceBlock,
+    slot: &'a Slot,
+}
+
+/// Where a product goes.
+pub(super) struct Output {
+    pub(super) to: Rows,
+    /// What is added to it.
+    pub(super) residual: Option<Rows>,
+    pub(super) bias: Option<Address>,
+}
+
+impl Output {
+    pub(super) fn to(to: Rows) -> Self {
+        Self { to, residual: None, bias: None }
+    }
+}
+
+impl Pass<'_> {
+    fn norm(&self, weight: Address) -> Norm {
+        Norm { weight, width: self.config.hidden_size, eps: self.config.rms_norm_eps }
+    }
+
+    /// The product of two factors, in bf16; `shape` has its rows, its columns and the width between.
+    pub(super) fn multiply(
+        &self,
+        [rows, columns, inner]: [usize; 3],
+        [left, right]: [Operand; 2],
+        output: &Output,
+    ) -> Result<(), EngineError> {
+        Ok(self.device.multiply(&Gemm {
+            m: rows,
+            n: columns,
+            k: inner,
+            alpha: 1.0,
+            a: left,
+            b: right,
+            c: output.residual.map(Rows::operand),
+            d: output.to.operand(),
+            result: Element::Bf16,
+            bias: output.bias,
+        })?)
+    }
+
+    fn layer(&self, layer: usize) -> Result<Layer<'_>, EngineError> {
+        let block = self.weights.blocks.get(layer).ok_or(EngineError::NoAdapter)?;
+        Ok(Layer { pass: *self, index: layer, block, slot: self.activations.slot(layer)? })
+    }
+
+    fn residual(&self, layer: usize) -> Result<Rows, EngineError> {
+        self.activations.residual.get(layer).copied().ok_or(EngineError::NoAdapter)
+    }
+
+    /// Moves the residual stream through a block, keeping what its backward pass needs.
+    pub(super) fn forward(&self, layer: usize) -> Result<(), EngineError> {
+        let (input, output) = (self.residual(layer)?, self.residual(layer + 1)?);
+        let layer = self.layer(layer)?;
+        layer.attention(input)?;
+        layer.gated(output)
+    }
+
+    /// Computes again what a block did not keep.
+    pub(super) fn forward_again(&self, layer: usize) -> Result<(), EngineError> {
+        let input = self.residual(layer)?;
+        let layer = self.layer(layer)?;
+        layer.attention(input)?;
+        layer.gated_inputs()?;
+        layer.gated_outputs(None)
+    }
+
+    /// Turns the gradient of a block's output into that of its input, and adds the adapter's gradients to those at `gradients`;
+    /// for the first block the former is left out.
+    pub(super) fn backward(&self, layer: usize, gradients: Address) -> Result<(), EngineError> {
+        let input = self.residual(layer)?;
+        let layer = self.layer(layer)?;
+        layer.gated_backward(gradients)?;
+        layer.attention_backward(input, gradients)
+    }
+}
+
+impl<'a> Layer<'a> {
+    fn group(&self, index: usize) -> Result<&'a Group, EngineError> {
+        self.pass.layout.group(self.index, index)
+    }
+
+    fn is_adapted(&self, group: &Group) -> bool {
+        self.pass.values.is_some() && group.low_rank > 0
+    }
+
+    /// The weights of a group with the adapter in their margins.
+    fn weight(&self, index: usize, group: &Group) -> Result<Rows, EngineError> {
+        let Pass { device, weights, values, .. } = self.pass;
+        Ok(weights.group(device, (self.index, index), group, values)?)
+    }
+
+    /// Writes `x·Aᵀ` behind the columns of `x`; returns the width of both together.
+    fn low_rank(&self, group: &Group, weight: Rows, x: Rows) -> Result<usize, EngineError> {
+        if !self.is_adapted(group) {
+            return Ok(group.inputs);
+        }
+        let a = weight.rows_from(group.outputs);
+        let low_rank = x.columns_from(group.inputs);
+        let shape = [self.pass.rows, group.low_rank, group.inputs];
+        self.pass.multiply(shape, [x.operand(), a.transposed()], &Output::to(low_rank))?;
+        Ok(group.stride())
+    }
+
+    /// One group of layers; `x` has room for `x·Aᵀ` behind its columns.
+    fn linear(&self, index: usize, x: Rows, output: &Output) -> Result<(), EngineError> {
+        let (pass, group) = (&self.pass, self.group(index)?);
+        let weight = self.weight(index, group)?;
+        let shape = [pass.rows, group.outputs, self.low_rank(group, weight, x)?];
+        pass.multiply(shape, [x.operand(), weight.transposed()], output)
+    }
+
+    fn rotation(&self) -> HeadRotation {
+        let Pass { config, activations, .. } = self.pass;
+        let windowed = config.is_windowed(self.index);
+        let RopeTables { cosines, sines } =
+            activations.windowed_rope.filter(|_| windowed).unwrap_or(activations.rope);
+        HeadRotation {
+            cosines,
+            sines,
+            positions: activations.inputs.positions,
+            norms: self.block.head_norms,
+            query_heads: config.attention_heads,
+            key_heads: config.key_value_heads,
+            dim: config.head_dim,
+            eps: config.rms_norm_eps,
+        }
+    }
+
+    fn packed(&self) -> PackedAttention {
+        let Pass { config, activations, rows, .. } = self.pass;
+        let heads = heads(config, self.index);
+        PackedAttention { heads, rows, starts: activations.inputs.starts, ends: activations.inputs.ends }
+    }
+
+    /// Queries, keys and values in their rows.
+    fn split(&self, rows: Rows) -> Projected {
+        let heads = heads(self.pass.config, self.index);
+        let key = rows.columns_from(heads.query_width());
+        Projected { query: rows, key, value: key.columns_from(heads.key_value_width()) }
+    }
+
+    fn attention(&self, input: Rows) -> Result<(), EngineError> {
+        let Self { pass, slot, block, .. } = self;
+        let (device, rows) = (pass.device, pass.rows);
+        pass.norm(block.attention_norm).forward(device, slot.attention_input, input, None, rows)?;
+        let raw = slot.raw.unwrap_or(slot.projected);
+        let output = Output { bias: block.bias, ..Output::to(raw) };
+        self.linear(INPUT, slot.attention_input, &output)?;
+        self.rotation().forward(device, slot.projected, raw, rows)?;
+        self.packed().forward(device, slot.attention, slot.log_sums, self.split(slot.projected))?;
+        let (Some([norm, _]), Some([raw, _])) = (block.output_norms, slot.outputs) else {
+            let output = Output { residual: Some(input), ..Output::to(slot.middle) };
+            return self.linear(OUTPUT, slot.attention, &output);
+        };
+        self.linear(OUTPUT, slot.attention, &Output::to(raw))?;
+        Ok(pass.norm(norm).add(device, slot.middle, input, raw, rows)?)
+    }
+
+    fn gated(&self, output: Rows) -> Result<(), EngineError> {
+        self.gated_inputs()?;
+        self.gated_outputs(Some(output))
+    }
+
+    fn gated_inputs(&self) -> Result<(), EngineError> {
+        let Self { pass, slot, block, .. } = self;
+        let (device, rows) = (pass.device, pass.rows);
+        pass.norm(block.gated_norm).forward(device, slot.gated_input, slot.middle, None, rows)?;
+        self.linear(GATED, slot.gated_input, &Output::to(slot.gate_up))
+    }
+
+    /// The gated activation and what follows; without `output` no more than the backward pass needs.
+    fn gated_outputs(&self, output: Option<Rows>) -> Result<(), EngineError> {
+        let Self { pass, slot, block, .. } = self;
+        let (device, rows, config) = (pass.device, pass.rows, pass.config);
+        let activated = pass.activations.activated;
+        let shape = [rows, config.intermediate_size];
+        gated(device, config.variant.activation, activated, slot.gate_up, shape)?;
+        let group = self.group(DOWN)?;
+        match (block.output_norms, slot.outputs, output) {
+            (Some([_, norm]), Some([_, raw]), output) => {
+                self.linear(DOWN, activated, &Output::to(raw))?;
+                if let Some(output) = output {
+                    pass.norm(norm).add(device, output, slot.middle, raw, rows)?;
+                }
+            }
+            (.., Some(to)) => {
+                let output = Output { residual: Some(slot.middle), ..Output::to(to) };
+                self.linear(DOWN, activated, &output)?;
+            }
+            (.., None) => {
+                self.low_rank(group, self.weight(DOWN, group)?, activated)?;
+            }
+        }
+        if self.is_adapted(group) {
+            let low_rank = activated.columns_from(group.inputs);
+            copy(device, slot.down_low_rank, low_rank, [rows, group.low_rank])?;
+        }
+        Ok(())
+    }
+
+    /// From the gradient `dy` of a group's output, with room behind it, to the gradients of `B` and of the input.
+    fn linear_backward(
+        &self,
+        index: usize,
+        (dy, low_rank): (Rows, Rows),
+        dx: Option<Rows>,
+        gradients: Address,
+    ) -> Result<(), EngineError> {
+        let (pass, group) = (&self.pass, self.group(index)?);
+        let weight = self.weight(index, group)?;
+        let mut inner = group.outputs;
+        if self.is_adapted(group) {
+            let b = weight.columns_from(group.inputs);
+            let shape = [pass.rows, group.low_rank, group.outputs];
+            let d_low_rank = dy.columns_from(group.outputs);
+            pass.multiply(shape, [dy.operand(), b.operand()], &Output::to(d_low_rank))?;
+            inner = group.outputs + group.low_rank;
+            let (rank, alpha) = (pass.layout.rank, self.scale());
+            for member in &group.members {
+                let Some((from, place)) = member.b else { continue };
+                let d_b = Operand {
+                    address: gradients.at(from * Element::F32.bytes()),
+                    stride: rank,
+                    transposed: false,
+                };
+                pass.device.multiply(&Gemm {
+                    m: member.width,
+                    n: rank,
+                    k: pass.rows,
+                    alpha,
+                    a: dy.columns_from(member.output).transposed(),
+                    b: low_rank.columns_from(place * rank).operand(),
+                    c: Some(d_b),
+                    d: d_b,
+                    result: Element::F32,
+                    bias: None,
+                })?;
+            }
+        }
+        let Some(dx) = dx else { return Ok(()) };
+        let shape = [pass.rows, group.inputs, inner];
+        pass.multiply(shape, [dy.operand(), weight.operand()], &Output::to(dx))
+    }
+
+    /// Adds the gradients of a group's `A`, after [`Self::linear_backward`].
+    fn a_backward(&self, index: usize, dy: Rows, x: Rows, gradients: Address) -> Result<(), EngineError> {
+        let (pass, group) = (&self.pass, self.group(index)?);
+        if !self.is_adapted(group) {
+            return Ok(());
+        }
+        let d_a = Operand {
+            address: gradients.at(group.a * Element::F32.bytes()),
+            stride: group.inputs,
+            transposed: false,
+        };
+        Ok(pass.device.multiply(&Gemm {
+            m: group.low_rank,
+            n: group.inputs,
+            k: pass.rows,
+            alpha: 1.0,
+            a: dy.columns_from(group.outputs).transposed(),
+            b: x.operand(),
+            c: Some(d_a),
+            d: d_a,
+            result: Element::F32,
+            bias: None,
+        })?)
+    }
+
+    fn scale(&self) -> f32 {
+        self.pass.layout.config.as_ref().map_or(0.0, crate::engine::LoraConfig::scale)
+    }
+
+    /// The gradient of an output before its normalisation, where it has one.
+    fn of_output(&self, which: usize) -> Result<Rows, EngineError> {
+        let Self { pass, slot, block, .. } = self;
+        let Activations { d_residual, d_output, .. } = pass.activations;
+        let norm = block.output_norms.and_then(|norms| norms.get(which).copied());
+        let raw = slot.outputs.and_then(|outputs| outputs.get(which).copied());
+        let (Some(norm), Some(x), Some(dx)) = (norm, raw, *d_output) else { return Ok(*d_residual) };
+        let operands = NormBackward { dx, x, dy: *d_residual, index: None, accumulate: false };
+        pass.norm(norm).backward(pass.device, operands, pass.rows)?;
+        Ok(dx)
+    }
+
+    fn gated_backward(&self, gradients: Address) -> Result<(), EngineError> {
+        let Self { pass, slot, block, .. } = self;
+        let Activations { activated, d_residual, d_normed, .. } = *pass.activations;
+        let (device, rows) = (pass.device, pass.rows);
+        let dy = self.of_output(1)?;
+        self.linear_backward(DOWN, (dy, slot.down_low_rank), Some(activated), gradients)?;
+        let shape = [rows, pass.config.intermediate_size];
+        gated_backward(device, pass.config.variant.activation, slot.gate_up, activated, shape)?;
+        self.a_backward(DOWN, dy, activated, gradients)?;
+
+        let x = slot.gated_input;
+        let low_rank = x.columns_from(pass.config.hidden_size);
+        self.linear_backward(GATED, (slot.gate_up, low_rank), Some(d_normed), gradients)?;
+        self.a_backward(GATED, slot.gate_up, x, gradients)?;
+        let operands =
+            NormBackward { dx: d_residual, x: slot.middle, dy: d_normed, index: None, accumulate: true };
+        Ok(pass.norm(block.gated_norm).backward(device, operands, rows)?)
+    }
+
+    fn attention_backward(&self, input: Rows, gradients: Address) -> Result<(), EngineError> {
+        let Self { pass, slot, block, .. } = self;
+        let Activations { d_residual, d_normed, d_attention, d_projected, delta, .. } = *pass.activations;
+        let (device, rows) = (pass.device, pass.rows);
+        let dy = self.of_output(0)?;
+        let width = self.group(OUTPUT)?.inputs;
+        let low_rank = slot.attention.columns_from(width);
+        self.linear_backward(OUTPUT, (dy, low_rank), Some(d_attention), gradients)?;
+        self.a_backward(OUTPUT, dy, slot.attention, gradients)?;
+
+        let operands =
+            AttentionGradient { out: slot.attention, d_out: d_attention, log_sums: slot.log_sums, delta };
+        let (d, projected) = (self.split(d_projected), self.split(slot.projected));
+        self.packed().backward(device, d, projected, operands)?;
+        self.rotation().backward(device, d_projected, slot.raw, rows)?;
+
+        let is_first = self.index == 0;
+        let x = slot.attention_input;
+        let low_rank = x.columns_from(pass.config.hidden_size);
+        let dx = (!is_first).then_some(d_normed);
+        self.linear_backward(INPUT, (d_projected, low_rank), dx, gradients)?;
+        self.a_backward(INPUT, d_projected, x, gradients)?;
+        if is_first {
+            return Ok(());
+        }
+        let operands = NormBackward { dx: d_residual, x: input, dy: d_normed, index: None, accumulate: true };
+        Ok(pass.norm(block.attention_norm).backward(device, operands, rows)?)
+    }
+}

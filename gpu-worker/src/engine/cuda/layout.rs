@@ -1,0 +1,188 @@
+//! Where an adapter's factors lie in flat memory, in f32, and where they go in the margins of the frozen weights.
+//!
+//! For each group of layers that read the same input first all `A` `[rank, in]`, stacked, then each `B` `[out, rank]`. Ranks are
+//! rounded up to a multiple of 8; what is added is zero, gets no gradient and stays zero.
+
+use std::{collections::BTreeMap, ops::Range};
+
+use crate::{
+    engine::{
+        AdapterWeights, EngineError, LoraConfig, TargetModule,
+        reference::{GROUPS, features},
+    },
+    model::{HostTensor, ModelConfig},
+    optim::cuda::CLASS,
+};
+
+/// What ranks are rounded up to, so that every row begins at a multiple of 16 bytes.
+const RANK_UNIT: usize = 8;
+
+/// One factor of one module.
+#[derive(Debug, Clone)]
+struct Factor {
+    name: String,
+    /// Where it begins.
+    from: usize,
+    rows: usize,
+    columns: usize,
+    /// Values from one row to the next.
+    stride: usize,
+}
+
+/// A layer in its group.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Member {
+    /// First of its outputs among those of the group.
+    pub(super) output: usize,
+    /// How many outputs.
+    pub(super) width: usize,
+    /// Where its `B` begins, and its place among the updated layers of the group; `None` where it is not updated.
+    pub(super) b: Option<(usize, usize)>,
+}
+
+/// Layers that read the same input.
+#[derive(Debug, Clone)]
+pub(super) struct Group {
+    /// Width of the input.
+    pub(super) inputs: usize,
+    /// Width of all outputs together.
+    pub(super) outputs: usize,
+    /// Rows of the stacked `A`; 0 where no layer is updated.
+    pub(super) low_rank: usize,
+    /// Where the stacked `A` begins.
+    pub(super) a: usize,
+    /// The layers.
+    pub(super) members: Vec<Member>,
+}
+
+impl Group {
+    /// Values of a row of the frozen weights with their margin.
+    pub(super) fn stride(&self) -> usize {
+        self.inputs + self.low_rank
+    }
+
+    /// Values of the frozen weights with their margins.
+    pub(super) fn values(&self) -> usize {
+        (self.outputs + self.low_rank) * self.stride()
+    }
+}
+
+/// The layout of an adapter for a model; without configuration that of the bare model.
+#[derive(Debug, Clone)]
+pub(super) struct Layout {
+    /// What the adapter is.
+    pub(super) config: Option<LoraConfig>,
+    /// Rank with what is added.
+    pub(super) rank: usize,
+    /// The groups of each layer.
+    pub(super) groups: Vec<[Group; 4]>,
+    factors: Vec<Factor>,
+    /// Ranges of the `B`.
+    fast: Vec<Range<usize>>,
+    /// Values of all factors.
+    pub(super) length: usize,
+}
+
+impl Layout {
+    /// Lays out an adapter whose configuration was checked.
+    pub(super) fn new(config: Option<&LoraConfig>, model: &ModelConfig) -> Self {
+        let rank = config.map_or(0, |config| config.rank.next_multiple_of(RANK_UNIT));
+        let mut layout = Self {
+            config: config.cloned(),
+            rank,
+            groups: Vec::with_capacity(model.layers),
+            factors: Vec::new(),
+            fast: Vec::new(),
+            length: 0,
+        };
+        for layer in 0..model.layers {
+            let groups = GROUPS.map(|modules| layout.append(layer, modules, model));
+            layout.groups.push(groups);
+        }
+        layout
+    }
+
+    /// Takes `values` more values, from a multiple of what shares a class on.
+    fn take(&mut self, values: usize) -> usize {
+        let from = self.length;
+        self.length = (from + values).next_multiple_of(CLASS);
+        from
+    }
+
+    fn append(&mut self, layer: usize, modules: &[TargetModule], model: &ModelConfig) -> Group {
+        let real_rank = self.config.as_ref().map_or(0, |config| config.rank);
+        let targets = self.config.as_ref().map_or_else(Vec::new, |config| config.targets.clone());
+        let inputs = modules.first().map_or(0, |module| features(model, *module).0);
+        let rank = self.rank;
+        let updated: Vec<_> = modules.iter().filter(|module| targets.contains(module)).collect();
+        let low_rank = updated.len() * rank;
+        let a = self.take(low_rank * inputs);
+        for (place, module) in updated.iter().enumerate() {
+            let name = module.lora_a_name(layer);
+            let from = a + place * rank * inputs;
+            self.factors.push(Factor { name, from, rows: real_rank, columns: inputs, stride: inputs });
+        }
+        let (mut members, mut output, mut place) = (Vec::new(), 0, 0);
+        for module in modules {
+            let (_, width) = features(model, *module);
+            let b = targets.contains(module).then(|| {
+                let from = self.take(width * rank);
+                let name = module.lora_b_name(layer);
+                self.factors.push(Factor { name, from, rows: width, columns: real_rank, stride: rank });
+                self.fast.push(from..self.length);
+                place += 1;
+                (from, place - 1)
+            });
+            members.push(Member { output, width, b });
+            output += width;
+        }
+        Group { inputs, outputs: output, low_rank, a, members }
+    }
+
+    /// A group of a layer.
+    ///
+    /// # Errors
+    /// [`EngineError::Batch`] never in practice: layers come from the same configuration.
+    pub(super) fn group(&self, layer: usize, group: usize) -> Result<&Group, EngineError> {
+        self.groups.get(layer).and_then(|groups| groups.get(group)).ok_or(EngineError::NoAdapter)
+    }
+
+    /// For each [`CLASS`] values 1 where they are of a `B`, else 0.
+    pub(super) fn classes(&self) -> Vec<u8> {
+        let mut classes = vec![0; self.length / CLASS];
+        for range in &self.fast {
+            classes.get_mut(range.start / CLASS..range.end / CLASS).unwrap_or_default().fill(1);
+        }
+        classes
+    }
+
+    /// Tensors under PEFT names as values in this layout; they were checked to be complete.
+    pub(super) fn import(&self, tensors: &BTreeMap<String, HostTensor>) -> Vec<f32> {
+        let mut values = vec![0.0; self.length];
+        for factor in &self.factors {
+            let Some(tensor) = tensors.get(&factor.name) else { continue };
+            for (row, from) in tensor.values.chunks_exact(factor.columns.max(1)).enumerate() {
+                let start = factor.from + row * factor.stride;
+                values.get_mut(start..start + factor.columns).unwrap_or_default().copy_from_slice(from);
+            }
+        }
+        values
+    }
+
+    /// Values in this layout as tensors under PEFT names.
+    pub(super) fn export(&self, values: &[f32]) -> BTreeMap<String, HostTensor> {
+        let tensor = |factor: &Factor| {
+            let rows = (0..factor.rows).map(|row| factor.from + row * factor.stride);
+            let values =
+                rows.flat_map(|start| values.get(start..start + factor.columns).unwrap_or_default()).copied();
+            HostTensor { shape: vec![factor.rows, factor.columns], values: values.collect() }
+        };
+        self.factors.iter().map(|factor| (factor.name.clone(), tensor(factor))).collect()
+    }
+
+    /// Values in this layout as an adapter.
+    pub(super) fn adapter(&self, values: &[f32]) -> Result<AdapterWeights, EngineError> {
+        let config = self.config.clone().ok_or(EngineError::NoAdapter)?;
+        Ok(AdapterWeights { config, tensors: self.export(values) })
+    }
+}

@@ -1,0 +1,57 @@
+//! Launches the kernel of `scatter_adapter.cu`.
+
+use crate::cuda::{Address, Argument, Device, DeviceError, Launch};
+
+/// Bytes of one part in the table: target (8), first value (8), rows, columns, stride (4 each), scale (4).
+pub const PART_BYTES: usize = 32;
+
+/// A factor of an adapter on its way into the margin of a frozen weight.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdapterPart {
+    /// Where it goes, in bf16.
+    pub to: Address,
+    /// Index of its first value.
+    pub from: usize,
+    /// Rows of the factor.
+    pub rows: usize,
+    /// Columns of the factor.
+    pub columns: usize,
+    /// Values from one row of the target to the next.
+    pub stride: usize,
+    /// What it is multiplied by.
+    pub scale: f32,
+}
+
+impl AdapterPart {
+    /// As the kernel reads it.
+    pub fn bytes(self) -> [u8; PART_BYTES] {
+        let int = |value: usize| i32::try_from(value).unwrap_or(i32::MAX).to_le_bytes();
+        let mut bytes = [0; PART_BYTES];
+        let fields = self.to.0.to_le_bytes().into_iter().chain((self.from as u64).to_le_bytes());
+        let fields = fields.chain(int(self.rows)).chain(int(self.columns)).chain(int(self.stride));
+        bytes.iter_mut().zip(fields.chain(self.scale.to_le_bytes())).for_each(|(into, byte)| *into = byte);
+        bytes
+    }
+}
+
+/// Copies `count` parts, whose table begins at `parts`, from f32 `values`.
+///
+/// # Errors
+/// [`DeviceError`] of the device.
+pub fn scatter_adapter(
+    device: &dyn Device,
+    parts: Address,
+    count: usize,
+    values: Address,
+) -> Result<(), DeviceError> {
+    if count == 0 {
+        return Ok(());
+    }
+    device.launch(Launch {
+        kernel: "scatter_adapter",
+        grid: [32, u32::try_from(count).unwrap_or(u32::MAX), 1],
+        threads: 256,
+        shared_bytes: 0,
+        arguments: &[Argument::from(parts), Argument::from(count), Argument::from(values)],
+    })
+}
