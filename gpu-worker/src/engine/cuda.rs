@@ -495,3 +495,6 @@ fn check_method(config: &LoraConfig) -> Result<(), EngineError> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;
