@@ -284,3 +284,24 @@ __device__ __forceinline__ void store_sums(bf16* to, int ld, int valid, unsigned
         }
     }
 }
+
+// Of scores [16·tiles, keys] of a warp, sets those to −∞ whose key, from `key` on, comes after the row's query or before the first
+// key that it sees. `row` is the first row within the block, which begins at query `block_row`.
+template <int tiles, int keys>
+__device__ __forceinline__ void attention_mask(float (&scores)[tiles][keys / 8][4], const int* first_keys, int row, int block_row,
+                                               int key) {
+    const int lane = threadIdx.x % 32;
+#pragma unroll
+    for (int part = 0; part < tiles * 2; part++) {
+        const int own = row + part * 8 + lane / 4;
+        const int first = first_keys[own] - key - lane % 4 * 2;
+        const int last = block_row + own - key - lane % 4 * 2;
+#pragma unroll
+        for (int column = 0; column < keys / 4; column++) {
+            const int at = column / 2 * 8 + column % 2;
+            if (at < first || at > last) {
+                scores[part / 2][column / 2][part % 2 * 2 + column % 2] = -infinity();
+            }
+        }
+    }
+}

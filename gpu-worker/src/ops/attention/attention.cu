@@ -92,9 +92,9 @@ __device__ __forceinline__ void attention(bf16* out, int ld_out, float* log_sums
     };
     copy_tile_async<dim, Plan::queries, Plan::threads>(base, q + static_cast<long long>(block_row) * ld + head * dim, ld, rows - block_row);
     copy_keys(block, 0);
-    for (int row = threadIdx.x; row < Plan::queries; row += Plan::threads) {
-        const int query = min(block_row + row, last_row);
-        first_keys[row] = max(static_cast<int>(starts[query]), window > 0 ? query - window + 1 : 0);
+    if (threadIdx.x < Plan::queries) {
+        const int query = min(block_row + static_cast<int>(threadIdx.x), last_row);
+        first_keys[threadIdx.x] = max(static_cast<int>(starts[query]), window > 0 ? query - window + 1 : 0);
     }
 
     const unsigned left = base + warp_row * dim * 2 + tile_left_offset<dim>();
@@ -135,24 +135,7 @@ __device__ __forceinline__ void attention(bf16* out, int ld_out, float* log_sums
             attention_scores<dim, tiles, keys, Plan::queries_in_registers>(scores, kept, left, keys_tile + tile_right_offset<dim>());
 
             if (key + keys - 1 > query || key < first_keys[warp_row + tiles * 16 - 1]) {
-#pragma unroll
-                for (int tile = 0; tile < tiles; tile++) {
-#pragma unroll
-                    for (int half = 0; half < 2; half++) {
-                        const int row = warp_row + tile * 16 + half * 8 + lane / 4;
-                        const int first = first_keys[row] - key - lane % 4 * 2;
-                        const int last = block_row + row - key - lane % 4 * 2;
-#pragma unroll
-                        for (int column = 0; column < keys / 8; column++) {
-#pragma unroll
-                            for (int next = 0; next < 2; next++) {
-                                if (column * 8 + next < first || column * 8 + next > last) {
-                                    scores[tile][column][half * 2 + next] = -infinity();
-                                }
-                            }
-                        }
-                    }
-                }
+                attention_mask<tiles, keys>(scores, first_keys, warp_row, block_row, key);
             }
 
             float rescale[tiles][2];

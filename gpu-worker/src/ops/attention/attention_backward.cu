@@ -39,32 +39,25 @@ extern "C" __global__ void __launch_bounds__(256)
 }
 EXPORT(attention_delta)
 
-// factor [16·tiles, 16] of step `inner`, kept or from shared memory
-template <int dim, int tiles, bool in_registers>
-__device__ __forceinline__ void backward_left(unsigned (&a)[tiles][4], const unsigned (&kept)[tiles][in_registers ? dim / 16 : 1][4],
-                                              unsigned left, int inner) {
-#pragma unroll
-    for (int tile = 0; tile < tiles; tile++) {
-        if constexpr (in_registers) {
-#pragma unroll
-            for (int part = 0; part < 4; part++) {
-                a[tile][part] = kept[tile][inner][part];
-            }
-        } else {
-            load_matrices(a[tile], tile_address<dim>(left, tile * 16, inner));
-        }
-    }
-}
-
-// sums [16·tiles, width] = left [16·tiles, dim] · right [width, dim]ᵀ
-template <int dim, int tiles, int width, bool in_registers>
+// sums [16·tiles, width] = left [16·tiles, dim] · right [width, dim]ᵀ, where the first steps of the left factor are in registers.
+template <int dim, int tiles, int width, int in_registers>
 __device__ __forceinline__ void backward_product(float (&sums)[tiles][width / 8][4],
-                                                 const unsigned (&kept)[tiles][in_registers ? dim / 16 : 1][4], unsigned left,
+                                                 const unsigned (&kept)[tiles][in_registers > 0 ? in_registers : 1][4], unsigned left,
                                                  unsigned right) {
 #pragma unroll
     for (int inner = 0; inner < dim / 16; inner++) {
         unsigned a[tiles][4];
-        backward_left<dim, tiles, in_registers>(a, kept, left, inner);
+#pragma unroll
+        for (int tile = 0; tile < tiles; tile++) {
+            if (inner < in_registers) {
+#pragma unroll
+                for (int part = 0; part < 4; part++) {
+                    a[tile][part] = kept[tile][inner < in_registers ? inner : 0][part];
+                }
+            } else {
+                load_matrices(a[tile], tile_address<dim>(left, tile * 16, inner));
+            }
+        }
 #pragma unroll
         for (int pair = 0; pair < width / 16; pair++) {
             unsigned b[4];
@@ -74,6 +67,17 @@ __device__ __forceinline__ void backward_product(float (&sums)[tiles][width / 8]
                 multiply_add(sums[tile][pair * 2], a[tile], b[0], b[1]);
                 multiply_add(sums[tile][pair * 2 + 1], a[tile], b[2], b[3]);
             }
+        }
+    }
+}
+
+template <int dim, int tiles, int in_registers>
+__device__ __forceinline__ void backward_keep(unsigned (&kept)[tiles][in_registers > 0 ? in_registers : 1][4], unsigned left) {
+#pragma unroll
+    for (int tile = 0; tile < tiles; tile++) {
+#pragma unroll
+        for (int inner = 0; inner < in_registers; inner++) {
+            load_matrices(kept[tile][inner], tile_address<dim>(left, tile * 16, inner));
         }
     }
 }
@@ -108,17 +112,21 @@ struct BackwardKeysPlan {
     static constexpr int pair_keys = tiles * 16;
     static constexpr int keys = pairs * pair_keys;
     static constexpr int queries = dim <= 64 ? 64 : 32;
-    static constexpr bool left_in_registers = dim <= 128;
+    static constexpr int in_registers = dim == 128 ? 4 : dim / 16;
     // Queries and their gradient, three blocks: of either warp of a pair, and the next.
     static constexpr int stages = 3;
     static constexpr int tile_bytes = queries * dim * 2;
     static constexpr int left_bytes = keys * dim * 2;
-    static constexpr int stages_at = 2 * left_bytes;
+    // Keys and values that are wholly in registers may lie where later stages will.
+    static constexpr int left_at = dim == 256 ? 2 * tile_bytes : 0;
+    static constexpr int stages_at = dim == 256 ? 0 : 2 * left_bytes;
+    static_assert(dim != 256 || (in_registers == dim / 16 && left_bytes == 2 * tile_bytes), "a stage for each of the two");
     static constexpr int probabilities_at = stages_at + stages * 2 * tile_bytes;
     static constexpr int probabilities_bytes = keys * queries * 2;
     static constexpr int rows_at = probabilities_at + 2 * probabilities_bytes;
     static constexpr int shared_bytes = rows_at + stages * 3 * queries * 4;
     static_assert(threads >= 3 * queries, "a thread for each value of the rows");
+    static_assert(keys % queries == 0, "the first block of queries begins with the keys");
 };
 
 template <int dim>
@@ -146,13 +154,12 @@ __device__ __forceinline__ void attention_backward_keys(bf16* dk, bf16* dv, int 
     if (window > 0 && window < end - last_key) {
         end = last_key + window;
     }
-    const int first_query = block_key / queries * queries;
-    const int head_blocks = (end - first_query + queries - 1) / queries;
-    const int steps = head_blocks * group;
+    const int head_blocks = (end - block_key + queries - 1) / queries;
 
     // Of the block that is copied next: its head and first query.
     int next_head = key_head * group;
-    int next_query = first_query;
+    int next_query = block_key;
+    // Of one of its rows: the logarithm, the sum of output · gradient, or the first key.
     unsigned row_value = 0;
     const auto copy_queries = [&](int stage) {
         const unsigned to = base + Plan::stages_at + stage * 2 * Plan::tile_bytes;
@@ -162,72 +169,76 @@ __device__ __forceinline__ void attention_backward_keys(bf16* dk, bf16* dv, int 
                                                      d_out + static_cast<long long>(next_query) * ld_d_out + next_head * dim, ld_d_out,
                                                      rows - next_query);
         copy_async_commit();
-        // A row past the end sees no key: its probabilities become 0.
-        const int kind = threadIdx.x / queries;
+        // Not used before store_row_value, so that nothing waits for it here.
         const int row = next_query + threadIdx.x % queries;
-        const long long at = static_cast<long long>(next_head) * rows + row;
+        const int kind = threadIdx.x / queries;
+        if (kind < 3 && row < rows) {
+            const long long at = static_cast<long long>(next_head) * rows + row;
+            const unsigned* from = kind == 2 ? starts + row : reinterpret_cast<const unsigned*>(kind == 0 ? log_sums : delta) + at;
+            row_value = *from;
+        }
+    };
+    // After copy_queries and the work of a step; moves on to the next block.
+    const auto store_row_value = [&](int stage) {
+        const int row = next_query + threadIdx.x % queries;
+        const int kind = threadIdx.x / queries;
+        unsigned value = row_value;
         if (kind == 0) {
-            row_value = __float_as_uint(row < rows ? log_sums[at] * 1.4426950408889634f : infinity());
-        } else if (kind == 1) {
-            row_value = __float_as_uint(row < rows ? delta[at] : 0.0f);
-        } else if (kind == 2) {
-            row_value = row >= rows ? 0x7fffffffu : max(starts[row], static_cast<unsigned>(window > 0 ? max(row - window + 1, 0) : 0));
+            // A row past the end has no probabilities.
+            value = __float_as_uint(row < rows ? __uint_as_float(row_value) * 1.4426950408889634f : infinity());
+        } else if (row >= rows) {
+            value = kind == 1 ? 0 : 0x7fffffffu;
+        } else if (kind == 2 && window > 0) {
+            value = max(static_cast<int>(row_value), row - window + 1);
+        }
+        if (kind < 3) {
+            reinterpret_cast<unsigned*>(shared + Plan::rows_at)[stage * 3 * queries + threadIdx.x] = value;
         }
         next_query += queries;
         if (next_query >= end) {
-            next_query = first_query;
+            next_query = block_key;
             next_head++;
-        }
-    };
-    const auto store_row_value = [&](int stage) {
-        if (threadIdx.x < 3 * queries) {
-            reinterpret_cast<unsigned*>(shared + Plan::rows_at)[stage * 3 * queries + threadIdx.x] = row_value;
         }
     };
 
     const long long from = static_cast<long long>(block_key) * ld + key_head * dim;
-    copy_tile_async<dim, Plan::keys, Plan::threads>(base, k + from, ld, rows - block_key);
-    copy_tile_async<dim, Plan::keys, Plan::threads>(base + Plan::left_bytes, v + from, ld, rows - block_key);
+    copy_tile_async<dim, Plan::keys, Plan::threads>(base + Plan::left_at, k + from, ld, rows - block_key);
+    copy_tile_async<dim, Plan::keys, Plan::threads>(base + Plan::left_at + Plan::left_bytes, v + from, ld, rows - block_key);
     copy_queries(0);
     store_row_value(0);
 
-    const unsigned left = base + role * Plan::left_bytes + pair * Plan::pair_keys * dim * 2 + tile_left_offset<dim>();
-    unsigned kept[tiles][Plan::left_in_registers ? dim / 16 : 1][4];
-    if constexpr (Plan::left_in_registers) {
+    const int left_at = Plan::left_at + role * Plan::left_bytes + pair * Plan::pair_keys * dim * 2;
+    const unsigned left = base + left_at + tile_left_offset<dim>();
+    unsigned kept[tiles][Plan::in_registers > 0 ? Plan::in_registers : 1][4];
+    if constexpr (Plan::in_registers > 0) {
         copy_async_wait<0>();
         __syncthreads();
-#pragma unroll
-        for (int inner = 0; inner < dim / 16; inner++) {
-#pragma unroll
-            for (int tile = 0; tile < tiles; tile++) {
-                load_matrices(kept[tile][inner], tile_address<dim>(left, tile * 16, inner));
-            }
-        }
+        backward_keep<dim, tiles, Plan::in_registers>(kept, left);
     }
 
     float sums[tiles][dim / 8][4] = {};
-    int query = first_query;
-    int stage = 0;
+    // The second warp of a pair is one block behind.
+    int query = block_key - role * queries;
     int next_stage = 1;
-    for (int step = 0; step <= steps; step++) {
+    for (int left_steps = head_blocks * group; left_steps >= 0; left_steps--) {
         copy_async_wait<0>();
         __syncthreads();
-        const bool more = step + 1 < steps;
+        const bool more = left_steps > 1;
         if (more) {
             copy_queries(next_stage);
         }
-        // The second warp of a pair is one block behind.
-        if (step >= role && step < steps + role) {
+        if (query >= block_key && left_steps + role > 0) {
+            const int stage = next_stage > role ? next_stage - role - 1 : next_stage - role + 2;
             const float* of_rows = reinterpret_cast<const float*>(shared + Plan::rows_at) + stage * 3 * queries;
             const int* first_keys = reinterpret_cast<const int*>(of_rows + 2 * queries);
             if (pair_key <= query + queries - 1 && pair_key + Plan::pair_keys > first_keys[0]) {
                 const unsigned queries_tile = base + Plan::stages_at + stage * 2 * Plan::tile_bytes;
                 const unsigned right = queries_tile + role * Plan::tile_bytes;
                 const unsigned other = queries_tile + Plan::tile_bytes - role * Plan::tile_bytes;
-                uint4* handed = reinterpret_cast<uint4*>(shared + Plan::probabilities_at + ((step - role) & 1) * Plan::probabilities_bytes) +
+                uint4* handed = reinterpret_cast<uint4*>(shared + Plan::probabilities_at + (left_steps + role) % 2 * Plan::probabilities_bytes) +
                                 pair * Plan::pair_keys * queries / 8 + lane;
                 float scores[tiles][queries / 8][4] = {};
-                backward_product<dim, tiles, queries, Plan::left_in_registers>(scores, kept, left, right + tile_right_offset<dim>());
+                backward_product<dim, tiles, queries, Plan::in_registers>(scores, kept, left, right + tile_right_offset<dim>());
                 unsigned factor[tiles][queries / 16][4];
                 if (role == 0) {
                     const bool masked = pair_key + Plan::pair_keys - 1 > query || pair_key < first_keys[queries - 1];
@@ -294,13 +305,12 @@ __device__ __forceinline__ void attention_backward_keys(bf16* dk, bf16* dv, int 
                 }
                 backward_accumulate<dim, tiles, queries>(sums, factor, other + tile_left_offset<dim>());
             }
-            stage = stage == 2 ? 0 : stage + 1;
-            query = query + queries >= end ? first_query : query + queries;
         }
+        query = query + queries >= end ? block_key : query + queries;
         if (more) {
             store_row_value(next_stage);
-            next_stage = next_stage == 2 ? 0 : next_stage + 1;
         }
+        next_stage = next_stage == 2 ? 0 : next_stage + 1;
     }
 
     float factors[tiles][2];
@@ -309,9 +319,10 @@ __device__ __forceinline__ void attention_backward_keys(bf16* dk, bf16* dv, int 
         factors[tile][0] = role == 0 ? 1.0f : scale;
         factors[tile][1] = factors[tile][0];
     }
-    // The pair's own keys and values are needed no more: either warp read one of them.
+    // Keys and values are needed no more.
+    __syncthreads();
     store_sums<dim, tiles>((role == 0 ? dv : dk) + static_cast<long long>(pair_key) * ld_d + key_head * dim, ld_d, rows - pair_key,
-                           shared + role * Plan::left_bytes + pair * Plan::pair_keys * dim * 2, sums, factors);
+                           shared + left_at, sums, factors);
 }
 
 // Each warp keeps its queries' gradient in registers and meets the keys block by block.
@@ -321,7 +332,7 @@ struct BackwardQueriesPlan {
     static constexpr int threads = 128;
     static constexpr int queries = threads / 32 * tiles * 16;
     static constexpr int keys = 32;
-    static constexpr bool left_in_registers = dim <= 64;
+    static constexpr int in_registers = dim <= 64 ? dim / 16 : 0;
     static constexpr int tile_bytes = keys * dim * 2;
     static constexpr int left_bytes = queries * dim * 2;
     static constexpr int stages_at = 2 * left_bytes;
@@ -352,10 +363,8 @@ __device__ __forceinline__ void attention_backward_queries(bf16* dq, int ld_d, c
     const float scale_2 = scale * 1.4426950408889634f;
     int block = last_row / keys;
 
-    k += key_head * dim;
-    v += key_head * dim;
     const auto copy_keys = [&](int which, int stage) {
-        const long long from = static_cast<long long>(which) * keys * ld;
+        const long long from = static_cast<long long>(which) * keys * ld + key_head * dim;
         const unsigned to = base + Plan::stages_at + stage * 2 * Plan::tile_bytes;
         copy_tile_async<dim, keys, Plan::threads>(to, k + from, ld, rows - which * keys);
         copy_tile_async<dim, keys, Plan::threads>(to + Plan::tile_bytes, v + from, ld, rows - which * keys);
@@ -384,19 +393,13 @@ __device__ __forceinline__ void attention_backward_queries(bf16* dq, int ld_d, c
     }
 
     const unsigned left = base + warp_row * dim * 2 + tile_left_offset<dim>();
-    unsigned kept_queries[tiles][Plan::left_in_registers ? dim / 16 : 1][4];
-    unsigned kept_gradient[tiles][Plan::left_in_registers ? dim / 16 : 1][4];
-    if constexpr (Plan::left_in_registers) {
+    unsigned kept_queries[tiles][Plan::in_registers > 0 ? Plan::in_registers : 1][4];
+    unsigned kept_gradient[tiles][Plan::in_registers > 0 ? Plan::in_registers : 1][4];
+    if constexpr (Plan::in_registers > 0) {
         copy_async_wait<0>();
         __syncthreads();
-#pragma unroll
-        for (int tile = 0; tile < tiles; tile++) {
-#pragma unroll
-            for (int inner = 0; inner < dim / 16; inner++) {
-                load_matrices(kept_queries[tile][inner], tile_address<dim>(left, tile * 16, inner));
-                load_matrices(kept_gradient[tile][inner], tile_address<dim>(left + Plan::left_bytes, tile * 16, inner));
-            }
-        }
+        backward_keep<dim, tiles, Plan::in_registers>(kept_queries, left);
+        backward_keep<dim, tiles, Plan::in_registers>(kept_gradient, left + Plan::left_bytes);
     }
 
     float sums[tiles][dim / 8][4] = {};
@@ -412,33 +415,26 @@ __device__ __forceinline__ void attention_backward_queries(bf16* dq, int ld_d, c
             const unsigned keys_tile = base + Plan::stages_at + stage * 2 * Plan::tile_bytes;
             float scores[tiles][keys / 8][4] = {};
             float gradient[tiles][keys / 8][4] = {};
-            backward_product<dim, tiles, keys, Plan::left_in_registers>(scores, kept_queries, left, keys_tile + tile_right_offset<dim>());
-            backward_product<dim, tiles, keys, Plan::left_in_registers>(gradient, kept_gradient, left + Plan::left_bytes,
+            backward_product<dim, tiles, keys, Plan::in_registers>(scores, kept_queries, left, keys_tile + tile_right_offset<dim>());
+            backward_product<dim, tiles, keys, Plan::in_registers>(gradient, kept_gradient, left + Plan::left_bytes,
                                                                         keys_tile + Plan::tile_bytes + tile_right_offset<dim>());
-            const bool masked = key + keys - 1 > query || key < first_keys[warp_row + tiles * 16 - 1];
+            if (key + keys - 1 > query || key < first_keys[warp_row + tiles * 16 - 1]) {
+                attention_mask<tiles, keys>(scores, first_keys, warp_row, block_row, key);
+            }
             unsigned factor[tiles][keys / 16][4];
 #pragma unroll
             for (int tile = 0; tile < tiles; tile++) {
 #pragma unroll
-                for (int half = 0; half < 2; half++) {
-                    int first = 0, last = keys;
-                    if (masked) {
-                        const int row = warp_row + tile * 16 + half * 8 + lane / 4;
-                        first = first_keys[row] - key - lane % 4 * 2;
-                        last = block_row + row - key - lane % 4 * 2;
-                    }
+                for (int column = 0; column < keys / 8; column++) {
 #pragma unroll
-                    for (int column = 0; column < keys / 8; column++) {
-                        float products[2];
-#pragma unroll
-                        for (int next = 0; next < 2; next++) {
-                            float probability = exp2_approx(scores[tile][column][half * 2 + next] * scale_2 - shifts[tile][half]);
-                            if (masked && (column * 8 + next < first || column * 8 + next > last)) {
-                                probability = 0.0f;
-                            }
-                            products[next] = probability * (gradient[tile][column][half * 2 + next] - deltas[tile][half]);
-                        }
-                        factor[tile][column / 2][column % 2 * 2 + half] = to_bf16_pair(products[0], products[1]);
+                    for (int half = 0; half < 2; half++) {
+                        const float(&of)[4] = scores[tile][column];
+                        const float(&gradients)[4] = gradient[tile][column];
+                        const float shift = shifts[tile][half];
+                        const float first = exp2_approx(of[half * 2] * scale_2 - shift) * (gradients[half * 2] - deltas[tile][half]);
+                        const float second =
+                            exp2_approx(of[half * 2 + 1] * scale_2 - shift) * (gradients[half * 2 + 1] - deltas[tile][half]);
+                        factor[tile][column / 2][column % 2 * 2 + half] = to_bf16_pair(first, second);
                     }
                 }
             }
