@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    ffi::{c_char, c_float, c_int, c_uint, c_void},
+    ffi::{c_char, c_int, c_uint, c_void},
     fs,
     path::{Path, PathBuf},
     process::{self, Command},
@@ -20,7 +20,7 @@ pub(super) type MultiplyFunction = unsafe extern "C" fn(
     usize,
     usize,
     usize,
-    c_float,
+    f32,
     *const c_void,
     usize,
     c_int,
