@@ -37,3 +37,6 @@ pub fn dequantise(device: &dyn Device, out: Rows, weight: PackedWeight) -> Resul
         ],
     })
 }
+
+#[cfg(test)]
+mod tests;

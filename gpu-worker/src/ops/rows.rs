@@ -55,3 +55,6 @@ pub fn fill_uniform(
         ],
     )
 }
+
+#[cfg(test)]
+mod tests;

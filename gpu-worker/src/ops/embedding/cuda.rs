@@ -22,3 +22,6 @@ pub fn embed(
         arguments: arguments![out.address, out.stride, table, tokens, rows, width, scale],
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,3 +66,6 @@ pub fn gated_backward(
         ],
     })
 }
+
+#[cfg(test)]
+mod tests;
