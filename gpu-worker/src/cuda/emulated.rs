@@ -202,7 +202,7 @@ impl Device for EmulatedDevice {
     }
 
     fn multiply(&self, gemm: &Gemm) -> Result<(), DeviceError> {
-        let Gemm { m, n, k, a, b, c, d, result, bias } = *gemm;
+        let Gemm { m, n, k, alpha, a, b, c, d, result, bias } = *gemm;
         if m == 0 || n == 0 || k == 0 || d.transposed || (bias.is_some() && result == Element::F32) {
             return Err(failed("multiply", &format!("not a product that a GPU can do: {gemm:?}")));
         }
@@ -222,6 +222,7 @@ impl Device for EmulatedDevice {
                 m,
                 n,
                 k,
+                alpha,
                 a.address.0 as *const c_void,
                 a.stride,
                 c_int::from(a.transposed),

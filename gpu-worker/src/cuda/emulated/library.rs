@@ -20,6 +20,7 @@ pub(super) type MultiplyFunction = unsafe extern "C" fn(
     usize,
     usize,
     usize,
+    f32,
     *const c_void,
     usize,
     c_int,

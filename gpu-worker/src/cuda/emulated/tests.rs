@@ -73,6 +73,7 @@ fn a_product_takes_transposed_and_strided_operands() {
         m: 2,
         n: 3,
         k: 2,
+        alpha: 2.0,
         a: operand(a.address(), 3, true),
         b: operand(b.address(), 3, false),
         c: Some(operand(c.address(), 3, false)),
@@ -85,7 +86,7 @@ fn a_product_takes_transposed_and_strided_operands() {
     device.read(d.address(), &mut bytes).unwrap();
     let values: Vec<f32> =
         bytes.chunks_exact(2).map(|pair| bf16::from_le_bytes([pair[0], pair[1]]).to_f32()).collect();
-    assert_eq!(values, [122.0, 126.0, 130.0, 148.0, 156.0, 164.0]);
+    assert_eq!(values, [143.0, 150.0, 157.0, 195.0, 210.0, 225.0]);
     assert!(device.multiply(&Gemm { n: 4, ..gemm }).is_err(), "wider than its stride");
     assert!(device.multiply(&Gemm { m: 3, ..gemm }).is_err(), "longer than its memory");
 }

@@ -419,8 +419,8 @@ void clara_schedule(unsigned seed) {
     clara::random_state = seed;
 }
 
-void clara_multiply(size_t m, size_t n, size_t k, const void* a, size_t a_stride, int a_transposed, const void* b, size_t b_stride,
-                    int b_transposed, const void* c, size_t c_stride, int c_transposed, void* d, size_t d_stride, int result_f32,
+void clara_multiply(size_t m, size_t n, size_t k, float alpha, const void* a, size_t a_stride, int a_transposed, const void* b,
+                    size_t b_stride, int b_transposed, const void* c, size_t c_stride, int c_transposed, void* d, size_t d_stride, int result_f32,
                     const void* bias) {
     const auto value = [](const void* from, size_t index, bool f32) {
         return f32 ? static_cast<const float*>(from)[index] : to_float(static_cast<const bf16*>(from)[index]);
@@ -445,7 +445,7 @@ void clara_multiply(size_t m, size_t n, size_t k, const void* a, size_t a_stride
             }
         }
         for (size_t column = 0; column < n; column++) {
-            float sum = sums[column];
+            float sum = alpha * sums[column];
             if (c != nullptr) {
                 sum += value(c, c_transposed ? column * c_stride + row : row * c_stride + column, result_f32 != 0);
             }

@@ -26,11 +26,11 @@ CLARA_INTERFACE const char* clara_signature(const char* kernel);
 // this seed. Results of a right kernel do not depend on it.
 CLARA_INTERFACE void clara_schedule(unsigned seed);
 
-// `d = a·b + c + bias`: a [m, k] and b [k, n] in bf16, row-major with strides in values; `transposed` operands lie in memory as
+// `d = alpha·a·b + c + bias`: a [m, k] and b [k, n] in bf16, row-major with strides in values; `transposed` operands lie in memory as
 // [k, m] and [n, k]. Sums in f32, in the order of k. `c` [m, n] (null for none; may be `d`; `c_transposed`: lies as [n, m]) and `d`
 // are f32 when `result_f32` is not 0, else bf16. `bias` [n] in bf16, null for none. Pointers as addresses.
-CLARA_INTERFACE void clara_multiply(size_t m, size_t n, size_t k, const void* a, size_t a_stride, int a_transposed, const void* b,
-                                    size_t b_stride, int b_transposed, const void* c, size_t c_stride, int c_transposed, void* d,
+CLARA_INTERFACE void clara_multiply(size_t m, size_t n, size_t k, float alpha, const void* a, size_t a_stride, int a_transposed,
+                                    const void* b, size_t b_stride, int b_transposed, const void* c, size_t c_stride, int c_transposed, void* d,
                                     size_t d_stride, int result_f32, const void* bias);
 
 #define __global__

@@ -24,8 +24,10 @@ fn every_file_of_kernels_is_in_the_list_and_in_the_emulator() {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut found = Vec::new();
     kernel_files(&sources, &mut found);
-    let found: BTreeSet<String> =
-        found.iter().map(|path| path.strip_prefix(&sources).unwrap().to_string_lossy().into_owned()).collect();
+    let found: BTreeSet<String> = found
+        .iter()
+        .map(|path| path.strip_prefix(&sources).unwrap().to_string_lossy().into_owned())
+        .collect();
     let listed: BTreeSet<String> = SOURCES.iter().map(|source| source.name.to_owned()).collect();
     assert_eq!(listed, found, "SOURCES and the files below src differ");
     let emulator = include_str!("../emulator/emulator.cpp");
