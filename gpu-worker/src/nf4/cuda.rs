@@ -25,3 +25,6 @@ pub fn dequantise(device: &dyn Device, out: Rows, weight: PackedWeight) -> Resul
         arguments![out.address, out.stride, weight.codes, weight.scales, rows, columns, weight.block];
     launch_strided(device, "dequantise_nf4", rows * columns, arguments)
 }
+
+#[cfg(test)]
+mod tests;

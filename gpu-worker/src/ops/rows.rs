@@ -36,3 +36,6 @@ pub fn fill_uniform(
         ],
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -106,3 +106,6 @@ pub fn adamw(
         ],
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,3 +21,6 @@ pub fn embed(
         arguments![out.address, out.stride, table, tokens, rows, width, scale],
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,3 +48,6 @@ pub fn gated_backward(
     ];
     launch_strided(device, "gated_backward", rows * inner, arguments)
 }
+
+#[cfg(test)]
+mod tests;

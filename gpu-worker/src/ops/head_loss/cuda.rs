@@ -32,3 +32,6 @@ pub fn cross_entropy(
         ],
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,3 +55,6 @@ pub fn scatter_adapter(
         arguments: &[Argument::from(parts), Argument::from(count), Argument::from(values)],
     })
 }
+
+#[cfg(test)]
+mod tests;

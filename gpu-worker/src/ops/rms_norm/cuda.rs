@@ -130,3 +130,6 @@ pub struct NormBackward {
     /// Whether the gradient is added.
     pub accumulate: bool,
 }
+
+#[cfg(test)]
+mod tests;

@@ -75,3 +75,6 @@ impl HeadRotation {
         self.launch(device, "head_norm_rope_backward", d, x, rows)
     }
 }
+
+#[cfg(test)]
+mod tests;
