@@ -70,7 +70,6 @@ fn a_product_takes_transposed_and_strided_operands() {
     let d = Buffer::new(&device, 12).unwrap();
     let operand = |address, stride, transposed| Operand { address, stride, transposed };
     let gemm = Gemm {
-        alpha: 1.0,
         m: 2,
         n: 3,
         k: 2,

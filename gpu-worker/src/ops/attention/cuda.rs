@@ -105,7 +105,7 @@ const KERNELS: [Kernels; 5] = [
     Kernels {
         dim: 256,
         forward: Plan { kernel: "attention_d256", rows: 128, threads: 256, shared_bytes: 131_584 },
-        keys: Plan { kernel: "attention_backward_keys_d256", rows: 64, threads: 256, shared_bytes: 173_184 },
+        keys: Plan { kernel: "attention_backward_keys_d256", rows: 64, threads: 256, shared_bytes: 107_648 },
         queries: Plan {
             kernel: "attention_backward_queries_d256",
             rows: 64,
