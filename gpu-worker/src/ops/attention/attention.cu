@@ -25,6 +25,7 @@ struct AttentionPlan {
     static constexpr int values_at = queries * dim * 2 + tile_bytes;
     static constexpr int first_keys_at = queries * dim * 2 + 4 * tile_bytes;
     static constexpr int shared_bytes = first_keys_at + queries * 4;
+    static_assert(shared_bytes <= 163 * 1024, "what a block may use on sm_80");
 };
 
 template <int dim>
@@ -175,12 +176,12 @@ __device__ __forceinline__ void attention(bf16* out, int ld_out, float* log_sums
                            shared + warp_row * dim * 2, sums, factors);
 }
 
-#define ATTENTION(dim)                                                                                                         \
-    extern "C" __global__ void __launch_bounds__(AttentionPlan<dim>::threads) attention_d##dim(                                \
-        bf16* out, int ld_out, float* log_sums, const bf16* q, const bf16* k, const bf16* v, int ld, const unsigned* starts,   \
-        int rows, int query_heads, int key_heads, float scale, int window) {                                                   \
-        attention<dim>(out, ld_out, log_sums, q, k, v, ld, starts, rows, query_heads, key_heads, scale, window);               \
-    }                                                                                                                          \
+#define ATTENTION(dim)                                                                                                       \
+    extern "C" __global__ void __launch_bounds__(AttentionPlan<dim>::threads) attention_d##dim(                              \
+        bf16* out, int ld_out, float* log_sums, const bf16* q, const bf16* k, const bf16* v, int ld, const unsigned* starts, \
+        int rows, int query_heads, int key_heads, float scale, int window) {                                                 \
+        attention<dim>(out, ld_out, log_sums, q, k, v, ld, starts, rows, query_heads, key_heads, scale, window);             \
+    }                                                                                                                        \
     EXPORT(attention_d##dim)
 
 ATTENTION(16)

@@ -49,6 +49,7 @@ struct BackwardQueriesPlan {
     static constexpr int stages_at = 2 * left_bytes;
     static constexpr int first_keys_at = stages_at + 4 * tile_bytes;
     static constexpr int shared_bytes = first_keys_at + queries * 4;
+    static_assert(shared_bytes <= 163 * 1024, "what a block may use on sm_80");
 };
 
 template <int dim>
@@ -170,14 +171,14 @@ __device__ __forceinline__ void attention_backward_queries(bf16* dq, int ld_d, c
                            shared + warp_row * dim * 2, sums, factors);
 }
 
-#define ATTENTION_BACKWARD_QUERIES(dim)                                                                                                \
-    extern "C" __global__ void __launch_bounds__(BackwardQueriesPlan<dim>::threads) attention_backward_queries_d##dim(         \
-        bf16* dq, int ld_d, const bf16* q, const bf16* k, const bf16* v, int ld, const bf16* d_out, int ld_d_out,              \
-        const float* log_sums, const float* delta, const unsigned* starts, int rows, int query_heads, int key_heads,           \
-        float scale, int window) {                                                                                             \
-        attention_backward_queries<dim>(dq, ld_d, q, k, v, ld, d_out, ld_d_out, log_sums, delta, starts, rows, query_heads,    \
-                                        key_heads, scale, window);                                                             \
-    }                                                                                                                          \
+#define ATTENTION_BACKWARD_QUERIES(dim)                                                                                      \
+    extern "C" __global__ void __launch_bounds__(BackwardQueriesPlan<dim>::threads) attention_backward_queries_d##dim(       \
+        bf16* dq, int ld_d, const bf16* q, const bf16* k, const bf16* v, int ld, const bf16* d_out, int ld_d_out,            \
+        const float* log_sums, const float* delta, const unsigned* starts, int rows, int query_heads, int key_heads,         \
+        float scale, int window) {                                                                                           \
+        attention_backward_queries<dim>(dq, ld_d, q, k, v, ld, d_out, ld_d_out, log_sums, delta, starts, rows, query_heads,  \
+                                        key_heads, scale, window);                                                           \
+    }                                                                                                                        \
     EXPORT(attention_backward_queries_d##dim)
 
 ATTENTION_BACKWARD_QUERIES(16)

@@ -33,6 +33,7 @@ struct BackwardKeysPlan {
     static constexpr int probabilities_bytes = keys * queries * 2;
     static constexpr int rows_at = probabilities_at + 2 * probabilities_bytes;
     static constexpr int shared_bytes = rows_at + stages * 3 * queries * 4;
+    static_assert(shared_bytes <= 163 * 1024, "what a block may use on sm_80");
     static_assert(threads >= 3 * queries, "a thread for each value of the rows");
     static_assert(keys % queries == 0, "the first block of queries begins with the keys");
 };
@@ -143,8 +144,8 @@ __device__ __forceinline__ void attention_backward_keys(bf16* dk, bf16* dv, int 
                 const unsigned queries_tile = base + Plan::stages_at + stage * 2 * Plan::tile_bytes;
                 const unsigned right = queries_tile + role * Plan::tile_bytes;
                 const unsigned other = queries_tile + Plan::tile_bytes - role * Plan::tile_bytes;
-                uint4* handed = reinterpret_cast<uint4*>(shared + Plan::probabilities_at + (left_steps + role) % 2 * Plan::probabilities_bytes) +
-                                pair * Plan::pair_keys * queries / 8 + lane;
+                const int handed_at = Plan::probabilities_at + (left_steps + role) % 2 * Plan::probabilities_bytes;
+                uint4* handed = reinterpret_cast<uint4*>(shared + handed_at) + pair * Plan::pair_keys * queries / 8 + lane;
                 float scores[tiles][queries / 8][4] = {};
                 tile_product<dim, tiles, queries, Plan::in_registers>(scores, kept, left, right + tile_right_offset<dim>());
                 unsigned factor[queries / 16][tiles][4];
@@ -232,14 +233,14 @@ __device__ __forceinline__ void attention_backward_keys(bf16* dk, bf16* dv, int 
                            shared + left_at, sums, factors);
 }
 
-#define ATTENTION_BACKWARD_KEYS(dim)                                                                                                \
-    extern "C" __global__ void __launch_bounds__(BackwardKeysPlan<dim>::threads) attention_backward_keys_d##dim(               \
-        bf16* dk, bf16* dv, int ld_d, const bf16* q, const bf16* k, const bf16* v, int ld, const bf16* d_out, int ld_d_out,    \
-        const float* log_sums, const float* delta, const unsigned* starts, const unsigned* ends, int rows, int query_heads,    \
-        int key_heads, float scale, int window) {                                                                              \
-        attention_backward_keys<dim>(dk, dv, ld_d, q, k, v, ld, d_out, ld_d_out, log_sums, delta, starts, ends, rows,          \
-                                     query_heads, key_heads, scale, window);                                                   \
-    }                                                                                                                          \
+#define ATTENTION_BACKWARD_KEYS(dim)                                                                                         \
+    extern "C" __global__ void __launch_bounds__(BackwardKeysPlan<dim>::threads) attention_backward_keys_d##dim(             \
+        bf16* dk, bf16* dv, int ld_d, const bf16* q, const bf16* k, const bf16* v, int ld, const bf16* d_out, int ld_d_out,  \
+        const float* log_sums, const float* delta, const unsigned* starts, const unsigned* ends, int rows, int query_heads,  \
+        int key_heads, float scale, int window) {                                                                            \
+        attention_backward_keys<dim>(dk, dv, ld_d, q, k, v, ld, d_out, ld_d_out, log_sums, delta, starts, ends, rows,        \
+                                     query_heads, key_heads, scale, window);                                                 \
+    }                                                                                                                        \
     EXPORT(attention_backward_keys_d##dim)
 
 ATTENTION_BACKWARD_KEYS(16)
