@@ -4,7 +4,7 @@
 
 #![expect(clippy::cast_precision_loss, reason = "figures of a benchmark")]
 
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{io::Write as _, path::PathBuf, sync::Arc, time::Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -116,6 +116,10 @@ fn main() -> anyhow::Result<()> {
         Command::Linear(args) => linear(&device, &args),
         Command::Attention(args) => attention(&device, &args),
     }
+}
+
+fn say(figures: &serde_json::Value) -> anyhow::Result<()> {
+    writeln!(std::io::stdout(), "{figures}").context("cannot write to standard output")
 }
 
 /// The public configurations of the models.
@@ -290,10 +294,9 @@ fn train(device: &Arc<dyn Device>, args: &TrainArgs) -> anyhow::Result<()> {
             report.grad_norm
         );
         if args.losses {
-            println!(
-                "{}",
-                json!({"what": "loss", "engine": "clara", "step": step, "loss": loss, "grad_norm": report.grad_norm, "seconds": took})
-            );
+            say(
+                &json!({"what": "loss", "engine": "clara", "step": step, "loss": loss, "grad_norm": report.grad_norm, "seconds": took}),
+            )?;
         }
         if step >= args.warmup {
             seconds.push(took);
@@ -304,17 +307,14 @@ fn train(device: &Arc<dyn Device>, args: &TrainArgs) -> anyhow::Result<()> {
     seconds.sort_by(f64::total_cmp);
     let median = seconds.get(seconds.len() / 2).copied().context("no step was measured")?;
     let tokens_per_second = (args.micro_batch * args.sequence) as f64 / median;
-    println!(
-        "{}",
-        json!({
-            "what": "train", "engine": "clara", "model": called, "device": device.name(), "rank": args.rank,
-            "sequence": args.sequence, "micro_batch": args.micro_batch, "seconds": median,
-            "tokens_per_second": tokens_per_second,
-            "model_tflops": 4.0 * weights(&config) as f64 * tokens_per_second / 1e12,
-            "used_bytes": before - device.memory()?.free,
-            "grad_norm": grad_norm, "loss": losses.last(),
-        })
-    );
+    say(&json!({
+        "what": "train", "engine": "clara", "model": called, "device": device.name(), "rank": args.rank,
+        "sequence": args.sequence, "micro_batch": args.micro_batch, "seconds": median,
+        "tokens_per_second": tokens_per_second,
+        "model_tflops": 4.0 * weights(&config) as f64 * tokens_per_second / 1e12,
+        "used_bytes": before - device.memory()?.free,
+        "grad_norm": grad_norm, "loss": losses.last(),
+    }))?;
     Ok(())
 }
 
@@ -435,15 +435,12 @@ fn linear(device: &Arc<dyn Device>, args: &LinearArgs) -> anyhow::Result<()> {
         for (direction, with, plain) in
             [("forward", forward, plain_forward), ("backward", backward, plain_backward)]
         {
-            println!(
-                "{}",
-                json!({
-                    "what": "linear", "engine": "clara", "shape": format!("{inputs}x{outputs}"), "tokens": rows,
-                    "rank": rank, "direction": direction, "milliseconds": with, "plain_milliseconds": plain,
-                    "ratio": with / plain,
-                    "plain_tflops": 2.0 * (rows * inputs * outputs) as f64 / plain / 1e9,
-                })
-            );
+            say(&json!({
+                "what": "linear", "engine": "clara", "shape": format!("{inputs}x{outputs}"), "tokens": rows,
+                "rank": rank, "direction": direction, "milliseconds": with, "plain_milliseconds": plain,
+                "ratio": with / plain,
+                "plain_tflops": 2.0 * (rows * inputs * outputs) as f64 / plain / 1e9,
+            }))?;
         }
     }
     Ok(())
@@ -483,14 +480,11 @@ fn attention(device: &Arc<dyn Device>, args: &AttentionArgs) -> anyhow::Result<(
             // Half of all pairs; two products forward, five backward.
             let operations = 2.0 * (rows * sequence * query * dim) as f64;
             for (direction, time, times) in [("forward", forward, 1.0), ("backward", backward, 2.5)] {
-                println!(
-                    "{}",
-                    json!({
-                        "what": "attention", "engine": "clara", "direction": direction, "dim": dim,
-                        "heads": query, "key_value_heads": key_value, "sequence": sequence, "tokens": rows,
-                        "milliseconds": time, "tflops": times * operations / time / 1e9,
-                    })
-                );
+                say(&json!({
+                    "what": "attention", "engine": "clara", "direction": direction, "dim": dim,
+                    "heads": query, "key_value_heads": key_value, "sequence": sequence, "tokens": rows,
+                    "milliseconds": time, "tflops": times * operations / time / 1e9,
+                }))?;
             }
         }
     }
