@@ -17,4 +17,4 @@ pub use device::{
     Address, Argument, Buffer, Device, DeviceError, DeviceMemory, Element, Gemm, GraphId, Launch, Operand,
 };
 pub use rows::Rows;
-pub(crate) use rows::{arguments, blocks};
+pub(crate) use rows::{THREADS, arguments, blocks, launch_strided};

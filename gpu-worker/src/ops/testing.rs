@@ -2,6 +2,8 @@
 
 #![expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "test values are small")]
 
+pub(crate) mod device;
+
 /// `count` values uniform in ±1 from a seed.
 pub(crate) fn random(seed: u64, count: usize) -> Vec<f32> {
     let mut state = seed;

@@ -1,6 +1,6 @@
 // The gated activation `f(gate) * up`, forward and backward.
 //
-// Launch: 256 threads, grid x = rows * inner / 8 / 256, rounded up, at most 4096; any grid is correct.
+// Launch: 256 threads, grid x = rows * inner / 8 / 256, rounded up, at most 4096; any grid [x, y] is correct.
 
 // Value and slope of the activation at `x`.
 template <bool GELU>
@@ -18,12 +18,16 @@ static __device__ void gated_activation(float x, float& value, float& slope) {
     }
 }
 
+static __device__ long long gated_thread() {
+    return ((long long)blockIdx.y * gridDim.x + blockIdx.x) * blockDim.x + threadIdx.x;
+}
+
 template <bool GELU>
 static __device__ void gated_forward(bf16* out, int ld_out, const bf16* gate_up, int ld_gate_up, int rows, int inner) {
     const int runs = inner / 8;
     const long long count = (long long)rows * runs;
-    const long long stride = (long long)gridDim.x * blockDim.x;
-    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += stride) {
+    const long long stride = (long long)gridDim.x * gridDim.y * blockDim.x;
+    for (long long i = gated_thread(); i < count; i += stride) {
         const long long row = i / runs;
         const int column = (int)(i - row * runs) * 8;
         const bf16* at = gate_up + row * ld_gate_up + column;
@@ -42,8 +46,8 @@ template <bool GELU>
 static __device__ void gated_gradient(bf16* gate_up, int ld_gate_up, bf16* d, int ld_d, int rows, int inner) {
     const int runs = inner / 8;
     const long long count = (long long)rows * runs;
-    const long long stride = (long long)gridDim.x * blockDim.x;
-    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < count; i += stride) {
+    const long long stride = (long long)gridDim.x * gridDim.y * blockDim.x;
+    for (long long i = gated_thread(); i < count; i += stride) {
         const long long row = i / runs;
         const int column = (int)(i - row * runs) * 8;
         bf16* at = gate_up + row * ld_gate_up + column;

@@ -1,6 +1,6 @@
 // Cross entropy of rows of logits, the gradient in place.
 //
-// Launch: 512 threads, grid x = rows; any grid is correct.
+// Launch: 512 threads (any number up to 1024 is correct), grid x = rows; any grid is correct.
 
 // Runs of eight logits that a thread has under way at once.
 #define CROSS_ENTROPY_AHEAD 3
@@ -34,7 +34,7 @@ static __device__ void cross_entropy_take(CrossEntropySum& part, const Eight& ei
     part = {largest, sum};
 }
 
-extern "C" __global__ void __launch_bounds__(512, 2)
+extern "C" __global__ void __launch_bounds__(1024)
     cross_entropy(bf16* logits, int ld, const unsigned* __restrict__ labels, float* losses, int rows, int vocab, float scale,
                   int gradient) {
     // Finite, so that threads without logits join as sums of zero.
