@@ -1,10 +1,15 @@
 //! Devices that run the CUDA engine's kernels: a GPU, and in tests the CPU under an emulator.
 
+pub mod availability;
+pub mod compiler;
 mod device;
+pub mod driver;
 #[cfg(test)]
 pub(crate) mod emulated;
 pub mod kernels;
+pub mod libraries;
 mod rows;
+pub mod telemetry;
 #[cfg(test)]
 pub(crate) mod testing;
 
