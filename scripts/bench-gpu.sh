@@ -4,8 +4,8 @@
 #   scripts/bench-gpu.sh [--quick] [--rounds 1] [--out DIR] [--base MODEL.gguf --folder HF_FOLDER] [--tokens FILE.u32]
 #                        [--only linear,attention,train,losses] [--models smollm2-135m,llama-3.1-8b,qwen2.5-7b]
 #
-# Builds and fetches nothing: our programs must lie in target/release/examples (CUDA_SPEED, CUDA_LINEAR and CUDA_ATTENTION name
-# others; one that is missing is passed over), and PYTHON (default: python3) must have torch, transformers and peft.
+# Builds and fetches nothing: our program must be target/release/examples/cuda_speed (CUDA_SPEED names another; if it is missing it is
+# passed over), and PYTHON (default: python3) must have torch, transformers and peft.
 # --quick measures less (no Qwen2.5-7B, one sequence of each model, no loss curve) and ends within 4 minutes. --base and --folder are
 # the same SmolLM2-135M as GGUF file and as Hugging Face folder (tests/peft/gguf_to_hf.py); without them its weights are random.
 # --tokens: what both train on (tests/peft/gpu_tokens.py). Results come one JSON line each into DIR/results.jsonl (default: bench-gpu), as
@@ -15,10 +15,8 @@ set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 python="${PYTHON:-python3}"
 examples="${CARGO_TARGET_DIR:-$root/target}/release/examples"
-# Whole paths, since the programs run in another folder.
+# A whole path, since the programs run in another folder.
 speed="$(realpath -m "${CUDA_SPEED:-$examples/cuda_speed}")"
-linear="$(realpath -m "${CUDA_LINEAR:-$examples/cuda_linear}")"
-attention="$(realpath -m "${CUDA_ATTENTION:-$examples/cuda_attention}")"
 
 fail() { echo "bench-gpu: $*" >&2; exit 1; }
 
@@ -98,20 +96,20 @@ fi
 # The limits of a round add up to 4 minutes.
 measure_quick() {
   if wanted linear; then
-    run 10 "$linear" --tokens 8192 --rank 16
+    run 10 "$speed" linear
     run 60 "$python" gpu_linear.py --engines peft peft-compile
   fi
   if wanted attention; then
-    run 8 "$attention"
+    run 8 "$speed" attention
     run 17 "$python" gpu_attention.py
   fi
   if wanted train && wanted_model llama-3.1-8b; then
-    run 20 "$speed" --model llama-3.1-8b --sequence 4096 --micro-batch 2 "${tokens[@]}"
+    run 20 "$speed" train --model llama-3.1-8b --sequence 4096 --micro-batch 2 "${tokens[@]}"
     run 75 "$python" gpu_step.py --model llama-3.1-8b --sequence 4096 --micro-batch "${large[@]}" --compile no layers \
       --steps 6 --warmup 2 --profile "${tokens[@]}"
   fi
   if wanted train && wanted_model smollm2-135m; then
-    run 10 "$speed" "${small_ours[@]}" --sequence 2048 --micro-batch 16 "${tokens[@]}"
+    run 10 "$speed" train "${small_ours[@]}" --sequence 2048 --micro-batch 16 "${tokens[@]}"
     run 40 "$python" gpu_step.py "${small_peer[@]}" --sequence 2048 --micro-batch 16 8 --compile no layers \
       --steps 10 --warmup 3 "${tokens[@]}"
   fi
@@ -120,17 +118,17 @@ measure_quick() {
 measure_all() {
   local model sequence
   if wanted linear; then
-    run 60 "$linear" --tokens 8192 --rank 16
+    run 60 "$speed" linear
     run 150 "$python" gpu_linear.py
   fi
   if wanted attention; then
-    run 30 "$attention"
+    run 30 "$speed" attention
     run 60 "$python" gpu_attention.py
   fi
   for model in llama-3.1-8b qwen2.5-7b; do
     if wanted train && wanted_model "$model"; then
-      run 40 "$speed" --model "$model" --sequence 4096 --micro-batch 2 "${tokens[@]}"
-      run 40 "$speed" --model "$model" --sequence 2048 --micro-batch 4 "${tokens[@]}"
+      run 40 "$speed" train --model "$model" --sequence 4096 --micro-batch 2 "${tokens[@]}"
+      run 40 "$speed" train --model "$model" --sequence 2048 --micro-batch 4 "${tokens[@]}"
       run 150 "$python" gpu_step.py --model "$model" --sequence 4096 2048 --micro-batch "${large[@]}" --compile no layers \
         --steps 8 --warmup 2 "${tokens[@]}"
       run 60 "$python" gpu_step.py --model "$model" --sequence 4096 --micro-batch "${large[@]}" --adapter-dtype bf16 \
@@ -140,7 +138,7 @@ measure_all() {
   if wanted train && wanted_model smollm2-135m; then
     # 32,768 tokens a step, so that PEFT waits for the GPU and not for its own launches.
     for sequence in 2048 4096; do
-      run 30 "$speed" "${small_ours[@]}" --sequence "$sequence" --micro-batch $((32768 / sequence)) "${tokens[@]}"
+      run 30 "$speed" train "${small_ours[@]}" --sequence "$sequence" --micro-batch $((32768 / sequence)) "${tokens[@]}"
       run 120 "$python" gpu_step.py "${small_peer[@]}" --sequence "$sequence" --micro-batch $((32768 / sequence)) \
         $((16384 / sequence)) --compile no layers --steps 15 --warmup 3 "${tokens[@]}"
     done
@@ -155,7 +153,7 @@ measure_losses() {
   local init="$work/init-adapter"
   local setting=(--sequence 1024 --micro-batch 4 --steps 200 --warmup 0 --learning-rate 2e-4 --losses "${tokens[@]}")
   run 90 "$python" gpu_step.py "${small_peer[@]}" "${setting[@]}" --write-init "$init"
-  run 60 "$speed" "${small_ours[@]}" "${setting[@]}" --init-adapter "$init"
+  run 60 "$speed" train "${small_ours[@]}" "${setting[@]}" --init-adapter "$init"
 }
 
 for ((round = 0; round < rounds; round++)); do

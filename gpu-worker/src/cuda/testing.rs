@@ -2,11 +2,17 @@
 
 use std::{env, path::Path, sync::Arc};
 
-use super::{device::Device, emulated::EmulatedDevice, libraries::Libraries};
+use super::{CudaDevice, CudaOptions, device::Device, emulated::EmulatedDevice, libraries::Libraries};
 
-/// The emulator, and a GPU where there is one; `CLARA_TEST_CUDA=1` makes its absence an error.
+/// The emulator, and a GPU where there is one. With `CLARA_TEST_CUDA=1` the GPU alone, whose absence is an error then.
 pub(crate) fn devices() -> Vec<Arc<dyn Device>> {
-    vec![Arc::new(EmulatedDevice::new())]
+    let gpu = CudaDevice::new(0, &CudaOptions::from_environment());
+    if env::var_os("CLARA_TEST_CUDA").is_some_and(|value| value == "1") {
+        return vec![Arc::new(gpu.unwrap())];
+    }
+    let emulator: Arc<dyn Device> = Arc::new(EmulatedDevice::new());
+    let gpu = gpu.ok().map(|device| Arc::new(device) as Arc<dyn Device>);
+    [Some(emulator), gpu].into_iter().flatten().collect()
 }
 
 /// Where NVRTC is: in the folder of `CLARA_TEST_NVRTC`, or where `scripts/nvrtc.sh` puts it.
