@@ -1,6 +1,7 @@
 //! Checks a GPU, its driver and its libraries by what the CUDA engine does with them; one line for each check.
 //!
-//! `cargo run -p clara-gpu-worker --example cuda_check [ORDINAL]`; exits with 1 when a check fails.
+//! `cargo run -p clara-gpu-worker --example cuda_check [ORDINAL]`; exits with 1 when a check fails. `--compile` only fills the cache of
+//! kernels for Hopper, which takes no GPU.
 
 #![expect(
     clippy::indexing_slicing,
@@ -19,14 +20,20 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clara_gpu_worker::cuda::{
     Address, Argument, Buffer, Device, DeviceError, Element, Gemm, Launch, Operand,
     availability::availability,
+    compiler::{Architecture, Compiler},
     driver::{CudaDevice, CudaOptions},
+    kernels::SOURCES,
     telemetry::Telemetry,
 };
 use half::bf16;
 
 fn main() -> Result<ExitCode> {
-    let ordinal = std::env::args().nth(1).map_or(Ok(0), |text| text.parse())?;
     let options = CudaOptions::from_environment();
+    let argument = std::env::args().nth(1);
+    if argument.as_deref() == Some("--compile") {
+        return compile(&options);
+    }
+    let ordinal = argument.map_or(Ok(0), |text| text.parse())?;
     say(&format!("found    {}", availability(&options.libraries)));
     let start = Instant::now();
     let cuda = Arc::new(CudaDevice::new(ordinal, &options)?);
@@ -60,6 +67,17 @@ fn main() -> Result<ExitCode> {
     }
     say(&format!("{failed} checks failed"));
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn compile(options: &CudaOptions) -> Result<ExitCode> {
+    let hopper = Architecture { major: 9, minor: 0 };
+    let compiler = Compiler::new(&options.libraries, hopper, options.kernel_cache.clone())?;
+    for source in SOURCES {
+        let start = Instant::now();
+        let bytes = compiler.compile(source)?.len();
+        say(&format!("{}: {bytes} bytes in {:.1} s", source.name, start.elapsed().as_secs_f64()));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn say(line: &str) {
