@@ -294,3 +294,6 @@ fn bytes_of(argument: Argument) -> usize {
         Argument::Int(_) | Argument::Float(_) => 4,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    ffi::{c_char, c_int, c_uint, c_void},
+    ffi::{OsString, c_char, c_int, c_uint, c_void},
     fs,
     path::{Path, PathBuf},
     process::{self, Command},
@@ -69,29 +69,51 @@ fn load(path: &Path) -> Emulator {
 
 /// Compiles the emulator beside the tests, once for each state of its sources.
 fn library_path() -> PathBuf {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let program = sources.join("cuda/emulator/emulator.cpp");
-    let folder = env::current_exe().unwrap().with_file_name("cuda-emulator");
-    fs::create_dir_all(&folder).unwrap();
-    let library = folder.join(format!("{}.so", digest(&sources).short()));
+    compiled("kernels", |folder| compile("emulator.cpp", folder, "libemulator.so", &[]))
+        .join("libemulator.so")
+}
+
+/// A folder with a driver and a library of products for tests, which run kernels by the emulator.
+pub(crate) fn driver_folder() -> PathBuf {
+    compiled("driver", |folder| {
+        // Programs look for these names before all others, and find what is open already.
+        compile("driver.cpp", folder, "libcuda.so.1", &["-Wl,-soname,libcuda.so".into()]);
+        let driver = folder.join("libcuda.so.1").into_os_string();
+        let soname = "-Wl,-soname,libcublasLt.so".into();
+        compile("products.cpp", folder, "libcublasLt.so.13", &[soname, driver]);
+    })
+}
+
+/// A folder beside the tests that `fill` filled for the present state of the sources.
+fn compiled(name: &str, fill: fn(&Path)) -> PathBuf {
+    let all = env::current_exe().unwrap().with_file_name("cuda-emulator");
+    fs::create_dir_all(&all).unwrap();
+    let digest = digest(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    let folder = all.join(format!("{name}-{}", digest.short()));
     // Every test of nextest is a process: one compiles, the others wait.
-    let lock = fs::File::create(folder.join("lock")).unwrap();
+    let lock = fs::File::create(all.join("lock")).unwrap();
     lock.lock().unwrap();
-    if library.exists() {
-        return library;
+    if !folder.exists() {
+        let unfinished = all.join(format!("{}.unfinished", process::id()));
+        fs::create_dir_all(&unfinished).unwrap();
+        fill(&unfinished);
+        fs::rename(&unfinished, &folder).unwrap();
     }
-    let unfinished = folder.join(format!("{}.unfinished", process::id()));
+    folder
+}
+
+fn compile(program: &str, folder: &Path, library: &str, more: &[OsString]) {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cuda/emulator");
     let output = Command::new("c++")
         .args(["-std=c++17", "-O2", "-shared", "-fPIC", "-o"])
-        .args([&unfinished, &program])
+        .args([folder.join(library), sources.join(program)])
+        .args(more)
         .output()
         .unwrap_or_else(|error| {
             panic!("cannot run c++, which tests of CUDA kernels need: {error}; run scripts/setup.sh")
         });
     let messages = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "the kernels do not compile for the emulator:\n{messages}");
-    fs::rename(&unfinished, &library).unwrap();
-    library
+    assert!(output.status.success(), "{program} does not compile:\n{messages}");
 }
 
 fn digest(sources: &Path) -> Digest {
