@@ -2,11 +2,11 @@
 # Times training, one linear layer and attention on this machine's GPU beside PyTorch + PEFT, by turns in one run, and prints tables.
 #
 #   scripts/bench-gpu.sh [--quick] [--rounds 1] [--out DIR] [--base MODEL.gguf --folder HF_FOLDER] [--tokens FILE.u32]
-#                        [--only linear,attention,train,losses]
+#                        [--only linear,attention,train,losses] [--models smollm2-135m,llama-3.1-8b,qwen2.5-7b]
 #
-# Builds and fetches nothing: our programs must lie in target/release/examples (CUDA_SPEED, CUDA_LINEAR and CUDA_ATTENTION name
-# others; one that is missing is passed over), and PYTHON (default: python3) must have torch, transformers and peft.
-# --quick leaves out Qwen2.5-7B, sequences that others stand for, and the loss curve, and ends within 4 minutes. --base and --folder are
+# Builds and fetches nothing: our program must be target/release/examples/cuda_speed (CUDA_SPEED names another; if it is missing it is
+# passed over), and PYTHON (default: python3) must have torch, transformers and peft.
+# --quick measures less (no Qwen2.5-7B, one sequence of each model, no loss curve) and ends within 4 minutes. --base and --folder are
 # the same SmolLM2-135M as GGUF file and as Hugging Face folder (tests/peft/gguf_to_hf.py); without them its weights are random.
 # --tokens: what both train on (tests/peft/gpu_tokens.py). Results come one JSON line each into DIR/results.jsonl (default: bench-gpu), as
 # they are made; what the programs say besides into DIR/log.
@@ -15,9 +15,8 @@ set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 python="${PYTHON:-python3}"
 examples="${CARGO_TARGET_DIR:-$root/target}/release/examples"
-speed="${CUDA_SPEED:-$examples/cuda_speed}"
-linear="${CUDA_LINEAR:-$examples/cuda_linear}"
-attention="${CUDA_ATTENTION:-$examples/cuda_attention}"
+# A whole path, since the programs run in another folder.
+speed="$(realpath -m "${CUDA_SPEED:-$examples/cuda_speed}")"
 
 fail() { echo "bench-gpu: $*" >&2; exit 1; }
 
@@ -28,10 +27,11 @@ base=""
 folder=""
 tokens=()
 only="linear,attention,train,losses"
+models="smollm2-135m,llama-3.1-8b,qwen2.5-7b"
 while (($#)); do
   case "$1" in
     --quick) quick=1; shift; continue ;;
-    --rounds | --out | --base | --folder | --tokens | --only) [[ $# -gt 1 ]] || fail "$1 needs a value" ;;
+    --rounds | --out | --base | --folder | --tokens | --only | --models) [[ $# -gt 1 ]] || fail "$1 needs a value" ;;
     *) fail "unknown argument '$1'; see the head of scripts/bench-gpu.sh" ;;
   esac
   case "$1" in
@@ -44,6 +44,7 @@ while (($#)); do
       tokens=(--tokens "$(realpath "$2")")
       ;;
     --only) only="$2" ;;
+    --models) models="$2" ;;
   esac
   shift 2
 done
@@ -57,6 +58,8 @@ results="$out/results.jsonl"
 log="$out/log"
 : >"$results"
 : >"$log"
+work="$(mktemp -d)"
+trap 'rm -rf "$work"' EXIT
 cd "$root/tests/peft"
 
 memory_mib="$(nvidia-smi --query-gpu=memory.total --format=csv,noheader,nounits 2>/dev/null | head -n 1 || true)"
@@ -67,6 +70,7 @@ large=(2 1)
 if ((${memory_mib:-0} > 100000)); then large=(4 2 1); fi
 
 wanted() { [[ ",$only," == *",$1,"* ]]; }
+wanted_model() { [[ ",$models," == *",$1,"* ]]; }
 
 # run SECONDS COMMAND...: adds the command's lines to the results. One that fails or takes too long does not end the others.
 run() {
@@ -89,20 +93,23 @@ if [[ -n "$base" ]]; then
   small_peer=(--model "$folder" --model-name smollm2-135m)
 fi
 
+# The limits of a round add up to 4 minutes.
 measure_quick() {
   if wanted linear; then
-    run 15 "$linear" --tokens 8192 --rank 16
-    run 60 "$python" gpu_linear.py
+    run 10 "$speed" linear
+    run 60 "$python" gpu_linear.py --engines peft peft-compile
   fi
   if wanted attention; then
-    run 10 "$attention"
-    run 20 "$python" gpu_attention.py
+    run 8 "$speed" attention
+    run 17 "$python" gpu_attention.py
   fi
-  if wanted train; then
-    run 25 "$speed" --model llama-3.1-8b --sequence 4096 --micro-batch 2 "${tokens[@]}"
-    run 60 "$python" gpu_step.py --model llama-3.1-8b --sequence 4096 --micro-batch "${large[@]}" --compile no layers \
+  if wanted train && wanted_model llama-3.1-8b; then
+    run 20 "$speed" train --model llama-3.1-8b --sequence 4096 --micro-batch 2 "${tokens[@]}"
+    run 75 "$python" gpu_step.py --model llama-3.1-8b --sequence 4096 --micro-batch "${large[@]}" --compile no layers \
       --steps 6 --warmup 2 --profile "${tokens[@]}"
-    run 10 "$speed" "${small_ours[@]}" --sequence 2048 --micro-batch 16 "${tokens[@]}"
+  fi
+  if wanted train && wanted_model smollm2-135m; then
+    run 10 "$speed" train "${small_ours[@]}" --sequence 2048 --micro-batch 16 "${tokens[@]}"
     run 40 "$python" gpu_step.py "${small_peer[@]}" --sequence 2048 --micro-batch 16 8 --compile no layers \
       --steps 10 --warmup 3 "${tokens[@]}"
   fi
@@ -111,22 +118,27 @@ measure_quick() {
 measure_all() {
   local model sequence
   if wanted linear; then
-    run 60 "$linear" --tokens 8192 --rank 16
+    run 60 "$speed" linear
     run 150 "$python" gpu_linear.py
   fi
   if wanted attention; then
-    run 30 "$attention"
+    run 30 "$speed" attention
     run 60 "$python" gpu_attention.py
   fi
-  if wanted train; then
-    for model in llama-3.1-8b qwen2.5-7b; do
-      run 40 "$speed" --model "$model" --sequence 4096 --micro-batch 2 "${tokens[@]}"
-      run 40 "$speed" --model "$model" --sequence 2048 --micro-batch 4 "${tokens[@]}"
+  for model in llama-3.1-8b qwen2.5-7b; do
+    if wanted train && wanted_model "$model"; then
+      run 40 "$speed" train --model "$model" --sequence 4096 --micro-batch 2 "${tokens[@]}"
+      run 40 "$speed" train --model "$model" --sequence 2048 --micro-batch 4 "${tokens[@]}"
       run 150 "$python" gpu_step.py --model "$model" --sequence 4096 2048 --micro-batch "${large[@]}" --compile no layers \
         --steps 8 --warmup 2 "${tokens[@]}"
-    done
+      run 60 "$python" gpu_step.py --model "$model" --sequence 4096 --micro-batch "${large[@]}" --adapter-dtype bf16 \
+        --steps 8 --warmup 2 "${tokens[@]}"
+    fi
+  done
+  if wanted train && wanted_model smollm2-135m; then
+    # 32,768 tokens a step, so that PEFT waits for the GPU and not for its own launches.
     for sequence in 2048 4096; do
-      run 30 "$speed" "${small_ours[@]}" --sequence "$sequence" --micro-batch $((32768 / sequence)) "${tokens[@]}"
+      run 30 "$speed" train "${small_ours[@]}" --sequence "$sequence" --micro-batch $((32768 / sequence)) "${tokens[@]}"
       run 120 "$python" gpu_step.py "${small_peer[@]}" --sequence "$sequence" --micro-batch $((32768 / sequence)) \
         $((16384 / sequence)) --compile no layers --steps 15 --warmup 3 "${tokens[@]}"
     done
@@ -138,10 +150,10 @@ measure_all() {
 
 # 200 steps from the same adapter on the same rows.
 measure_losses() {
-  local init="$out/init-adapter"
+  local init="$work/init-adapter"
   local setting=(--sequence 1024 --micro-batch 4 --steps 200 --warmup 0 --learning-rate 2e-4 --losses "${tokens[@]}")
   run 90 "$python" gpu_step.py "${small_peer[@]}" "${setting[@]}" --write-init "$init"
-  run 60 "$speed" "${small_ours[@]}" "${setting[@]}" --init-adapter "$init"
+  run 60 "$speed" train "${small_ours[@]}" "${setting[@]}" --init-adapter "$init"
 }
 
 for ((round = 0; round < rounds; round++)); do

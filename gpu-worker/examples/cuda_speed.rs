@@ -58,7 +58,7 @@ struct TrainArgs {
     #[arg(long)]
     model: Option<Shape>,
     /// A base model with its weights.
-    #[arg(long, value_name = "DIR|GGUF", conflicts_with = "model")]
+    #[arg(long, value_name = "DIR|GGUF")]
     base: Option<PathBuf>,
     /// Tokens of a row.
     #[arg(long, default_value_t = 2048)]
@@ -110,7 +110,7 @@ struct AttentionArgs {
 }
 
 fn main() -> anyhow::Result<()> {
-    let device: Arc<dyn Device> = Arc::new(CudaDevice::new(0, &CudaOptions::default())?);
+    let device: Arc<dyn Device> = Arc::new(CudaDevice::new(0, &CudaOptions::from_environment())?);
     match Arguments::parse().command {
         Command::Train(args) => train(&device, &args),
         Command::Linear(args) => linear(&device, &args),
@@ -197,9 +197,10 @@ fn weights(config: &ModelConfig) -> usize {
     block * config.layers + config.hidden_size * config.vocab_size
 }
 
-/// Tokens of one pass after another.
+/// Rows of tokens, one after another and then from the first again.
 struct Stream {
     tokens: Vec<u32>,
+    /// Rows taken so far.
     next: usize,
 }
 
@@ -232,9 +233,9 @@ impl Stream {
         let mut batch = Batch { tokens: Vec::new(), labels: Vec::new(), documents: Vec::new() };
         for _ in 0..rows {
             let start = batch.tokens.len();
-            let from = self.next;
-            batch.tokens.extend(self.tokens.iter().cycle().skip(from).take(sequence));
-            self.next = (from + sequence) % self.tokens.len();
+            let row = self.next % (self.tokens.len() / sequence).max(1);
+            batch.tokens.extend(self.tokens.iter().cycle().skip(row * sequence).take(sequence));
+            self.next += 1;
             batch.labels.extend(batch.tokens.iter().skip(start + 1).map(|token| i64::from(*token)));
             batch.labels.push(clara_gpu_worker::engine::IGNORED);
             batch.documents.push(start..batch.tokens.len());
@@ -248,7 +249,8 @@ fn train(device: &Arc<dyn Device>, args: &TrainArgs) -> anyhow::Result<()> {
     let (config, called, engine) = match (&args.base, args.model) {
         (Some(path), _) => {
             let base = Arc::new(model::load(path, Precision::Full)?.base);
-            (base.config.clone(), base.name.clone(), CudaEngine::new(Arc::clone(device), base)?)
+            let called = args.model.map_or_else(|| base.name.clone(), |model| name(model).to_owned());
+            (base.config.clone(), called, CudaEngine::new(Arc::clone(device), base)?)
         }
         (None, Some(model)) => {
             let config = shape(model);
@@ -295,7 +297,7 @@ fn train(device: &Arc<dyn Device>, args: &TrainArgs) -> anyhow::Result<()> {
         );
         if args.losses {
             say(
-                &json!({"what": "loss", "engine": "clara", "step": step, "loss": loss, "grad_norm": report.grad_norm, "seconds": took}),
+                &json!({"what": "loss", "engine": "clara", "model": called, "step": step, "loss": loss, "grad_norm": report.grad_norm, "seconds": took}),
             )?;
         }
         if step >= args.warmup {
@@ -482,7 +484,7 @@ fn attention(device: &Arc<dyn Device>, args: &AttentionArgs) -> anyhow::Result<(
             for (direction, time, times) in [("forward", forward, 1.0), ("backward", backward, 2.5)] {
                 say(&json!({
                     "what": "attention", "engine": "clara", "direction": direction, "dim": dim,
-                    "heads": query, "key_value_heads": key_value, "sequence": sequence, "tokens": rows,
+                    "heads": format!("{query}/{key_value}"), "sequence": sequence, "tokens": rows,
                     "milliseconds": time, "tflops": times * operations / time / 1e9,
                 }))?;
             }

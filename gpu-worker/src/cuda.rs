@@ -16,5 +16,6 @@ pub(crate) mod testing;
 pub use device::{
     Address, Argument, Buffer, Device, DeviceError, DeviceMemory, Element, Gemm, GraphId, Launch, Operand,
 };
+pub use driver::{CudaDevice, CudaOptions, ProductUse};
 pub use rows::Rows;
 pub(crate) use rows::{THREADS, arguments, blocks, launch_strided};

@@ -89,9 +89,16 @@ def random_data(sizes: tuple[int, int], tokens: int, device: torch.device) -> tu
 def measure(sizes: tuple[int, int], arguments: argparse.Namespace) -> None:
     device = torch.device(arguments.device)
     data = random_data(sizes, arguments.tokens, device)
-    pairs = {engine: pair(engine, sizes, data, arguments.rank) for engine in ["plain", *arguments.engines]}
-    for one in pairs.values():
-        one.prepare()
+    shape = f"{sizes[0]}x{sizes[1]}"
+    pairs = {}
+    for engine in ["plain", *arguments.engines]:
+        one = pair(engine, sizes, data, arguments.rank)
+        try:
+            one.prepare()
+        except RuntimeError as error:
+            print(json.dumps({"what": "refused", "engine": engine, "shape": shape, "reason": str(error)[:300]}), flush=True)
+            continue
+        pairs[engine] = one
     interleave(list(pairs.values()))
     operations = 2 * arguments.tokens * sizes[0] * sizes[1]
     for direction in ("forward", "backward"):
@@ -101,11 +108,12 @@ def measure(sizes: tuple[int, int], arguments: argparse.Namespace) -> None:
             line = {
                 "what": "linear",
                 "engine": engine,
-                "shape": f"{sizes[0]}x{sizes[1]}",
+                "shape": shape,
                 "direction": direction,
                 "tokens": arguments.tokens,
                 "rank": arguments.rank,
                 "milliseconds": milliseconds,
+                "timed": one.best_kind,
                 "plain_milliseconds": plain,
                 "ratio": milliseconds / plain,
                 "launched_milliseconds": one.milliseconds(direction, "launched"),

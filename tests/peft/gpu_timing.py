@@ -1,6 +1,7 @@
 """Times a forward and a backward computation of PyTorch on a GPU by the device's own clock."""
 
 import statistics
+import sys
 import time
 from collections.abc import Callable
 
@@ -30,17 +31,28 @@ class Pair:
                 self.backward(self.forward())
         torch.cuda.current_stream().wait_stream(stream)
         torch.cuda.synchronize()
+        try:
+            self.graphs = self._record()
+        except RuntimeError as error:
+            print(f"gpu_timing: not recorded as graphs, timed with launches: {error}", file=sys.stderr)
+            torch.cuda.synchronize()
+
+    def _record(self) -> tuple:
         first, second = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
         with torch.cuda.graph(first):
             outputs = self.forward()
         with torch.cuda.graph(second, pool=first.pool()):
             gradients = self.backward(outputs)
-        # Kept, since replays write to their memory.
-        self.graphs = (first, second, outputs, gradients)
+        # All kept, since replays write to the memory of the latter two.
+        return first, second, outputs, gradients
+
+    @property
+    def best_kind(self) -> str:
+        return "device" if self.graphs else "launched"
 
     def sample(self, times: int) -> None:
         """Takes `times` samples of both ways to run: as graphs, and with each kernel launched by PyTorch."""
-        if self.cuda:
+        if self.graphs:
             self._sample("device", times, self.graphs[0].replay, lambda _: self.graphs[1].replay())
         self._sample("launched", times, self.forward, self.backward)
 
@@ -70,9 +82,9 @@ class Pair:
         elapsed = start.elapsed_time(end) if self.cuda else (end - start) * 1e3
         return elapsed / self.calls
 
-    def milliseconds(self, direction: str, kind: str = "device") -> float:
-        """Median time of one computation. On the CPU there are no graphs."""
-        samples = self.samples[kind if self.cuda else "launched"]
+    def milliseconds(self, direction: str, kind: str | None = None) -> float:
+        """Median time of one computation: on the device alone where there are graphs, unless a kind is asked for."""
+        samples = self.samples[kind or self.best_kind]
         return statistics.median(samples[0 if direction == "forward" else 1])
 
 

@@ -7,36 +7,27 @@ use std::{
 };
 
 use super::{
-    DeviceError,
-    compiler::default_cache,
+    CudaDevice, CudaOptions, DeviceError,
     device::Device,
-    driver::{CudaDevice, CudaOptions},
     emulated::{EmulatedDevice, library},
     libraries::Libraries,
 };
 
-/// The emulator, and a GPU where there is one; `CLARA_TEST_CUDA=1` makes its absence an error.
+/// The emulator, and a GPU where there is one. With `CLARA_TEST_CUDA=1` the GPU alone, whose absence is an error then.
 pub(crate) fn devices() -> Vec<Arc<dyn Device>> {
-    let emulated: Arc<dyn Device> = Arc::new(EmulatedDevice::new());
-    [Some(emulated), gpu()].into_iter().flatten().collect()
+    let only_gpu = env::var_os("CLARA_TEST_CUDA").is_some_and(|value| value == "1");
+    match gpu() {
+        Ok(gpu) if only_gpu => vec![gpu],
+        Ok(gpu) => vec![Arc::new(EmulatedDevice::new()), gpu],
+        Err(DeviceError::Unavailable { .. }) if !only_gpu => vec![Arc::new(EmulatedDevice::new())],
+        Err(error) => panic!("{error}"),
+    }
 }
 
 /// The first GPU, one for all tests of a process.
-fn gpu() -> Option<Arc<dyn Device>> {
-    static GPU: OnceLock<Option<Arc<CudaDevice>>> = OnceLock::new();
-    let gpu = GPU.get_or_init(|| {
-        let options = CudaOptions {
-            libraries: Libraries::from_environment(),
-            kernel_cache: default_cache(),
-            autotune: false,
-        };
-        let wanted = env::var_os("CLARA_TEST_CUDA").is_some_and(|value| value == "1");
-        match CudaDevice::new(0, &options) {
-            Ok(device) => Some(Arc::new(device)),
-            Err(DeviceError::Unavailable { .. }) if !wanted => None,
-            Err(error) => panic!("{error}"),
-        }
-    });
+fn gpu() -> Result<Arc<dyn Device>, DeviceError> {
+    static GPU: OnceLock<Result<Arc<CudaDevice>, DeviceError>> = OnceLock::new();
+    let gpu = GPU.get_or_init(|| CudaDevice::new(0, &CudaOptions::from_environment()).map(Arc::new));
     gpu.clone().map(|gpu| gpu as Arc<dyn Device>)
 }
 

@@ -154,6 +154,7 @@ fn products_are_those_of_the_emulator() {
     }
 }
 
+#[expect(clippy::many_single_char_names, reason = "as in the product's own description")]
 fn product(device: &Arc<dyn Device>, on: &dyn Fn(u32) -> bool) -> Vec<u8> {
     let (m, n, k) = (5, 7, 11);
     let (a_transposed, b_transposed, in_place) = (on(0), on(1), on(3));
