@@ -166,11 +166,11 @@ fn product(device: &Arc<dyn Device>, on: &dyn Fn(u32) -> bool) -> Vec<u8> {
         transposed,
     };
     // Small whole numbers, whose sums are exact in any order.
-    let filled = |factor: usize, element| {
+    let filled = |factor: u8, element| {
         let values: Vec<f32> = (0_u8..250)
             .cycle()
             .take(16 + 24 * stride)
-            .map(|i| f32::from((i as usize * factor % 7) as u8) - 3.0)
+            .map(|i| f32::from(i.wrapping_mul(factor) % 7) - 3.0)
             .collect();
         upload(device, &values, element)
     };
