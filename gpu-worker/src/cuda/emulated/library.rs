@@ -84,6 +84,20 @@ pub(crate) fn driver_folder() -> PathBuf {
     })
 }
 
+/// A folder with an NVML for tests.
+pub(crate) fn telemetry_folder() -> PathBuf {
+    compiled("telemetry", |folder| compile("telemetry.cpp", folder, "libnvidia-ml.so.1", &[]))
+}
+
+/// How many GPUs the driver for tests shows from now on, in this process.
+pub(crate) fn set_devices(driver_folder: &Path, count: c_int) {
+    // SAFETY: the library is our own driver.cpp, and its function has this type.
+    unsafe {
+        let library = Library::new(driver_folder.join("libcuda.so.1")).unwrap();
+        library.get::<unsafe extern "C" fn(c_int)>(b"clara_devices").unwrap()(count);
+    }
+}
+
 /// A folder beside the tests that `fill` filled for the present state of the sources.
 fn compiled(name: &str, fill: fn(&Path)) -> PathBuf {
     let all = env::current_exe().unwrap().with_file_name("cuda-emulator");
