@@ -28,8 +28,8 @@ use crate::{
     model::{self, BaseModel},
     peft,
     train::{
-        Forecast, METRICS_FILE, Outcome, Trained, TrainingInput, TrainingSources, report_files,
-        train, verify_adapter,
+        Forecast, METRICS_FILE, Outcome, Trained, TrainingInput, TrainingSources, report_files, train,
+        verify_adapter,
     },
 };
 

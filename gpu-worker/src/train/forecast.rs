@@ -142,10 +142,14 @@ fn fit(
 }
 
 /// What would fit, each with its memory beside the base model.
-fn advice(input: &TrainingInput, planner: &Planner<'_>, rows: usize, free: u64) -> Result<String, EngineError> {
-    let needed = |lora: &LoraConfig, rows| {
-        planner.memory(lora, rows, true).map(|memory| memory.added_bytes() as u64)
-    };
+fn advice(
+    input: &TrainingInput,
+    planner: &Planner<'_>,
+    rows: usize,
+    free: u64,
+) -> Result<String, EngineError> {
+    let needed =
+        |lora: &LoraConfig, rows| planner.memory(lora, rows, true).map(|memory| memory.added_bytes() as u64);
     let mut found = Vec::new();
     let mut shorter = rows / 2;
     while shorter >= SHORTEST_ROWS && needed(&input.lora, shorter)? > free {

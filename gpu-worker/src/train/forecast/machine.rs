@@ -65,8 +65,7 @@ fn device_operations_per_second(device: &Arc<dyn Device>) -> Result<f64, EngineE
     let matrix = |index: usize| Rows::new(room.address(), size).rows_from(index * size).operand();
     let (m, n, k) = (size, size, size);
     let (factors, d, result) = ((matrix(0), matrix(1)), matrix(2), Element::Bf16);
-    let gemm =
-        Gemm { m, n, k, alpha: 1.0, a: factors.0, b: factors.1, c: None, d, result, bias: None };
+    let gemm = Gemm { m, n, k, alpha: 1.0, a: factors.0, b: factors.1, c: None, d, result, bias: None };
     device.multiply(&gemm)?;
     device.finish()?;
     let (started, mut best) = (Instant::now(), f64::MAX);
