@@ -1,6 +1,6 @@
 //! Matrices in a device's memory, and the arguments that kernels take.
 
-use super::{Address, Argument, Element, Operand};
+use super::{Address, Argument, Device, DeviceError, Element, Launch, Operand};
 
 /// A bf16 matrix in row-major order, or some columns of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +77,25 @@ macro_rules! arguments {
 }
 pub(crate) use arguments;
 
+/// Threads of a block of the kernels that go over their work in strides.
+pub(crate) const THREADS: u32 = 256;
+/// Values that a thread handles at once: 16 bytes of bf16.
+const VECTOR: usize = 8;
+/// Most blocks of those kernels; each goes on with what is left.
+const MOST_BLOCKS: u32 = 4096;
+
 /// Thread blocks of `of` items each for `count` of them.
 pub(crate) fn blocks(count: usize, of: usize) -> u32 {
     u32::try_from(count.div_ceil(of.max(1))).unwrap_or(u32::MAX)
+}
+
+/// Starts a kernel that goes over `values` values in strides, whatever its grid.
+pub(crate) fn launch_strided(
+    device: &dyn Device,
+    kernel: &'static str,
+    values: usize,
+    arguments: &[Argument],
+) -> Result<(), DeviceError> {
+    let blocks = blocks(values, THREADS as usize * VECTOR).clamp(1, MOST_BLOCKS);
+    device.launch(Launch { kernel, grid: [blocks, 1, 1], threads: THREADS, shared_bytes: 0, arguments })
 }

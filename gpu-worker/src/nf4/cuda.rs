@@ -1,6 +1,6 @@
 //! Launches the kernel of `dequantise.cu`.
 
-use crate::cuda::{Address, Device, DeviceError, Launch, Rows, arguments, blocks};
+use crate::cuda::{Address, Device, DeviceError, Rows, arguments, launch_strided};
 
 /// A matrix of four bits in a device's memory.
 #[derive(Debug, Clone, Copy)]
@@ -21,21 +21,9 @@ pub struct PackedWeight {
 /// [`DeviceError`] of the device.
 pub fn dequantise(device: &dyn Device, out: Rows, weight: PackedWeight) -> Result<(), DeviceError> {
     let [rows, columns] = weight.shape;
-    device.launch(Launch {
-        kernel: "dequantise_nf4",
-        grid: [blocks(rows * columns, 256 * 32), 1, 1],
-        threads: 256,
-        shared_bytes: 0,
-        arguments: arguments![
-            out.address,
-            out.stride,
-            weight.codes,
-            weight.scales,
-            rows,
-            columns,
-            weight.block
-        ],
-    })
+    let arguments =
+        arguments![out.address, out.stride, weight.codes, weight.scales, rows, columns, weight.block];
+    launch_strided(device, "dequantise_nf4", rows * columns, arguments)
 }
 
 #[cfg(test)]

@@ -1,25 +1,6 @@
 //! Copies, sums and random values of matrices in a device's memory; the kernels of `rows.cu`.
 
-use crate::cuda::{Argument, Device, DeviceError, Launch, Rows, arguments, blocks};
-
-const THREADS: u32 = 256;
-/// Values that a thread handles at once.
-const VECTOR: usize = 8;
-
-fn launch(
-    device: &dyn Device,
-    kernel: &'static str,
-    values: usize,
-    arguments: &[Argument],
-) -> Result<(), DeviceError> {
-    device.launch(Launch {
-        kernel,
-        grid: [blocks(values, THREADS as usize * VECTOR), 1, 1],
-        threads: THREADS,
-        shared_bytes: 0,
-        arguments,
-    })
-}
+use crate::cuda::{Argument, Device, DeviceError, Rows, arguments, launch_strided};
 
 /// `out = x`; the width is a multiple of 8.
 ///
@@ -27,7 +8,7 @@ fn launch(
 /// [`DeviceError`] of the device.
 pub fn copy(device: &dyn Device, out: Rows, x: Rows, [rows, width]: [usize; 2]) -> Result<(), DeviceError> {
     let arguments = arguments![out.address, out.stride, x.address, x.stride, rows, width];
-    launch(device, "copy_rows", rows * width, arguments)
+    launch_strided(device, "copy_rows", rows * width, arguments)
 }
 
 /// Fills with values uniform in ±`bound` that follow from `seed` and the place.
@@ -41,7 +22,7 @@ pub fn fill_uniform(
     seed: u32,
     bound: f32,
 ) -> Result<(), DeviceError> {
-    launch(
+    launch_strided(
         device,
         "fill_uniform",
         rows * width,

@@ -83,7 +83,7 @@ pub fn adamw(
     let b_rate = options.learning_rate * options.b_rate_ratio;
     device.launch(Launch {
         kernel: "adamw",
-        grid: [blocks(parameters.count, CLASS * 4), 1, 1],
+        grid: [blocks(parameters.count, CLASS * 4).min(4096), 1, 1],
         threads: CLASS as u32,
         shared_bytes: 0,
         arguments: &[

@@ -1,7 +1,7 @@
 //! Launches the kernels of `attention.cu` and `attention_backward.cu`.
 
 use super::Heads;
-use crate::cuda::{Address, Device, DeviceError, Launch, Rows, arguments, blocks};
+use crate::cuda::{Address, Argument, Device, DeviceError, Launch, Rows, THREADS, arguments, blocks};
 
 /// Which keys the queries of packed documents see, and how heads are laid out.
 #[derive(Debug, Clone, Copy)]
@@ -40,44 +40,78 @@ pub struct AttentionGradient {
     pub delta: Address,
 }
 
+/// How a kernel is launched, as its source says.
+struct Plan {
+    kernel: &'static str,
+    /// Rows of one thread block.
+    rows: usize,
+    threads: u32,
+    shared_bytes: u32,
+}
+
 /// Kernels for one width of heads.
 struct Kernels {
     dim: usize,
-    forward: &'static str,
-    keys: &'static str,
-    queries: &'static str,
+    forward: Plan,
+    keys: Plan,
+    queries: Plan,
 }
 
 const KERNELS: [Kernels; 5] = [
     Kernels {
         dim: 16,
-        forward: "attention_d16",
-        keys: "attention_backward_keys_d16",
-        queries: "attention_backward_queries_d16",
+        forward: Plan { kernel: "attention_d16", rows: 128, threads: 128, shared_bytes: 12_800 },
+        keys: Plan { kernel: "attention_backward_keys_d16", rows: 128, threads: 256, shared_bytes: 55_552 },
+        queries: Plan {
+            kernel: "attention_backward_queries_d16",
+            rows: 128,
+            threads: 128,
+            shared_bytes: 12_800,
+        },
     },
     Kernels {
         dim: 32,
-        forward: "attention_d32",
-        keys: "attention_backward_keys_d32",
-        queries: "attention_backward_queries_d32",
+        forward: Plan { kernel: "attention_d32", rows: 128, threads: 128, shared_bytes: 25_088 },
+        keys: Plan { kernel: "attention_backward_keys_d32", rows: 128, threads: 256, shared_bytes: 76_032 },
+        queries: Plan {
+            kernel: "attention_backward_queries_d32",
+            rows: 128,
+            threads: 128,
+            shared_bytes: 25_088,
+        },
     },
     Kernels {
         dim: 64,
-        forward: "attention_d64",
-        keys: "attention_backward_keys_d64",
-        queries: "attention_backward_queries_d64",
+        forward: Plan { kernel: "attention_d64", rows: 128, threads: 128, shared_bytes: 49_664 },
+        keys: Plan { kernel: "attention_backward_keys_d64", rows: 128, threads: 256, shared_bytes: 116_992 },
+        queries: Plan {
+            kernel: "attention_backward_queries_d64",
+            rows: 128,
+            threads: 128,
+            shared_bytes: 49_664,
+        },
     },
     Kernels {
         dim: 128,
-        forward: "attention_d128",
-        keys: "attention_backward_keys_d128",
-        queries: "attention_backward_queries_d128",
+        forward: Plan { kernel: "attention_d128", rows: 128, threads: 128, shared_bytes: 98_816 },
+        keys: Plan { kernel: "attention_backward_keys_d128", rows: 128, threads: 256, shared_bytes: 132_224 },
+        queries: Plan {
+            kernel: "attention_backward_queries_d128",
+            rows: 128,
+            threads: 128,
+            shared_bytes: 98_816,
+        },
     },
     Kernels {
         dim: 256,
-        forward: "attention_d256",
-        keys: "attention_backward_keys_d256",
-        queries: "attention_backward_queries_d256",
+        forward: Plan { kernel: "attention_d256", rows: 128, threads: 256, shared_bytes: 131_584 },
+        keys: Plan { kernel: "attention_backward_keys_d256", rows: 64, threads: 256, shared_bytes: 107_648 },
+        queries: Plan {
+            kernel: "attention_backward_queries_d256",
+            rows: 64,
+            threads: 128,
+            shared_bytes: 131_328,
+        },
     },
 ];
 
@@ -98,6 +132,18 @@ impl PackedAttention {
         self.heads.window.unwrap_or_default()
     }
 
+    fn launch(
+        self,
+        device: &dyn Device,
+        Plan { kernel, rows, threads, shared_bytes }: &Plan,
+        heads: usize,
+        arguments: &[Argument],
+    ) -> Result<(), DeviceError> {
+        let grid = [blocks(heads, 1), blocks(self.rows, *rows), 1];
+        let (threads, shared_bytes) = (*threads, *shared_bytes);
+        device.launch(Launch { kernel, grid, threads, shared_bytes, arguments })
+    }
+
     /// Writes each query's mean of values to `out`, and the logarithm of its sum of weights to `log_sums`, `[heads, rows]` in f32.
     ///
     /// # Errors
@@ -111,12 +157,11 @@ impl PackedAttention {
     ) -> Result<(), DeviceError> {
         let Heads { query: query_heads, key_value, dim, .. } = self.heads;
         let kernels = kernels(dim)?;
-        device.launch(Launch {
-            kernel: kernels.forward,
-            grid: [blocks(self.rows, 64), blocks(query_heads, 1), 1],
-            threads: 128,
-            shared_bytes: 0,
-            arguments: arguments![
+        self.launch(
+            device,
+            &kernels.forward,
+            query_heads,
+            arguments![
                 out.address,
                 out.stride,
                 log_sums,
@@ -131,7 +176,7 @@ impl PackedAttention {
                 self.heads.scale(),
                 self.window()
             ],
-        })
+        )
     }
 
     /// Writes the gradients of queries, keys and values, which lie in the same rows.
@@ -147,28 +192,12 @@ impl PackedAttention {
     ) -> Result<(), DeviceError> {
         let Heads { query: query_heads, key_value, dim, .. } = self.heads;
         let kernels = kernels(dim)?;
-        device.launch(Launch {
-            kernel: "attention_delta",
-            grid: [blocks(self.rows * query_heads, 8), 1, 1],
-            threads: 256,
-            shared_bytes: 0,
-            arguments: arguments![
-                delta,
-                out.address,
-                out.stride,
-                d_out.address,
-                d_out.stride,
-                self.rows,
-                query_heads,
-                dim
-            ],
-        })?;
-        device.launch(Launch {
-            kernel: kernels.keys,
-            grid: [blocks(self.rows, 64), blocks(key_value, 1), 1],
-            threads: 128,
-            shared_bytes: 0,
-            arguments: arguments![
+        self.sums_of_products(device, (out, d_out), delta)?;
+        self.launch(
+            device,
+            &kernels.keys,
+            key_value,
+            arguments![
                 d.key.address,
                 d.value.address,
                 d.key.stride,
@@ -188,13 +217,12 @@ impl PackedAttention {
                 self.heads.scale(),
                 self.window()
             ],
-        })?;
-        device.launch(Launch {
-            kernel: kernels.queries,
-            grid: [blocks(self.rows, 64), blocks(query_heads, 1), 1],
-            threads: 128,
-            shared_bytes: 0,
-            arguments: arguments![
+        )?;
+        self.launch(
+            device,
+            &kernels.queries,
+            query_heads,
+            arguments![
                 d.query.address,
                 d.query.stride,
                 query.address,
@@ -211,6 +239,32 @@ impl PackedAttention {
                 key_value,
                 self.heads.scale(),
                 self.window()
+            ],
+        )
+    }
+
+    /// The sum of `out · d_out` of each query.
+    fn sums_of_products(
+        self,
+        device: &dyn Device,
+        (out, d_out): (Rows, Rows),
+        delta: Address,
+    ) -> Result<(), DeviceError> {
+        let Heads { query: query_heads, dim, .. } = self.heads;
+        device.launch(Launch {
+            kernel: "attention_delta",
+            grid: [blocks(self.rows * query_heads * dim, 8 * THREADS as usize), 1, 1],
+            threads: THREADS,
+            shared_bytes: 0,
+            arguments: arguments![
+                delta,
+                out.address,
+                out.stride,
+                d_out.address,
+                d_out.stride,
+                self.rows,
+                query_heads,
+                dim
             ],
         })
     }

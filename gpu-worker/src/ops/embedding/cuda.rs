@@ -1,6 +1,6 @@
 //! Launches the kernel of `embedding.cu`.
 
-use crate::cuda::{Address, Device, DeviceError, Launch, Rows, arguments, blocks};
+use crate::cuda::{Address, Device, DeviceError, Rows, arguments, launch_strided};
 
 /// Writes `scale · table[tokens[i]]` to row `i` of `out`; `table [vocab, width]`.
 ///
@@ -14,13 +14,12 @@ pub fn embed(
     [rows, width]: [usize; 2],
     scale: f32,
 ) -> Result<(), DeviceError> {
-    device.launch(Launch {
-        kernel: "embed",
-        grid: [blocks(rows, 4), 1, 1],
-        threads: 128,
-        shared_bytes: 0,
-        arguments: arguments![out.address, out.stride, table, tokens, rows, width, scale],
-    })
+    launch_strided(
+        device,
+        "embed",
+        rows * width,
+        arguments![out.address, out.stride, table, tokens, rows, width, scale],
+    )
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub fn cross_entropy(
     device.launch(Launch {
         kernel: "cross_entropy",
         grid: [u32::try_from(rows).unwrap_or(u32::MAX), 1, 1],
-        threads: 1024,
+        threads: 512,
         shared_bytes: 0,
         arguments: arguments![
             logits.address,

@@ -1,6 +1,6 @@
 //! Launches the kernel of `scatter_adapter.cu`.
 
-use crate::cuda::{Address, Argument, Device, DeviceError, Launch};
+use crate::cuda::{Address, Argument, Device, DeviceError, Launch, THREADS};
 
 /// Bytes of one part in the table: target (8), first value (8), rows, columns, stride (4 each), scale (4).
 pub const PART_BYTES: usize = 32;
@@ -49,8 +49,8 @@ pub fn scatter_adapter(
     }
     device.launch(Launch {
         kernel: "scatter_adapter",
-        grid: [32, u32::try_from(count).unwrap_or(u32::MAX), 1],
-        threads: 256,
+        grid: [16, u32::try_from(count).unwrap_or(u32::MAX), 1],
+        threads: THREADS,
         shared_bytes: 0,
         arguments: &[Argument::from(parts), Argument::from(count), Argument::from(values)],
     })

@@ -1,8 +1,6 @@
 //! Launches the kernels of `rms_norm.cu`.
 
-use crate::cuda::{Address, Device, DeviceError, Launch, Rows, arguments, blocks};
-
-const THREADS: u32 = 256;
+use crate::cuda::{Address, Argument, Device, DeviceError, Launch, Rows, THREADS, arguments, blocks};
 
 /// A normalisation of rows with a frozen weight.
 #[derive(Debug, Clone, Copy)]
@@ -21,9 +19,13 @@ impl Norm {
         device: &dyn Device,
         kernel: &'static str,
         rows: usize,
-        arguments: &[crate::cuda::Argument],
+        arguments: &[Argument],
     ) -> Result<(), DeviceError> {
-        let per_block = if self.width <= 1024 { 8 } else { 1 };
+        let per_block = match self.width {
+            ..=1024 => 8,
+            1025..=2048 => 2,
+            _ => 1,
+        };
         device.launch(Launch {
             kernel,
             grid: [blocks(rows, per_block), 1, 1],

@@ -1,6 +1,6 @@
 //! Launches the kernels of `rope.cu`: normalisation of heads, where a model has it, and rotary embedding.
 
-use crate::cuda::{Address, Device, DeviceError, Launch, Rows, arguments, blocks};
+use crate::cuda::{Address, Device, DeviceError, Rows, arguments, launch_strided};
 
 /// How the heads of a row are normalised and rotated: queries first, then keys, then as many values.
 #[derive(Debug, Clone, Copy)]
@@ -33,28 +33,24 @@ impl HeadRotation {
         rows: usize,
     ) -> Result<(), DeviceError> {
         let [query, key] = self.norms.map_or([None; 2], |norms| norms.map(Some));
-        device.launch(Launch {
-            kernel,
-            grid: [blocks(rows, 1), 1, 1],
-            threads: 256,
-            shared_bytes: 0,
-            arguments: arguments![
-                out.address,
-                out.stride,
-                x.map(|x| x.address),
-                x.map_or(0, |x| x.stride),
-                self.cosines,
-                self.sines,
-                self.positions,
-                query,
-                key,
-                rows,
-                self.query_heads,
-                self.key_heads,
-                self.dim,
-                self.eps
-            ],
-        })
+        let values = rows * (self.query_heads + 2 * self.key_heads) * self.dim;
+        let arguments = arguments![
+            out.address,
+            out.stride,
+            x.map(|x| x.address),
+            x.map_or(0, |x| x.stride),
+            self.cosines,
+            self.sines,
+            self.positions,
+            query,
+            key,
+            rows,
+            self.query_heads,
+            self.key_heads,
+            self.dim,
+            self.eps
+        ];
+        launch_strided(device, kernel, values, arguments)
     }
 
     /// Normalises and rotates queries and keys of `x` into `out`, and copies the values; `out` may be `x` where nothing is normalised.

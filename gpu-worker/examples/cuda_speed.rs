@@ -1,0 +1,494 @@
+//! Measures the CUDA engine on a GPU: training, one adapted linear layer, attention. Prints a JSON line for each figure.
+//!
+//! `scripts/bench-gpu.sh` runs it beside PyTorch and PEFT.
+
+#![expect(clippy::cast_precision_loss, reason = "figures of a benchmark")]
+
+use std::{io::Write as _, path::PathBuf, sync::Arc, time::Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clara_gpu_worker::{
+    cuda::{Buffer, CudaDevice, CudaOptions, Device, Element, Gemm, Operand, Rows},
+    engine::{
+        Batch, Engine as _, LoraConfig, StepOptions, TargetModule, cuda::CudaEngine, reference::features,
+    },
+    model::{self, Llama3Scaling, ModelConfig, Precision, RopeScaling, Variant},
+    ops::{
+        attention::{
+            Heads,
+            cuda::{AttentionGradient, PackedAttention, Projected},
+        },
+        rows::fill_uniform,
+    },
+    peft,
+};
+use serde_json::json;
+
+#[derive(Parser)]
+#[command(about, max_term_width = 120)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Tokens per second of training steps.
+    Train(TrainArgs),
+    /// A linear layer with its adapter, over the plain one.
+    Linear(LinearArgs),
+    /// Attention, forward and backward.
+    Attention(AttentionArgs),
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Shape {
+    #[value(name = "smollm2-135m")]
+    Smollm2,
+    #[value(name = "llama-3.1-8b")]
+    Llama,
+    #[value(name = "qwen2.5-7b")]
+    Qwen,
+}
+
+#[derive(Args)]
+struct TrainArgs {
+    /// Shape of a model, with random weights.
+    #[arg(long)]
+    model: Option<Shape>,
+    /// A base model with its weights.
+    #[arg(long, value_name = "DIR|GGUF")]
+    base: Option<PathBuf>,
+    /// Tokens of a row.
+    #[arg(long, default_value_t = 2048)]
+    sequence: usize,
+    /// Rows of a pass.
+    #[arg(long, default_value_t = 4)]
+    micro_batch: usize,
+    #[arg(long, default_value_t = 8)]
+    steps: usize,
+    /// Steps before those that count.
+    #[arg(long, default_value_t = 3)]
+    warmup: usize,
+    #[arg(long, default_value_t = 16)]
+    rank: usize,
+    /// Peak of the learning rate, which stays constant.
+    #[arg(long, default_value_t = 2e-4)]
+    learning_rate: f64,
+    /// Little-endian u32 tokens, read from the start and again; else they are drawn.
+    #[arg(long, value_name = "FILE")]
+    tokens: Option<PathBuf>,
+    /// PEFT folder of the adapter to start from.
+    #[arg(long, value_name = "DIR")]
+    init_adapter: Option<PathBuf>,
+    /// PEFT folder that the adapter is written to before the first step.
+    #[arg(long, value_name = "DIR")]
+    write_initial: Option<PathBuf>,
+    /// Blocks that keep their activations, at most.
+    #[arg(long)]
+    keep: Option<usize>,
+    /// Print the loss of every step.
+    #[arg(long)]
+    losses: bool,
+}
+
+#[derive(Args)]
+struct LinearArgs {
+    #[arg(long, default_value_t = 8192)]
+    tokens: usize,
+    #[arg(long, default_value_t = 16)]
+    rank: usize,
+    #[arg(long, default_value_t = 30)]
+    repeats: usize,
+}
+
+#[derive(Args)]
+struct AttentionArgs {
+    #[arg(long, default_value_t = 20)]
+    repeats: usize,
+}
+
+fn main() -> anyhow::Result<()> {
+    let device: Arc<dyn Device> = Arc::new(CudaDevice::new(0, &CudaOptions::from_environment())?);
+    match Arguments::parse().command {
+        Command::Train(args) => train(&device, &args),
+        Command::Linear(args) => linear(&device, &args),
+        Command::Attention(args) => attention(&device, &args),
+    }
+}
+
+fn say(figures: &serde_json::Value) -> anyhow::Result<()> {
+    writeln!(std::io::stdout(), "{figures}").context("cannot write to standard output")
+}
+
+/// The public configurations of the models.
+fn shape(shape: Shape) -> ModelConfig {
+    let llama = ModelConfig {
+        hidden_size: 4096,
+        intermediate_size: 14336,
+        layers: 32,
+        attention_heads: 32,
+        key_value_heads: 8,
+        head_dim: 128,
+        vocab_size: 128_256,
+        rms_norm_eps: 1e-5,
+        rope_theta: 500_000.0,
+        rope_scaling: Some(RopeScaling::Llama3(Llama3Scaling {
+            factor: 8.0,
+            low_freq_factor: 1.0,
+            high_freq_factor: 4.0,
+            original_max_positions: 8192,
+        })),
+        max_positions: 131_072,
+        tie_word_embeddings: false,
+        bos_token: None,
+        eos_tokens: vec![0],
+        variant: Variant::default(),
+    };
+    match shape {
+        Shape::Llama => llama,
+        Shape::Qwen => ModelConfig {
+            hidden_size: 3584,
+            intermediate_size: 18944,
+            layers: 28,
+            attention_heads: 28,
+            key_value_heads: 4,
+            vocab_size: 152_064,
+            rms_norm_eps: 1e-6,
+            rope_theta: 1e6,
+            rope_scaling: None,
+            max_positions: 32_768,
+            variant: Variant { query_key_value_bias: true, ..Variant::default() },
+            ..llama
+        },
+        Shape::Smollm2 => ModelConfig {
+            hidden_size: 576,
+            intermediate_size: 1536,
+            layers: 30,
+            attention_heads: 9,
+            key_value_heads: 3,
+            head_dim: 64,
+            vocab_size: 49_152,
+            rope_theta: 100_000.0,
+            rope_scaling: None,
+            max_positions: 8192,
+            tie_word_embeddings: true,
+            ..llama
+        },
+    }
+}
+
+fn name(shape: Shape) -> &'static str {
+    match shape {
+        Shape::Smollm2 => "smollm2-135m",
+        Shape::Llama => "llama-3.1-8b",
+        Shape::Qwen => "qwen2.5-7b",
+    }
+}
+
+/// Weights that products read: the linear layers of all blocks and the head.
+fn weights(config: &ModelConfig) -> usize {
+    let block: usize = TargetModule::ALL
+        .iter()
+        .map(|module| features(config, *module))
+        .map(|(inner, outer)| inner * outer)
+        .sum();
+    block * config.layers + config.hidden_size * config.vocab_size
+}
+
+/// Rows of tokens, one after another and then from the first again.
+struct Stream {
+    tokens: Vec<u32>,
+    /// Rows taken so far.
+    next: usize,
+}
+
+impl Stream {
+    fn new(file: Option<&PathBuf>, vocab_size: usize) -> anyhow::Result<Self> {
+        let tokens = match file {
+            Some(file) => {
+                let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+                bytes
+                    .chunks_exact(4)
+                    .map(|bytes| Ok(u32::from_le_bytes(bytes.try_into()?)))
+                    .collect::<anyhow::Result<_>>()?
+            }
+            None => {
+                let mut state = 1_u64;
+                let mut draw = || {
+                    state =
+                        state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    u32::try_from((state >> 33) as usize % vocab_size).unwrap_or_default()
+                };
+                (0..1 << 20).map(|_| draw()).collect::<Vec<_>>()
+            }
+        };
+        ensure!(!tokens.is_empty(), "the file of tokens is empty");
+        Ok(Self { tokens, next: 0 })
+    }
+
+    /// Rows of `sequence` tokens, each a document of its own, that learn every token but their first.
+    fn batch(&mut self, rows: usize, sequence: usize) -> Batch {
+        let mut batch = Batch { tokens: Vec::new(), labels: Vec::new(), documents: Vec::new() };
+        for _ in 0..rows {
+            let start = batch.tokens.len();
+            let row = self.next % (self.tokens.len() / sequence).max(1);
+            batch.tokens.extend(self.tokens.iter().cycle().skip(row * sequence).take(sequence));
+            self.next += 1;
+            batch.labels.extend(batch.tokens.iter().skip(start + 1).map(|token| i64::from(*token)));
+            batch.labels.push(clara_gpu_worker::engine::IGNORED);
+            batch.documents.push(start..batch.tokens.len());
+        }
+        batch
+    }
+}
+
+fn train(device: &Arc<dyn Device>, args: &TrainArgs) -> anyhow::Result<()> {
+    let before = device.memory()?.free;
+    let (config, called, engine) = match (&args.base, args.model) {
+        (Some(path), _) => {
+            let base = Arc::new(model::load(path, Precision::Full)?.base);
+            let called = args.model.map_or_else(|| base.name.clone(), |model| name(model).to_owned());
+            (base.config.clone(), called, CudaEngine::new(Arc::clone(device), base)?)
+        }
+        (None, Some(model)) => {
+            let config = shape(model);
+            let engine = CudaEngine::with_random_weights(Arc::clone(device), config.clone())?;
+            (config, name(model).to_owned(), engine)
+        }
+        (None, None) => bail!("name --model or --base"),
+    };
+    let mut engine = match args.keep {
+        Some(layers) => engine.keeping_at_most(layers),
+        None => engine,
+    };
+    let lora = LoraConfig {
+        rank: args.rank,
+        frozen_rank: 0,
+        alpha: 2.0 * args.rank as f32,
+        targets: TargetModule::ALL.to_vec(),
+        dora: false,
+        dropout: 0.0,
+    };
+    match &args.init_adapter {
+        Some(folder) => engine.load_adapter(&peft::read(folder, &config)?)?,
+        None => engine.init_adapter(&lora, 1)?,
+    }
+    if let Some(folder) = &args.write_initial {
+        peft::write(folder, &engine.save()?.adapter, &called)?;
+    }
+    let mut stream = Stream::new(args.tokens.as_ref(), config.vocab_size)?;
+    let options = StepOptions { learning_rate: args.learning_rate, ..StepOptions::default() };
+    let (mut seconds, mut losses, mut grad_norm) = (Vec::new(), Vec::new(), 0.0);
+    for step in 0..args.warmup + args.steps {
+        let batch = stream.batch(args.micro_batch, args.sequence);
+        let targets = args.micro_batch * (args.sequence - 1);
+        let started = Instant::now();
+        let loss = engine.forward_backward(&batch, targets)?;
+        let report = engine.step(&options)?;
+        device.finish()?;
+        let took = started.elapsed().as_secs_f64();
+        let loss = loss.loss_sum / loss.target_tokens as f64;
+        ensure!(
+            loss.is_finite() && report.grad_norm > 0.0,
+            "step {step}: loss {loss}, gradient norm {}",
+            report.grad_norm
+        );
+        if args.losses {
+            say(
+                &json!({"what": "loss", "engine": "clara", "model": called, "step": step, "loss": loss, "grad_norm": report.grad_norm, "seconds": took}),
+            )?;
+        }
+        if step >= args.warmup {
+            seconds.push(took);
+            losses.push(loss);
+            grad_norm = report.grad_norm;
+        }
+    }
+    seconds.sort_by(f64::total_cmp);
+    let median = seconds.get(seconds.len() / 2).copied().context("no step was measured")?;
+    let tokens_per_second = (args.micro_batch * args.sequence) as f64 / median;
+    say(&json!({
+        "what": "train", "engine": "clara", "model": called, "device": device.name(), "rank": args.rank,
+        "sequence": args.sequence, "micro_batch": args.micro_batch, "seconds": median,
+        "tokens_per_second": tokens_per_second,
+        "model_tflops": 4.0 * weights(&config) as f64 * tokens_per_second / 1e12,
+        "used_bytes": before - device.memory()?.free,
+        "grad_norm": grad_norm, "loss": losses.last(),
+    }))?;
+    Ok(())
+}
+
+/// Room for matrices, filled with random values.
+struct Room<'a> {
+    device: &'a Arc<dyn Device>,
+    buffers: Vec<Buffer>,
+}
+
+impl Room<'_> {
+    fn matrix(&mut self, rows: usize, width: usize) -> anyhow::Result<Rows> {
+        let buffer = Buffer::new(self.device, rows * width * Element::Bf16.bytes())?;
+        let matrix = Rows::new(buffer.address(), width);
+        self.buffers.push(buffer);
+        let seed = u32::try_from(self.buffers.len())?;
+        fill_uniform(self.device.as_ref(), matrix, [rows, width], seed, 0.5)?;
+        Ok(matrix)
+    }
+
+    fn floats(&mut self, count: usize) -> anyhow::Result<clara_gpu_worker::cuda::Address> {
+        let buffer = Buffer::new(self.device, count * Element::F32.bytes())?;
+        self.device.zero(buffer.address(), buffer.bytes())?;
+        let address = buffer.address();
+        self.buffers.push(buffer);
+        Ok(address)
+    }
+}
+
+/// Milliseconds of one run among many, after some that do not count; the best of three series.
+fn milliseconds(
+    device: &dyn Device,
+    repeats: usize,
+    mut work: impl FnMut(usize) -> anyhow::Result<()>,
+) -> anyhow::Result<f64> {
+    for round in 0..3 {
+        work(round)?;
+    }
+    let mut best = f64::INFINITY;
+    for _ in 0..3 {
+        device.finish()?;
+        let started = Instant::now();
+        for round in 0..repeats {
+            work(round)?;
+        }
+        device.finish()?;
+        best = best.min(started.elapsed().as_secs_f64() * 1e3 / repeats as f64);
+    }
+    Ok(best)
+}
+
+/// Operands that take turns, so that none stays in the cache.
+const TURNS: usize = 4;
+
+fn linear(device: &Arc<dyn Device>, args: &LinearArgs) -> anyhow::Result<()> {
+    // Inputs, outputs, layers that share the input.
+    let shapes = [
+        (4096, 6144, 3),
+        (4096, 4096, 1),
+        (4096, 28672, 2),
+        (14336, 4096, 1),
+        (576, 960, 3),
+        (576, 576, 1),
+        (576, 3072, 2),
+        (1536, 576, 1),
+    ];
+    for (inputs, outputs, layers) in shapes {
+        let (rows, rank) = (args.tokens, args.rank);
+        let low_rank = rank * layers;
+        let mut room = Room { device, buffers: Vec::new() };
+        let mut sets = Vec::new();
+        for _ in 0..TURNS {
+            let weight = room.matrix(outputs + low_rank, inputs + low_rank)?;
+            let plain = room.matrix(outputs, inputs)?;
+            let x = room.matrix(rows, inputs + low_rank)?;
+            let y = room.matrix(rows, outputs + low_rank)?;
+            sets.push((weight, plain, x, y));
+        }
+        let gradient_a =
+            Operand { address: room.floats(low_rank * inputs)?, stride: inputs, transposed: false };
+        let gradient_b = Operand { address: room.floats(outputs * rank)?, stride: rank, transposed: false };
+        let product = |[m, n, k]: [usize; 3], [left, right]: [Operand; 2], to: Operand, sum: bool| {
+            let result = if sum { Element::F32 } else { Element::Bf16 };
+            let c = sum.then_some(to);
+            device.multiply(&Gemm { m, n, k, alpha: 1.0, a: left, b: right, c, d: to, result, bias: None })
+        };
+        let set = |round: usize| sets[round % TURNS];
+        let plain_forward = milliseconds(device.as_ref(), args.repeats, |round| {
+            let (_, weight, x, y) = set(round);
+            Ok(product([rows, outputs, inputs], [x.operand(), weight.transposed()], y.operand(), false)?)
+        })?;
+        let forward = milliseconds(device.as_ref(), args.repeats, |round| {
+            let (weight, _, x, y) = set(round);
+            let (a, tail) = (weight.rows_from(outputs), x.columns_from(inputs));
+            product([rows, low_rank, inputs], [x.operand(), a.transposed()], tail.operand(), false)?;
+            let factors = [x.operand(), weight.transposed()];
+            Ok(product([rows, outputs, inputs + low_rank], factors, y.operand(), false)?)
+        })?;
+        let plain_backward = milliseconds(device.as_ref(), args.repeats, |round| {
+            let (_, weight, x, y) = set(round);
+            Ok(product([rows, inputs, outputs], [y.operand(), weight.operand()], x.operand(), false)?)
+        })?;
+        let backward = milliseconds(device.as_ref(), args.repeats, |round| {
+            let (weight, _, x, y) = set(round);
+            let (b, tail) = (weight.columns_from(inputs), y.columns_from(outputs));
+            product([rows, low_rank, outputs], [y.operand(), b.operand()], tail.operand(), false)?;
+            let width = outputs / layers;
+            for layer in 0..layers {
+                let factors = [
+                    y.columns_from(layer * width).transposed(),
+                    x.columns_from(inputs + layer * rank).operand(),
+                ];
+                product([width, rank, rows], factors, gradient_b, true)?;
+            }
+            let factors = [y.operand(), weight.operand()];
+            product([rows, inputs, outputs + low_rank], factors, set(round + 1).2.operand(), false)?;
+            Ok(product([low_rank, inputs, rows], [tail.transposed(), x.operand()], gradient_a, true)?)
+        })?;
+        for (direction, with, plain) in
+            [("forward", forward, plain_forward), ("backward", backward, plain_backward)]
+        {
+            say(&json!({
+                "what": "linear", "engine": "clara", "shape": format!("{inputs}x{outputs}"), "tokens": rows,
+                "rank": rank, "direction": direction, "milliseconds": with, "plain_milliseconds": plain,
+                "ratio": with / plain,
+                "plain_tflops": 2.0 * (rows * inputs * outputs) as f64 / plain / 1e9,
+            }))?;
+        }
+    }
+    Ok(())
+}
+
+fn attention(device: &Arc<dyn Device>, args: &AttentionArgs) -> anyhow::Result<()> {
+    for (query, key_value, dim) in [(32, 8, 128), (9, 3, 64)] {
+        for sequence in [2048, 4096] {
+            let rows = 8192;
+            let heads = Heads { query, key_value, dim, scale: None, window: None };
+            let mut room = Room { device, buffers: Vec::new() };
+            let width = heads.query_width() + 2 * heads.key_value_width();
+            let split = |rows: Rows| {
+                let key = rows.columns_from(heads.query_width());
+                Projected { query: rows, key, value: key.columns_from(heads.key_value_width()) }
+            };
+            let (projected, d) = (split(room.matrix(rows, width)?), split(room.matrix(rows, width)?));
+            let (out, d_out) =
+                (room.matrix(rows, heads.query_width())?, room.matrix(rows, heads.query_width())?);
+            let (log_sums, delta) = (room.floats(rows * query)?, room.floats(rows * query)?);
+            let (starts, ends) = (room.floats(rows)?, room.floats(rows)?);
+            let numbers = |offset: usize| {
+                (0..rows).flat_map(move |row| {
+                    u32::try_from(row / sequence * sequence + offset).unwrap_or_default().to_le_bytes()
+                })
+            };
+            device.write(starts, &numbers(0).collect::<Vec<_>>())?;
+            device.write(ends, &numbers(sequence).collect::<Vec<_>>())?;
+            let packed = PackedAttention { heads, rows, starts, ends };
+            let forward = milliseconds(device.as_ref(), args.repeats, |_| {
+                Ok(packed.forward(device.as_ref(), out, log_sums, projected)?)
+            })?;
+            let backward = milliseconds(device.as_ref(), args.repeats, |_| {
+                let gradient = AttentionGradient { out, d_out, log_sums, delta };
+                Ok(packed.backward(device.as_ref(), d, projected, gradient)?)
+            })?;
+            // Half of all pairs; two products forward, five backward.
+            let operations = 2.0 * (rows * sequence * query * dim) as f64;
+            for (direction, time, times) in [("forward", forward, 1.0), ("backward", backward, 2.5)] {
+                say(&json!({
+                    "what": "attention", "engine": "clara", "direction": direction, "dim": dim,
+                    "heads": format!("{query}/{key_value}"), "sequence": sequence, "tokens": rows,
+                    "milliseconds": time, "tflops": times * operations / time / 1e9,
+                }))?;
+            }
+        }
+    }
+    Ok(())
+}

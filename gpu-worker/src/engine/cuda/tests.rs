@@ -1,0 +1,125 @@
+//! The engine on every device at hand against the reference engine.
+
+#![expect(clippy::cast_precision_loss, reason = "test values are small")]
+
+use std::sync::Arc;
+
+use half::bf16;
+
+use super::*;
+use crate::{
+    cuda::testing::devices,
+    engine::{
+        TargetModule,
+        reference::{
+            ReferenceEngine,
+            testing::{lora, packed, random_model, tiny_config},
+        },
+    },
+    model::Variant,
+};
+
+/// Two layers with widths that the kernels take, and a vocabulary that is no multiple of 8.
+fn config() -> ModelConfig {
+    ModelConfig {
+        hidden_size: 48,
+        intermediate_size: 88,
+        attention_heads: 4,
+        key_value_heads: 2,
+        head_dim: 16,
+        vocab_size: 61,
+        ..tiny_config()
+    }
+}
+
+/// A model whose matrices bf16 holds exactly, so that engines differ in their arithmetic alone.
+fn model(config: ModelConfig) -> Arc<BaseModel> {
+    let model = random_model(config);
+    let mut model = Arc::unwrap_or_clone(model);
+    for (name, tensor) in &mut model.tensors {
+        let is_small = tensor.shape.len() > 1;
+        for value in &mut tensor.values {
+            // Scores of sharp attention would show the rounding of bf16 and nothing else.
+            let scaled = if is_small { *value * 0.4 } else { *value };
+            *value = bf16::from_f32(scaled).to_f32();
+        }
+        assert!(!tensor.values.is_empty(), "{name}");
+    }
+    Arc::new(model)
+}
+
+fn distance(got: &BTreeMap<String, HostTensor>, expected: &BTreeMap<String, HostTensor>) -> f64 {
+    assert_eq!(got.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+    let (mut error, mut size) = (0.0, 0.0);
+    for (name, expected) in expected {
+        assert_eq!(got[name].shape, expected.shape, "{name}");
+        for (got, expected) in got[name].values.iter().zip(&expected.values) {
+            error += f64::from(got - expected).powi(2);
+            size += f64::from(*expected).powi(2);
+        }
+    }
+    assert!(size > 0.0, "the expected values are all zero");
+    (error / size).sqrt()
+}
+
+/// Two passes and their gradients, a step, and two more.
+fn agree(base: &Arc<BaseModel>, lora: &LoraConfig, tolerance: f64) {
+    for device in devices() {
+        let mut reference = ReferenceEngine::new(Arc::clone(base)).unwrap();
+        let mut engine = CudaEngine::new(device, Arc::clone(base)).unwrap();
+        let batches =
+            [packed(&[5, 70, 1, 30], base.config.vocab_size), packed(&[64], base.config.vocab_size)];
+        let losses = (engine.evaluate(&batches[0]).unwrap(), reference.evaluate(&batches[0]).unwrap());
+        assert!((losses.0.loss_sum / losses.1.loss_sum - 1.0).abs() < tolerance, "{losses:?}");
+        reference.init_adapter(lora, 7).unwrap();
+        engine.init_adapter(lora, 7).unwrap();
+        let targets = batches.iter().flat_map(|batch| &batch.labels).filter(|label| **label >= 0).count();
+        let options = StepOptions { learning_rate: 1e-2, ..StepOptions::default() };
+        for step in 0..3 {
+            for batch in &batches {
+                let expected = reference.forward_backward(batch, targets).unwrap();
+                let got = engine.forward_backward(batch, targets).unwrap();
+                assert_eq!(got.target_tokens, expected.target_tokens);
+                let ratio = got.loss_sum / expected.loss_sum;
+                assert!((ratio - 1.0).abs() < tolerance, "step {step}: {got:?} against {expected:?}");
+            }
+            let (got, expected) = (engine.gradients().unwrap(), reference.gradients().unwrap());
+            let error = distance(&got, &expected);
+            assert!(error < 4.0 * tolerance, "gradients of step {step} differ by {error}");
+            let (got, expected) = (engine.step(&options).unwrap(), reference.step(&options).unwrap());
+            assert!(
+                (got.grad_norm / expected.grad_norm - 1.0).abs() < 4.0 * tolerance,
+                "{got:?} {expected:?}"
+            );
+            assert!(got.grad_norm > 0.0);
+            // The first steps of AdamW go by signs: what is left apart then is not the engine's.
+            engine.restore(&reference.save().unwrap()).unwrap();
+        }
+        let loss = (engine.evaluate(&batches[0]).unwrap(), reference.evaluate(&batches[0]).unwrap());
+        assert!((loss.0.loss_sum / loss.1.loss_sum - 1.0).abs() < tolerance, "{loss:?}");
+    }
+}
+
+#[test]
+fn agrees_with_the_reference() {
+    agree(&model(config()), &lora(), 0.01);
+}
+
+#[test]
+fn agrees_with_some_layers_adapted() {
+    let some = LoraConfig {
+        rank: 9,
+        targets: vec![TargetModule::Query, TargetModule::Value, TargetModule::Down],
+        ..lora()
+    };
+    agree(&model(config()), &some, 0.01);
+    let others = LoraConfig { rank: 1, targets: vec![TargetModule::Output, TargetModule::Up], ..lora() };
+    agree(&model(config()), &others, 0.01);
+}
+
+#[test]
+fn agrees_for_an_untied_head_and_a_window() {
+    let variant = Variant { window: Some(9), windowed_layers: vec![true, false], ..config().variant };
+    let config = ModelConfig { tie_word_embeddings: false, variant, head_dim: 32, ..config() };
+    agree(&model(config), &lora(), 0.01);
+}
