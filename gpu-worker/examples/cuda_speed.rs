@@ -2,7 +2,12 @@
 //!
 //! `scripts/bench-gpu.sh` runs it beside PyTorch and PEFT.
 
-#![expect(clippy::cast_precision_loss, reason = "figures of a benchmark")]
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::indexing_slicing,
+    clippy::too_many_lines,
+    reason = "figures of a benchmark, one after another"
+)]
 
 use std::{io::Write as _, path::PathBuf, sync::Arc, time::Instant};
 
@@ -217,23 +222,19 @@ struct Stream {
 
 impl Stream {
     fn new(file: Option<&PathBuf>, vocab_size: usize) -> anyhow::Result<Self> {
-        let tokens = match file {
-            Some(file) => {
-                let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-                bytes
-                    .chunks_exact(4)
-                    .map(|bytes| Ok(u32::from_le_bytes(bytes.try_into()?)))
-                    .collect::<anyhow::Result<_>>()?
-            }
-            None => {
-                let mut state = 1_u64;
-                let mut draw = || {
-                    state =
-                        state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                    u32::try_from((state >> 33) as usize % vocab_size).unwrap_or_default()
-                };
-                (0..1 << 20).map(|_| draw()).collect::<Vec<_>>()
-            }
+        let tokens = if let Some(file) = file {
+            let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+            bytes
+                .chunks_exact(4)
+                .map(|bytes| Ok(u32::from_le_bytes(bytes.try_into()?)))
+                .collect::<anyhow::Result<Vec<_>>>()?
+        } else {
+            let mut state = 1_u64;
+            let mut draw = || {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                u32::try_from((state >> 33) as usize % vocab_size).unwrap_or_default()
+            };
+            (0..1 << 20).map(|_| draw()).collect()
         };
         ensure!(!tokens.is_empty(), "the file of tokens is empty");
         Ok(Self { tokens, next: 0 })
@@ -559,7 +560,7 @@ fn memory(device: &Arc<dyn Device>, args: &AttentionArgs) -> anyhow::Result<()> 
     };
     let (losses, labels) = (room.floats(rows)?, room.floats(rows)?);
     let partial_sums = room.floats(4096)?;
-    let mut time = |name: &str, bytes: usize, work: &dyn Fn() -> Result<(), DeviceError>| {
+    let time = |name: &str, bytes: usize, work: &dyn Fn() -> Result<(), DeviceError>| {
         let took = milliseconds(device_ref, args.repeats, |_| Ok(work()?))?;
         say(&json!({
             "what": "memory", "engine": "clara", "kernel": name, "milliseconds": took,
