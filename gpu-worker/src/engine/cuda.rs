@@ -3,14 +3,17 @@
 
 mod activations;
 mod block;
+mod decoder;
 mod head;
 mod layout;
 mod weights;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+pub use decoder::CudaDecoder;
+
 use self::{
-    activations::{Activations, RopeTables},
+    activations::{Activations, Room},
     block::Pass,
     layout::Layout,
     weights::{DeviceWeights, Source, float_bytes},
@@ -165,7 +168,10 @@ impl CudaEngine {
         }
         self.memory = None;
         let config = self.source.config();
-        let lay_out = |base, keeping| Activations::lay_out(base, config, &self.layout, rows, keeping);
+        let lay_out = |base, keeping| {
+            let room = Room { rows, positions: rows, keeping: Some(keeping) };
+            Activations::lay_out(base, config, &self.layout, room)
+        };
         let free = self.device.memory()?.free.saturating_sub(RESERVE);
         let fits = |keeping| lay_out(Address::NULL, keeping).map(|(_, bytes)| bytes as u64 <= free);
         // The most layers that fit, by halving: memory grows with each.
@@ -189,15 +195,7 @@ impl CudaEngine {
         }
         // Rows that only fill up must hold numbers, or products with zero would not be zero.
         self.device.zero(buffer.address(), bytes)?;
-        let write = |table: RopeTables, (cosines, sines): (&[f32], &[f32])| {
-            self.device.write(table.cosines, &float_bytes(cosines))?;
-            self.device.write(table.sines, &float_bytes(sines))
-        };
-        let (all, windowed) = self.ropes.all();
-        write(activations.rope, all.tables(rows))?;
-        if let (Some(table), Some(rope)) = (activations.windowed_rope, windowed) {
-            write(table, rope.tables(rows))?;
-        }
+        activations.write_ropes(self.device.as_ref(), &mut self.ropes, rows)?;
         self.memory = Some(Memory { activations, graphs: BTreeMap::new(), _buffer: buffer });
         Ok(())
     }
@@ -247,6 +245,7 @@ impl CudaEngine {
             activations: &memory.activations,
             rows,
             values: self.training.as_ref().map(|training| training.parameters.values),
+            cached: None,
         })
     }
 

@@ -130,10 +130,8 @@ fn a_window_hides_earlier_keys() {
 
 #[test]
 fn keys_of_few_long_sequences_are_split_over_blocks() {
-    let long = [
-        Sequence { earlier: 1500, new: 1, capacity: 1501 },
-        Sequence { earlier: 3, new: 2, capacity: 256 },
-    ];
+    let long =
+        [Sequence { earlier: 1500, new: 1, capacity: 1501 }, Sequence { earlier: 3, new: 2, capacity: 256 }];
     for heads in [heads(7, 1, 16), heads(4, 4, 64), Heads { window: Some(700), ..heads(2, 1, 32) }] {
         assert!(splits(heads, 3, 1501) > 4);
         agrees(heads, &long);
