@@ -22,6 +22,7 @@ services: build ## start RabbitMQ, Redis and all daemons as processes of their o
 
 test: ## pass all tests (unit, contract, pipeline, faults, documentation)
 	@scripts/setup.sh test
+	@scripts/nvrtc.sh
 	cargo build --workspace --bins
 	cargo nextest run --workspace
 	cargo test --doc --workspace

@@ -8,6 +8,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::{Context, Result};
 use clara_coordinator::{Coordinator, CoordinatorOptions, daemon::deciding_handlers};
 use clara_gpu_worker::{
+    devices::Devices,
     generate::{GenerateConfig, GenerateHandler},
     model_cache::ModelCache,
     train::handler::{TrainConfig, TrainHandler},
@@ -104,6 +105,7 @@ impl Embedded {
             handlers.push(Arc::new(IngestHandler::new()));
             let train = TrainConfig {
                 models: models.clone(),
+                devices: Devices::open(self.settings.worker.device)?,
                 memory_limit: self.settings.worker.memory_limit_bytes(),
             };
             handlers.push(Arc::new(TrainHandler::new(train)));

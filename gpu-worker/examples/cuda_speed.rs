@@ -4,7 +4,7 @@
 
 #![expect(clippy::cast_precision_loss, reason = "figures of a benchmark")]
 
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{io::Write as _, path::PathBuf, sync::Arc, time::Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -58,7 +58,7 @@ struct TrainArgs {
     #[arg(long)]
     model: Option<Shape>,
     /// A base model with its weights.
-    #[arg(long, value_name = "DIR|GGUF", conflicts_with = "model")]
+    #[arg(long, value_name = "DIR|GGUF")]
     base: Option<PathBuf>,
     /// Tokens of a row.
     #[arg(long, default_value_t = 2048)]
@@ -110,12 +110,16 @@ struct AttentionArgs {
 }
 
 fn main() -> anyhow::Result<()> {
-    let device: Arc<dyn Device> = Arc::new(CudaDevice::new(0, &CudaOptions::default())?);
+    let device: Arc<dyn Device> = Arc::new(CudaDevice::new(0, &CudaOptions::from_environment())?);
     match Arguments::parse().command {
         Command::Train(args) => train(&device, &args),
         Command::Linear(args) => linear(&device, &args),
         Command::Attention(args) => attention(&device, &args),
     }
+}
+
+fn say(figures: &serde_json::Value) -> anyhow::Result<()> {
+    writeln!(std::io::stdout(), "{figures}").context("cannot write to standard output")
 }
 
 /// The public configurations of the models.
@@ -193,9 +197,10 @@ fn weights(config: &ModelConfig) -> usize {
     block * config.layers + config.hidden_size * config.vocab_size
 }
 
-/// Tokens of one pass after another.
+/// Rows of tokens, one after another and then from the first again.
 struct Stream {
     tokens: Vec<u32>,
+    /// Rows taken so far.
     next: usize,
 }
 
@@ -228,9 +233,9 @@ impl Stream {
         let mut batch = Batch { tokens: Vec::new(), labels: Vec::new(), documents: Vec::new() };
         for _ in 0..rows {
             let start = batch.tokens.len();
-            let from = self.next;
-            batch.tokens.extend(self.tokens.iter().cycle().skip(from).take(sequence));
-            self.next = (from + sequence) % self.tokens.len();
+            let row = self.next % (self.tokens.len() / sequence).max(1);
+            batch.tokens.extend(self.tokens.iter().cycle().skip(row * sequence).take(sequence));
+            self.next += 1;
             batch.labels.extend(batch.tokens.iter().skip(start + 1).map(|token| i64::from(*token)));
             batch.labels.push(clara_gpu_worker::engine::IGNORED);
             batch.documents.push(start..batch.tokens.len());
@@ -244,7 +249,8 @@ fn train(device: &Arc<dyn Device>, args: &TrainArgs) -> anyhow::Result<()> {
     let (config, called, engine) = match (&args.base, args.model) {
         (Some(path), _) => {
             let base = Arc::new(model::load(path, Precision::Full)?.base);
-            (base.config.clone(), base.name.clone(), CudaEngine::new(Arc::clone(device), base)?)
+            let called = args.model.map_or_else(|| base.name.clone(), |model| name(model).to_owned());
+            (base.config.clone(), called, CudaEngine::new(Arc::clone(device), base)?)
         }
         (None, Some(model)) => {
             let config = shape(model);
@@ -290,10 +296,9 @@ fn train(device: &Arc<dyn Device>, args: &TrainArgs) -> anyhow::Result<()> {
             report.grad_norm
         );
         if args.losses {
-            println!(
-                "{}",
-                json!({"what": "loss", "engine": "clara", "step": step, "loss": loss, "grad_norm": report.grad_norm, "seconds": took})
-            );
+            say(
+                &json!({"what": "loss", "engine": "clara", "model": called, "step": step, "loss": loss, "grad_norm": report.grad_norm, "seconds": took}),
+            )?;
         }
         if step >= args.warmup {
             seconds.push(took);
@@ -304,17 +309,14 @@ fn train(device: &Arc<dyn Device>, args: &TrainArgs) -> anyhow::Result<()> {
     seconds.sort_by(f64::total_cmp);
     let median = seconds.get(seconds.len() / 2).copied().context("no step was measured")?;
     let tokens_per_second = (args.micro_batch * args.sequence) as f64 / median;
-    println!(
-        "{}",
-        json!({
-            "what": "train", "engine": "clara", "model": called, "device": device.name(), "rank": args.rank,
-            "sequence": args.sequence, "micro_batch": args.micro_batch, "seconds": median,
-            "tokens_per_second": tokens_per_second,
-            "model_tflops": 4.0 * weights(&config) as f64 * tokens_per_second / 1e12,
-            "used_bytes": before - device.memory()?.free,
-            "grad_norm": grad_norm, "loss": losses.last(),
-        })
-    );
+    say(&json!({
+        "what": "train", "engine": "clara", "model": called, "device": device.name(), "rank": args.rank,
+        "sequence": args.sequence, "micro_batch": args.micro_batch, "seconds": median,
+        "tokens_per_second": tokens_per_second,
+        "model_tflops": 4.0 * weights(&config) as f64 * tokens_per_second / 1e12,
+        "used_bytes": before - device.memory()?.free,
+        "grad_norm": grad_norm, "loss": losses.last(),
+    }))?;
     Ok(())
 }
 
@@ -435,15 +437,12 @@ fn linear(device: &Arc<dyn Device>, args: &LinearArgs) -> anyhow::Result<()> {
         for (direction, with, plain) in
             [("forward", forward, plain_forward), ("backward", backward, plain_backward)]
         {
-            println!(
-                "{}",
-                json!({
-                    "what": "linear", "engine": "clara", "shape": format!("{inputs}x{outputs}"), "tokens": rows,
-                    "rank": rank, "direction": direction, "milliseconds": with, "plain_milliseconds": plain,
-                    "ratio": with / plain,
-                    "plain_tflops": 2.0 * (rows * inputs * outputs) as f64 / plain / 1e9,
-                })
-            );
+            say(&json!({
+                "what": "linear", "engine": "clara", "shape": format!("{inputs}x{outputs}"), "tokens": rows,
+                "rank": rank, "direction": direction, "milliseconds": with, "plain_milliseconds": plain,
+                "ratio": with / plain,
+                "plain_tflops": 2.0 * (rows * inputs * outputs) as f64 / plain / 1e9,
+            }))?;
         }
     }
     Ok(())
@@ -483,14 +482,11 @@ fn attention(device: &Arc<dyn Device>, args: &AttentionArgs) -> anyhow::Result<(
             // Half of all pairs; two products forward, five backward.
             let operations = 2.0 * (rows * sequence * query * dim) as f64;
             for (direction, time, times) in [("forward", forward, 1.0), ("backward", backward, 2.5)] {
-                println!(
-                    "{}",
-                    json!({
-                        "what": "attention", "engine": "clara", "direction": direction, "dim": dim,
-                        "heads": query, "key_value_heads": key_value, "sequence": sequence, "tokens": rows,
-                        "milliseconds": time, "tflops": times * operations / time / 1e9,
-                    })
-                );
+                say(&json!({
+                    "what": "attention", "engine": "clara", "direction": direction, "dim": dim,
+                    "heads": format!("{query}/{key_value}"), "sequence": sequence, "tokens": rows,
+                    "milliseconds": time, "tflops": times * operations / time / 1e9,
+                }))?;
             }
         }
     }

@@ -5,6 +5,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod collate;
 pub mod cuda;
+pub mod devices;
 pub mod engine;
 pub mod export;
 pub mod folder;

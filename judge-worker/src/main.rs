@@ -31,6 +31,6 @@ fn main() -> ExitCode {
                 "judge.url is not set: jobs that name no judge themselves get stuck at the stage judge"
             );
         }
-        vec![Arc::new(JudgeHandler::new(JudgeConfig::of(&settings.judge)))]
+        Ok(vec![Arc::new(JudgeHandler::new(JudgeConfig::of(&settings.judge)))])
     })
 }

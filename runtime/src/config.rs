@@ -15,7 +15,7 @@ mod tests;
 mod units;
 
 pub use sections::{
-    BrokerSettings, ClassSettings, JudgeSettings, LeaseSettings, LogFormat, SchedulerSettings, ServeSettings,
+    BrokerSettings, ClassSettings, ComputeDevice, JudgeSettings, LeaseSettings, LogFormat, SchedulerSettings, ServeSettings,
     Settings, StateSettings, TelemetrySettings, TenantSettings, WorkerSettings,
 };
 pub use units::{ByteSize, HumanDuration, InvalidUnit, Secret};

@@ -70,6 +70,7 @@ metrics! {
     TRAIN_LEARNING_RATE = Gauge "clara_train_learning_rate" [] "Learning rate of its newest step.";
     TRAIN_GRAD_NORM = Gauge "clara_train_grad_norm" [] "L2 norm of all gradients of its newest step before clipping.";
     TRAIN_LEFT = Gauge "clara_train_left_seconds" [] "Time that its remaining steps will take at the speed of the newest ones.";
+    ENGINE_FALLBACKS = Counter "clara_engine_fallbacks_total" ["reason"] "Trainings that ran on the CPU though a GPU is there: `unsupported` for what the CUDA engine cannot do.";
     RESIDENT = Gauge "clara_process_resident_bytes" [] "Memory that this process holds; Linux only.";
     GPU_BUSY = Gauge "clara_gpu_busy_ratio" [] "Share of the last minute in which this process carried out at least one attempt of train or generate, 0 to 1.";
     READY = Gauge "clara_ready" ["check"] "Whether a check of /readyz holds, 1 or 0.";
@@ -232,6 +233,11 @@ pub fn coordinator_started() {
         }
     }
     metrics::counter!(COMMIT_CONFLICTS).increment(0);
+}
+
+/// A training runs on the CPU because the engine for the GPU cannot do it.
+pub fn engine_fell_back() {
+    metrics::counter!(ENGINE_FALLBACKS, "reason" => "unsupported").increment(1);
 }
 
 /// A claim was refused.

@@ -26,7 +26,7 @@ use crate::{
 };
 
 pub use worker::{
-    WorkerArgs, WorkerLoops, WorkerPorts, join_workers, run_workers, run_workers_over, spawn_workers,
+    Equipment, WorkerArgs, WorkerLoops, WorkerPorts, join_workers, run_workers, run_workers_over, spawn_workers,
 };
 
 mod worker;

@@ -5,6 +5,7 @@ use std::{process::ExitCode, sync::Arc};
 use clara_runtime::service::{WorkerArgs, run_workers};
 
 use crate::{
+    devices::Devices,
     generate::{GenerateConfig, GenerateHandler},
     model_cache::ModelCache,
     train::handler::{TrainConfig, TrainHandler},
@@ -14,9 +15,12 @@ use crate::{
 pub(super) fn run(args: &WorkerArgs) -> ExitCode {
     run_workers("gpu-worker", args, |settings| {
         let models = ModelCache::new();
-        let train =
-            TrainConfig { models: models.clone(), memory_limit: settings.worker.memory_limit_bytes() };
+        let train = TrainConfig {
+            models: models.clone(),
+            devices: Devices::open(settings.worker.device)?,
+            memory_limit: settings.worker.memory_limit_bytes(),
+        };
         let generate = GenerateConfig { models, ..GenerateConfig::default() };
-        vec![Arc::new(TrainHandler::new(train)), Arc::new(GenerateHandler::new(generate))]
+        Ok(vec![Arc::new(TrainHandler::new(train)), Arc::new(GenerateHandler::new(generate))])
     })
 }

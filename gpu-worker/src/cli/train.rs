@@ -16,20 +16,20 @@ use clara_lifecycle::{
     spec::{Method, TrainingOptions},
 };
 use clara_runtime::{
-    config::ByteSize,
+    config::{ByteSize, ComputeDevice},
     stop::{StopReason, StopSignal, stop_switch},
 };
 
 use super::{files::OutputFolder, signals::on_stop};
 use crate::{
     collate::{TextTools, read_records},
-    engine::reference::ReferenceEngine,
+    devices::{Devices, Place},
     folder::write_file,
     model::{self, BaseModel},
     peft,
     train::{
-        Forecast, METRICS_FILE, Machine, Outcome, Trained, TrainingInput, TrainingSources, report_files,
-        train, verify_adapter,
+        Forecast, METRICS_FILE, Outcome, Trained, TrainingInput, TrainingSources, report_files, train,
+        verify_adapter,
     },
 };
 
@@ -62,6 +62,9 @@ pub(super) struct TrainArgs {
     /// Take the records in the same order in every epoch.
     #[arg(long)]
     no_shuffle: bool,
+    /// What to compute on: auto (a GPU where there is one that can), cpu or cuda.
+    #[arg(long, value_name = "DEVICE", default_value = "auto", env = "CLARA_WORKER_DEVICE")]
+    device: ComputeDevice,
     /// Memory that the training may take beside the base model, e.g. 4GiB [default: what the system has free].
     #[arg(long, value_name = "SIZE")]
     memory_limit: Option<ByteSize>,
@@ -79,7 +82,8 @@ impl TrainArgs {
         if self.dry_run {
             let (base, input) = self.read_input(options)?;
             describe(&input, &base);
-            eprintln!("would take {}", self.forecast(&input, &base)?);
+            let (forecast, place) = self.forecast(&input, &base)?;
+            eprintln!("would take {forecast}, on {place}");
             return Ok(());
         }
         let out = OutputFolder::open(&self.out, self.resume)?;
@@ -89,27 +93,25 @@ impl TrainArgs {
         }
         let (base, input) = self.read_input(options)?;
         describe(&input, &base);
-        let forecast = self.forecast(&input, &base)?;
-        eprintln!("will take {forecast}");
+        let (forecast, place) = self.forecast(&input, &base)?;
+        eprintln!("will take {forecast}, on {place}");
         let checkpoint = if self.resume { out.checkpoints().newest()? } else { None };
         if let Some(checkpoint) = &checkpoint {
             eprintln!("continuing after step {}", checkpoint.progress.steps.len());
         }
         let before = checkpoint.as_ref().map(|checkpoint| &checkpoint.progress);
         let mut log = StepLog::open(&out.file(METRICS_FILE), before, out.checkpoints())?;
-        let mut engine = ReferenceEngine::new(Arc::clone(&base))?;
-        if forecast.recompute {
-            engine = engine.recomputing();
-        }
-        match train(&mut engine, &input, checkpoint, &mut log, &stop_on_signal()?)? {
+        let mut engine = place.engine(&base, forecast.recompute)?;
+        match train(engine.as_mut(), &input, checkpoint, &mut log, &stop_on_signal()?)? {
             Outcome::Stopped(_) => bail!("stopped; a checkpoint is kept, continue with --resume"),
             Outcome::Finished(trained) => write_results(&out, &input, (&base, &forecast), &trained),
         }
     }
 
-    fn forecast(&self, input: &TrainingInput, base: &BaseModel) -> anyhow::Result<Forecast> {
-        let machine = Machine::measure(self.memory_limit.map(|size| size.0))?;
-        Ok(Forecast::new(input, base, machine)?)
+    fn forecast(&self, input: &TrainingInput, base: &BaseModel) -> anyhow::Result<(Forecast, Place)> {
+        let place = Devices::open(self.device)?.place(&base.config, &input.lora)?;
+        let machine = place.machine(self.memory_limit.map(|size| size.0))?;
+        Ok((Forecast::new(input, base, &place, machine)?, place))
     }
 
     fn options(&self) -> anyhow::Result<TrainingOptions> {

@@ -59,7 +59,7 @@ pub struct Launch<'a> {
 }
 
 /// Type of a matrix's values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Element {
     /// 16 bits with the exponent of an f32.
     Bf16,

@@ -260,13 +260,23 @@ impl Device for EmulatedDevice {
 }
 
 impl EmulatedDevice {
+    /// Whether a kernel is exported.
+    pub(crate) fn knows(&self, kernel: &str) -> bool {
+        self.signature(&CString::new(kernel).expect("the name of a kernel")).is_some()
+    }
+
+    /// The types of a kernel's parameters, a letter each.
+    fn signature(&self, kernel: &CStr) -> Option<&'static CStr> {
+        // SAFETY: the name ends with a zero; the answer is null or a text that lives as long as the library.
+        unsafe {
+            let signature = (self.emulator.signature)(kernel.as_ptr());
+            (!signature.is_null()).then(|| CStr::from_ptr(signature))
+        }
+    }
+
     /// A kernel gets as many arguments as it has parameters, of their types.
     fn check_arguments(&self, launch: &Launch<'_>, name: &CStr) -> Result<(), DeviceError> {
-        // SAFETY: the name ends with a zero; the answer is null or a text that lives as long as the library.
-        let signature = unsafe {
-            let signature = (self.emulator.signature)(name.as_ptr());
-            (!signature.is_null()).then(|| CStr::from_ptr(signature))
-        };
+        let signature = self.signature(name);
         let Some(signature) = signature else {
             let reason = "the emulator does not know it; is it exported and in emulator.cpp?".to_owned();
             return Err(DeviceError::Kernel { kernel: launch.kernel.to_owned(), reason });

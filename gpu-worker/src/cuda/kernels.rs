@@ -22,6 +22,7 @@ pub const SOURCES: &[Source] = &[
     source!("nf4/dequantise.cu"),
     source!("ops/attention/attention.cu"),
     source!("ops/attention/attention_backward.cu"),
+    source!("ops/attention/attention_backward_keys.cu"),
     source!("ops/attention/attention_cached.cu"),
     source!("ops/embedding/embedding.cu"),
     source!("ops/gated/gated.cu"),

@@ -22,11 +22,11 @@ use super::{
     AdapterWeights, Batch, BatchLoss, Engine, EngineError, LoraConfig, StepOptions, StepReport,
     TrainingState,
     batch::CheckedBatch,
-    reference::{Weights, check_tensors, drawn_adapter},
+    reference::{TrainingMemory, Weights, check_tensors, drawn_adapter},
 };
 use crate::{
     cuda::{Address, Buffer, Device, DeviceError, GraphId},
-    model::{BaseModel, HostTensor, ModelConfig},
+    model::{BaseModel, HostTensor, ModelConfig, Quantised, is_linear, tensor_shapes},
     ops::{attention::cuda::has_kernels, embedding::cuda::embed, rope::Ropes},
     optim::{
         clip_factor,
@@ -36,6 +36,8 @@ use crate::{
 
 /// What the number of rows of a pass is rounded up to, by a document of its own without labels; so that few shapes occur.
 const ROW_UNIT: usize = 64;
+/// Tokens of a pass that keep a large GPU busy.
+const TOKENS_PER_PASS: usize = 8192;
 /// Bytes of an f32.
 const F32: usize = size_of::<f32>();
 /// Memory that is left free for the driver and its libraries.
@@ -51,6 +53,7 @@ pub struct CudaEngine {
     weights: DeviceWeights,
     training: Option<Training>,
     memory: Option<Memory>,
+    tokens_per_pass: usize,
     /// At most so many layers keep their activations; for tests and comparisons.
     keep_at_most: usize,
 }
@@ -117,8 +120,17 @@ impl CudaEngine {
         let layout = Layout::new(None, config);
         let ropes = Ropes::new(config);
         let weights = DeviceWeights::load(&device, &source, &layout)?;
-        let keep_at_most = usize::MAX;
-        Ok(Self { device, source, ropes, layout, weights, training: None, memory: None, keep_at_most })
+        Ok(Self {
+            device,
+            source,
+            ropes,
+            layout,
+            weights,
+            training: None,
+            memory: None,
+            tokens_per_pass: 0,
+            keep_at_most: usize::MAX,
+        })
     }
 
     /// Lets no more than `layers` blocks keep their activations; the others are computed again in the backward pass. The engine
@@ -154,7 +166,32 @@ impl CudaEngine {
             memory.graphs.clear();
         }
         self.training = Some(training);
+        self.tokens_per_pass = self.fitting_tokens()?;
         Ok(())
+    }
+
+    /// Tokens of a pass that keeps all activations: as many as fill the GPU, or fewer where its memory asks for it. Follows from
+    /// its whole memory, not from what is free: sums must not depend on who else computes.
+    fn fitting_tokens(&self) -> Result<usize, EngineError> {
+        let config = self.source.config();
+        let weights: usize = self.layout.groups.iter().flatten().map(layout::Group::values).sum();
+        let tables = 2 * config.vocab_size * config.hidden_size;
+        let taken = 2 * (weights + tables) + 4 * F32 * self.layout.length;
+        let room = usable_bytes(self.device.memory()?.total).saturating_sub(taken as u64);
+        let mut tokens = TOKENS_PER_PASS;
+        while tokens > ROW_UNIT {
+            let (_, bytes) = Activations::lay_out(
+                Address::NULL,
+                config,
+                &self.layout,
+                Room::to_train(tokens, config.layers),
+            )?;
+            if bytes as u64 <= room {
+                break;
+            }
+            tokens /= 2;
+        }
+        Ok(tokens)
     }
 
     fn training(&self) -> Result<&Training, EngineError> {
@@ -168,11 +205,9 @@ impl CudaEngine {
         }
         self.memory = None;
         let config = self.source.config();
-        let lay_out = |base, keeping| {
-            let room = Room { rows, positions: rows, keeping: Some(keeping) };
-            Activations::lay_out(base, config, &self.layout, room)
-        };
-        let free = self.device.memory()?.free.saturating_sub(RESERVE);
+        let lay_out =
+            |base, keeping| Activations::lay_out(base, config, &self.layout, Room::to_train(rows, keeping));
+        let free = usable_bytes(self.device.memory()?.free);
         let fits = |keeping| lay_out(Address::NULL, keeping).map(|(_, bytes)| bytes as u64 <= free);
         // The most layers that fit, by halving: memory grows with each.
         let (mut keeping, mut too_many) = (1, config.layers.min(self.keep_at_most.max(1)) + 1);
@@ -372,6 +407,10 @@ fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
 }
 
 impl Engine for CudaEngine {
+    fn tokens_per_pass(&self) -> usize {
+        self.tokens_per_pass
+    }
+
     fn init_adapter(&mut self, config: &LoraConfig, seed: u64) -> Result<(), EngineError> {
         let adapter = drawn_adapter(config, self.source.config(), seed)?;
         self.begin(config, &adapter.tensors)
@@ -465,6 +504,69 @@ impl Engine for CudaEngine {
         training.steps = state.steps;
         Ok(())
     }
+}
+
+/// Whether the engine can train such an adapter on such a model.
+///
+/// # Errors
+/// [`EngineError::Unsupported`] says why not.
+pub fn check(model: &ModelConfig, lora: &LoraConfig) -> Result<(), EngineError> {
+    check_shape(model)?;
+    check_method(lora)
+}
+
+/// Of free memory what an engine may take.
+pub fn usable_bytes(free: u64) -> u64 {
+    free.saturating_sub(RESERVE)
+}
+
+/// Memory that a base model takes without adapter, in bytes.
+pub fn base_bytes(base: &BaseModel) -> usize {
+    let quantised: usize = base.quantised.iter().filter(|(name, _)| is_linear(name)).map(held_bytes).sum();
+    let full: usize = tensor_shapes(&base.config)
+        .iter()
+        .filter(|(name, _)| !(is_linear(name) && base.quantised.contains_key(name)))
+        .map(|(_, shape)| shape.iter().product::<usize>())
+        .sum();
+    2 * full + quantised
+}
+
+/// Bytes of a weight in few bits, as it is held: codes of four bits with scales in f32, everything else in bf16.
+fn held_bytes((_, weight): (&String, &Quantised)) -> usize {
+    let [rows, columns] = weight.shape();
+    match weight {
+        Quantised::Nf4(tensor) => rows * columns / 2 + rows * columns / tensor.block() * F32,
+        Quantised::Blocks(_) => 2 * rows * columns,
+    }
+}
+
+/// Memory of a training with passes of `rows` rows.
+///
+/// # Errors
+/// None in practice; layers come from the same configuration.
+pub fn training_memory(
+    base: &BaseModel,
+    lora: &LoraConfig,
+    rows: usize,
+    recompute: bool,
+) -> Result<TrainingMemory, EngineError> {
+    let model = &base.config;
+    let (bare, layout) = (Layout::new(None, model), Layout::new(Some(lora), model));
+    let rows = rows.next_multiple_of(ROW_UNIT);
+    let bytes = |keeping| Activations::lay_out(Address::NULL, model, &layout, Room::to_train(rows, keeping));
+    let (one, all) = (bytes(1)?.1, bytes(model.layers)?.1);
+    // Two layers keep as much again as one more does.
+    let per_layer = bytes(model.layers.min(2))?.1 - one;
+    let activation_bytes = if recompute { 2 * per_layer } else { model.layers * per_layer };
+    let scratch_bytes = if recompute { one } else { all }.saturating_sub(activation_bytes);
+    let values = |layout: &Layout| layout.groups.iter().flatten().map(layout::Group::values).sum::<usize>();
+    let margins = 2 * (values(&layout) - values(&bare));
+    Ok(TrainingMemory {
+        base_bytes: base_bytes(base),
+        adapter_bytes: 4 * F32 * layout.length + margins,
+        activation_bytes,
+        scratch_bytes,
+    })
 }
 
 /// Whether there are kernels for a model's shape.

@@ -253,6 +253,79 @@ __device__ __forceinline__ unsigned tile_address(unsigned lane_address, int row,
     return (lane_address ^ static_cast<unsigned>(column << 5)) + static_cast<unsigned>(row * width * 2);
 }
 
+// sums [16·tiles, width] += left [16·tiles, dim] · right [width, dim]ᵀ; the first `in_registers` steps of 16 of the left factor have
+// been kept by tile_keep.
+template <int dim, int tiles, int width, int in_registers>
+__device__ __forceinline__ void tile_product(float (&sums)[tiles][width / 8][4],
+                                                 const unsigned (&kept)[tiles][in_registers > 0 ? in_registers : 1][4], unsigned left,
+                                                 unsigned right) {
+#pragma unroll
+    for (int inner = 0; inner < dim / 16; inner++) {
+        unsigned a[tiles][4];
+#pragma unroll
+        for (int tile = 0; tile < tiles; tile++) {
+            if (inner < in_registers) {
+#pragma unroll
+                for (int part = 0; part < 4; part++) {
+                    a[tile][part] = kept[tile][inner < in_registers ? inner : 0][part];
+                }
+            } else {
+                load_matrices(a[tile], tile_address<dim>(left, tile * 16, inner));
+            }
+        }
+#pragma unroll
+        for (int pair = 0; pair < width / 16; pair++) {
+            unsigned b[4];
+            load_matrices(b, tile_address<dim>(right, pair * 16, inner));
+#pragma unroll
+            for (int tile = 0; tile < tiles; tile++) {
+                multiply_add(sums[tile][pair * 2], a[tile], b[0], b[1]);
+                multiply_add(sums[tile][pair * 2 + 1], a[tile], b[2], b[3]);
+            }
+        }
+    }
+}
+
+template <int dim, int tiles, int in_registers>
+__device__ __forceinline__ void tile_keep(unsigned (&kept)[tiles][in_registers > 0 ? in_registers : 1][4], unsigned left) {
+#pragma unroll
+    for (int tile = 0; tile < tiles; tile++) {
+#pragma unroll
+        for (int inner = 0; inner < in_registers; inner++) {
+            load_matrices(kept[tile][inner], tile_address<dim>(left, tile * 16, inner));
+        }
+    }
+}
+
+// sums [16·tiles, dim] += left [16·tiles, 16] · rows of `right` [.., dim] from `row` on, the left factor from to_left_factor.
+template <int dim, int tiles>
+__device__ __forceinline__ void tile_product_step(float (&sums)[tiles][dim / 8][4], const unsigned (&left)[tiles][4], unsigned right,
+                                                  int row) {
+#pragma unroll
+    for (int pair = 0; pair < dim / 16; pair++) {
+        unsigned b[4];
+        load_matrices_transposed(b, tile_address<dim>(right, row, pair));
+#pragma unroll
+        for (int tile = 0; tile < tiles; tile++) {
+            multiply_add(sums[tile][pair * 2], left[tile], b[0], b[1]);
+            multiply_add(sums[tile][pair * 2 + 1], left[tile], b[2], b[3]);
+        }
+    }
+}
+
+// Of what multiply_add left as sums, the 16 columns from 16·step on as a left factor in bf16.
+template <int tiles, int width>
+__device__ __forceinline__ void to_left_factor(unsigned (&factor)[tiles][4], const float (&sums)[tiles][width / 8][4], int step) {
+#pragma unroll
+    for (int tile = 0; tile < tiles; tile++) {
+#pragma unroll
+        for (int part = 0; part < 4; part++) {
+            const float(&from)[4] = sums[tile][step * 2 + part / 2];
+            factor[tile][part] = to_bf16_pair(from[part % 2 * 2], from[part % 2 * 2 + 1]);
+        }
+    }
+}
+
 // sums [16·tiles, 8·columns] of a warp, as multiply_add leaves them, times `factor` as bf16 to rows of memory: by way of a tile in
 // shared memory, for whole 16-byte stores. `factors` holds one factor for each half of each tile's rows.
 template <int width, int tiles>

@@ -9,8 +9,9 @@ use serde::Serialize;
 
 use super::{Shortage, TrainError, TrainingInput, plan::Plan};
 use crate::{
+    devices::Place,
     engine::{
-        EngineError, LoraConfig, TargetModule,
+        EngineError, LoraConfig, TargetModule, cuda,
         reference::{TrainingMemory, features},
     },
     model::{BaseModel, is_linear},
@@ -49,9 +50,15 @@ impl Forecast {
     ///
     /// # Errors
     /// [`TrainError::Memory`] when the training does not fit; it says what would.
-    pub fn new(input: &TrainingInput, base: &BaseModel, machine: Machine) -> Result<Self, TrainError> {
-        let free_bytes = machine.free_bytes;
-        let (memory, recompute) = fit(input, base, free_bytes)?;
+    pub fn new(
+        input: &TrainingInput,
+        base: &BaseModel,
+        place: &Place,
+        machine: Machine,
+    ) -> Result<Self, TrainError> {
+        let planner = Planner { place, base };
+        let free_bytes = machine.free_bytes.map(|free| planner.beside_base(free));
+        let (memory, recompute) = fit(input, &planner, free_bytes)?;
         let (steps, tokens, operations) = amount(input, base, recompute);
         let operations_per_second = machine.operations_per_second;
         let seconds = operations / (operations_per_second * STEP_EFFICIENCY);
@@ -82,23 +89,46 @@ impl fmt::Display for Forecast {
     }
 }
 
+/// Counts the memory of a training where it will run.
+struct Planner<'a> {
+    place: &'a Place,
+    base: &'a BaseModel,
+}
+
+impl Planner<'_> {
+    fn memory(&self, lora: &LoraConfig, rows: usize, recompute: bool) -> Result<TrainingMemory, EngineError> {
+        match self.place {
+            Place::Cpu => TrainingMemory::new(self.base, lora, rows, recompute),
+            Place::Gpu(_) => cuda::training_memory(self.base, lora, rows, recompute),
+        }
+    }
+
+    /// What is left once the base model is loaded. On the CPU it is already.
+    fn beside_base(&self, free: u64) -> u64 {
+        match self.place {
+            Place::Cpu => free,
+            Place::Gpu(_) => free.saturating_sub(cuda::base_bytes(self.base) as u64),
+        }
+    }
+}
+
 /// The memory, without or else with recomputed blocks.
 fn fit(
     input: &TrainingInput,
-    base: &BaseModel,
+    planner: &Planner<'_>,
     free_bytes: Option<u64>,
 ) -> Result<(TrainingMemory, bool), TrainError> {
     let rows = input.longest_row();
     let fits = |memory: &TrainingMemory| free_bytes.is_none_or(|free| memory.added_bytes() as u64 <= free);
-    let keeping = TrainingMemory::new(base, &input.lora, rows, false)?;
+    let keeping = planner.memory(&input.lora, rows, false)?;
     if fits(&keeping) {
         return Ok((keeping, false));
     }
-    let recomputing = TrainingMemory::new(base, &input.lora, rows, true)?;
+    let recomputing = planner.memory(&input.lora, rows, true)?;
     if fits(&recomputing) {
         return Ok((recomputing, true));
     }
-    let advice = advice(input, base, rows, free_bytes.unwrap_or_default())?;
+    let advice = advice(input, planner, rows, free_bytes.unwrap_or_default())?;
     Err(Box::new(Shortage {
         needed: size(recomputing.added_bytes() as u64),
         adapter: size(recomputing.adapter_bytes as u64),
@@ -112,10 +142,14 @@ fn fit(
 }
 
 /// What would fit, each with its memory beside the base model.
-fn advice(input: &TrainingInput, base: &BaseModel, rows: usize, free: u64) -> Result<String, EngineError> {
-    let needed = |lora: &LoraConfig, rows| {
-        TrainingMemory::new(base, lora, rows, true).map(|memory| memory.added_bytes() as u64)
-    };
+fn advice(
+    input: &TrainingInput,
+    planner: &Planner<'_>,
+    rows: usize,
+    free: u64,
+) -> Result<String, EngineError> {
+    let needed =
+        |lora: &LoraConfig, rows| planner.memory(lora, rows, true).map(|memory| memory.added_bytes() as u64);
     let mut found = Vec::new();
     let mut shorter = rows / 2;
     while shorter >= SHORTEST_ROWS && needed(&input.lora, shorter)? > free {
@@ -136,7 +170,7 @@ fn advice(input: &TrainingInput, base: &BaseModel, rows: usize, free: u64) -> Re
     if low.learned_rank() >= 1 && needed(&low, rows)? <= free {
         found.push(format!("rank {} ({})", low.learned_rank(), size(needed(&low, rows)?)));
     }
-    let saved = saved_by_four_bits(base);
+    let saved = saved_by_four_bits(planner.base);
     if input.method != Method::Qlora && needed(&input.lora, rows)? <= free + saved {
         found.push(format!("method qlora (the base model takes {} less)", size(saved)));
     }

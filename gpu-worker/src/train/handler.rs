@@ -19,14 +19,14 @@ use clara_runtime::{
 };
 
 use super::{
-    Forecast, Machine, Outcome, TrainError, Trained, TrainingInput, TrainingSources,
+    Forecast, Outcome, TrainError, Trained, TrainingInput, TrainingSources,
     output::{report_files, verify_adapter},
     train,
 };
 use crate::{
     checkpoint::Checkpoint,
     collate::{TextTools, read_records},
-    engine::reference::ReferenceEngine,
+    devices::{Devices, Place},
     folder::write_folder,
     model::ModelError,
     model_cache::{ModelCache, SharedModel},
@@ -40,6 +40,8 @@ use observer::StageObserver;
 pub struct TrainConfig {
     /// Base models, shared with generation and serving in the same process.
     pub models: ModelCache,
+    /// What is there to compute on.
+    pub devices: Devices,
     /// Memory in bytes that a training may take beside its base model; else what the system has free.
     pub memory_limit: Option<u64>,
 }
@@ -138,12 +140,10 @@ impl BlockingAttempt {
                 Some(checkpoint)
             }
         };
-        let forecast = self.forecast(&input, &model).map_err(failure)?;
-        let mut engine = ReferenceEngine::new(Arc::clone(&model.base)).map_err(failure)?;
-        if forecast.recompute {
-            engine = engine.recomputing();
-        }
-        match train(&mut engine, &input, checkpoint, &mut self.observer, &self.stop).map_err(failure)? {
+        let place = self.config.devices.place(&model.base.config, &input.lora).map_err(failure)?;
+        let forecast = self.forecast(&input, &model, &place).map_err(failure)?;
+        let mut engine = place.engine(&model.base, forecast.recompute).map_err(failure)?;
+        match train(engine.as_mut(), &input, checkpoint, &mut self.observer, &self.stop).map_err(failure)? {
             Outcome::Stopped(reason) => Err(StageFailure::Stopped(reason)),
             Outcome::Finished(trained) => self.finish(&input, &model, &forecast, &trained),
         }
@@ -169,9 +169,14 @@ impl BlockingAttempt {
         TrainingInput::new(spec.method, spec.training.clone(), sources, None)
     }
 
-    fn forecast(&self, input: &TrainingInput, model: &SharedModel) -> Result<Forecast, TrainError> {
-        let machine = Machine::measure(self.config.memory_limit)?;
-        let forecast = Forecast::new(input, &model.base, machine)?;
+    fn forecast(
+        &self,
+        input: &TrainingInput,
+        model: &SharedModel,
+        place: &Place,
+    ) -> Result<Forecast, TrainError> {
+        let machine = place.machine(self.config.memory_limit)?;
+        let forecast = Forecast::new(input, &model.base, place, machine)?;
         let report = input.train.report();
         tracing::info!(
             "training on {} records in {} rows, {:.0} % of the tokens learned; tokens per record: {}",

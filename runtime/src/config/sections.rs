@@ -1,6 +1,6 @@
 //! The settings that every process shares, section by section.
 
-use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, path::PathBuf, str::FromStr, time::Duration};
 
 use clara_lifecycle::{
     id::{ClassName, InvalidName},
@@ -126,6 +126,9 @@ pub struct WorkerSettings {
     pub gpu_memory: ByteSize,
     /// Kind of that GPU in small letters, e.g. `h100`. Default: none.
     pub gpu_kind: Option<String>,
+    /// What trainings compute on: `cpu`, `cuda` (an NVIDIA GPU; the worker does not start without one), or `auto`: the GPU where
+    /// there is one that can, else the CPU. Default `auto`.
+    pub device: ComputeDevice,
     /// Memory that a training may take beside its base model; `0B`: what the system has free. Default `0B`.
     pub memory_limit: ByteSize,
     /// Processor cores that each slot has. Default: those of the machine divided by the slots, at least 1.
@@ -170,6 +173,32 @@ pub struct TelemetrySettings {
     pub log_format: LogFormat,
     /// Where a daemon without a web page of its own shows its metrics. Default: nowhere.
     pub metrics_address: Option<SocketAddr>,
+}
+
+/// What trainings compute on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ComputeDevice {
+    /// A GPU where there is one that can, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// An NVIDIA GPU.
+    Cuda,
+}
+
+impl FromStr for ComputeDevice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda),
+            _ => Err(format!("`{text}` is no device; expected auto, cpu or cuda")),
+        }
+    }
 }
 
 /// The form of log lines.
@@ -252,6 +281,7 @@ impl Default for WorkerSettings {
             slots: 1,
             gpu_memory: ByteSize(0),
             gpu_kind: None,
+            device: ComputeDevice::Auto,
             memory_limit: ByteSize(0),
             cpu_cores: None,
             classes: None,

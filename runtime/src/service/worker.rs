@@ -91,20 +91,23 @@ pub struct WorkerPorts {
     pub artifacts: ArtifactStore,
 }
 
-/// Runs a worker daemon with `handlers` until a signal comes.
+/// What a worker daemon works with.
+pub type Equipment = (Vec<Arc<dyn StageHandler>>, WorkerPorts);
+
+/// Runs a worker daemon with `handlers` until a signal comes; it does not start when those cannot be made.
 pub fn run_workers(
     name: &'static str,
     args: &WorkerArgs,
-    handlers: impl FnOnce(&Settings) -> Vec<Arc<dyn StageHandler>>,
+    handlers: impl FnOnce(&Settings) -> Result<Vec<Arc<dyn StageHandler>>, ServiceError>,
 ) -> ExitCode {
-    run_workers_over(name, args, |settings, ports| (handlers(settings), ports))
+    run_workers_over(name, args, |settings, ports| Ok((handlers(settings)?, ports)))
 }
 
 /// As [`run_workers`], with handlers made for the ports, and over ports that `equip` may put something around.
 pub fn run_workers_over(
     name: &'static str,
     args: &WorkerArgs,
-    equip: impl FnOnce(&Settings, WorkerPorts) -> (Vec<Arc<dyn StageHandler>>, WorkerPorts),
+    equip: impl FnOnce(&Settings, WorkerPorts) -> Result<Equipment, ServiceError>,
 ) -> ExitCode {
     let daemon = Daemon { name, checks: &["artifacts", "broker", "coordinator"], http: |_| FREE_PORT };
     super::run(daemon, &args.layers(), args.service.print_settings, |service| async move {
@@ -115,7 +118,7 @@ pub fn run_workers_over(
 async fn work(
     name: &str,
     service: &Service,
-    equip: impl FnOnce(&Settings, WorkerPorts) -> (Vec<Arc<dyn StageHandler>>, WorkerPorts),
+    equip: impl FnOnce(&Settings, WorkerPorts) -> Result<Equipment, ServiceError>,
 ) -> Result<(), ServiceError> {
     let Service { settings, health, tasks, drain } = service;
     if settings.broker.url.is_none() {
@@ -135,7 +138,7 @@ async fn work(
     }
     let broker = broker?;
     service.watch_broker(&broker);
-    let (handlers, ports) = equip(settings, WorkerPorts { broker, coordinator, artifacts });
+    let (handlers, ports) = equip(settings, WorkerPorts { broker, coordinator, artifacts })?;
     let workers = Tasks::new(drain.clone());
     let loops = spawn_workers(name, handlers, &ports, settings, &workers)?;
     join_workers(loops, drain).await

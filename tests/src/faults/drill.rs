@@ -116,7 +116,7 @@ pub fn run_worker() -> ExitCode {
         }
         let broker = Arc::new(TrappedBroker { inner: broker, trap: trap.clone() });
         let coordinator = Arc::new(TrappedCoordinator { inner: coordinator, trap: trap.clone() });
-        (handlers.into(), WorkerPorts { broker, coordinator, artifacts })
+        Ok((handlers.into(), WorkerPorts { broker, coordinator, artifacts }))
     })
 }
 

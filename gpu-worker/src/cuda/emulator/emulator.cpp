@@ -374,6 +374,7 @@ void ballot(void* const* requests) {
 #include "../../ops/rope/rope.cu"
 #include "../../ops/rows.cu"
 #include "../../optim/adamw.cu"
+#include "../../ops/attention/attention_backward_keys.cu"
 #pragma GCC visibility pop
 
 int clara_launch(const char* kernel, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned threads, unsigned shared_bytes,

@@ -54,6 +54,13 @@ pub(super) struct Room {
     pub(super) keeping: Option<usize>,
 }
 
+impl Room {
+    /// For passes of training, where the last `keeping` layers keep what their backward pass needs.
+    pub(super) fn to_train(rows: usize, keeping: usize) -> Self {
+        Self { rows, positions: rows, keeping: Some(keeping) }
+    }
+}
+
 /// What a block keeps for its backward pass.
 #[derive(Debug, Clone)]
 pub(super) struct Slot {

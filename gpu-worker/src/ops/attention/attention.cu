@@ -6,8 +6,8 @@
 //
 // Launch: grid (query heads, ceil(rows / 128), 1), with, by head dim:
 //   dim   threads  shared bytes
-//    16       128        16,896
-//    32       128        25,088  (dims: see shared_bytes below)
+//    16       128        12,800
+//    32       128        25,088
 //    64       128        49,664
 //   128       128        98,816
 //   256       256       131,584
@@ -20,46 +20,13 @@ struct AttentionPlan {
     static constexpr int threads = dim <= 128 ? 128 : 256;
     static constexpr int queries = threads / 32 * tiles * 16;
     static constexpr int keys = dim <= 128 ? 64 : 32;
-    static constexpr bool queries_in_registers = dim <= 64;
+    static constexpr int in_registers = dim <= 64 ? dim / 16 : 0;
     static constexpr int tile_bytes = keys * dim * 2;
     static constexpr int values_at = queries * dim * 2 + tile_bytes;
     static constexpr int first_keys_at = queries * dim * 2 + 4 * tile_bytes;
     static constexpr int shared_bytes = first_keys_at + queries * 4;
+    static_assert(shared_bytes <= 163 * 1024, "what a block may use on sm_80");
 };
-
-static_assert(AttentionPlan<16>::shared_bytes == 12800, "as above");
-
-// scores [16·tiles, keys] = queries · keysᵀ
-template <int dim, int tiles, int keys, bool in_registers>
-__device__ __forceinline__ void attention_scores(float (&scores)[tiles][keys / 8][4],
-                                                 const unsigned (&kept)[tiles][in_registers ? dim / 16 : 1][4], unsigned left,
-                                                 unsigned right) {
-#pragma unroll
-    for (int inner = 0; inner < dim / 16; inner++) {
-        unsigned a[tiles][4];
-#pragma unroll
-        for (int tile = 0; tile < tiles; tile++) {
-            if constexpr (in_registers) {
-#pragma unroll
-                for (int part = 0; part < 4; part++) {
-                    a[tile][part] = kept[tile][inner][part];
-                }
-            } else {
-                load_matrices(a[tile], tile_address<dim>(left, tile * 16, inner));
-            }
-        }
-#pragma unroll
-        for (int pair = 0; pair < keys / 16; pair++) {
-            unsigned b[4];
-            load_matrices(b, tile_address<dim>(right, pair * 16, inner));
-#pragma unroll
-            for (int tile = 0; tile < tiles; tile++) {
-                multiply_add(scores[tile][pair * 2], a[tile], b[0], b[1]);
-                multiply_add(scores[tile][pair * 2 + 1], a[tile], b[2], b[3]);
-            }
-        }
-    }
-}
 
 template <int dim>
 __device__ __forceinline__ void attention(bf16* out, int ld_out, float* log_sums, const bf16* q, const bf16* k, const bf16* v, int ld,
@@ -98,17 +65,11 @@ __device__ __forceinline__ void attention(bf16* out, int ld_out, float* log_sums
     }
 
     const unsigned left = base + warp_row * dim * 2 + tile_left_offset<dim>();
-    unsigned kept[tiles][Plan::queries_in_registers ? dim / 16 : 1][4];
-    if constexpr (Plan::queries_in_registers) {
+    unsigned kept[tiles][Plan::in_registers > 0 ? Plan::in_registers : 1][4];
+    if constexpr (Plan::in_registers > 0) {
         copy_async_wait<0>();
         __syncthreads();
-#pragma unroll
-        for (int tile = 0; tile < tiles; tile++) {
-#pragma unroll
-            for (int inner = 0; inner < dim / 16; inner++) {
-                load_matrices(kept[tile][inner], tile_address<dim>(left, tile * 16, inner));
-            }
-        }
+        tile_keep<dim, tiles, Plan::in_registers>(kept, left);
     }
 
     const float scale_2 = scale * 1.4426950408889634f;
@@ -132,7 +93,7 @@ __device__ __forceinline__ void attention(bf16* out, int ld_out, float* log_sums
         if (key <= query + tiles * 16 - 1 && key + keys > first_keys[warp_row]) {
             const unsigned keys_tile = base + Plan::queries * dim * 2 + stage * 2 * Plan::tile_bytes;
             float scores[tiles][keys / 8][4] = {};
-            attention_scores<dim, tiles, keys, Plan::queries_in_registers>(scores, kept, left, keys_tile + tile_right_offset<dim>());
+            tile_product<dim, tiles, keys, Plan::in_registers>(scores, kept, left, keys_tile + tile_right_offset<dim>());
 
             if (key + keys - 1 > query || key < first_keys[warp_row + tiles * 16 - 1]) {
                 attention_mask<tiles, keys>(scores, first_keys, warp_row, block_row, key);
@@ -183,28 +144,11 @@ __device__ __forceinline__ void attention(bf16* out, int ld_out, float* log_sums
                 }
             }
 
-            const unsigned values = keys_tile + Plan::tile_bytes + tile_left_offset<dim>();
 #pragma unroll
-            for (int inner = 0; inner < keys / 16; inner++) {
-                unsigned a[tiles][4];
-#pragma unroll
-                for (int tile = 0; tile < tiles; tile++) {
-#pragma unroll
-                    for (int part = 0; part < 4; part++) {
-                        const float(&from)[4] = scores[tile][inner * 2 + part / 2];
-                        a[tile][part] = to_bf16_pair(from[part % 2 * 2], from[part % 2 * 2 + 1]);
-                    }
-                }
-#pragma unroll
-                for (int pair = 0; pair < dim / 16; pair++) {
-                    unsigned b[4];
-                    load_matrices_transposed(b, tile_address<dim>(values, inner * 16, pair));
-#pragma unroll
-                    for (int tile = 0; tile < tiles; tile++) {
-                        multiply_add(sums[tile][pair * 2], a[tile], b[0], b[1]);
-                        multiply_add(sums[tile][pair * 2 + 1], a[tile], b[2], b[3]);
-                    }
-                }
+            for (int step = 0; step < keys / 16; step++) {
+                unsigned probabilities[tiles][4];
+                to_left_factor<tiles, keys>(probabilities, scores, step);
+                tile_product_step<dim, tiles>(sums, probabilities, keys_tile + Plan::tile_bytes + tile_left_offset<dim>(), step * 16);
             }
         }
         if (block == first_block) {
@@ -232,12 +176,12 @@ __device__ __forceinline__ void attention(bf16* out, int ld_out, float* log_sums
                            shared + warp_row * dim * 2, sums, factors);
 }
 
-#define ATTENTION(dim)                                                                                                         \
-    extern "C" __global__ void __launch_bounds__(AttentionPlan<dim>::threads) attention_d##dim(                                \
-        bf16* out, int ld_out, float* log_sums, const bf16* q, const bf16* k, const bf16* v, int ld, const unsigned* starts,   \
-        int rows, int query_heads, int key_heads, float scale, int window) {                                                   \
-        attention<dim>(out, ld_out, log_sums, q, k, v, ld, starts, rows, query_heads, key_heads, scale, window);               \
-    }                                                                                                                          \
+#define ATTENTION(dim)                                                                                                       \
+    extern "C" __global__ void __launch_bounds__(AttentionPlan<dim>::threads) attention_d##dim(                              \
+        bf16* out, int ld_out, float* log_sums, const bf16* q, const bf16* k, const bf16* v, int ld, const unsigned* starts, \
+        int rows, int query_heads, int key_heads, float scale, int window) {                                                 \
+        attention<dim>(out, ld_out, log_sums, q, k, v, ld, starts, rows, query_heads, key_heads, scale, window);             \
+    }                                                                                                                        \
     EXPORT(attention_d##dim)
 
 ATTENTION(16)

@@ -3,11 +3,13 @@
 use std::{
     fs,
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use crate::{
-    engine::EngineError,
+    cuda::{Buffer, Device, Element, Gemm, Rows},
+    engine::{EngineError, cuda},
     ops::{
         OpError,
         matmul::{Matrix, MatrixMut, Product, Term, multiply},
@@ -16,6 +18,8 @@ use crate::{
 
 /// Rows, inner width and columns of the product that is timed.
 const PRODUCT: (usize, usize, usize) = (512, 576, 1536);
+/// Width and height of the product that is timed on a GPU.
+const DEVICE_PRODUCT: usize = 4096;
 /// How long it is repeated.
 const SAMPLE: Duration = Duration::from_millis(60);
 
@@ -41,6 +45,37 @@ impl Machine {
         };
         Ok(Self { operations_per_second: operations_per_second()?, free_bytes })
     }
+
+    /// The same of a GPU, with products in bf16.
+    ///
+    /// # Errors
+    /// [`EngineError::Device`].
+    pub fn of_gpu(device: &Arc<dyn Device>) -> Result<Self, EngineError> {
+        let free_bytes = Some(cuda::usable_bytes(device.memory()?.free));
+        Ok(Self { operations_per_second: device_operations_per_second(device)?, free_bytes })
+    }
+}
+
+/// The best of several products on a GPU.
+#[expect(clippy::cast_precision_loss, reason = "below 2^53 operations")]
+fn device_operations_per_second(device: &Arc<dyn Device>) -> Result<f64, EngineError> {
+    let size = DEVICE_PRODUCT;
+    let room = Buffer::new(device, 3 * size * size * Element::Bf16.bytes())?;
+    device.zero(room.address(), room.bytes())?;
+    let matrix = |index: usize| Rows::new(room.address(), size).rows_from(index * size).operand();
+    let (m, n, k) = (size, size, size);
+    let (factors, d, result) = ((matrix(0), matrix(1)), matrix(2), Element::Bf16);
+    let gemm = Gemm { m, n, k, alpha: 1.0, a: factors.0, b: factors.1, c: None, d, result, bias: None };
+    device.multiply(&gemm)?;
+    device.finish()?;
+    let (started, mut best) = (Instant::now(), f64::MAX);
+    while started.elapsed() < SAMPLE {
+        let begun = Instant::now();
+        device.multiply(&gemm)?;
+        device.finish()?;
+        best = best.min(begun.elapsed().as_secs_f64());
+    }
+    Ok((2 * size * size * size) as f64 / best.max(f64::MIN_POSITIVE))
 }
 
 /// The best of several products: interruptions only ever slow one down.

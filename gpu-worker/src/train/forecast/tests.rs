@@ -11,7 +11,7 @@ use crate::{
 fn forecast(model: &LoadedModel, free_bytes: Option<u64>) -> Result<Forecast, TrainError> {
     let options = clara_lifecycle::spec::TrainingOptions { sequence_length: 256, ..options() };
     let input = input(model, options).unwrap();
-    Forecast::new(&input, &model.base, Machine { operations_per_second: 1e9, free_bytes })
+    Forecast::new(&input, &model.base, &Place::Cpu, Machine { operations_per_second: 1e9, free_bytes })
 }
 
 #[test]
@@ -19,7 +19,7 @@ fn steps_tokens_and_time_are_known_before_the_first_step() {
     let model = tiny();
     let input = input(&model, options()).unwrap();
     let machine = Machine { operations_per_second: 1e9, free_bytes: None };
-    let forecast = Forecast::new(&input, &model.base, machine).unwrap();
+    let forecast = Forecast::new(&input, &model.base, &Place::Cpu, machine).unwrap();
     assert_eq!(forecast.tokens, 3 * input.train.report().tokens);
     assert_eq!(forecast.steps, 3 * (input.train.len() as u64).div_ceil(2));
     assert!((forecast.seconds - forecast.operations / 8e8).abs() < 1e-9);

@@ -48,5 +48,5 @@ pub(crate) fn handlers(last: Option<&mpsc::UnboundedSender<JobId>>) -> Vec<Arc<d
 
 /// Runs until a signal comes.
 pub(crate) fn run(args: &WorkerArgs) -> ExitCode {
-    run_workers("noop-worker", args, |_| handlers(None))
+    run_workers("noop-worker", args, |_| Ok(handlers(None)))
 }

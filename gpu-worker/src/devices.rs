@@ -1,0 +1,110 @@
+//! What a process computes on: the CPU, or a GPU where there is one.
+
+use std::{fmt, sync::Arc};
+
+use clara_runtime::{config::ComputeDevice, metrics};
+
+use crate::{
+    cuda::{CudaDevice, CudaOptions, Device, DeviceError},
+    engine::{
+        Engine, EngineError, LoraConfig,
+        cuda::{self, CudaEngine},
+        reference::ReferenceEngine,
+    },
+    model::{BaseModel, ModelConfig},
+    train::Machine,
+};
+
+/// The devices of a process. The default is the CPU alone.
+#[derive(Debug, Clone, Default)]
+pub struct Devices {
+    gpu: Option<Arc<dyn Device>>,
+    /// Whether what the GPU cannot do is refused.
+    only_gpu: bool,
+}
+
+impl Devices {
+    /// Opens the GPU, if it is asked for, or there and not refused.
+    ///
+    /// # Errors
+    /// [`DeviceError`] when a GPU is asked for and cannot be used, or is there and does not work.
+    pub fn open(which: ComputeDevice) -> Result<Self, DeviceError> {
+        let only_gpu = which == ComputeDevice::Cuda;
+        if which == ComputeDevice::Cpu {
+            return Ok(Self::default());
+        }
+        match CudaDevice::new(0, &CudaOptions::from_environment()) {
+            Ok(device) => {
+                tracing::info!("computing on {}", device.name());
+                Ok(Self { gpu: Some(Arc::new(device)), only_gpu })
+            }
+            Err(DeviceError::Unavailable { reason }) if !only_gpu => {
+                tracing::debug!("computing on the CPU: {reason}");
+                Ok(Self::default())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Where a training of such an adapter runs: on the GPU if there is one that can, else on the CPU.
+    ///
+    /// # Errors
+    /// [`EngineError::Unsupported`] when it must be the GPU, which cannot.
+    pub fn place(&self, model: &ModelConfig, lora: &LoraConfig) -> Result<Place, EngineError> {
+        let Some(gpu) = &self.gpu else { return Ok(Place::Cpu) };
+        match cuda::check(model, lora) {
+            Ok(()) => Ok(Place::Gpu(Arc::clone(gpu))),
+            Err(error) if self.only_gpu => Err(error),
+            Err(error) => {
+                metrics::engine_fell_back();
+                tracing::warn!("training on the CPU: {error}");
+                Ok(Place::Cpu)
+            }
+        }
+    }
+}
+
+/// Where a training runs.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// On the CPU.
+    Cpu,
+    /// On a GPU.
+    Gpu(Arc<dyn Device>),
+}
+
+impl Place {
+    /// Its rate and free memory, of which no more than `limit` is used.
+    ///
+    /// # Errors
+    /// As [`Machine::measure`] and [`Machine::of_gpu`].
+    pub fn machine(&self, limit: Option<u64>) -> Result<Machine, EngineError> {
+        match self {
+            Self::Cpu => Machine::measure(limit),
+            Self::Gpu(device) => Machine::of_gpu(device),
+        }
+    }
+
+    /// An engine for a base model; `recompute` as a forecast says.
+    ///
+    /// # Errors
+    /// [`EngineError`] of the engine.
+    pub fn engine(&self, base: &Arc<BaseModel>, recompute: bool) -> Result<Box<dyn Engine>, EngineError> {
+        let base = Arc::clone(base);
+        Ok(match self {
+            Self::Cpu if recompute => Box::new(ReferenceEngine::new(base)?.recomputing()),
+            Self::Cpu => Box::new(ReferenceEngine::new(base)?),
+            // It plans its memory itself.
+            Self::Gpu(device) => Box::new(CudaEngine::new(Arc::clone(device), base)?),
+        })
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => formatter.write_str("the CPU"),
+            Self::Gpu(device) => formatter.write_str(&device.name()),
+        }
+    }
+}
