@@ -211,15 +211,15 @@ impl<'a> Layer<'a> {
     fn attend(&self) -> Result<(), EngineError> {
         let Self { pass, slot, .. } = self;
         let (device, out, projected) = (pass.device, slot.attention, self.split(slot.projected));
-        let packed = self.packed();
+        let all = self.packed();
         let Some(Cached { table, fresh, continued, longest, scratch }) = pass.cached else {
-            return Ok(packed.forward(device, out, slot.log_sums, projected)?);
+            return Ok(all.forward(device, out, slot.log_sums, projected)?);
         };
         if fresh > 0 {
-            PackedAttention { rows: fresh, ..packed }.forward(device, out, slot.log_sums, projected)?;
+            PackedAttention { rows: fresh, ..all }.forward(device, out, slot.log_sums, projected)?;
         }
         let Some(table) = table else { return Ok(()) };
-        let (heads, layer) = (packed.heads, self.index);
+        let (heads, layer) = (all.heads, self.index);
         CachedAttention { heads, layer, table, rows: fresh + continued }.store(device, projected)?;
         if continued > 0 {
             let later = CachedAttention { heads, layer, table: table.at(fresh * ROW_BYTES), rows: continued };

@@ -33,6 +33,20 @@ pub struct CudaDecoder {
     pass_rows: usize,
 }
 
+/// New tokens of a sequence.
+struct Input<'a> {
+    /// Where the answer goes.
+    place: usize,
+    id: SequenceId,
+    tokens: &'a [u32],
+}
+
+/// Inputs under one adapter.
+struct Group<'a> {
+    adapter: Option<String>,
+    inputs: Vec<Input<'a>>,
+}
+
 impl CudaDecoder {
     /// A decoder without adapters or sequences. The weights are put on the device when they are first needed, with room for the
     /// adapters that are there by then; a wider one that comes later has them put there again.
@@ -72,35 +86,35 @@ impl CudaDecoder {
         self.model.prepare()
     }
 
-    /// Which inputs go together: those under one adapter. The adapter that is in the margins comes first.
-    fn by_adapter(
-        &self,
-        inputs: &[(SequenceId, &[u32])],
-    ) -> Result<Vec<(Option<String>, Vec<usize>)>, EngineError> {
-        let mut groups: BTreeMap<Option<&str>, Vec<usize>> = BTreeMap::new();
-        for (index, (id, _)) in inputs.iter().enumerate() {
-            groups.entry(self.sequences.get(*id)?.adapter.as_deref()).or_default().push(index);
+    /// Puts inputs together that are under one adapter. The adapter that is in the margins comes first.
+    fn by_adapter<'a>(&self, inputs: &[(SequenceId, &'a [u32])]) -> Result<Vec<Group<'a>>, EngineError> {
+        let mut groups = BTreeMap::new();
+        for (place, (id, tokens)) in inputs.iter().enumerate() {
+            let adapter = self.sequences.get(*id)?.adapter.as_deref();
+            let input = Input { place, id: *id, tokens };
+            groups.entry(adapter).or_insert_with(Vec::new).push(input);
         }
+        let group =
+            |(adapter, inputs): (Option<&str>, _)| Group { adapter: adapter.map(str::to_owned), inputs };
+        let mut groups: Vec<_> = groups.into_iter().map(group).collect();
         let active = self.model.active();
-        let mut groups: Vec<_> = groups.into_iter().collect();
-        groups.sort_by_key(|(adapter, _)| adapter.is_some() && *adapter != active);
-        Ok(groups.into_iter().map(|(adapter, indices)| (adapter.map(str::to_owned), indices)).collect())
+        groups.sort_by_key(|group| group.adapter.is_some() && group.adapter.as_deref() != active);
+        Ok(groups)
     }
 
     /// Runs the inputs of one adapter, pass by pass; writes the logits after each one's last token to `answers`. The sequences keep
     /// their lengths.
-    fn extend_under(
+    fn extend_group(
         &mut self,
-        adapter: Option<&str>,
-        inputs: &[(usize, SequenceId, &[u32])],
+        Group { adapter, inputs }: &Group<'_>,
         answers: &mut [Vec<f32>],
     ) -> Result<(), EngineError> {
         let Self { model, sequences, pass_rows } = self;
-        let mut running = model.under(adapter)?;
-        for pass in passes(inputs.iter().map(|(.., tokens)| tokens.len()), *pass_rows) {
+        let mut running = model.under(adapter.as_deref())?;
+        for pass in passes(inputs.iter().map(|input| input.tokens.len()), *pass_rows) {
             let mut parts = Vec::with_capacity(pass.len());
             for (index, range) in pass {
-                let Some((answer, id, tokens)) = inputs.get(index) else { continue };
+                let Some(Input { place, id, tokens }) = inputs.get(index) else { continue };
                 let sequence = sequences.get(*id)?;
                 let part = Part {
                     tokens: tokens.get(range.clone()).unwrap_or_default(),
@@ -108,14 +122,14 @@ impl CudaDecoder {
                     cache: Some(&sequence.cache),
                     wanted: usize::from(range.end == tokens.len()),
                 };
-                parts.push((*answer, part));
+                parts.push((*place, part));
             }
             parts.sort_by_key(|(_, part)| part.position > 0);
             let finished: Vec<usize> =
-                parts.iter().filter(|(_, part)| part.wanted > 0).map(|(answer, _)| *answer).collect();
+                parts.iter().filter(|(_, part)| part.wanted > 0).map(|(place, _)| *place).collect();
             let parts: Vec<Part<'_>> = parts.into_iter().map(|(_, part)| part).collect();
-            for (index, logits) in finished.into_iter().zip(running.logits(&parts)?) {
-                if let Some(answer) = answers.get_mut(index) {
+            for (place, logits) in finished.into_iter().zip(running.logits(&parts)?) {
+                if let Some(answer) = answers.get_mut(place) {
                     *answer = logits;
                 }
             }
@@ -154,12 +168,8 @@ impl Decoder for CudaDecoder {
             sequence.cache.reserve(&model.device, model.config(), held, needed)?;
         }
         let mut answers = vec![Vec::new(); inputs.len()];
-        for (adapter, indices) in self.by_adapter(inputs)? {
-            let inputs: Vec<_> = indices
-                .into_iter()
-                .filter_map(|index| inputs.get(index).map(|(id, tokens)| (index, *id, *tokens)))
-                .collect();
-            self.extend_under(adapter.as_deref(), &inputs, &mut answers)?;
+        for group in self.by_adapter(inputs)? {
+            self.extend_group(&group, &mut answers)?;
         }
         for (id, tokens) in inputs {
             self.sequences.get_mut(*id)?.length += tokens.len();

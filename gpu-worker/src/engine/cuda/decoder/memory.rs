@@ -95,7 +95,7 @@ impl Memory {
         let rows = rows.next_power_of_two().max(LARGE_ROW_UNIT);
         let positions = positions.next_power_of_two().max(FIRST_POSITIONS);
         let room = Room { rows, positions, keeping: None };
-        let lay_out = |base| -> Result<_, EngineError> {
+        let arrange = |base| -> Result<_, EngineError> {
             let (activations, bytes) = Activations::lay_out(base, model, layout, room)?;
             let mut arena = Arena { next: base.at(bytes) };
             let stride = model.vocab_size.next_multiple_of(WIDTH_UNIT);
@@ -112,9 +112,9 @@ impl Memory {
             let numbers = arena.bytes(rows * (ROW_BYTES + 5 * WORD));
             Ok((activations, head, [scratch, numbers], arena.next))
         };
-        let (.., end) = lay_out(Address::NULL)?;
+        let (.., end) = arrange(Address::NULL)?;
         let buffer = Buffer::new(device, usize::try_from(end.0).unwrap_or(usize::MAX))?;
-        let (activations, head, [scratch, numbers], _) = lay_out(buffer.address())?;
+        let (activations, head, [scratch, numbers], _) = arrange(buffer.address())?;
         // Products read rows that only fill up.
         device.zero(buffer.address(), buffer.bytes())?;
         activations.write_ropes(device.as_ref(), ropes, positions)?;

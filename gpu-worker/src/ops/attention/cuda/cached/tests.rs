@@ -73,14 +73,14 @@ fn agrees(heads: Heads, sequences: &[Sequence]) {
         attention(heads, &queries, &spans, &mut expected, &mut log_sums).unwrap();
 
         let (mut table, mut projected, mut caches) = (Vec::new(), Vec::new(), Vec::new());
-        let mut query = queries.chunks(query_width);
+        let mut query_rows = queries.chunks(query_width);
         for (sequence, [keys, values]) in sequences.iter().zip(&texts) {
             let cache = cache(&device, heads, *sequence, [keys, values]);
             for position in sequence.earlier..sequence.total() {
                 let row = CachedRow { cache: cache.address(), capacity: sequence.capacity, position };
                 table.extend(row.bytes());
                 let own = position * width..(position + 1) * width;
-                projected.extend_from_slice(query.next().unwrap());
+                projected.extend_from_slice(query_rows.next().unwrap());
                 projected.extend_from_slice(&keys[own.clone()]);
                 projected.extend_from_slice(&values[own]);
             }
