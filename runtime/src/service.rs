@@ -26,7 +26,8 @@ use crate::{
 };
 
 pub use worker::{
-    Equipment, WorkerArgs, WorkerLoops, WorkerPorts, join_workers, run_workers, run_workers_over, spawn_workers,
+    Equipment, WorkerArgs, WorkerLoops, WorkerPorts, join_workers, run_workers, run_workers_over,
+    spawn_workers,
 };
 
 mod worker;

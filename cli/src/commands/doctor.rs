@@ -4,7 +4,13 @@ use std::{fs, path::PathBuf, thread};
 
 use anyhow::Result;
 use clap::Args;
-use clara_gpu_worker::model;
+use clara_gpu_worker::{
+    cuda::{
+        availability::{Availability, availability},
+        libraries::Libraries,
+    },
+    model,
+};
 use serde::Serialize;
 
 use super::{DONE, FAILED};
@@ -56,6 +62,7 @@ pub(crate) fn run(session: &Session, args: &DoctorArgs) -> Result<u8> {
         cores(),
         memory(),
         engine(),
+        gpu(&availability(&Libraries::from_environment())),
         home(session),
         space(session),
         base_model(args),
@@ -128,6 +135,17 @@ fn instructions() -> Vec<&'static str> {
 #[cfg(not(target_arch = "x86_64"))]
 fn instructions() -> Vec<&'static str> {
     vec![std::env::consts::ARCH]
+}
+
+/// A machine without a GPU lacks nothing; one whose GPU cannot be used lacks something.
+fn gpu(found: &Availability) -> Finding {
+    match found.problem() {
+        None => Finding::ok("GPU", found.to_string()),
+        Some(problem) if found.has_gpu() => {
+            Finding::bad("GPU", Health::Warn, format!("{found}, but it cannot be used"), problem)
+        }
+        Some(problem) => Finding::ok("GPU", format!("none is used: {problem}")),
+    }
 }
 
 fn home(session: &Session) -> Finding {

@@ -10,6 +10,7 @@ use std::{
 };
 
 use clara_lifecycle::digest::Digest;
+use rayon::prelude::*;
 
 use super::{
     DeviceError,
@@ -97,6 +98,14 @@ impl Compiler {
             );
         }
         Ok(cubin)
+    }
+
+    /// The kernels of several files, in their order, compiled at once on as many threads as there are.
+    ///
+    /// # Errors
+    /// As [`Self::compile`].
+    pub fn compile_all(&self, sources: &[Source]) -> Result<Vec<Vec<u8>>, DeviceError> {
+        sources.par_iter().map(|source| self.compile(source)).collect()
     }
 
     /// Everything that the result depends on.

@@ -99,11 +99,12 @@ impl CudaDevice {
             );
             return Err(DeviceError::Unavailable { reason });
         }
+        let cubins = compiler.compile_all(SOURCES)?;
         let context = Context::new(ordinal)?;
         let stream = Stream::new()?;
         let mut modules = Vec::with_capacity(SOURCES.len());
-        for source in SOURCES {
-            modules.push(Module::new(source.name, &compiler.compile(source)?)?);
+        for (source, cubin) in SOURCES.iter().zip(cubins) {
+            modules.push(Module::new(source.name, &cubin)?);
         }
         let state = State {
             graphs: BTreeMap::new(),
@@ -294,3 +295,6 @@ fn bytes_of(argument: Argument) -> usize {
         Argument::Int(_) | Argument::Float(_) => 4,
     }
 }
+
+#[cfg(test)]
+mod tests;

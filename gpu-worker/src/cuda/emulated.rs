@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "the emulator is a C++ library")]
 
-mod library;
+pub(super) mod library;
 
 use std::{
     alloc::{self, Layout},

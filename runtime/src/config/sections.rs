@@ -1,6 +1,8 @@
 //! The settings that every process shares, section by section.
 
-use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, path::PathBuf, str::FromStr, time::Duration,
+};
 
 use clara_lifecycle::{
     id::{ClassName, InvalidName},

@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    ffi::{c_char, c_int, c_uint, c_void},
+    ffi::{OsString, c_char, c_int, c_uint, c_void},
     fs,
     path::{Path, PathBuf},
     process::{self, Command},
@@ -69,29 +69,65 @@ fn load(path: &Path) -> Emulator {
 
 /// Compiles the emulator beside the tests, once for each state of its sources.
 fn library_path() -> PathBuf {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let program = sources.join("cuda/emulator/emulator.cpp");
-    let folder = env::current_exe().unwrap().with_file_name("cuda-emulator");
-    fs::create_dir_all(&folder).unwrap();
-    let library = folder.join(format!("{}.so", digest(&sources).short()));
-    // Every test of nextest is a process: one compiles, the others wait.
-    let lock = fs::File::create(folder.join("lock")).unwrap();
-    lock.lock().unwrap();
-    if library.exists() {
-        return library;
+    compiled("kernels", |folder| compile("emulator.cpp", folder, "libemulator.so", &[]))
+        .join("libemulator.so")
+}
+
+/// A folder with a driver and a library of products for tests, which run kernels by the emulator.
+pub(crate) fn driver_folder() -> PathBuf {
+    compiled("driver", |folder| {
+        // Programs look for these names before all others, and find what is open already.
+        compile("driver.cpp", folder, "libcuda.so.1", &["-Wl,-soname,libcuda.so".into()]);
+        let driver = folder.join("libcuda.so.1").into_os_string();
+        let soname = "-Wl,-soname,libcublasLt.so".into();
+        compile("products.cpp", folder, "libcublasLt.so.13", &[soname, driver]);
+    })
+}
+
+/// A folder with an NVML for tests.
+pub(crate) fn telemetry_folder() -> PathBuf {
+    compiled("telemetry", |folder| compile("telemetry.cpp", folder, "libnvidia-ml.so.1", &[]))
+}
+
+/// How many GPUs the driver for tests shows from now on, in this process.
+pub(crate) fn set_devices(driver_folder: &Path, count: c_int) {
+    // SAFETY: the library is our own driver.cpp, and its function has this type.
+    unsafe {
+        let library = Library::new(driver_folder.join("libcuda.so.1")).unwrap();
+        library.get::<unsafe extern "C" fn(c_int)>(b"clara_devices").unwrap()(count);
     }
-    let unfinished = folder.join(format!("{}.unfinished", process::id()));
+}
+
+/// A folder beside the tests that `fill` filled for the present state of the sources.
+fn compiled(name: &str, fill: fn(&Path)) -> PathBuf {
+    let all = env::current_exe().unwrap().with_file_name("cuda-emulator");
+    fs::create_dir_all(&all).unwrap();
+    let digest = digest(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    let folder = all.join(format!("{name}-{}", digest.short()));
+    // Every test of nextest is a process: one compiles, the others wait.
+    let lock = fs::File::create(all.join("lock")).unwrap();
+    lock.lock().unwrap();
+    if !folder.exists() {
+        let unfinished = all.join(format!("{}.unfinished", process::id()));
+        fs::create_dir_all(&unfinished).unwrap();
+        fill(&unfinished);
+        fs::rename(&unfinished, &folder).unwrap();
+    }
+    folder
+}
+
+fn compile(program: &str, folder: &Path, library: &str, more: &[OsString]) {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cuda/emulator");
     let output = Command::new("c++")
         .args(["-std=c++17", "-O2", "-shared", "-fPIC", "-o"])
-        .args([&unfinished, &program])
+        .args([folder.join(library), sources.join(program)])
+        .args(more)
         .output()
         .unwrap_or_else(|error| {
             panic!("cannot run c++, which tests of CUDA kernels need: {error}; run scripts/setup.sh")
         });
     let messages = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "the kernels do not compile for the emulator:\n{messages}");
-    fs::rename(&unfinished, &library).unwrap();
-    library
+    assert!(output.status.success(), "{program} does not compile:\n{messages}");
 }
 
 fn digest(sources: &Path) -> Digest {

@@ -36,6 +36,8 @@ fn random_values_are_uniform_and_follow_from_the_seed() {
         let mean = values.iter().sum::<f32>() / count;
         let mean_square = values.iter().map(|value| value * value).sum::<f32>() / count;
         assert!(values.iter().all(|value| value.abs() <= 0.5));
+        let same = values.windows(2).filter(|pair| pair[0].to_bits() == pair[1].to_bits()).count();
+        assert!(same < values.len() / 100, "{same} neighbours are equal");
         assert!(mean.abs() < 0.01 && (mean_square - 0.25 / 3.0).abs() < 0.002, "{mean} {mean_square}");
         assert_eq!(values, filled(7));
         assert_ne!(values, filled(8));

@@ -32,7 +32,7 @@ fn factors_arrive_scaled_and_in_place() {
             let scale = 0.5 + random(from as u64, 1)[0].abs();
             let part = AdapterPart { to: target.address, from, rows, columns, stride: target.stride, scale };
             parts.push((part, into, column));
-            from += (rows * columns).next_multiple_of(4) + if columns == 24 { 1 } else { 0 };
+            from += (rows * columns).next_multiple_of(4) + usize::from(columns == 24);
         }
         let table: Vec<u8> = parts.iter().flat_map(|(part, ..)| part.bytes()).collect();
         let (table, on_device) = (upload(&device, &table), upload_floats(&device, &values));
