@@ -551,7 +551,7 @@ pub fn training_memory(
     recompute: bool,
 ) -> Result<TrainingMemory, EngineError> {
     let model = &base.config;
-    let (bare, layout) = (Layout::new(None, model), Layout::new(Some(lora), model));
+    let (plain, layout) = (Layout::new(None, model), Layout::new(Some(lora), model));
     let rows = rows.next_multiple_of(ROW_UNIT);
     let bytes = |keeping| Activations::lay_out(Address::NULL, model, &layout, Room::to_train(rows, keeping));
     let (one, all) = (bytes(1)?.1, bytes(model.layers)?.1);
@@ -560,7 +560,7 @@ pub fn training_memory(
     let activation_bytes = if recompute { 2 * per_layer } else { model.layers * per_layer };
     let scratch_bytes = if recompute { one } else { all }.saturating_sub(activation_bytes);
     let values = |layout: &Layout| layout.groups.iter().flatten().map(layout::Group::values).sum::<usize>();
-    let margins = 2 * (values(&layout) - values(&bare));
+    let margins = 2 * (values(&layout) - values(&plain));
     Ok(TrainingMemory {
         base_bytes: base_bytes(base),
         adapter_bytes: 4 * F32 * layout.length + margins,

@@ -222,9 +222,10 @@ impl<'a> Layer<'a> {
         let (heads, layer) = (all.heads, self.index);
         CachedAttention { heads, layer, table, rows: fresh + continued }.store(device, projected)?;
         if continued > 0 {
-            let later = CachedAttention { heads, layer, table: table.at(fresh * ROW_BYTES), rows: continued };
+            let others =
+                CachedAttention { heads, layer, table: table.at(fresh * ROW_BYTES), rows: continued };
             let rows = (out.rows_from(fresh), projected.query.rows_from(fresh));
-            later.forward(device, rows, longest, scratch)?;
+            others.forward(device, rows, longest, scratch)?;
         }
         Ok(())
     }

@@ -1,7 +1,5 @@
 //! The engine on every device at hand against the reference engine.
 
-#![expect(clippy::cast_precision_loss, reason = "test values are small")]
-
 use std::sync::Arc;
 
 use half::bf16;

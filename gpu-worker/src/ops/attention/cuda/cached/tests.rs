@@ -72,7 +72,7 @@ fn agrees(heads: Heads, sequences: &[Sequence]) {
         let (mut expected, mut log_sums) = (vec![0.0; queries.len()], vec![0.0; rows * heads.query]);
         attention(heads, &queries, &spans, &mut expected, &mut log_sums).unwrap();
 
-        let (mut table, mut projected, mut caches) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut table, mut projected, mut held) = (Vec::new(), Vec::new(), Vec::new());
         let mut query_rows = queries.chunks(query_width);
         for (sequence, [keys, values]) in sequences.iter().zip(&texts) {
             let cache = cache(&device, heads, *sequence, [keys, values]);
@@ -84,7 +84,7 @@ fn agrees(heads: Heads, sequences: &[Sequence]) {
                 projected.extend_from_slice(&keys[own.clone()]);
                 projected.extend_from_slice(&values[own]);
             }
-            caches.push(cache);
+            held.push(cache);
         }
         let projected = Matrix::new(&device, &projected, query_width + 2 * width);
         let table = upload(&device, &table);
