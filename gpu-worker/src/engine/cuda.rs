@@ -335,17 +335,7 @@ impl CudaEngine {
     }
 
     fn recording(&self, part: Part, rows: usize) -> Result<Option<GraphId>, EngineError> {
-        let mut refused = None;
-        let graph = self.device.record(&mut || match self.start(part, rows) {
-            Ok(()) => Ok(()),
-            Err(EngineError::Device(error)) => Err(error),
-            Err(error) => {
-                let call = error.to_string();
-                refused = Some(error);
-                Err(DeviceError::Failed { call, reason: "the pass was refused".to_owned() })
-            }
-        });
-        refused.map_or_else(|| Ok(graph?), Err)
+        recording(self.device.as_ref(), &mut || self.start(part, rows))
     }
 }
 
@@ -399,6 +389,24 @@ impl Training {
         device.read(from, &mut bytes)?;
         Ok(floats(&bytes).collect())
     }
+}
+
+/// Records what `work` starts; `None` where the device cannot.
+fn recording(
+    device: &dyn Device,
+    work: &mut dyn FnMut() -> Result<(), EngineError>,
+) -> Result<Option<GraphId>, EngineError> {
+    let mut refused = None;
+    let graph = device.record(&mut || match work() {
+        Ok(()) => Ok(()),
+        Err(EngineError::Device(error)) => Err(error),
+        Err(error) => {
+            let call = error.to_string();
+            refused = Some(error);
+            Err(DeviceError::Failed { call, reason: "the pass was refused".to_owned() })
+        }
+    });
+    refused.map_or_else(|| Ok(graph?), Err)
 }
 
 /// The f32 values of little-endian bytes.

@@ -4,6 +4,7 @@
 //! call run adapter by adapter.
 
 mod cache;
+mod graphs;
 mod memory;
 mod model;
 mod pass;

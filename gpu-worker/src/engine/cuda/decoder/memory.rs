@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use super::super::{
-    activations::{Activations, Arena, Inputs, Room},
-    layout::Layout,
+use super::{
+    super::{
+        activations::{Activations, Arena, Inputs, Room},
+        layout::Layout,
+    },
+    graphs::Graphs,
 };
 use crate::{
     cuda::{Address, Buffer, Device, Operand, Rows},
     engine::{EngineError, reference::heads},
     model::ModelConfig,
     ops::{
-        attention::cuda::cached::{ROW_BYTES, scratch_values},
+        attention::cuda::cached::{CachedRow, ROW_BYTES, scratch_values},
         rope::Ropes,
     },
 };
@@ -23,6 +26,8 @@ const LOGIT_BYTES: usize = 256 << 20;
 /// What the rows of a product are rounded up to, so that few shapes occur; for more than 128 rows in larger units.
 const ROW_UNIT: usize = 16;
 const LARGE_ROW_UNIT: usize = 64;
+/// Rows that only fill up, at most.
+const IDLE_ROWS: usize = LARGE_ROW_UNIT;
 /// What widths of rows are rounded to.
 const WIDTH_UNIT: usize = 8;
 /// Bytes of a number of a pass.
@@ -68,6 +73,9 @@ pub(super) struct Memory {
     pub(super) head: Head,
     /// For attention over caches.
     pub(super) scratch: Address,
+    pub(super) graphs: Graphs,
+    /// A cache for the rows that only fill up.
+    idle: Address,
     numbers: Address,
     positions: usize,
     _buffer: Buffer,
@@ -75,7 +83,7 @@ pub(super) struct Memory {
 
 impl Memory {
     /// Whether there is room for a pass.
-    pub(super) fn suffices(&self, rows: usize, positions: usize) -> bool {
+    pub(super) fn suffices(&self, [rows, positions]: [usize; 2]) -> bool {
         self.activations.rows >= rows && self.positions >= positions
     }
 
@@ -110,15 +118,22 @@ impl Memory {
             };
             let scratch = arena.words(scratch_values(heads(model, 0)));
             let numbers = arena.bytes(rows * (ROW_BYTES + 5 * WORD));
-            Ok((activations, head, [scratch, numbers], arena.next))
+            let idle = arena.rows(2 * model.layers * IDLE_ROWS, heads(model, 0).key_value_width()).address;
+            Ok((activations, head, [scratch, numbers, idle], arena.next))
         };
         let (.., end) = arrange(Address::NULL)?;
         let buffer = Buffer::new(device, usize::try_from(end.0).unwrap_or(usize::MAX))?;
-        let (activations, head, [scratch, numbers], _) = arrange(buffer.address())?;
+        let (activations, head, [scratch, numbers, idle], _) = arrange(buffer.address())?;
         // Products read rows that only fill up.
         device.zero(buffer.address(), buffer.bytes())?;
         activations.write_ropes(device.as_ref(), ropes, positions)?;
-        Ok(Self { activations, head, scratch, numbers, positions, _buffer: buffer })
+        let graphs = Graphs::new(device);
+        Ok(Self { activations, head, scratch, graphs, idle, numbers, positions, _buffer: buffer })
+    }
+
+    /// Where a row that only fills up has its keys and values: such rows are a sequence of their own.
+    pub(super) fn idle_row(&self, position: usize) -> CachedRow {
+        CachedRow { cache: self.idle, capacity: IDLE_ROWS, position }
     }
 
     /// Writes the numbers of a pass of `rows` rows; returns where the table lies.

@@ -10,6 +10,7 @@ use super::{
         weights::DeviceWeights,
     },
     cache::Cache,
+    graphs::Key,
     memory::{Head, Memory, Numbers, padded},
 };
 use crate::{
@@ -19,6 +20,10 @@ use crate::{
     ops::{head_loss::cuda::log_probabilities, rms_norm::cuda::Norm, rope::Ropes},
 };
 
+/// Rows of passes that are recorded, at most.
+const RECORDED_ROWS: usize = 256;
+/// What steps take for the length of the longest sequence at least; beyond it they know no more than the next power of two.
+const SHORTEST: usize = 256;
 /// Bytes of a number of a pass, and of a logit.
 const WORD: usize = 4;
 
@@ -44,6 +49,45 @@ pub(super) struct Running<'a> {
     pub(super) values: Option<Address>,
     pub(super) ropes: &'a mut Ropes,
     pub(super) memory: &'a mut Option<Memory>,
+}
+
+/// The rows of a pass.
+struct Gathered {
+    numbers: Numbers,
+    /// Rows of sequences that begin.
+    fresh: usize,
+    /// Tokens of the longest sequence.
+    longest: usize,
+    /// Whether keys and values go into caches.
+    is_stored: bool,
+}
+
+impl Gathered {
+    fn new(parts: &[Part<'_>], labels: Vec<u32>) -> Self {
+        let numbers = Numbers { labels, ..Numbers::default() };
+        let mut gathered = Self { numbers, fresh: 0, longest: 0, is_stored: true };
+        let numbers = &mut gathered.numbers;
+        for Part { tokens, position, cache, wanted } in parts {
+            let start = numbers.tokens.len();
+            let end = start + tokens.len();
+            let positions = *position..position + tokens.len();
+            if *position == 0 {
+                gathered.fresh = end;
+            }
+            gathered.longest = gathered.longest.max(positions.end);
+            numbers.tokens.extend_from_slice(tokens);
+            numbers.starts.resize(end, number(start));
+            numbers.wanted.extend((end - wanted..end).map(number));
+            numbers.positions.extend(positions.clone().map(number));
+            for position in positions {
+                match cache.and_then(|cache| cache.row(position)) {
+                    Some(row) => numbers.table.extend(row.bytes()),
+                    None => gathered.is_stored = false,
+                }
+            }
+        }
+        gathered
+    }
 }
 
 fn number(value: usize) -> u32 {
@@ -90,55 +134,57 @@ impl Running<'_> {
 
     /// Moves the tokens through all blocks; returns how many rows are wanted.
     fn run(&mut self, parts: &[Part<'_>], labels: Vec<u32>) -> Result<usize, EngineError> {
-        let mut numbers = Numbers { labels, ..Numbers::default() };
-        let (mut fresh, mut longest, mut is_stored) = (0, 0, true);
-        for Part { tokens, position, cache, wanted } in parts {
-            let start = numbers.tokens.len();
-            let end = start + tokens.len();
-            let positions = *position..position + tokens.len();
-            if *position == 0 {
-                fresh = end;
-            }
-            longest = longest.max(positions.end);
-            numbers.tokens.extend_from_slice(tokens);
-            numbers.starts.resize(end, number(start));
-            numbers.wanted.extend((end - wanted..end).map(number));
-            numbers.positions.extend(positions.clone().map(number));
-            for position in positions {
-                match cache.and_then(|cache| cache.row(position)) {
-                    Some(row) => numbers.table.extend(row.bytes()),
-                    None => is_stored = false,
-                }
-            }
-        }
+        let Gathered { mut numbers, fresh, mut longest, is_stored } = Gathered::new(parts, labels);
         let (held, count) = (numbers.tokens.len(), numbers.wanted.len());
         let rows = padded(held);
-        if !self.memory.as_ref().is_some_and(|memory| memory.suffices(rows, longest)) {
-            let earlier = self.memory.take().map_or([0; 2], |memory| memory.room());
-            let room = [rows.max(earlier[0]), longest.max(earlier[1])];
-            *self.memory = Some(Memory::new(self.device, self.config, self.layout, self.ropes, room)?);
-        }
+        self.reserve([rows, longest])?;
         let memory = self.memory.as_mut().ok_or(EngineError::NoAdapter)?;
+        // Steps of generation, whose work depends on no more than the key of their recording: rows that only fill up attend too.
+        let is_step = fresh == 0 && is_stored && rows <= RECORDED_ROWS;
+        if is_step {
+            longest = longest.max(rows - held).next_power_of_two().max(SHORTEST);
+            for position in 0..rows - held {
+                numbers.positions.push(number(position));
+                numbers.table.extend(memory.idle_row(position).bytes());
+            }
+        }
         let table = memory.put(self.device.as_ref(), rows, &numbers)?;
         let cached = Cached {
             table: is_stored.then_some(table),
             fresh,
-            continued: held - fresh,
+            continued: if is_step { rows } else { held - fresh },
             longest,
             scratch: memory.scratch,
         };
+        let Memory { activations, graphs, .. } = memory;
         let pass = Pass {
             device: self.device.as_ref(),
             config: self.config,
             weights: self.weights,
             layout: self.layout,
-            activations: &memory.activations,
+            activations,
             rows,
             values: self.values,
             cached: Some(cached),
         };
-        pass.blocks_forward()?;
+        if is_step {
+            let key = Key { rows, longest, values: self.values };
+            graphs.run(key, &mut || pass.blocks_forward())?;
+        } else {
+            pass.blocks_forward()?;
+        }
         Ok(count)
+    }
+
+    /// Makes room for passes of so many rows and positions.
+    fn reserve(&mut self, room: [usize; 2]) -> Result<(), EngineError> {
+        if self.memory.as_ref().is_some_and(|memory| memory.suffices(room)) {
+            return Ok(());
+        }
+        let earlier = self.memory.take().map_or([0; 2], |memory| memory.room());
+        let room = [room[0].max(earlier[0]), room[1].max(earlier[1])];
+        *self.memory = Some(Memory::new(self.device, self.config, self.layout, self.ropes, room)?);
+        Ok(())
     }
 
     /// The logits of some of the wanted rows.

@@ -12,7 +12,7 @@ use super::{
     *,
 };
 use crate::{
-    cuda::testing::devices,
+    cuda::testing::{devices, emulated_gpu},
     engine::{
         Engine, LoraConfig, TargetModule,
         reference::{
@@ -58,11 +58,7 @@ fn assert_near(got: &[f32], expected: &[f32], tolerance: f64) {
     let squares = |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>();
     let error = squares(&mut got.iter().zip(expected).map(|(got, expected)| got - expected));
     let size = squares(&mut expected.iter().copied());
-    assert!(
-        (error / size).sqrt() < tolerance,
-        "{} of the expected length",
-        (error / size).sqrt()
-    );
+    assert!((error / size).sqrt() < tolerance, "{} of the expected length", (error / size).sqrt());
 }
 
 /// Two decoders that are asked the same.
@@ -194,6 +190,33 @@ fn a_wider_adapter_may_come_while_sequences_are_open() {
         pair.close(second);
         pair.cuda.remove_adapter("second").unwrap();
         pair.extend(&[(first, tokens(7, 1)), (plain, tokens(8, 2))]);
+    }
+}
+
+#[test]
+fn recorded_steps_agree_with_the_reference() {
+    let base = model(config());
+    let device: Arc<dyn Device> = Arc::new(emulated_gpu(false));
+    let mut pair = Pair::new(device, &base);
+    pair.add("one", &adapter(&base, &wide(), 1));
+    pair.add("two", &adapter(&base, &narrow(), 2));
+    let ids = [Some("one"), None, Some("two"), Some("one")].map(|adapter| pair.open(adapter));
+    let prompts: Vec<_> =
+        (0..).zip(ids).map(|(seed, id)| (id, tokens(seed, 3 + 7 * seed as usize))).collect();
+    pair.extend(&prompts);
+    for step in 1..5 {
+        let next: Vec<_> = (step * 10..).zip(ids).map(|(seed, id)| (id, tokens(seed, 1))).collect();
+        pair.extend(&next);
+    }
+    // Fewer sequences, and other ones in their rows.
+    pair.close(ids[0]);
+    for step in 5..8 {
+        pair.extend(&[(ids[3], tokens(step, 1)), (ids[1], tokens(step + 1, 2))]);
+    }
+    // All memory is laid out anew, and recordings go.
+    pair.extend(&[(ids[2], tokens(90, 80))]);
+    for step in 8..12 {
+        pair.extend(&[(ids[2], tokens(step, 1)), (ids[3], tokens(step + 1, 1))]);
     }
 }
 
