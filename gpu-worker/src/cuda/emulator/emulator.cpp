@@ -363,10 +363,12 @@ void ballot(void* const* requests) {
 
 #include "../../ops/attention/attention.cu"
 #include "../../ops/attention/attention_backward.cu"
+#include "../../ops/attention/attention_cached.cu"
 #include "../../nf4/dequantise.cu"
 #include "../../ops/embedding/embedding.cu"
 #include "../../ops/gated/gated.cu"
 #include "../../ops/head_loss/cross_entropy.cu"
+#include "../../ops/head_loss/log_probabilities.cu"
 #include "../../ops/lora_linear/scatter_adapter.cu"
 #include "../../ops/rms_norm/rms_norm.cu"
 #include "../../ops/rope/rope.cu"

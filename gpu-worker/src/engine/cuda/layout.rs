@@ -166,17 +166,28 @@ impl Layout {
         classes
     }
 
-    /// Tensors under PEFT names as values in this layout; they were checked to be complete.
+    /// Tensors under PEFT names as values in this layout. They were checked to be complete; of an adapter with a smaller rank or
+    /// fewer layers the rest is zero.
     pub(super) fn import(&self, tensors: &BTreeMap<String, HostTensor>) -> Vec<f32> {
         let mut values = vec![0.0; self.length];
         for factor in &self.factors {
             let Some(tensor) = tensors.get(&factor.name) else { continue };
-            for (row, from) in tensor.values.chunks_exact(factor.columns.max(1)).enumerate() {
+            let columns = tensor.shape.last().copied().unwrap_or_default();
+            for (row, from) in tensor.values.chunks_exact(columns.max(1)).enumerate() {
                 let start = factor.from + row * factor.stride;
-                values.get_mut(start..start + factor.columns).unwrap_or_default().copy_from_slice(from);
+                values.get_mut(start..start + columns).unwrap_or_default().copy_from_slice(from);
             }
         }
         values
+    }
+
+    /// Multiplies each `B`.
+    pub(super) fn scale(&self, values: &mut [f32], factor: f32) {
+        for range in &self.fast {
+            for value in values.get_mut(range.clone()).unwrap_or_default() {
+                *value *= factor;
+            }
+        }
     }
 
     /// Values in this layout as tensors under PEFT names.

@@ -2,7 +2,7 @@
 
 use super::{
     F32, RESERVE, ROW_UNIT,
-    activations::Activations,
+    activations::{Activations, Room},
     layout::{Group, Layout},
 };
 use crate::{
@@ -59,7 +59,7 @@ pub fn training_memory(
     let model = &base.config;
     let (plain, layout) = (Layout::new(None, model), Layout::new(Some(lora), model));
     let rows = rows.next_multiple_of(ROW_UNIT);
-    let bytes = |keeping| Activations::lay_out(Address::NULL, model, &layout, rows, keeping);
+    let bytes = |keeping| Activations::lay_out(Address::NULL, model, &layout, Room::to_train(rows, keeping));
     let (one, all) = (bytes(1)?.1, bytes(model.layers)?.1);
     // Two layers keep as much again as one more does.
     let per_layer = bytes(model.layers.min(2))?.1 - one;
