@@ -27,12 +27,10 @@ pub fn check(model: &ModelConfig, lora: &LoraConfig) -> Result<(), EngineError> 
 /// [`EngineError::Unsupported`] says why not.
 pub fn check_answers(model: &ModelConfig, adapters: &[&LoraConfig]) -> Result<(), EngineError> {
     check_shape(model)?;
-    match adapters.iter().any(|adapter| adapter.dora) {
-        true => {
-            Err(EngineError::Unsupported { reason: "it does not answer with DoRA adapters yet".to_owned() })
-        }
-        false => Ok(()),
+    if adapters.iter().any(|adapter| adapter.dora) {
+        return Err(EngineError::Unsupported { reason: "it does not answer with DoRA adapters yet".to_owned() });
     }
+    Ok(())
 }
 
 /// Of free memory what an engine may take.
