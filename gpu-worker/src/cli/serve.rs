@@ -28,7 +28,7 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "PRECISION", default_value_t = Precision::Stored)]
     precision: Precision,
     /// What to compute on: auto (a GPU where there is one that can), cpu or cuda.
-    #[arg(long, value_name = "DEVICE", default_value = "auto", env = "CLARA_WORKER_DEVICE")]
+    #[arg(long, value_name = "DEVICE", default_value = "auto", env = "CLARA_WORKER__DEVICE")]
     device: ComputeDevice,
     /// An adapter's name and PEFT folder; may be given several times.
     #[arg(long = "adapter", value_name = "NAME=DIR", value_parser = named_adapter)]

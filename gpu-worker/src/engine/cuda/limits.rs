@@ -28,7 +28,9 @@ pub fn check(model: &ModelConfig, lora: &LoraConfig) -> Result<(), EngineError> 
 pub fn check_answers(model: &ModelConfig, adapters: &[&LoraConfig]) -> Result<(), EngineError> {
     check_shape(model)?;
     if adapters.iter().any(|adapter| adapter.dora) {
-        return Err(EngineError::Unsupported { reason: "it does not answer with DoRA adapters yet".to_owned() });
+        return Err(EngineError::Unsupported {
+            reason: "it does not answer with DoRA adapters yet".to_owned(),
+        });
     }
     Ok(())
 }
