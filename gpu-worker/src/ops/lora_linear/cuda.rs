@@ -1,4 +1,8 @@
-//! Launches the kernel of `scatter_adapter.cu`.
+//! Launches the kernel of `scatter_adapter.cu`, and those of `low_rank.cu`.
+
+mod low_rank;
+
+pub use low_rank::{LowRankBackward, LowRankGradients, LowRankLayer};
 
 use crate::cuda::{Address, Argument, Device, DeviceError, Launch, THREADS};
 
