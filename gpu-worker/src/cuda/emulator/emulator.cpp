@@ -368,6 +368,7 @@ void ballot(void* const* requests) {
 #include "../../ops/gated/gated.cu"
 #include "../../ops/head_loss/cross_entropy.cu"
 #include "../../ops/lora_linear/low_rank.cu"
+#include "../../ops/lora_linear/low_rank_forward.cu"
 #include "../../ops/lora_linear/scatter_adapter.cu"
 #include "../../ops/rms_norm/rms_norm.cu"
 #include "../../ops/rope/rope.cu"

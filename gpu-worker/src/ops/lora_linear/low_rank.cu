@@ -1,19 +1,21 @@
-// Gradients of a low-rank update, from one reading of dY: of layers that read the same input, dS = dY·B into the columns behind dY
-// and dB += scale·dYᵀ·S. Each layer has its own columns of S, dS and B.
+// Gradients of low-rank updates, from one reading of dY: of layers that read the same input, dS = dY·B into the columns behind dY
+// and dB += scale·dYᵀ·S, each layer with its own columns of S, dS and B. By the same way dA += dSᵀ·X.
 //
 // Blocks cover some rows and some outputs of one layer; their sums go to memory, and low_rank_sums adds them up in a fixed order.
 //
 // Launch of low_rank_backward_rN, for ranks up to N: grid (chunks of all layers, row blocks, 1), 256 threads; the outputs of a layer
-// are cut into chunks of `chunk` (at most `most`; a layer of width 0 is none), rows into blocks of `block_rows`, a multiple of 128.
-//    N   most  shared bytes
-//   16    512       163,840
-//   32    512       155,648
-//   64    256       131,072
+// are cut into `chunks` of `chunk` each (at most `most`; a layer without chunks is none), rows into blocks of `block_rows`, a multiple
+// of 128. Launch of low_rank_a_rN, for N columns of dS: the same with inputs for outputs.
+//    N   most  shared bytes  of low_rank_a
+//   16    512       163,840        147,456
+//   32    512       155,648        163,840
+//   64    256       131,072        147,456
 // s_sums: for each chunk of the layers that have several, in order, [rows, rank]. b_sums: for each row block the outputs of all layers
 // one after another, [outputs, rank]. Ranks, widths and chunks are multiples of 8; all matrices begin at multiples of 16 bytes.
 //
 // Launch of low_rank_sums: 256 threads; grid x = over all layers, ceil(rows·rank / (4·columns)) if it has several chunks, and
-// ceil(width·rank / (4·columns)), where columns is 32 if more than 8 sums (chunks or row blocks) are added and else 256.
+// ceil(width·rank / (4·columns)), where columns is 32 if more than 8 sums (chunks or row blocks) are added and else 256. With `ld_turned`
+// what is db_0 is dA [rank, width], its rows that far apart, and else 0.
 
 constexpr int LOW_RANK_LAYERS = 3;
 constexpr int LOW_RANK_THREADS = 256;
@@ -23,30 +25,30 @@ struct LowRankLayer {
     int output, width, column, chunk, chunks;
 };
 
-template <int most_rank>
+template <int most_rank, bool with_s>
 struct LowRankPlan {
     // Of a tile, which all warps share: 16 rows of it for dS and 16 outputs for dB are of one warp.
     static constexpr int rows = 128;
     static constexpr int outputs = 128;
     // Tiles side by side whose sums for dB fit the registers.
     static constexpr int steps = most_rank <= 32 ? 4 : 2;
-    static constexpr int stages = most_rank <= 16 ? 4 : most_rank <= 32 ? 3 : 2;
+    static constexpr int stages = (most_rank <= 16 ? 4 : most_rank <= 32 ? 3 : 2) + (most_rank > 16 && !with_s ? 1 : 0);
     static constexpr bool keeps_s = most_rank <= 32;
     static constexpr int pairs = most_rank / 16;
     static constexpr int tile_bytes = rows * outputs * 2;
     static constexpr int s_bytes = rows * most_rank * 2;
-    static constexpr int tiles_at = steps * outputs * most_rank * 2;
+    static constexpr int tiles_at = with_s ? steps * outputs * most_rank * 2 : 0;
     static constexpr int s_at = tiles_at + stages * tile_bytes;
     static constexpr int shared_bytes = s_at + stages * s_bytes;
     static_assert(rows == LOW_RANK_THREADS / 2 && outputs == rows, "16 rows and 16 outputs for each warp");
     static_assert(shared_bytes <= 163 * 1024, "what a block may use on sm_80");
 };
 
-template <int most_rank>
+template <int most_rank, bool with_s>
 __device__ __forceinline__ void low_rank_backward(float* s_sums, float* b_sums, bf16* ds, int ld_ds, const bf16* dy, int ld_dy,
                                                   const bf16* s, int ld_s, const bf16* b, int ld_b, int rows, int rank, int block_rows,
                                                   const LowRankLayer (&layers)[LOW_RANK_LAYERS]) {
-    using Plan = LowRankPlan<most_rank>;
+    using Plan = LowRankPlan<most_rank, with_s>;
     constexpr int pairs = Plan::pairs;
     DYNAMIC_SHARED(unsigned char, shared);
     const unsigned base = shared_address(shared);
@@ -112,7 +114,9 @@ __device__ __forceinline__ void low_rank_backward(float* s_sums, float* b_sums, 
         }
         copy_async_commit();
     };
-    copy_tile_async<most_rank, Plan::steps * Plan::outputs, LOW_RANK_THREADS>(base, b, ld_b, in_rank ? width : 0);
+    if (with_s) {
+        copy_tile_async<most_rank, Plan::steps * Plan::outputs, LOW_RANK_THREADS>(base, b, ld_b, in_rank ? width : 0);
+    }
 #pragma unroll
     for (int stage = 0; stage < Plan::stages - 1; stage++) {
         copy_next();
@@ -146,15 +150,19 @@ __device__ __forceinline__ void low_rank_backward(float* s_sums, float* b_sums, 
 #pragma unroll
                 for (int inner = 0; inner < Plan::outputs / 16; inner++) {
                     unsigned of_rows[4], of_outputs[4];
-                    load_matrices(of_rows, tile_address<Plan::outputs>(left, warp * 16, inner));
+                    if (with_s) {
+                        load_matrices(of_rows, tile_address<Plan::outputs>(left, warp * 16, inner));
+                    }
                     load_matrices_transposed(of_outputs, tile_address<Plan::outputs>(turned, inner * 16, warp));
 #pragma unroll
                     for (int pair = 0; pair < pairs; pair++) {
-                        unsigned right[4];
-                        load_matrices_transposed(right,
-                                                 tile_address<most_rank>(b_lane, step * Plan::outputs + inner * 16, pair));
-                        multiply_add(of_s[pair * 2], of_rows, right[0], right[1]);
-                        multiply_add(of_s[pair * 2 + 1], of_rows, right[2], right[3]);
+                        if (with_s) {
+                            unsigned right[4];
+                            load_matrices_transposed(right,
+                                                     tile_address<most_rank>(b_lane, step * Plan::outputs + inner * 16, pair));
+                            multiply_add(of_s[pair * 2], of_rows, right[0], right[1]);
+                            multiply_add(of_s[pair * 2 + 1], of_rows, right[2], right[3]);
+                        }
                         if (!Plan::keeps_s) {
                             load_matrices_transposed(kept[inner][pair], tile_address<most_rank>(s_lane, inner * 16, pair));
                         }
@@ -167,7 +175,7 @@ __device__ __forceinline__ void low_rank_backward(float* s_sums, float* b_sums, 
         }
         slot = slot + 1 == Plan::stages ? 0 : slot + 1;
 #pragma unroll
-        for (int half = 0; half < 2; half++) {
+        for (int half = 0; with_s && half < 2; half++) {
             const long long row = first_row + pass * Plan::rows + warp * 16 + half * 8 + lane / 4;
 #pragma unroll
             for (int tile = 0; tile < most_rank / 8; tile++) {
@@ -210,9 +218,18 @@ __device__ __forceinline__ void low_rank_backward(float* s_sums, float* b_sums, 
         const LowRankLayer layers[LOW_RANK_LAYERS] = {{output_0, width_0, column_0, chunk_0, chunks_0},                          \
                                                       {output_1, width_1, column_1, chunk_1, chunks_1},                          \
                                                       {output_2, width_2, column_2, chunk_2, chunks_2}};                         \
-        low_rank_backward<most_rank>(s_sums, b_sums, ds, ld_ds, dy, ld_dy, s, ld_s, b, ld_b, rows, rank, block_rows, layers);    \
+        low_rank_backward<most_rank, true>(s_sums, b_sums, ds, ld_ds, dy, ld_dy, s, ld_s, b, ld_b, rows, rank, block_rows,       \
+                                           layers);                                                                              \
     }                                                                                                                            \
-    EXPORT(low_rank_backward_r##most_rank)
+    EXPORT(low_rank_backward_r##most_rank)                                                                                       \
+    extern "C" __global__ void __launch_bounds__(LOW_RANK_THREADS, 1) low_rank_a_r##most_rank(                                   \
+        float* sums, const bf16* x, int ld_x, const bf16* ds, int ld_ds, int rows, int columns, int block_rows, int inputs,      \
+        int chunk, int chunks) {                                                                                                 \
+        const LowRankLayer layers[LOW_RANK_LAYERS] = {{0, inputs, 0, chunk, chunks}, {}, {}};                                    \
+        low_rank_backward<most_rank, false>(nullptr, sums, nullptr, 0, x, ld_x, ds, ld_ds, nullptr, 0, rows, columns,            \
+                                            block_rows, layers);                                                                 \
+    }                                                                                                                            \
+    EXPORT(low_rank_a_r##most_rank)
 
 LOW_RANK_BACKWARD(16)
 LOW_RANK_BACKWARD(32)
@@ -230,7 +247,7 @@ __device__ __forceinline__ void low_rank_add(float4& sum, const float4& value) {
 
 extern "C" __global__ void __launch_bounds__(LOW_RANK_THREADS) low_rank_sums(
     float* db_0, float* db_1, float* db_2, bf16* ds, int ld_ds, const float* s_sums, const float* b_sums, int rows, int rank,
-    int row_blocks, float scale, int width_0, int column_0, int chunks_0, int width_1, int column_1, int chunks_1, int width_2,
+    int row_blocks, float scale, int ld_turned, int width_0, int column_0, int chunks_0, int width_1, int column_1, int chunks_1, int width_2,
     int column_2, int chunks_2) {
     __shared__ float4 partials[LOW_RANK_THREADS];
     const LowRankLayer layers[LOW_RANK_LAYERS] = {
@@ -304,10 +321,17 @@ extern "C" __global__ void __launch_bounds__(LOW_RANK_THREADS) low_rank_sums(
     if (!valid) {
         return;
     }
+    const int row = at / rank;
+    const int within = at - row * rank;
     if (to == nullptr) {
-        const int row = at / rank;
         const uint2 rounded = make_uint2(to_bf16_pair(sum.x, sum.y), to_bf16_pair(sum.z, sum.w));
-        *reinterpret_cast<uint2*>(ds + static_cast<long long>(row) * ld_ds + column + (at - row * rank)) = rounded;
+        *reinterpret_cast<uint2*>(ds + static_cast<long long>(row) * ld_ds + column + within) = rounded;
+    } else if (ld_turned > 0) {
+        const float values_of_row[4] = {sum.x, sum.y, sum.z, sum.w};
+#pragma unroll
+        for (int value = 0; value < 4; value++) {
+            to[static_cast<long long>(within + value) * ld_turned + row] += scale * values_of_row[value];
+        }
     } else {
         float4 value = *reinterpret_cast<float4*>(to + at);
         value.x += scale * sum.x;

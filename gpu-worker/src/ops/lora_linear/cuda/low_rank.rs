@@ -1,38 +1,36 @@
-//! Launches the kernels of `low_rank.cu`.
+//! Launches the kernels of `low_rank.cu` and `low_rank_forward.cu`.
+
+mod partition;
 
 use crate::cuda::{
     Address, Argument, Device, DeviceError, Element, Launch, Rows, THREADS, arguments, blocks,
 };
+use partition::{Cut, Kernel, LAYERS, Partition, Work};
 
-/// Layers that a launch can have.
-const LAYERS: usize = 3;
-/// Rows and outputs of a tile, and its bytes.
-const TILE: usize = 128;
-const TILE_BYTES: usize = TILE * TILE * 2;
-/// What widths of chunks are rounded up to, so that they begin with a line of the cache.
-const CHUNK_UNIT: usize = 64;
-/// Thread blocks that run at once on an H100 or H200, one on each multiprocessor. The same everywhere, so that results do not
-/// depend on the device.
-const AT_ONCE: usize = 132;
-/// Most turns in which the thread blocks may come.
-const MOST_TURNS: usize = 4;
-/// Values that a thread of `low_rank_sums` adds up, and how many terms it takes alone.
-const VALUES: usize = 4;
-const TERMS: usize = 8;
-
-/// How a kernel is launched, as its source says.
-struct Kernel {
-    name: &'static str,
-    most_rank: usize,
-    most_outputs: usize,
-    shared_bytes: u32,
-}
-
-const KERNELS: [Kernel; 3] = [
+const BACKWARD: [Kernel; 3] = [
     Kernel { name: "low_rank_backward_r16", most_rank: 16, most_outputs: 512, shared_bytes: 163_840 },
     Kernel { name: "low_rank_backward_r32", most_rank: 32, most_outputs: 512, shared_bytes: 155_648 },
     Kernel { name: "low_rank_backward_r64", most_rank: 64, most_outputs: 256, shared_bytes: 131_072 },
 ];
+const A_BACKWARD: [Kernel; 3] = [
+    Kernel { name: "low_rank_a_r16", most_rank: 16, most_outputs: 512, shared_bytes: 147_456 },
+    Kernel { name: "low_rank_a_r32", most_rank: 32, most_outputs: 512, shared_bytes: 163_840 },
+    Kernel { name: "low_rank_a_r64", most_rank: 64, most_outputs: 256, shared_bytes: 147_456 },
+];
+/// Each with its greatest width and its shared memory.
+const FORWARD: [(&str, usize, u32); 4] = [
+    ("low_rank_forward_n16", 16, 102_400),
+    ("low_rank_forward_n32", 32, 98_304),
+    ("low_rank_forward_n48", 48, 114_688),
+    ("low_rank_forward_n64", 64, 98_304),
+];
+/// Rows of a thread block of the latter.
+const FORWARD_ROWS: usize = 64;
+/// Widest update that there are kernels for.
+const MOST_RANK: usize = 64;
+/// Values that a thread of `low_rank_sums` adds up, and how many terms it takes alone.
+const VALUES: usize = 4;
+const TERMS: usize = 8;
 
 /// An updated layer of a group that reads the same input.
 #[derive(Debug, Clone, Copy)]
@@ -75,62 +73,26 @@ pub struct LowRankGradients {
     pub scratch: Address,
 }
 
-/// A layer's outputs, cut.
-#[derive(Debug, Clone, Copy, Default)]
-struct Cut {
-    chunk: usize,
-    chunks: usize,
-}
-
-/// How the work is cut into thread blocks.
-struct Partition {
-    kernel: &'static Kernel,
-    cuts: [Cut; LAYERS],
-    chunks: usize,
-    block_rows: usize,
-    row_blocks: usize,
-    /// Values of partial `dS` and of partial `dB`.
-    sums: [usize; 2],
-}
-
 impl LowRankBackward<'_> {
-    /// Whether there are kernels for a group of so many layers.
+    /// Whether there are kernels for a group of so many updated layers.
     pub fn has_kernels(rank: usize, layers: usize) -> bool {
-        rank.is_multiple_of(8) && rank > 0 && rank <= 64 && layers > 0 && layers <= LAYERS
+        is_width(rank) && (1..=LAYERS).contains(&layers)
     }
 
-    fn partition(&self, kernel: &'static Kernel, steps: usize, turns: usize) -> Partition {
-        let mut cuts = [Cut::default(); LAYERS];
-        for (cut, layer) in cuts.iter_mut().zip(self.layers) {
-            let even = layer.width.div_ceil(layer.width.div_ceil(steps * TILE).max(1));
-            let chunk = even.next_multiple_of(CHUNK_UNIT);
-            *cut = Cut { chunk, chunks: layer.width.div_ceil(chunk.max(1)) };
-        }
-        let chunks: usize = cuts.iter().map(|cut| cut.chunks).sum();
-        let row_tiles = self.rows.div_ceil(TILE).max(1);
-        let most_row_blocks = (AT_ONCE * turns / chunks.max(1)).max(1);
-        let block_rows = row_tiles.div_ceil(most_row_blocks) * TILE;
-        let row_blocks = self.rows.div_ceil(block_rows);
-        let added: usize = cuts.iter().map(|cut| cut.chunks).filter(|chunks| *chunks > 1).sum();
-        let outputs: usize = self.layers.iter().map(|layer| layer.width).sum();
-        let sums = [added * self.rows * self.rank, row_blocks * outputs * self.rank];
-        Partition { kernel, cuts, chunks, block_rows, row_blocks, sums }
-    }
-
-    /// The partition that should take the least time.
-    fn best(&self) -> Result<Partition, DeviceError> {
-        let missing = || DeviceError::Kernel {
-            kernel: "low_rank_backward".to_owned(),
-            reason: format!("there is none for {} layers of rank {}", self.layers.len(), self.rank),
-        };
+    fn all(&self) -> Result<[LowRankLayer; LAYERS], DeviceError> {
         if !Self::has_kernels(self.rank, self.layers.len()) {
-            return Err(missing());
+            return Err(missing("low_rank_backward", self.rank));
         }
-        let kernel = KERNELS.iter().find(|kernel| self.rank <= kernel.most_rank).ok_or_else(missing)?;
-        let steps = 1..=kernel.most_outputs / TILE;
-        let all = steps.flat_map(|steps| (1..=MOST_TURNS).map(move |turns| (steps, turns)));
-        let all = all.map(|(steps, turns)| self.partition(kernel, steps, turns));
-        all.min_by_key(Partition::cost).ok_or_else(missing)
+        Ok(std::array::from_fn(|index| self.layers.get(index).copied().unwrap_or(LowRankLayer::NONE)))
+    }
+
+    fn work(&self) -> Result<Work, DeviceError> {
+        let widths = self.all()?.map(|layer| layer.width);
+        Ok(Work { rows: self.rows, rank: self.rank, widths, with_s: true })
+    }
+
+    fn partition(&self) -> Result<Partition, DeviceError> {
+        self.work()?.partition(&BACKWARD).ok_or_else(|| missing("low_rank_backward", self.rank))
     }
 
     /// Bytes that a launch works in.
@@ -138,74 +100,141 @@ impl LowRankBackward<'_> {
     /// # Errors
     /// [`DeviceError::Kernel`] where [`Self::has_kernels`] says no.
     pub fn scratch_bytes(&self) -> Result<usize, DeviceError> {
-        Ok(self.best()?.scratch_bytes())
+        Ok(self.partition()?.bytes())
     }
 
-    /// Bytes that launches with as many rows or fewer work in.
+    /// Bytes that any launch with as many rows or fewer works in.
     ///
     /// # Errors
     /// [`DeviceError::Kernel`] where [`Self::has_kernels`] says no.
     pub fn most_scratch_bytes(&self) -> Result<usize, DeviceError> {
-        let mut most = 0;
-        for tiles in 1..=self.rows.div_ceil(TILE) {
-            let rows = self.rows.min(tiles * TILE);
-            most = most.max(Self { rows, ..*self }.scratch_bytes()?);
-        }
-        Ok(most)
+        Ok(self.work()?.most_bytes(&BACKWARD).unwrap_or_default())
     }
 
     /// Writes `dS` and adds to the gradients of `B`.
     ///
     /// # Errors
     /// [`DeviceError`] of the device; [`DeviceError::Kernel`] where [`Self::has_kernels`] says no.
-    pub fn launch(
-        &self,
-        device: &dyn Device,
-        LowRankGradients { dy, ds, s, b, scratch }: LowRankGradients,
-    ) -> Result<(), DeviceError> {
-        let Partition { kernel, cuts, chunks, block_rows, row_blocks, sums: [s_sums, _] } = self.best()?;
+    pub fn launch(&self, device: &dyn Device, operands: LowRankGradients) -> Result<(), DeviceError> {
+        let LowRankGradients { dy, ds, s, b, scratch } = operands;
+        let (layers, partition) = (self.all()?, self.partition()?);
+        let Partition { cuts, block_rows, row_blocks, sums: [s_sums, _], .. } = partition;
         let b_sums = scratch.at(s_sums * Element::F32.bytes());
-        let layers = |index: usize| self.layers.get(index).copied().unwrap_or(LowRankLayer::NONE);
-        let all: [LowRankLayer; LAYERS] = std::array::from_fn(layers);
-        let mut arguments = arguments![
-            scratch, b_sums, ds.address, ds.stride, dy.address, dy.stride, s.address, s.stride, b.address,
-            b.stride, self.rows, self.rank, block_rows
-        ]
-        .to_vec();
-        for (layer, cut) in all.iter().zip(cuts) {
-            arguments
-                .extend([layer.output, layer.width, layer.column, cut.chunk, cut.chunks].map(Argument::from));
+        let mut arguments =
+            arguments![scratch, b_sums, ds.address, ds.stride, dy.address, dy.stride].to_vec();
+        arguments
+            .extend(arguments![s.address, s.stride, b.address, b.stride, self.rows, self.rank, block_rows]);
+        for (layer, Cut { chunk, chunks }) in layers.iter().zip(cuts) {
+            arguments.extend([layer.output, layer.width, layer.column, chunk, chunks].map(Argument::from));
         }
-        device.launch(Launch {
-            kernel: kernel.name,
-            grid: [blocks(chunks, 1), blocks(row_blocks, 1), 1],
-            threads: THREADS,
-            shared_bytes: kernel.shared_bytes,
-            arguments: &arguments,
-        })?;
+        partition.launch(device, &arguments)?;
 
-        let [d_b_0, d_b_1, d_b_2] = all.map(|layer| layer.d_b);
-        let mut arguments = arguments![
-            d_b_0, d_b_1, d_b_2, ds.address, ds.stride, scratch, b_sums, self.rows, self.rank, row_blocks,
-            self.scale
-        ]
-        .to_vec();
+        let mut arguments: Vec<Argument> = layers.iter().map(|layer| layer.d_b.into()).collect();
+        arguments.extend(arguments![ds.address, ds.stride, scratch, b_sums, self.rows, self.rank]);
+        arguments.extend(arguments![row_blocks, self.scale, 0]);
         let mut grid = 0;
-        for (layer, cut) in all.iter().zip(cuts) {
-            arguments.extend([layer.width, layer.column, cut.chunks].map(Argument::from));
-            if cut.chunks > 1 {
-                grid += sum_blocks(self.rows * self.rank, cut.chunks);
+        for (layer, Cut { chunks, .. }) in layers.iter().zip(cuts) {
+            arguments.extend([layer.width, layer.column, chunks].map(Argument::from));
+            if chunks > 1 {
+                grid += sum_blocks(self.rows * self.rank, chunks);
             }
             grid += sum_blocks(layer.width * self.rank, row_blocks);
         }
-        device.launch(Launch {
-            kernel: "low_rank_sums",
-            grid: [grid, 1, 1],
-            threads: THREADS,
-            shared_bytes: 0,
-            arguments: &arguments,
-        })
+        add_sums(device, grid, &arguments)
     }
+}
+
+/// The gradient of the stacked `A` of a group, `dA += dSᵀ·X`.
+#[derive(Debug, Clone, Copy)]
+pub struct LowRankABackward {
+    /// Rows of `X`.
+    pub rows: usize,
+    /// Width of `X`; a multiple of 8.
+    pub inputs: usize,
+    /// Columns of `dS`; a multiple of 8.
+    pub low_rank: usize,
+}
+
+impl LowRankABackward {
+    /// Whether there are kernels for so many columns of `dS`.
+    pub fn has_kernels(low_rank: usize) -> bool {
+        is_width(low_rank)
+    }
+
+    fn work(&self) -> Work {
+        Work { rows: self.rows, rank: self.low_rank, widths: [self.inputs, 0, 0], with_s: false }
+    }
+
+    /// Bytes that any launch with as many rows or fewer works in.
+    ///
+    /// # Errors
+    /// [`DeviceError::Kernel`] where [`Self::has_kernels`] says no.
+    pub fn most_scratch_bytes(&self) -> Result<usize, DeviceError> {
+        self.work().most_bytes(&A_BACKWARD).ok_or_else(|| missing("low_rank_a", self.low_rank))
+    }
+
+    /// Adds to `d_a`, `[low_rank, inputs]` in f32.
+    ///
+    /// # Errors
+    /// [`DeviceError`] of the device; [`DeviceError::Kernel`] where [`Self::has_kernels`] says no.
+    pub fn launch(
+        &self,
+        device: &dyn Device,
+        d_a: Address,
+        [x, ds]: [Rows; 2],
+        scratch: Address,
+    ) -> Result<(), DeviceError> {
+        let Self { rows, inputs, low_rank } = *self;
+        let partition = self.work().partition(&A_BACKWARD).ok_or_else(|| missing("low_rank_a", low_rank))?;
+        let Partition { cuts: [Cut { chunk, chunks }, ..], block_rows, row_blocks, .. } = partition;
+        let mut arguments = arguments![scratch, x.address, x.stride, ds.address, ds.stride].to_vec();
+        arguments.extend([rows, low_rank, block_rows, inputs, chunk, chunks].map(Argument::from));
+        partition.launch(device, &arguments)?;
+
+        let none = Address::NULL;
+        let mut arguments =
+            arguments![d_a, none, none, none, 0, none, scratch, rows, low_rank, row_blocks].to_vec();
+        arguments.extend(arguments![1.0_f32, inputs, inputs]);
+        arguments.resize(arguments.len() + 8, Argument::Int(0));
+        add_sums(device, sum_blocks(inputs * low_rank, row_blocks), &arguments)
+    }
+}
+
+/// Whether there is a kernel of [`low_rank_forward`] for so many columns of `S`.
+pub fn has_low_rank_forward(low_rank: usize) -> bool {
+    is_width(low_rank)
+}
+
+/// `S = X·Aᵀ`, with `S` `[rows, low_rank]`, `X` `[rows, inputs]` and `A` `[low_rank, inputs]`; `S` may be further columns of `X`.
+///
+/// # Errors
+/// [`DeviceError`] of the device; [`DeviceError::Kernel`] where [`has_low_rank_forward`] says no.
+pub fn low_rank_forward(
+    device: &dyn Device,
+    s: Rows,
+    [x, a]: [Rows; 2],
+    [rows, inputs, low_rank]: [usize; 3],
+) -> Result<(), DeviceError> {
+    let kernel = FORWARD.iter().find(|(_, most, _)| is_width(low_rank) && low_rank <= *most);
+    let (kernel, _, shared_bytes) = *kernel.ok_or_else(|| missing("low_rank_forward", low_rank))?;
+    device.launch(Launch {
+        kernel,
+        grid: [blocks(rows, FORWARD_ROWS), 1, 1],
+        threads: THREADS,
+        shared_bytes,
+        arguments: arguments![
+            s.address, s.stride, x.address, x.stride, a.address, a.stride, rows, inputs, low_rank
+        ],
+    })
+}
+
+fn is_width(rank: usize) -> bool {
+    rank > 0 && rank <= MOST_RANK && rank.is_multiple_of(8)
+}
+
+fn missing(kernel: &str, rank: usize) -> DeviceError {
+    let reason = format!("there is none for updates {rank} wide, or for so many layers");
+    DeviceError::Kernel { kernel: kernel.to_owned(), reason }
 }
 
 impl LowRankLayer {
@@ -213,20 +242,14 @@ impl LowRankLayer {
 }
 
 impl Partition {
-    fn scratch_bytes(&self) -> usize {
-        self.sums.iter().sum::<usize>() * Element::F32.bytes()
-    }
-
-    /// Estimate of the time; a tile that comes from memory while all multiprocessors read takes 3 · [`AT_ONCE`]. One alone would
-    /// take two thirds of that; a turn of blocks begins and ends with as long as three; sums are written and read.
-    fn cost(&self) -> usize {
-        let blocks = self.chunks * self.row_blocks;
-        let turns = blocks.div_ceil(AT_ONCE);
-        let widest = self.cuts.iter().map(|cut| cut.chunk.div_ceil(TILE)).max().unwrap_or_default();
-        let tiles = self.block_rows / TILE * widest;
-        turns * 3 * 3 * AT_ONCE
-            + tiles * (turns * 2 * AT_ONCE).max(3 * blocks)
-            + 3 * 2 * self.scratch_bytes() / TILE_BYTES
+    fn launch(&self, device: &dyn Device, arguments: &[Argument]) -> Result<(), DeviceError> {
+        device.launch(Launch {
+            kernel: self.kernel.name,
+            grid: [blocks(self.chunks, 1), blocks(self.row_blocks, 1), 1],
+            threads: THREADS,
+            shared_bytes: self.kernel.shared_bytes,
+            arguments,
+        })
     }
 }
 
@@ -234,6 +257,11 @@ impl Partition {
 fn sum_blocks(sums: usize, count: usize) -> u32 {
     let threads_of_sum = if count > TERMS { TERMS } else { 1 };
     blocks(sums, THREADS as usize * VALUES / threads_of_sum)
+}
+
+fn add_sums(device: &dyn Device, blocks: u32, arguments: &[Argument]) -> Result<(), DeviceError> {
+    let (grid, threads) = ([blocks, 1, 1], THREADS);
+    device.launch(Launch { kernel: "low_rank_sums", grid, threads, shared_bytes: 0, arguments })
 }
 
 #[cfg(test)]
