@@ -1,4 +1,10 @@
-//! Launches the kernel of `scatter_adapter.cu`.
+//! Launches the kernel of `scatter_adapter.cu`, and those of `low_rank.cu` and `low_rank_forward.cu`.
+
+mod low_rank;
+
+pub use low_rank::{
+    LowRankABackward, LowRankBackward, LowRankGradients, LowRankLayer, has_low_rank_forward, low_rank_forward,
+};
 
 use crate::cuda::{Address, Argument, Device, DeviceError, Launch, THREADS};
 
