@@ -26,6 +26,7 @@ pub const SOURCES: &[Source] = &[
     source!("ops/embedding/embedding.cu"),
     source!("ops/gated/gated.cu"),
     source!("ops/head_loss/cross_entropy.cu"),
+    source!("ops/lora_linear/magnitude.cu"),
     source!("ops/lora_linear/scatter_adapter.cu"),
     source!("ops/rms_norm/rms_norm.cu"),
     source!("ops/rope/rope.cu"),

@@ -367,6 +367,7 @@ void ballot(void* const* requests) {
 #include "../../ops/embedding/embedding.cu"
 #include "../../ops/gated/gated.cu"
 #include "../../ops/head_loss/cross_entropy.cu"
+#include "../../ops/lora_linear/magnitude.cu"
 #include "../../ops/lora_linear/scatter_adapter.cu"
 #include "../../ops/rms_norm/rms_norm.cu"
 #include "../../ops/rope/rope.cu"

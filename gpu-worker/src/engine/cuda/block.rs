@@ -5,6 +5,7 @@ mod linear;
 use super::{
     activations::{Activations, RopeTables, Slot},
     layout::Layout,
+    magnitudes::Magnitudes,
     weights::{DeviceBlock, DeviceWeights},
 };
 use crate::{
@@ -38,6 +39,8 @@ pub(super) struct Pass<'a> {
     pub(super) rows: usize,
     /// The adapter's values, where there is one.
     pub(super) values: Option<Address>,
+    /// What outputs are multiplied by, where its method has magnitudes.
+    pub(super) magnitudes: Option<&'a Magnitudes>,
 }
 
 /// A layer of a pass.
@@ -204,6 +207,7 @@ impl Layer<'_> {
                 let output = Output { residual: Some(slot.middle), ..Output::to(to) };
                 self.linear(DOWN, activated, &output)?;
             }
+            (.., None) if slot.plain[DOWN].is_some() => self.plain(DOWN, activated)?,
             (.., None) => {
                 self.low_rank(group, self.weight(DOWN, group)?, activated)?;
             }
@@ -231,7 +235,7 @@ impl Layer<'_> {
         let Self { pass, slot, block, .. } = self;
         let Activations { activated, d_residual, d_normed, .. } = *pass.activations;
         let (device, rows) = (pass.device, pass.rows);
-        let dy = self.of_output(1)?;
+        let dy = self.of_plain(DOWN, self.of_output(1)?, gradients)?;
         self.linear_backward(DOWN, (dy, slot.down_low_rank), Some(activated), gradients)?;
         let shape = [rows, pass.config.intermediate_size];
         gated_backward(device, pass.config.variant.activation, slot.gate_up, activated, shape)?;
@@ -239,8 +243,9 @@ impl Layer<'_> {
 
         let x = slot.gated_input;
         let low_rank = x.columns_from(pass.config.hidden_size);
-        self.linear_backward(GATED, (slot.gate_up, low_rank), Some(d_normed), gradients)?;
-        self.a_backward(GATED, slot.gate_up, x, gradients)?;
+        let dy = self.of_plain(GATED, slot.gate_up, gradients)?;
+        self.linear_backward(GATED, (dy, low_rank), Some(d_normed), gradients)?;
+        self.a_backward(GATED, dy, x, gradients)?;
         let operands =
             NormBackward { dx: d_residual, x: slot.middle, dy: d_normed, index: None, accumulate: true };
         Ok(pass.norm(block.gated_norm).backward(device, operands, rows)?)
@@ -250,7 +255,7 @@ impl Layer<'_> {
         let Self { pass, slot, block, .. } = self;
         let Activations { d_residual, d_normed, d_attention, d_projected, delta, .. } = *pass.activations;
         let (device, rows) = (pass.device, pass.rows);
-        let dy = self.of_output(0)?;
+        let dy = self.of_plain(OUTPUT, self.of_output(0)?, gradients)?;
         let width = self.group(OUTPUT)?.inputs;
         let low_rank = slot.attention.columns_from(width);
         self.linear_backward(OUTPUT, (dy, low_rank), Some(d_attention), gradients)?;
@@ -266,8 +271,9 @@ impl Layer<'_> {
         let x = slot.attention_input;
         let low_rank = x.columns_from(pass.config.hidden_size);
         let dx = (!is_first).then_some(d_normed);
-        self.linear_backward(INPUT, (d_projected, low_rank), dx, gradients)?;
-        self.a_backward(INPUT, d_projected, x, gradients)?;
+        let dy = self.of_plain(INPUT, d_projected, gradients)?;
+        self.linear_backward(INPUT, (dy, low_rank), dx, gradients)?;
+        self.a_backward(INPUT, dy, x, gradients)?;
         if is_first {
             return Ok(());
         }

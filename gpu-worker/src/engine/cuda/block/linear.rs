@@ -1,9 +1,13 @@
 //! A group of layers that read the same input, forward and backward.
 
-use super::{super::layout::Group, Layer, Output, Pass};
+use super::{
+    super::{activations::Activations, layout::Group, magnitudes::OfGroup},
+    Layer, Output, Pass,
+};
 use crate::{
     cuda::{Address, Element, Gemm, Operand, Rows},
     engine::EngineError,
+    ops::lora_linear::cuda::{MagnitudeGradient, ScaledColumns},
 };
 
 impl<'a> Layer<'a> {
@@ -36,9 +40,50 @@ impl<'a> Layer<'a> {
     /// One group of layers; `x` has room for `x·Aᵀ` behind its columns.
     pub(super) fn linear(&self, index: usize, x: Rows, output: &Output) -> Result<(), EngineError> {
         let (pass, group) = (&self.pass, self.group(index)?);
+        let Some((plain, OfGroup { gains, .. }, _)) = self.magnitudes(index, group) else {
+            return self.product(index, x, output);
+        };
+        self.product(index, x, &Output::to(plain))?;
+        let Output { to: out, residual, bias } = *output;
+        let scaled = ScaledColumns { out, plain, gains, bias, residual };
+        Ok(scaled.forward(pass.device, [pass.rows, group.outputs])?)
+    }
+
+    /// The outputs of a group before their magnitudes, and nothing else; where it has any.
+    pub(super) fn plain(&self, index: usize, x: Rows) -> Result<(), EngineError> {
+        let magnitudes = self.magnitudes(index, self.group(index)?);
+        magnitudes.map_or(Ok(()), |(plain, ..)| self.product(index, x, &Output::to(plain)))
+    }
+
+    fn product(&self, index: usize, x: Rows, output: &Output) -> Result<(), EngineError> {
+        let (pass, group) = (&self.pass, self.group(index)?);
         let weight = self.weight(index, group)?;
         let shape = [pass.rows, group.outputs, self.low_rank(group, weight, x)?];
         pass.multiply(shape, [x.operand(), weight.transposed()], output)
+    }
+
+    /// Of a group whose outputs have magnitudes: the outputs before them, what they are multiplied by, and where the magnitudes
+    /// begin among the adapter's values.
+    fn magnitudes(&self, index: usize, group: &Group) -> Option<(Rows, OfGroup, usize)> {
+        let magnitudes = group.magnitudes?;
+        let plain = self.slot.plain.get(index).copied().flatten()?;
+        Some((plain, self.pass.magnitudes?.of_group(magnitudes), magnitudes.from))
+    }
+
+    /// Turns the gradient of a group's outputs into that before their magnitudes, where they have any, and adds the magnitudes'
+    /// own. The gradient of the residual stream stays as it is, for what bypasses the group.
+    pub(super) fn of_plain(&self, index: usize, dy: Rows, gradients: Address) -> Result<Rows, EngineError> {
+        let (pass, group) = (&self.pass, self.group(index)?);
+        let Some((plain, OfGroup { gains, norms, .. }, from)) = self.magnitudes(index, group) else {
+            return Ok(dy);
+        };
+        let Activations { d_residual, d_output, column_sums, .. } = *pass.activations;
+        let d_plain = d_output.filter(|_| dy == d_residual).unwrap_or(dy);
+        let d_magnitudes = gradients.at(from * Element::F32.bytes());
+        let gradient =
+            MagnitudeGradient { d_plain, d_out: dy, plain, gains, norms, d_magnitudes, scratch: column_sums };
+        gradient.backward(pass.device, [pass.rows, group.outputs])?;
+        Ok(d_plain)
     }
 
     /// From the gradient `dy` of a group's output, with room behind it, to the gradients of `B` and of the input.
