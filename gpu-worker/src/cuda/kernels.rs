@@ -30,6 +30,7 @@ pub const SOURCES: &[Source] = &[
     source!("ops/head_loss/log_probabilities.cu"),
     source!("ops/lora_linear/low_rank.cu"),
     source!("ops/lora_linear/low_rank_forward.cu"),
+    source!("ops/lora_linear/magnitude.cu"),
     source!("ops/lora_linear/scatter_adapter.cu"),
     source!("ops/rms_norm/rms_norm.cu"),
     source!("ops/rope/rope.cu"),

@@ -7,6 +7,7 @@ mod decoder;
 mod head;
 mod layout;
 mod limits;
+mod magnitudes;
 mod training;
 mod weights;
 
@@ -19,6 +20,7 @@ use self::{
     block::Pass,
     layout::Layout,
     limits::check_shape,
+    magnitudes::Magnitudes,
     training::{Training, floats},
     weights::{DeviceWeights, Source, float_bytes},
 };
@@ -154,10 +156,11 @@ impl CudaEngine {
             self.weights = DeviceWeights::load(&self.device, &self.source, &layout)?;
         }
         self.layout = layout;
-        let training = Training::new(&self.device, &self.layout)?;
-        let values = float_bytes(&self.layout.import(tensors));
-        self.device.write(training.parameters.values, &values)?;
-        self.weights.adapt(self.device.as_ref(), training.parameters.values)?;
+        let mut training = Training::new(&self.device, &self.layout)?;
+        let values = training.parameters.values;
+        self.device.write(values, &float_bytes(&self.layout.import(tensors)))?;
+        self.weights.adapt(self.device.as_ref(), values)?;
+        training.magnitudes = Magnitudes::new(&self.device, &self.weights, &self.layout, values)?;
         if let Some(memory) = &mut self.memory {
             memory.graphs.clear();
         }
@@ -172,7 +175,8 @@ impl CudaEngine {
         let config = self.source.config();
         let weights: usize = self.layout.groups.iter().flatten().map(layout::Group::values).sum();
         let tables = 2 * config.vocab_size * config.hidden_size;
-        let taken = 2 * (weights + tables) + 4 * F32 * self.layout.length;
+        let adapter = 4 * F32 * self.layout.length + Magnitudes::bytes(&self.layout);
+        let taken = 2 * (weights + tables) + adapter;
         let room = usable_bytes(self.device.memory()?.total).saturating_sub(taken as u64);
         let mut tokens = TOKENS_PER_PASS;
         while tokens > ROW_UNIT {
@@ -277,6 +281,7 @@ impl CudaEngine {
             rows,
             values: self.training.as_ref().map(|training| training.parameters.values),
             cached: None,
+            magnitudes: self.training.as_ref().and_then(|training| training.magnitudes.as_ref()),
         })
     }
 
@@ -383,7 +388,12 @@ impl Engine for CudaEngine {
 
     fn init_adapter(&mut self, config: &LoraConfig, seed: u64) -> Result<(), EngineError> {
         let adapter = drawn_adapter(config, self.source.config(), seed)?;
-        self.begin(config, &adapter.tensors)
+        self.begin(config, &adapter.tensors)?;
+        let Training { parameters, magnitudes, .. } = self.training()?;
+        if let Some(magnitudes) = magnitudes {
+            magnitudes.begin(self.device.as_ref(), &self.layout, parameters.values)?;
+        }
+        Ok(())
     }
 
     fn seed_dropout(&mut self, _: u64) {}
@@ -415,7 +425,7 @@ impl Engine for CudaEngine {
     }
 
     fn step(&mut self, options: &StepOptions) -> Result<StepReport, EngineError> {
-        let Self { device, weights, training, .. } = self;
+        let Self { device, weights, layout, training, .. } = self;
         let training = training.as_mut().ok_or(EngineError::NoAdapter)?;
         let parameters = training.parameters;
         let (partial_sums, sum) = (training.partial_sums, training.sum);
@@ -430,6 +440,9 @@ impl Engine for CudaEngine {
         training.steps += 1;
         adamw(device.as_ref(), parameters, clip, training.steps, options)?;
         weights.adapt(device.as_ref(), parameters.values)?;
+        if let Some(magnitudes) = &training.magnitudes {
+            magnitudes.refresh(device.as_ref(), weights, layout, parameters.values)?;
+        }
         Ok(StepReport { grad_norm, clipped: clip < 1.0 })
     }
 

@@ -371,6 +371,7 @@ void ballot(void* const* requests) {
 #include "../../ops/head_loss/log_probabilities.cu"
 #include "../../ops/lora_linear/low_rank.cu"
 #include "../../ops/lora_linear/low_rank_forward.cu"
+#include "../../ops/lora_linear/magnitude.cu"
 #include "../../ops/lora_linear/scatter_adapter.cu"
 #include "../../ops/rms_norm/rms_norm.cu"
 #include "../../ops/rope/rope.cu"

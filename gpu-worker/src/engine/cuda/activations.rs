@@ -8,7 +8,7 @@ use crate::{
     cuda::{Address, Device, DeviceError, Rows},
     engine::{EngineError, reference::heads},
     model::ModelConfig,
-    ops::rope::Ropes,
+    ops::{lora_linear::cuda::partial_sums, rope::Ropes},
 };
 
 /// Alignment of everything, in bytes.
@@ -82,6 +82,8 @@ pub(super) struct Slot {
     pub(super) down_low_rank: Rows,
     /// What attention's projection and the gated layers gave, where that is normalised.
     pub(super) outputs: Option<[Rows; 2]>,
+    /// Outputs of each group before their magnitudes, where it has any.
+    pub(super) plain: [Option<Rows>; 4],
 }
 
 impl Slot {
@@ -103,6 +105,8 @@ impl Slot {
             gate_up: arena.rows(rows, aligned(gated.outputs + gated.low_rank)),
             down_low_rank: arena.rows(rows, down.low_rank),
             outputs: variant.output_norms.then(|| [arena.rows(rows, hidden), arena.rows(rows, hidden)]),
+            plain: [input, output, gated, down]
+                .map(|group| group.magnitudes.map(|_| arena.rows(rows, group.outputs))),
         }
     }
 }
@@ -150,8 +154,10 @@ pub(super) struct Activations {
     pub(super) activated: Rows,
     /// Gradient of the residual stream, with room for the low-rank part.
     pub(super) d_residual: Rows,
-    /// Gradient of an output before its normalisation, with room for the low-rank part.
+    /// Gradient of an output before its normalisation or its magnitudes, with room for the low-rank part.
     pub(super) d_output: Option<Rows>,
+    /// Sums of the gradients of magnitudes over some rows each, in f32.
+    pub(super) column_sums: Address,
     /// Gradient of a normalised input, or an output before its normalisation.
     pub(super) d_normed: Rows,
     pub(super) d_attention: Rows,
@@ -199,6 +205,9 @@ impl Activations {
             .map(|_| Slot::lay_out(&mut arena, model, [input, output, gated, down], rows))
             .collect();
         let d_width = aligned(hidden + output.low_rank.max(down.low_rank));
+        let is_scaled = output.magnitudes.is_some() || down.magnitudes.is_some();
+        let scaled = [input, output, gated, down].into_iter().filter(|group| group.magnitudes.is_some());
+        let column_sums = scaled.map(|group| partial_sums([rows, group.outputs])).max().unwrap_or_default();
         let vocab = aligned(model.vocab_size);
         let trained = if keeping.is_some() { rows } else { 0 };
         let head_rows = chunk_rows(model, trained);
@@ -212,7 +221,8 @@ impl Activations {
             first_kept,
             activated: arena.rows(rows, down.stride()),
             d_residual: arena.rows(trained, d_width),
-            d_output: model.variant.output_norms.then(|| arena.rows(trained, d_width)),
+            d_output: (model.variant.output_norms || is_scaled).then(|| arena.rows(trained, d_width)),
+            column_sums: arena.words(column_sums),
             d_normed: arena.rows(trained, hidden),
             d_attention: arena.rows(trained, output.inputs),
             d_projected: arena.rows(trained, aligned(input.outputs + input.low_rank)),

@@ -4,6 +4,7 @@ use super::{
     F32, RESERVE, ROW_UNIT,
     activations::{Activations, Room},
     layout::{Group, Layout},
+    magnitudes::Magnitudes,
 };
 use crate::{
     cuda::Address,
@@ -83,7 +84,7 @@ pub fn training_memory(
     let margins = 2 * (values(&layout) - values(&plain));
     Ok(TrainingMemory {
         base_bytes: base_bytes(base),
-        adapter_bytes: 4 * F32 * layout.length + margins,
+        adapter_bytes: 4 * F32 * layout.length + Magnitudes::bytes(&layout) + margins,
         activation_bytes,
         scratch_bytes,
     })
@@ -109,8 +110,7 @@ pub(super) fn check_shape(config: &ModelConfig) -> Result<(), EngineError> {
 
 /// Whether the engine trains such an adapter.
 pub(super) fn check_method(config: &LoraConfig) -> Result<(), EngineError> {
-    let refused =
-        [(config.dora, "DoRA"), (config.dropout > 0.0, "dropout"), (config.frozen_rank > 0, "PiSSA")];
+    let refused = [(config.dropout > 0.0, "dropout"), (config.frozen_rank > 0, "PiSSA")];
     match refused.into_iter().find(|(asked, _)| *asked) {
         Some((_, what)) => Err(EngineError::Unsupported { reason: format!("it has no {what} yet") }),
         None => Ok(()),

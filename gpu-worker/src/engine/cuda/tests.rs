@@ -1,5 +1,7 @@
 //! The engine on every device at hand against the reference engine.
 
+mod methods;
+
 use std::sync::Arc;
 
 use half::bf16;

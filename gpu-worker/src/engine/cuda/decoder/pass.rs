@@ -165,6 +165,7 @@ impl Running<'_> {
             activations,
             rows,
             values: self.values,
+            magnitudes: None,
             cached: Some(cached),
         };
         if is_step {
