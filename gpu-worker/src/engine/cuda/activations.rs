@@ -1,14 +1,17 @@
 //! Where everything between input and loss lies in a device's memory: laid out once for a number of rows, never allocated within a pass.
 
 use super::{
-    layout::{Group, Layout, aligned},
+    layout::{Group, Layout, Member, aligned},
     weights::float_bytes,
 };
 use crate::{
     cuda::{Address, Device, DeviceError, Rows},
     engine::{EngineError, reference::heads},
     model::ModelConfig,
-    ops::{lora_linear::cuda::partial_sums, rope::Ropes},
+    ops::{
+        lora_linear::cuda::{LowRankABackward, LowRankBackward, LowRankLayer, partial_sums},
+        rope::Ropes,
+    },
 };
 
 /// Alignment of everything, in bytes.
@@ -159,6 +162,8 @@ pub(super) struct Activations {
     /// Sums of the gradients of magnitudes over some rows each, in f32.
     pub(super) column_sums: Address,
     /// Gradient of a normalised input, or an output before its normalisation.
+    /// Room for the sums of the gradients of low-rank updates; none where those are computed by products.
+    pub(super) low_rank_sums: Option<Address>,
     pub(super) d_normed: Rows,
     pub(super) d_attention: Rows,
     /// With room for the low-rank part.
@@ -223,6 +228,12 @@ impl Activations {
             d_residual: arena.rows(trained, d_width),
             d_output: (model.variant.output_norms || is_scaled).then(|| arena.rows(trained, d_width)),
             column_sums: arena.words(column_sums),
+            low_rank_sums: if keeping.is_some() {
+                low_rank_bytes([input, output, gated, down], layout.rank, rows)?
+                    .map(|bytes| arena.bytes(bytes))
+            } else {
+                None
+            },
             d_normed: arena.rows(trained, hidden),
             d_attention: arena.rows(trained, output.inputs),
             d_projected: arena.rows(trained, aligned(input.outputs + input.low_rank)),
@@ -269,4 +280,29 @@ fn chunk_rows(model: &ModelConfig, rows: usize) -> usize {
     let fitting = LOGIT_BYTES / (2 * model.vocab_size.max(1));
     let fitting = (fitting / HEAD_UNIT * HEAD_UNIT).max(HEAD_UNIT);
     fitting.min(rows.next_multiple_of(HEAD_UNIT))
+}
+
+/// Bytes that the gradients of any group's updates work in; `None` where there are no kernels for them, or nothing is updated.
+fn low_rank_bytes(groups: [&Group; 4], rank: usize, rows: usize) -> Result<Option<usize>, DeviceError> {
+    let mut most = None;
+    for group in groups {
+        let layers: Vec<_> =
+            group.members.iter().filter(|member| member.b.is_some()).map(low_rank_layer).collect();
+        if layers.is_empty() {
+            continue;
+        }
+        if !LowRankBackward::has_kernels(rank, layers.len()) {
+            return Ok(None);
+        }
+        let backward = LowRankBackward { rows, rank, scale: 1.0, layers: &layers };
+        let of_a = LowRankABackward { rows, inputs: group.inputs, low_rank: group.low_rank };
+        let of_a = if LowRankABackward::has_kernels(group.low_rank) { of_a.most_scratch_bytes()? } else { 0 };
+        most = most.max(Some(backward.most_scratch_bytes()?.max(of_a)));
+    }
+    Ok(most)
+}
+
+/// The shape of a layer's update.
+fn low_rank_layer(member: &Member) -> LowRankLayer {
+    LowRankLayer { output: member.output, width: member.width, column: 0, d_b: Address::NULL }
 }
