@@ -6,6 +6,8 @@ mod block;
 mod decoder;
 mod head;
 mod layout;
+mod limits;
+mod training;
 mod weights;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -16,23 +18,27 @@ use self::{
     activations::{Activations, Room},
     block::Pass,
     layout::Layout,
+    limits::check_shape,
+    training::{Training, floats},
     weights::{DeviceWeights, Source, float_bytes},
 };
 use super::{
     AdapterWeights, Batch, BatchLoss, Engine, EngineError, LoraConfig, StepOptions, StepReport,
     TrainingState,
     batch::CheckedBatch,
-    reference::{TrainingMemory, Weights, check_tensors, drawn_adapter},
+    reference::{Weights, check_tensors, drawn_adapter},
 };
 use crate::{
     cuda::{Address, Buffer, Device, DeviceError, GraphId},
-    model::{BaseModel, HostTensor, ModelConfig, Quantised, is_linear, tensor_shapes},
-    ops::{attention::cuda::has_kernels, embedding::cuda::embed, rope::Ropes},
+    model::{BaseModel, HostTensor, ModelConfig},
+    ops::{embedding::cuda::embed, rope::Ropes},
     optim::{
         clip_factor,
-        cuda::{DeviceParameters, adamw, partials, sum_of_squares},
+        cuda::{DeviceParameters, adamw, sum_of_squares},
     },
 };
+
+pub use limits::{base_bytes, check, training_memory, usable_bytes};
 
 /// What the number of rows of a pass is rounded up to, by a document of its own without labels; so that few shapes occur.
 const ROW_UNIT: usize = 64;
@@ -56,16 +62,6 @@ pub struct CudaEngine {
     tokens_per_pass: usize,
     /// At most so many layers keep their activations; for tests and comparisons.
     keep_at_most: usize,
-}
-
-/// An adapter in training; all in the order of the layout.
-#[derive(Debug)]
-struct Training {
-    _buffer: Buffer,
-    parameters: DeviceParameters,
-    partial_sums: Address,
-    sum: Address,
-    steps: u64,
 }
 
 /// Memory of the passes.
@@ -146,7 +142,7 @@ impl CudaEngine {
         config: &LoraConfig,
         tensors: &BTreeMap<String, HostTensor>,
     ) -> Result<(), EngineError> {
-        check_method(config)?;
+        limits::check_method(config)?;
         self.training = None;
         let layout = Layout::new(Some(config), self.source.config());
         let margins = |layout: &Layout| {
@@ -362,35 +358,6 @@ impl Pass<'_> {
     }
 }
 
-impl Training {
-    fn new(device: &Arc<dyn Device>, layout: &Layout) -> Result<Self, EngineError> {
-        let count = layout.length;
-        let part = (count * F32).next_multiple_of(256);
-        let sums = (partials(count) * size_of::<f64>()).next_multiple_of(256);
-        let classes = layout.classes();
-        let buffer = Buffer::new(device, 4 * part + sums + 256 + classes.len())?;
-        device.zero(buffer.address(), buffer.bytes())?;
-        let start = buffer.address();
-        let partial_sums = start.at(4 * part);
-        let parameters = DeviceParameters {
-            values: start,
-            gradients: start.at(part),
-            first_moments: start.at(2 * part),
-            second_moments: start.at(3 * part),
-            classes: partial_sums.at(sums + 256),
-            count,
-        };
-        device.write(parameters.classes, &classes)?;
-        Ok(Self { _buffer: buffer, parameters, partial_sums, sum: partial_sums.at(sums), steps: 0 })
-    }
-
-    fn read(&self, device: &dyn Device, from: Address) -> Result<Vec<f32>, DeviceError> {
-        let mut bytes = vec![0; self.parameters.count * F32];
-        device.read(from, &mut bytes)?;
-        Ok(floats(&bytes).collect())
-    }
-}
-
 /// Records what `work` starts; `None` where the device cannot.
 fn recording(
     device: &dyn Device,
@@ -407,11 +374,6 @@ fn recording(
         }
     });
     refused.map_or_else(|| Ok(graph?), Err)
-}
-
-/// The f32 values of little-endian bytes.
-fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
-    bytes.chunks_exact(F32).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap_or_default()))
 }
 
 impl Engine for CudaEngine {
@@ -511,97 +473,6 @@ impl Engine for CudaEngine {
         device.write(second_moments, &float_bytes(&layout.import(&state.second_moments)))?;
         training.steps = state.steps;
         Ok(())
-    }
-}
-
-/// Whether the engine can train such an adapter on such a model.
-///
-/// # Errors
-/// [`EngineError::Unsupported`] says why not.
-pub fn check(model: &ModelConfig, lora: &LoraConfig) -> Result<(), EngineError> {
-    check_shape(model)?;
-    check_method(lora)
-}
-
-/// Of free memory what an engine may take.
-pub fn usable_bytes(free: u64) -> u64 {
-    free.saturating_sub(RESERVE)
-}
-
-/// Memory that a base model takes without adapter, in bytes.
-pub fn base_bytes(base: &BaseModel) -> usize {
-    let quantised: usize = base.quantised.iter().filter(|(name, _)| is_linear(name)).map(held_bytes).sum();
-    let full: usize = tensor_shapes(&base.config)
-        .iter()
-        .filter(|(name, _)| !(is_linear(name) && base.quantised.contains_key(name)))
-        .map(|(_, shape)| shape.iter().product::<usize>())
-        .sum();
-    2 * full + quantised
-}
-
-/// Bytes of a weight in few bits, as it is held: codes of four bits with scales in f32, everything else in bf16.
-fn held_bytes((_, weight): (&String, &Quantised)) -> usize {
-    let [rows, columns] = weight.shape();
-    match weight {
-        Quantised::Nf4(tensor) => rows * columns / 2 + rows * columns / tensor.block() * F32,
-        Quantised::Blocks(_) => 2 * rows * columns,
-    }
-}
-
-/// Memory of a training with passes of `rows` rows.
-///
-/// # Errors
-/// None in practice; layers come from the same configuration.
-pub fn training_memory(
-    base: &BaseModel,
-    lora: &LoraConfig,
-    rows: usize,
-    recompute: bool,
-) -> Result<TrainingMemory, EngineError> {
-    let model = &base.config;
-    let (plain, layout) = (Layout::new(None, model), Layout::new(Some(lora), model));
-    let rows = rows.next_multiple_of(ROW_UNIT);
-    let bytes = |keeping| Activations::lay_out(Address::NULL, model, &layout, Room::to_train(rows, keeping));
-    let (one, all) = (bytes(1)?.1, bytes(model.layers)?.1);
-    // Two layers keep as much again as one more does.
-    let per_layer = bytes(model.layers.min(2))?.1 - one;
-    let activation_bytes = if recompute { 2 * per_layer } else { model.layers * per_layer };
-    let scratch_bytes = if recompute { one } else { all }.saturating_sub(activation_bytes);
-    let values = |layout: &Layout| layout.groups.iter().flatten().map(layout::Group::values).sum::<usize>();
-    let margins = 2 * (values(&layout) - values(&plain));
-    Ok(TrainingMemory {
-        base_bytes: base_bytes(base),
-        adapter_bytes: 4 * F32 * layout.length + margins,
-        activation_bytes,
-        scratch_bytes,
-    })
-}
-
-/// Whether there are kernels for a model's shape.
-fn check_shape(config: &ModelConfig) -> Result<(), EngineError> {
-    if !has_kernels(config.head_dim) {
-        let reason =
-            format!("its heads are {} wide; there are kernels for 16, 32, 64, 128 and 256", config.head_dim);
-        return Err(EngineError::Unsupported { reason });
-    }
-    for (name, width) in
-        [("hidden_size", config.hidden_size), ("intermediate_size", config.intermediate_size)]
-    {
-        if !width.is_multiple_of(8) {
-            let reason = format!("{name} is {width}, which is no multiple of 8");
-            return Err(EngineError::Unsupported { reason });
-        }
-    }
-    Ok(())
-}
-
-/// Whether the engine trains such an adapter.
-fn check_method(config: &LoraConfig) -> Result<(), EngineError> {
-    let refused =
-        [(config.dora, "DoRA"), (config.dropout > 0.0, "dropout"), (config.frozen_rank > 0, "PiSSA")];
-    match refused.into_iter().find(|(asked, _)| *asked) {
-        Some((_, what)) => Err(EngineError::Unsupported { reason: format!("it has no {what} yet") }),
-        None => Ok(()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where everything between input and loss lies in a device's memory: laid out once for a number of rows, never allocated within a pass.
 
 use super::{
-    layout::{Group, Layout},
+    layout::{Group, Layout, aligned},
     weights::float_bytes,
 };
 use crate::{
@@ -17,8 +17,6 @@ const ALIGNMENT: usize = 256;
 const LOGIT_BYTES: usize = 1 << 30;
 /// What the rows of a chunk of logits are rounded to.
 pub(super) const HEAD_UNIT: usize = 128;
-/// What widths of rows are rounded to.
-const WIDTH_UNIT: usize = 8;
 
 /// Hands out memory from an address on.
 #[derive(Debug)]
@@ -102,7 +100,7 @@ impl Slot {
             attention: arena.rows(rows, output.stride()),
             log_sums: arena.words(rows * model.attention_heads),
             gated_input: arena.rows(rows, gated.stride()),
-            gate_up: arena.rows(rows, gated.outputs + gated.low_rank),
+            gate_up: arena.rows(rows, aligned(gated.outputs + gated.low_rank)),
             down_low_rank: arena.rows(rows, down.low_rank),
             outputs: variant.output_norms.then(|| [arena.rows(rows, hidden), arena.rows(rows, hidden)]),
         }
@@ -200,8 +198,8 @@ impl Activations {
         let slots = (0..slots)
             .map(|_| Slot::lay_out(&mut arena, model, [input, output, gated, down], rows))
             .collect();
-        let d_width = hidden + output.low_rank.max(down.low_rank);
-        let vocab = model.vocab_size.next_multiple_of(WIDTH_UNIT);
+        let d_width = aligned(hidden + output.low_rank.max(down.low_rank));
+        let vocab = aligned(model.vocab_size);
         let trained = if keeping.is_some() { rows } else { 0 };
         let head_rows = chunk_rows(model, trained);
         let activations = Self {
@@ -217,7 +215,7 @@ impl Activations {
             d_output: model.variant.output_norms.then(|| arena.rows(trained, d_width)),
             d_normed: arena.rows(trained, hidden),
             d_attention: arena.rows(trained, output.inputs),
-            d_projected: arena.rows(trained, input.outputs + input.low_rank),
+            d_projected: arena.rows(trained, aligned(input.outputs + input.low_rank)),
             delta: arena.words(trained * heads.query),
             head_input: arena.rows(trained.next_multiple_of(HEAD_UNIT), hidden),
             d_head_input: arena.rows(trained.next_multiple_of(HEAD_UNIT), hidden),

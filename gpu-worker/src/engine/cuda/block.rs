@@ -167,7 +167,7 @@ impl<'a> Layer<'a> {
         let low_rank = x.columns_from(group.inputs);
         let shape = [self.pass.rows, group.low_rank, group.inputs];
         self.pass.multiply(shape, [x.operand(), a.transposed()], &Output::to(low_rank))?;
-        Ok(group.stride())
+        Ok(group.widened_inputs())
     }
 
     /// One group of layers; `x` has room for `x·Aᵀ` behind its columns.

@@ -55,10 +55,20 @@ pub(super) struct Group {
     pub(super) members: Vec<Member>,
 }
 
+/// Values of a row that begins at a multiple of 128 bytes, as products read them fastest.
+pub(super) fn aligned(width: usize) -> usize {
+    width.next_multiple_of(64)
+}
+
 impl Group {
-    /// Values of a row of the frozen weights with their margin.
-    pub(super) fn stride(&self) -> usize {
+    /// Width of an input together with its `x·Aᵀ`.
+    pub(super) fn widened_inputs(&self) -> usize {
         self.inputs + self.low_rank
+    }
+
+    /// Values from one row of the frozen weights, or of inputs, to the next.
+    pub(super) fn stride(&self) -> usize {
+        aligned(self.widened_inputs())
     }
 
     /// Values of the frozen weights with their margins.

@@ -366,7 +366,7 @@ impl Loader<'_> {
         let address = self.allocate(2 * group.values())?;
         let rows = Rows::new(address, group.stride());
         for (weight, member) in weights.iter().zip(&group.members) {
-            let bytes = rows_with_margin(&widened(*weight), group.inputs, group.low_rank);
+            let bytes = rows_with_margin(&widened(*weight), group.inputs, group.stride() - group.inputs);
             self.device.write(rows.rows_from(member.output).address, &bytes)?;
         }
         Ok(Held::Full(rows))

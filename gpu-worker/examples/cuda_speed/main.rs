@@ -2,14 +2,21 @@
 //!
 //! `scripts/bench-gpu.sh` runs it beside PyTorch and PEFT.
 
-#![expect(clippy::cast_precision_loss, reason = "figures of a benchmark")]
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::indexing_slicing,
+    clippy::too_many_lines,
+    reason = "figures of a benchmark, one after another"
+)]
+
+mod profile;
 
 use std::{io::Write as _, path::PathBuf, sync::Arc, time::Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clara_gpu_worker::{
-    cuda::{Buffer, CudaDevice, CudaOptions, Device, Element, Gemm, Operand, Rows},
+    cuda::{Buffer, CudaDevice, CudaOptions, Device, DeviceError, Element, Gemm, Operand, Rows},
     engine::{
         Batch, Engine as _, LoraConfig, StepOptions, TargetModule, cuda::CudaEngine, reference::features,
     },
@@ -19,11 +26,21 @@ use clara_gpu_worker::{
             Heads,
             cuda::{AttentionGradient, PackedAttention, Projected},
         },
-        rows::fill_uniform,
+        gated::{
+            Activation,
+            cuda::{gated, gated_backward},
+        },
+        head_loss::cuda::cross_entropy,
+        rms_norm::cuda::{Norm, NormBackward},
+        rope::cuda::HeadRotation,
+        rows::{copy, fill_uniform},
     },
+    optim::cuda::{DeviceParameters, adamw, sum_of_squares},
     peft,
 };
 use serde_json::json;
+
+use profile::Profiler;
 
 #[derive(Parser)]
 #[command(about, max_term_width = 120)]
@@ -40,6 +57,8 @@ enum Command {
     Linear(LinearArgs),
     /// Attention, forward and backward.
     Attention(AttentionArgs),
+    /// Kernels that are bound by the memory, at the width of an 8B model.
+    Memory(AttentionArgs),
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -88,6 +107,9 @@ struct TrainArgs {
     /// Blocks that keep their activations, at most.
     #[arg(long)]
     keep: Option<usize>,
+    /// Wait after every launch, and print the time of one step by kernel and by product.
+    #[arg(long)]
+    profile: bool,
     /// Print the loss of every step.
     #[arg(long)]
     losses: bool,
@@ -115,6 +137,7 @@ fn main() -> anyhow::Result<()> {
         Command::Train(args) => train(&device, &args),
         Command::Linear(args) => linear(&device, &args),
         Command::Attention(args) => attention(&device, &args),
+        Command::Memory(args) => memory(&device, &args),
     }
 }
 
@@ -206,23 +229,19 @@ struct Stream {
 
 impl Stream {
     fn new(file: Option<&PathBuf>, vocab_size: usize) -> anyhow::Result<Self> {
-        let tokens = match file {
-            Some(file) => {
-                let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-                bytes
-                    .chunks_exact(4)
-                    .map(|bytes| Ok(u32::from_le_bytes(bytes.try_into()?)))
-                    .collect::<anyhow::Result<_>>()?
-            }
-            None => {
-                let mut state = 1_u64;
-                let mut draw = || {
-                    state =
-                        state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                    u32::try_from((state >> 33) as usize % vocab_size).unwrap_or_default()
-                };
-                (0..1 << 20).map(|_| draw()).collect::<Vec<_>>()
-            }
+        let tokens = if let Some(file) = file {
+            let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+            bytes
+                .chunks_exact(4)
+                .map(|bytes| Ok(u32::from_le_bytes(bytes.try_into()?)))
+                .collect::<anyhow::Result<Vec<_>>>()?
+        } else {
+            let mut state = 1_u64;
+            let mut draw = || {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                u32::try_from((state >> 33) as usize % vocab_size).unwrap_or_default()
+            };
+            (0..1 << 20).map(|_| draw()).collect()
         };
         ensure!(!tokens.is_empty(), "the file of tokens is empty");
         Ok(Self { tokens, next: 0 })
@@ -245,6 +264,8 @@ impl Stream {
 }
 
 fn train(device: &Arc<dyn Device>, args: &TrainArgs) -> anyhow::Result<()> {
+    let profiler = args.profile.then(|| Arc::new(Profiler::new(device)));
+    let device = &profiler.clone().map_or_else(|| Arc::clone(device), |profiler| profiler as Arc<dyn Device>);
     let before = device.memory()?.free;
     let (config, called, engine) = match (&args.base, args.model) {
         (Some(path), _) => {
@@ -284,6 +305,9 @@ fn train(device: &Arc<dyn Device>, args: &TrainArgs) -> anyhow::Result<()> {
     for step in 0..args.warmup + args.steps {
         let batch = stream.batch(args.micro_batch, args.sequence);
         let targets = args.micro_batch * (args.sequence - 1);
+        if let Some(profiler) = &profiler {
+            profiler.reset();
+        }
         let started = Instant::now();
         let loss = engine.forward_backward(&batch, targets)?;
         let report = engine.step(&options)?;
@@ -305,6 +329,11 @@ fn train(device: &Arc<dyn Device>, args: &TrainArgs) -> anyhow::Result<()> {
             losses.push(loss);
             grad_norm = report.grad_norm;
         }
+    }
+    for (name, count, milliseconds) in profiler.iter().flat_map(|profiler| profiler.times()) {
+        say(
+            &json!({"what": "profile", "engine": "clara", "part": name, "count": count, "milliseconds": milliseconds}),
+        )?;
     }
     seconds.sort_by(f64::total_cmp);
     let median = seconds.get(seconds.len() / 2).copied().context("no step was measured")?;
@@ -370,6 +399,22 @@ fn milliseconds(
 /// Operands that take turns, so that none stays in the cache.
 const TURNS: usize = 4;
 
+/// Of an adapted layer, with room for the low-rank parts, and of a plain one.
+#[derive(Clone, Copy)]
+struct Operands {
+    weight: Rows,
+    x: Rows,
+    y: Rows,
+    plain_weight: Rows,
+    plain_x: Rows,
+    plain_y: Rows,
+}
+
+/// As the engine aligns rows.
+fn aligned(width: usize) -> usize {
+    width.next_multiple_of(64)
+}
+
 fn linear(device: &Arc<dyn Device>, args: &LinearArgs) -> anyhow::Result<()> {
     // Inputs, outputs, layers that share the input.
     let shapes = [
@@ -388,11 +433,14 @@ fn linear(device: &Arc<dyn Device>, args: &LinearArgs) -> anyhow::Result<()> {
         let mut room = Room { device, buffers: Vec::new() };
         let mut sets = Vec::new();
         for _ in 0..TURNS {
-            let weight = room.matrix(outputs + low_rank, inputs + low_rank)?;
-            let plain = room.matrix(outputs, inputs)?;
-            let x = room.matrix(rows, inputs + low_rank)?;
-            let y = room.matrix(rows, outputs + low_rank)?;
-            sets.push((weight, plain, x, y));
+            sets.push(Operands {
+                weight: room.matrix(outputs + low_rank, aligned(inputs + low_rank))?,
+                x: room.matrix(rows, aligned(inputs + low_rank))?,
+                y: room.matrix(rows, aligned(outputs + low_rank))?,
+                plain_weight: room.matrix(outputs, inputs)?,
+                plain_x: room.matrix(rows, inputs)?,
+                plain_y: room.matrix(rows, outputs)?,
+            });
         }
         let gradient_a =
             Operand { address: room.floats(low_rank * inputs)?, stride: inputs, transposed: false };
@@ -404,34 +452,35 @@ fn linear(device: &Arc<dyn Device>, args: &LinearArgs) -> anyhow::Result<()> {
         };
         let set = |round: usize| sets[round % TURNS];
         let plain_forward = milliseconds(device.as_ref(), args.repeats, |round| {
-            let (_, weight, x, y) = set(round);
-            Ok(product([rows, outputs, inputs], [x.operand(), weight.transposed()], y.operand(), false)?)
+            let Operands { plain_weight, plain_x, plain_y, .. } = set(round);
+            let factors = [plain_x.operand(), plain_weight.transposed()];
+            Ok(product([rows, outputs, inputs], factors, plain_y.operand(), false)?)
         })?;
         let forward = milliseconds(device.as_ref(), args.repeats, |round| {
-            let (weight, _, x, y) = set(round);
+            let Operands { weight, x, y, .. } = set(round);
             let (a, tail) = (weight.rows_from(outputs), x.columns_from(inputs));
             product([rows, low_rank, inputs], [x.operand(), a.transposed()], tail.operand(), false)?;
             let factors = [x.operand(), weight.transposed()];
             Ok(product([rows, outputs, inputs + low_rank], factors, y.operand(), false)?)
         })?;
         let plain_backward = milliseconds(device.as_ref(), args.repeats, |round| {
-            let (_, weight, x, y) = set(round);
-            Ok(product([rows, inputs, outputs], [y.operand(), weight.operand()], x.operand(), false)?)
+            let Operands { plain_weight, plain_x, plain_y, .. } = set(round);
+            let factors = [plain_y.operand(), plain_weight.operand()];
+            Ok(product([rows, inputs, outputs], factors, plain_x.operand(), false)?)
         })?;
         let backward = milliseconds(device.as_ref(), args.repeats, |round| {
-            let (weight, _, x, y) = set(round);
+            let Operands { weight, x, y, .. } = set(round);
             let (b, tail) = (weight.columns_from(inputs), y.columns_from(outputs));
             product([rows, low_rank, outputs], [y.operand(), b.operand()], tail.operand(), false)?;
             let width = outputs / layers;
             for layer in 0..layers {
-                let factors = [
-                    y.columns_from(layer * width).transposed(),
-                    x.columns_from(inputs + layer * rank).operand(),
-                ];
+                let low_rank = x.columns_from(inputs + layer * rank);
+                let factors = [y.columns_from(layer * width).transposed(), low_rank.operand()];
                 product([width, rank, rows], factors, gradient_b, true)?;
             }
             let factors = [y.operand(), weight.operand()];
-            product([rows, inputs, outputs + low_rank], factors, set(round + 1).2.operand(), false)?;
+            let dx = set(round + 1).plain_x;
+            product([rows, inputs, outputs + low_rank], factors, dx.operand(), false)?;
             Ok(product([low_rank, inputs, rows], [tail.transposed(), x.operand()], gradient_a, true)?)
         })?;
         for (direction, with, plain) in
@@ -491,4 +540,69 @@ fn attention(device: &Arc<dyn Device>, args: &AttentionArgs) -> anyhow::Result<(
         }
     }
     Ok(())
+}
+
+/// Kernels that read and write more than they compute, with the bytes per second that they reach.
+fn memory(device: &Arc<dyn Device>, args: &AttentionArgs) -> anyhow::Result<()> {
+    let (rows, config) = (8192, shape(Shape::Llama));
+    let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+    let device_ref = device.as_ref();
+    let mut room = Room { device, buffers: Vec::new() };
+    let wide = aligned(hidden + 48);
+    let (a, b, c) = (room.matrix(rows, wide)?, room.matrix(rows, hidden)?, room.matrix(rows, hidden)?);
+    let gate_up = room.matrix(rows, aligned(2 * inner + 32))?;
+    let activated = room.matrix(rows, aligned(inner + 16))?;
+    let projected = room.matrix(rows, 6144)?;
+    let logits = room.matrix(1024, config.vocab_size)?;
+    let (weight, words) = (room.floats(hidden)?, room.floats(rows * 64)?);
+    let norm = Norm { weight, width: hidden, eps: 1e-5 };
+    let rotation = HeadRotation {
+        cosines: words,
+        sines: words,
+        positions: room.floats(rows)?,
+        norms: None,
+        query_heads: 32,
+        key_heads: 8,
+        dim: 128,
+        eps: 1e-5,
+    };
+    let count = 42 << 20;
+    let parameters = DeviceParameters {
+        values: room.floats(count)?,
+        gradients: room.floats(count)?,
+        first_moments: room.floats(count)?,
+        second_moments: room.floats(count)?,
+        classes: room.floats(count / 256)?,
+        count,
+    };
+    let (losses, labels) = (room.floats(rows)?, room.floats(rows)?);
+    let partial_sums = room.floats(4096)?;
+    let time = |name: &str, bytes: usize, work: &dyn Fn() -> Result<(), DeviceError>| {
+        let took = milliseconds(device_ref, args.repeats, |_| Ok(work()?))?;
+        say(&json!({
+            "what": "memory", "engine": "clara", "kernel": name, "milliseconds": took,
+            "gigabytes_per_second": bytes as f64 / took / 1e6,
+        }))
+    };
+    let row = 2 * rows;
+    time("copy_rows", row * 2 * hidden, &|| copy(device_ref, b, a, [rows, hidden]))?;
+    time("rms_norm", row * 2 * hidden, &|| norm.forward(device_ref, a, b, None, rows))?;
+    time("rms_norm_backward", row * 4 * hidden, &|| {
+        let operands = NormBackward { dx: a, x: b, dy: c, index: None, accumulate: true };
+        norm.backward(device_ref, operands, rows)
+    })?;
+    time("head_norm_rope", row * 2 * 5120, &|| rotation.forward(device_ref, projected, projected, rows))?;
+    time("gated", row * 3 * inner, &|| {
+        gated(device_ref, Activation::Silu, activated, gate_up, [rows, inner])
+    })?;
+    time("gated_backward", row * 6 * inner, &|| {
+        gated_backward(device_ref, Activation::Silu, gate_up, activated, [rows, inner])
+    })?;
+    time("cross_entropy", 2 * 1024 * 2 * config.vocab_size, &|| {
+        cross_entropy(device_ref, logits, labels, losses, [1024, config.vocab_size], Some(1.0))
+    })?;
+    time("adamw", 4 * 8 * count, &|| adamw(device_ref, parameters, 1.0, 1, &StepOptions::default()))?;
+    time("square_sums", 4 * count, &|| {
+        sum_of_squares(device_ref, parameters.gradients, count, partial_sums, losses)
+    })
 }

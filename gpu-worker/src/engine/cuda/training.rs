@@ -1,0 +1,54 @@
+//! An adapter in training in a device's memory.
+
+use std::sync::Arc;
+
+use super::{F32, layout::Layout};
+use crate::{
+    cuda::{Address, Buffer, Device, DeviceError},
+    engine::EngineError,
+    optim::cuda::{DeviceParameters, partials},
+};
+
+/// An adapter in training; all in the order of the layout.
+#[derive(Debug)]
+pub(super) struct Training {
+    _buffer: Buffer,
+    pub(super) parameters: DeviceParameters,
+    pub(super) partial_sums: Address,
+    pub(super) sum: Address,
+    pub(super) steps: u64,
+}
+
+impl Training {
+    pub(super) fn new(device: &Arc<dyn Device>, layout: &Layout) -> Result<Self, EngineError> {
+        let count = layout.length;
+        let part = (count * F32).next_multiple_of(256);
+        let sums = (partials(count) * size_of::<f64>()).next_multiple_of(256);
+        let classes = layout.classes();
+        let buffer = Buffer::new(device, 4 * part + sums + 256 + classes.len())?;
+        device.zero(buffer.address(), buffer.bytes())?;
+        let start = buffer.address();
+        let partial_sums = start.at(4 * part);
+        let parameters = DeviceParameters {
+            values: start,
+            gradients: start.at(part),
+            first_moments: start.at(2 * part),
+            second_moments: start.at(3 * part),
+            classes: partial_sums.at(sums + 256),
+            count,
+        };
+        device.write(parameters.classes, &classes)?;
+        Ok(Self { _buffer: buffer, parameters, partial_sums, sum: partial_sums.at(sums), steps: 0 })
+    }
+
+    pub(super) fn read(&self, device: &dyn Device, from: Address) -> Result<Vec<f32>, DeviceError> {
+        let mut bytes = vec![0; self.parameters.count * F32];
+        device.read(from, &mut bytes)?;
+        Ok(floats(&bytes).collect())
+    }
+}
+
+/// The f32 values of little-endian bytes.
+pub(super) fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
+    bytes.chunks_exact(F32).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap_or_default()))
+}
