@@ -7,9 +7,9 @@ use clara_runtime::{config::ComputeDevice, metrics};
 use crate::{
     cuda::{CudaDevice, CudaOptions, Device, DeviceError},
     engine::{
-        Engine, EngineError, LoraConfig,
-        cuda::{self, CudaEngine},
-        reference::ReferenceEngine,
+        Decoder, Engine, EngineError, LoraConfig,
+        cuda::{self, CudaDecoder, CudaEngine},
+        reference::{ReferenceDecoder, ReferenceEngine},
     },
     model::{BaseModel, ModelConfig},
     train::Machine,
@@ -51,16 +51,37 @@ impl Devices {
     /// # Errors
     /// [`EngineError::Unsupported`] when it must be the GPU, which cannot.
     pub fn place(&self, model: &ModelConfig, lora: &LoraConfig) -> Result<Place, EngineError> {
+        self.place_if(cuda::check(model, lora))
+    }
+
+    /// The GPU, unless there is none or it cannot.
+    fn place_if(&self, possible: Result<(), EngineError>) -> Result<Place, EngineError> {
         let Some(gpu) = &self.gpu else { return Ok(Place::Cpu) };
-        match cuda::check(model, lora) {
+        match possible {
             Ok(()) => Ok(Place::Gpu(Arc::clone(gpu))),
             Err(error) if self.only_gpu => Err(error),
             Err(error) => {
                 metrics::engine_fell_back();
-                tracing::warn!("training on the CPU: {error}");
+                tracing::warn!("computing on the CPU: {error}");
                 Ok(Place::Cpu)
             }
         }
+    }
+
+    /// A decoder over a base model for such adapters, placed as a training is.
+    ///
+    /// # Errors
+    /// [`EngineError`] of the decoder.
+    pub fn decoder(
+        &self,
+        base: &Arc<BaseModel>,
+        adapters: &[&LoraConfig],
+    ) -> Result<Box<dyn Decoder>, EngineError> {
+        let base = Arc::clone(base);
+        Ok(match self.place_if(cuda::check_answers(&base.config, adapters))? {
+            Place::Cpu => Box::new(ReferenceDecoder::new(base)?),
+            Place::Gpu(device) => Box::new(CudaDecoder::new(device, base)?),
+        })
     }
 }
 

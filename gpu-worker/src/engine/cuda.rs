@@ -38,7 +38,7 @@ use crate::{
     },
 };
 
-pub use limits::{base_bytes, check, training_memory, usable_bytes};
+pub use limits::{base_bytes, check, check_answers, training_memory, usable_bytes};
 
 /// What the number of rows of a pass is rounded up to, by a document of its own without labels; so that few shapes occur.
 const ROW_UNIT: usize = 64;

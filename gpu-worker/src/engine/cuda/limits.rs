@@ -21,6 +21,20 @@ pub fn check(model: &ModelConfig, lora: &LoraConfig) -> Result<(), EngineError> 
     check_method(lora)
 }
 
+/// Whether the decoder can answer with a model and such adapters.
+///
+/// # Errors
+/// [`EngineError::Unsupported`] says why not.
+pub fn check_answers(model: &ModelConfig, adapters: &[&LoraConfig]) -> Result<(), EngineError> {
+    check_shape(model)?;
+    match adapters.iter().any(|adapter| adapter.dora) {
+        true => {
+            Err(EngineError::Unsupported { reason: "it does not answer with DoRA adapters yet".to_owned() })
+        }
+        false => Ok(()),
+    }
+}
+
 /// Of free memory what an engine may take.
 pub fn usable_bytes(free: u64) -> u64 {
     free.saturating_sub(RESERVE)
