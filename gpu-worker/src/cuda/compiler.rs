@@ -137,14 +137,21 @@ fn best(device: Architecture, known: &[Architecture]) -> Option<Architecture> {
 }
 
 /// A kept result, unless it is damaged: its digest stands before it.
-fn read_entry(path: &Path) -> Option<Vec<u8>> {
+pub(super) fn read_entry(path: &Path) -> Option<Vec<u8>> {
     let bytes = fs::read(path).ok()?;
     let (digest, cubin) = bytes.split_at_checked(Digest::of(b"").as_str().len())?;
     if Digest::of(cubin).as_str().as_bytes() == digest {
         return Some(cubin.to_vec());
     }
-    tracing::warn!("{} is damaged and compiled again", path.display());
+    tracing::warn!("{} is damaged and made again", path.display());
     None
+}
+
+/// A result with its digest before it.
+pub(super) fn entry_bytes(result: &[u8]) -> Vec<u8> {
+    let mut bytes = Digest::of(result).as_str().as_bytes().to_vec();
+    bytes.extend_from_slice(result);
+    bytes
 }
 
 fn write_entry(path: &Path, cubin: &[u8]) -> io::Result<()> {
@@ -154,9 +161,7 @@ fn write_entry(path: &Path, cubin: &[u8]) -> io::Result<()> {
     }
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let unfinished = path.with_extension(format!("{}-{count}.unfinished", process::id()));
-    let mut bytes = Digest::of(cubin).as_str().as_bytes().to_vec();
-    bytes.extend_from_slice(cubin);
-    let written = fs::write(&unfinished, bytes).and_then(|()| fs::rename(&unfinished, path));
+    let written = fs::write(&unfinished, entry_bytes(cubin)).and_then(|()| fs::rename(&unfinished, path));
     if written.is_err() {
         // What remains is of no use to anyone, and the first error says more.
         let _ = fs::remove_file(&unfinished);

@@ -34,10 +34,10 @@ const OLDEST_DRIVER: (i32, i32) = (12, 4);
 pub struct CudaOptions {
     /// Where CUDA's libraries are.
     pub libraries: Libraries,
-    /// Folder where compiled kernels are kept; without one they are compiled at every start.
+    /// Folder where compiled kernels and choices of algorithms are kept; without one they are compiled and chosen at every start.
     pub kernel_cache: Option<PathBuf>,
-    /// Whether every product's algorithms are timed at its first use. The fastest may be another one in the next process, whose
-    /// sums then differ in their last bits; without this the library's first choice is taken, always the same.
+    /// Whether every product's algorithms are timed at its first use; what was chosen is kept beside the kernels, for the next process
+    /// to give the same sums. Without this the library's first choice is taken.
     pub autotune: bool,
 }
 
@@ -111,7 +111,7 @@ impl CudaDevice {
             graphs_so_far: 0,
             recording: false,
             staging: Staging::new()?,
-            products: Products::new(&info.name, options.autotune)?,
+            products: Products::new(&info.name, options.autotune, options.kernel_cache.clone())?,
             functions: HashMap::new(),
             modules,
             stream,
