@@ -3,19 +3,24 @@
 
 mod activations;
 mod block;
+mod decoder;
 mod head;
 mod layout;
 mod limits;
+mod magnitudes;
 mod training;
 mod weights;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+pub use decoder::CudaDecoder;
+
 use self::{
-    activations::{Activations, RopeTables},
+    activations::{Activations, Room},
     block::Pass,
     layout::Layout,
     limits::check_shape,
+    magnitudes::Magnitudes,
     training::{Training, floats},
     weights::{DeviceWeights, Source, float_bytes},
 };
@@ -35,7 +40,7 @@ use crate::{
     },
 };
 
-pub use limits::{base_bytes, check, training_memory, usable_bytes};
+pub use limits::{base_bytes, check, check_answers, training_memory, usable_bytes};
 
 /// What the number of rows of a pass is rounded up to, by a document of its own without labels; so that few shapes occur.
 const ROW_UNIT: usize = 64;
@@ -151,10 +156,11 @@ impl CudaEngine {
             self.weights = DeviceWeights::load(&self.device, &self.source, &layout)?;
         }
         self.layout = layout;
-        let training = Training::new(&self.device, &self.layout)?;
-        let values = float_bytes(&self.layout.import(tensors));
-        self.device.write(training.parameters.values, &values)?;
-        self.weights.adapt(self.device.as_ref(), training.parameters.values)?;
+        let mut training = Training::new(&self.device, &self.layout)?;
+        let values = training.parameters.values;
+        self.device.write(values, &float_bytes(&self.layout.import(tensors)))?;
+        self.weights.adapt(self.device.as_ref(), values)?;
+        training.magnitudes = Magnitudes::new(&self.device, &self.weights, &self.layout, values)?;
         if let Some(memory) = &mut self.memory {
             memory.graphs.clear();
         }
@@ -169,12 +175,17 @@ impl CudaEngine {
         let config = self.source.config();
         let weights: usize = self.layout.groups.iter().flatten().map(layout::Group::values).sum();
         let tables = 2 * config.vocab_size * config.hidden_size;
-        let taken = 2 * (weights + tables) + 4 * F32 * self.layout.length;
+        let adapter = 4 * F32 * self.layout.length + Magnitudes::bytes(&self.layout);
+        let taken = 2 * (weights + tables) + adapter;
         let room = usable_bytes(self.device.memory()?.total).saturating_sub(taken as u64);
         let mut tokens = TOKENS_PER_PASS;
         while tokens > ROW_UNIT {
-            let (_, bytes) =
-                Activations::lay_out(Address::NULL, config, &self.layout, tokens, config.layers)?;
+            let (_, bytes) = Activations::lay_out(
+                Address::NULL,
+                config,
+                &self.layout,
+                Room::to_train(tokens, config.layers),
+            )?;
             if bytes as u64 <= room {
                 break;
             }
@@ -194,7 +205,8 @@ impl CudaEngine {
         }
         self.memory = None;
         let config = self.source.config();
-        let lay_out = |base, keeping| Activations::lay_out(base, config, &self.layout, rows, keeping);
+        let lay_out =
+            |base, keeping| Activations::lay_out(base, config, &self.layout, Room::to_train(rows, keeping));
         let free = usable_bytes(self.device.memory()?.free);
         let fits = |keeping| lay_out(Address::NULL, keeping).map(|(_, bytes)| bytes as u64 <= free);
         // The most layers that fit, by halving: memory grows with each.
@@ -218,15 +230,7 @@ impl CudaEngine {
         }
         // Rows that only fill up must hold numbers, or products with zero would not be zero.
         self.device.zero(buffer.address(), bytes)?;
-        let write = |table: RopeTables, (cosines, sines): (&[f32], &[f32])| {
-            self.device.write(table.cosines, &float_bytes(cosines))?;
-            self.device.write(table.sines, &float_bytes(sines))
-        };
-        let (all, windowed) = self.ropes.all();
-        write(activations.rope, all.tables(rows))?;
-        if let (Some(table), Some(rope)) = (activations.windowed_rope, windowed) {
-            write(table, rope.tables(rows))?;
-        }
+        activations.write_ropes(self.device.as_ref(), &mut self.ropes, rows)?;
         self.memory = Some(Memory { activations, graphs: BTreeMap::new(), _buffer: buffer });
         Ok(())
     }
@@ -276,6 +280,8 @@ impl CudaEngine {
             activations: &memory.activations,
             rows,
             values: self.training.as_ref().map(|training| training.parameters.values),
+            cached: None,
+            magnitudes: self.training.as_ref().and_then(|training| training.magnitudes.as_ref()),
         })
     }
 
@@ -330,17 +336,7 @@ impl CudaEngine {
     }
 
     fn recording(&self, part: Part, rows: usize) -> Result<Option<GraphId>, EngineError> {
-        let mut refused = None;
-        let graph = self.device.record(&mut || match self.start(part, rows) {
-            Ok(()) => Ok(()),
-            Err(EngineError::Device(error)) => Err(error),
-            Err(error) => {
-                let call = error.to_string();
-                refused = Some(error);
-                Err(DeviceError::Failed { call, reason: "the pass was refused".to_owned() })
-            }
-        });
-        refused.map_or_else(|| Ok(graph?), Err)
+        recording(self.device.as_ref(), &mut || self.start(part, rows))
     }
 }
 
@@ -367,6 +363,24 @@ impl Pass<'_> {
     }
 }
 
+/// Records what `work` starts; `None` where the device cannot.
+fn recording(
+    device: &dyn Device,
+    work: &mut dyn FnMut() -> Result<(), EngineError>,
+) -> Result<Option<GraphId>, EngineError> {
+    let mut refused = None;
+    let graph = device.record(&mut || match work() {
+        Ok(()) => Ok(()),
+        Err(EngineError::Device(error)) => Err(error),
+        Err(error) => {
+            let call = error.to_string();
+            refused = Some(error);
+            Err(DeviceError::Failed { call, reason: "the pass was refused".to_owned() })
+        }
+    });
+    refused.map_or_else(|| Ok(graph?), Err)
+}
+
 impl Engine for CudaEngine {
     fn tokens_per_pass(&self) -> usize {
         self.tokens_per_pass
@@ -374,7 +388,12 @@ impl Engine for CudaEngine {
 
     fn init_adapter(&mut self, config: &LoraConfig, seed: u64) -> Result<(), EngineError> {
         let adapter = drawn_adapter(config, self.source.config(), seed)?;
-        self.begin(config, &adapter.tensors)
+        self.begin(config, &adapter.tensors)?;
+        let Training { parameters, magnitudes, .. } = self.training()?;
+        if let Some(magnitudes) = magnitudes {
+            magnitudes.begin(self.device.as_ref(), &self.layout, parameters.values)?;
+        }
+        Ok(())
     }
 
     fn seed_dropout(&mut self, _: u64) {}
@@ -406,7 +425,7 @@ impl Engine for CudaEngine {
     }
 
     fn step(&mut self, options: &StepOptions) -> Result<StepReport, EngineError> {
-        let Self { device, weights, training, .. } = self;
+        let Self { device, weights, layout, training, .. } = self;
         let training = training.as_mut().ok_or(EngineError::NoAdapter)?;
         let parameters = training.parameters;
         let (partial_sums, sum) = (training.partial_sums, training.sum);
@@ -421,6 +440,9 @@ impl Engine for CudaEngine {
         training.steps += 1;
         adamw(device.as_ref(), parameters, clip, training.steps, options)?;
         weights.adapt(device.as_ref(), parameters.values)?;
+        if let Some(magnitudes) = &training.magnitudes {
+            magnitudes.refresh(device.as_ref(), weights, layout, parameters.values)?;
+        }
         Ok(StepReport { grad_norm, clipped: clip < 1.0 })
     }
 

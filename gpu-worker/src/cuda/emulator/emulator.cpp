@@ -561,17 +561,22 @@ void ballot(void* const* requests) {
 #include "../../ops/attention/attention.cu"
 #include "../../ops/attention/attention_backward.cu"
 #include "../../ops/attention/attention_backward_hopper.cu"
+#include "../../ops/attention/attention_backward_keys.cu"
+#include "../../ops/attention/attention_cached.cu"
 #include "../../ops/attention/attention_hopper.cu"
 #include "../../nf4/dequantise.cu"
 #include "../../ops/embedding/embedding.cu"
 #include "../../ops/gated/gated.cu"
 #include "../../ops/head_loss/cross_entropy.cu"
+#include "../../ops/head_loss/log_probabilities.cu"
+#include "../../ops/lora_linear/low_rank.cu"
+#include "../../ops/lora_linear/low_rank_forward.cu"
+#include "../../ops/lora_linear/magnitude.cu"
 #include "../../ops/lora_linear/scatter_adapter.cu"
 #include "../../ops/rms_norm/rms_norm.cu"
 #include "../../ops/rope/rope.cu"
 #include "../../ops/rows.cu"
 #include "../../optim/adamw.cu"
-#include "../../ops/attention/attention_backward_keys.cu"
 #pragma GCC visibility pop
 
 int clara_launch(const char* kernel, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned threads, unsigned shared_bytes,

@@ -1,8 +1,11 @@
 //! A block from its input to its output and back, as launches on a device.
 
+mod linear;
+
 use super::{
     activations::{Activations, RopeTables, Slot},
-    layout::{Group, Layout},
+    layout::Layout,
+    magnitudes::Magnitudes,
     weights::{DeviceBlock, DeviceWeights},
 };
 use crate::{
@@ -10,7 +13,10 @@ use crate::{
     engine::{EngineError, reference::heads},
     model::ModelConfig,
     ops::{
-        attention::cuda::{AttentionGradient, PackedAttention, Projected},
+        attention::cuda::{
+            AttentionGradient, PackedAttention, Projected,
+            cached::{CachedAttention, ROW_BYTES},
+        },
         gated::cuda::{gated, gated_backward},
         rms_norm::cuda::{Norm, NormBackward},
         rope::cuda::HeadRotation,
@@ -36,6 +42,25 @@ pub(super) struct Pass<'a> {
     pub(super) rows: usize,
     /// The adapter's values, where there is one.
     pub(super) values: Option<Address>,
+    /// What outputs are multiplied by, where its method has magnitudes.
+    pub(super) magnitudes: Option<&'a Magnitudes>,
+    /// In a decoder's pass: no backward pass follows, and rows see what their sequences have gathered.
+    pub(super) cached: Option<Cached>,
+}
+
+/// How the rows of a decoder's pass see keys and values of earlier passes. Rows beyond these only fill up and see nothing.
+#[derive(Clone, Copy)]
+pub(super) struct Cached {
+    /// Where each row's keys and values go; nowhere when no later pass needs them.
+    pub(super) table: Option<Address>,
+    /// Rows of sequences that begin in this pass; they come first, and attend as packed documents do.
+    pub(super) fresh: usize,
+    /// The other rows, right behind them.
+    pub(super) continued: usize,
+    /// Tokens of the longest sequence.
+    pub(super) longest: usize,
+    /// Room for what attention over caches leaves between its kernels.
+    pub(super) scratch: Address,
 }
 
 /// A layer of a pass.
@@ -123,41 +148,7 @@ impl Pass<'_> {
     }
 }
 
-impl<'a> Layer<'a> {
-    fn group(&self, index: usize) -> Result<&'a Group, EngineError> {
-        self.pass.layout.group(self.index, index)
-    }
-
-    fn is_adapted(&self, group: &Group) -> bool {
-        self.pass.values.is_some() && group.low_rank > 0
-    }
-
-    /// The weights of a group with the adapter in their margins.
-    fn weight(&self, index: usize, group: &Group) -> Result<Rows, EngineError> {
-        let Pass { device, weights, values, .. } = self.pass;
-        Ok(weights.group(device, (self.index, index), group, values)?)
-    }
-
-    /// Writes `x·Aᵀ` behind the columns of `x`; returns the width of both together.
-    fn low_rank(&self, group: &Group, weight: Rows, x: Rows) -> Result<usize, EngineError> {
-        if !self.is_adapted(group) {
-            return Ok(group.inputs);
-        }
-        let a = weight.rows_from(group.outputs);
-        let low_rank = x.columns_from(group.inputs);
-        let shape = [self.pass.rows, group.low_rank, group.inputs];
-        self.pass.multiply(shape, [x.operand(), a.transposed()], &Output::to(low_rank))?;
-        Ok(group.widened_inputs())
-    }
-
-    /// One group of layers; `x` has room for `x·Aᵀ` behind its columns.
-    fn linear(&self, index: usize, x: Rows, output: &Output) -> Result<(), EngineError> {
-        let (pass, group) = (&self.pass, self.group(index)?);
-        let weight = self.weight(index, group)?;
-        let shape = [pass.rows, group.outputs, self.low_rank(group, weight, x)?];
-        pass.multiply(shape, [x.operand(), weight.transposed()], output)
-    }
-
+impl Layer<'_> {
     fn rotation(&self) -> HeadRotation {
         let Pass { config, activations, .. } = self.pass;
         let windowed = config.is_windowed(self.index);
@@ -188,6 +179,28 @@ impl<'a> Layer<'a> {
         Projected { query: rows, key, value: key.columns_from(heads.key_value_width()) }
     }
 
+    fn attend(&self) -> Result<(), EngineError> {
+        let Self { pass, slot, .. } = self;
+        let (device, out, projected) = (pass.device, slot.attention, self.split(slot.projected));
+        let all = self.packed();
+        let Some(Cached { table, fresh, continued, longest, scratch }) = pass.cached else {
+            return Ok(all.forward(device, out, slot.log_sums, projected)?);
+        };
+        if fresh > 0 {
+            PackedAttention { rows: fresh, ..all }.forward(device, out, slot.log_sums, projected)?;
+        }
+        let Some(table) = table else { return Ok(()) };
+        let (heads, layer) = (all.heads, self.index);
+        CachedAttention { heads, layer, table, rows: fresh + continued }.store(device, projected)?;
+        if continued > 0 {
+            let others =
+                CachedAttention { heads, layer, table: table.at(fresh * ROW_BYTES), rows: continued };
+            let rows = (out.rows_from(fresh), projected.query.rows_from(fresh));
+            others.forward(device, rows, longest, scratch)?;
+        }
+        Ok(())
+    }
+
     fn attention(&self, input: Rows) -> Result<(), EngineError> {
         let Self { pass, slot, block, .. } = self;
         let (device, rows) = (pass.device, pass.rows);
@@ -196,7 +209,7 @@ impl<'a> Layer<'a> {
         let output = Output { bias: block.bias, ..Output::to(raw) };
         self.linear(INPUT, slot.attention_input, &output)?;
         self.rotation().forward(device, slot.projected, raw, rows)?;
-        self.packed().forward(device, slot.attention, slot.log_sums, self.split(slot.projected))?;
+        self.attend()?;
         let (Some([norm, _]), Some([raw, _])) = (block.output_norms, slot.outputs) else {
             let output = Output { residual: Some(input), ..Output::to(slot.middle) };
             return self.linear(OUTPUT, slot.attention, &output);
@@ -236,88 +249,16 @@ impl<'a> Layer<'a> {
                 let output = Output { residual: Some(slot.middle), ..Output::to(to) };
                 self.linear(DOWN, activated, &output)?;
             }
+            (.., None) if slot.plain[DOWN].is_some() => self.plain(DOWN, activated)?,
             (.., None) => {
                 self.low_rank(group, self.weight(DOWN, group)?, activated)?;
             }
         }
-        if self.is_adapted(group) {
+        if self.is_adapted(group) && pass.cached.is_none() {
             let low_rank = activated.columns_from(group.inputs);
             copy(device, slot.down_low_rank, low_rank, [rows, group.low_rank])?;
         }
         Ok(())
-    }
-
-    /// From the gradient `dy` of a group's output, with room behind it, to the gradients of `B` and of the input.
-    fn linear_backward(
-        &self,
-        index: usize,
-        (dy, low_rank): (Rows, Rows),
-        dx: Option<Rows>,
-        gradients: Address,
-    ) -> Result<(), EngineError> {
-        let (pass, group) = (&self.pass, self.group(index)?);
-        let weight = self.weight(index, group)?;
-        let mut inner = group.outputs;
-        if self.is_adapted(group) {
-            let b = weight.columns_from(group.inputs);
-            let shape = [pass.rows, group.low_rank, group.outputs];
-            let d_low_rank = dy.columns_from(group.outputs);
-            pass.multiply(shape, [dy.operand(), b.operand()], &Output::to(d_low_rank))?;
-            inner = group.outputs + group.low_rank;
-            let (rank, alpha) = (pass.layout.rank, self.scale());
-            for member in &group.members {
-                let Some((from, place)) = member.b else { continue };
-                let d_b = Operand {
-                    address: gradients.at(from * Element::F32.bytes()),
-                    stride: rank,
-                    transposed: false,
-                };
-                pass.device.multiply(&Gemm {
-                    m: member.width,
-                    n: rank,
-                    k: pass.rows,
-                    alpha,
-                    a: dy.columns_from(member.output).transposed(),
-                    b: low_rank.columns_from(place * rank).operand(),
-                    c: Some(d_b),
-                    d: d_b,
-                    result: Element::F32,
-                    bias: None,
-                })?;
-            }
-        }
-        let Some(dx) = dx else { return Ok(()) };
-        let shape = [pass.rows, group.inputs, inner];
-        pass.multiply(shape, [dy.operand(), weight.operand()], &Output::to(dx))
-    }
-
-    /// Adds the gradients of a group's `A`, after [`Self::linear_backward`].
-    fn a_backward(&self, index: usize, dy: Rows, x: Rows, gradients: Address) -> Result<(), EngineError> {
-        let (pass, group) = (&self.pass, self.group(index)?);
-        if !self.is_adapted(group) {
-            return Ok(());
-        }
-        let d_a = Operand {
-            address: gradients.at(group.a * Element::F32.bytes()),
-            stride: group.inputs,
-            transposed: false,
-        };
-        Ok(pass.device.multiply(&Gemm {
-            m: group.low_rank,
-            n: group.inputs,
-            k: pass.rows,
-            alpha: 1.0,
-            a: dy.columns_from(group.outputs).transposed(),
-            b: x.operand(),
-            c: Some(d_a),
-            d: d_a,
-            result: Element::F32,
-            bias: None,
-        })?)
-    }
-
-    fn scale(&self) -> f32 {
-        self.pass.layout.config.as_ref().map_or(0.0, crate::engine::LoraConfig::scale)
     }
 
     /// The gradient of an output before its normalisation, where it has one.
@@ -336,7 +277,7 @@ impl<'a> Layer<'a> {
         let Self { pass, slot, block, .. } = self;
         let Activations { activated, d_residual, d_normed, .. } = *pass.activations;
         let (device, rows) = (pass.device, pass.rows);
-        let dy = self.of_output(1)?;
+        let dy = self.of_plain(DOWN, self.of_output(1)?, gradients)?;
         self.linear_backward(DOWN, (dy, slot.down_low_rank), Some(activated), gradients)?;
         let shape = [rows, pass.config.intermediate_size];
         gated_backward(device, pass.config.variant.activation, slot.gate_up, activated, shape)?;
@@ -344,8 +285,9 @@ impl<'a> Layer<'a> {
 
         let x = slot.gated_input;
         let low_rank = x.columns_from(pass.config.hidden_size);
-        self.linear_backward(GATED, (slot.gate_up, low_rank), Some(d_normed), gradients)?;
-        self.a_backward(GATED, slot.gate_up, x, gradients)?;
+        let dy = self.of_plain(GATED, slot.gate_up, gradients)?;
+        self.linear_backward(GATED, (dy, low_rank), Some(d_normed), gradients)?;
+        self.a_backward(GATED, dy, x, gradients)?;
         let operands =
             NormBackward { dx: d_residual, x: slot.middle, dy: d_normed, index: None, accumulate: true };
         Ok(pass.norm(block.gated_norm).backward(device, operands, rows)?)
@@ -355,7 +297,7 @@ impl<'a> Layer<'a> {
         let Self { pass, slot, block, .. } = self;
         let Activations { d_residual, d_normed, d_attention, d_projected, delta, .. } = *pass.activations;
         let (device, rows) = (pass.device, pass.rows);
-        let dy = self.of_output(0)?;
+        let dy = self.of_plain(OUTPUT, self.of_output(0)?, gradients)?;
         let width = self.group(OUTPUT)?.inputs;
         let low_rank = slot.attention.columns_from(width);
         self.linear_backward(OUTPUT, (dy, low_rank), Some(d_attention), gradients)?;
@@ -371,8 +313,9 @@ impl<'a> Layer<'a> {
         let x = slot.attention_input;
         let low_rank = x.columns_from(pass.config.hidden_size);
         let dx = (!is_first).then_some(d_normed);
-        self.linear_backward(INPUT, (d_projected, low_rank), dx, gradients)?;
-        self.a_backward(INPUT, d_projected, x, gradients)?;
+        let dy = self.of_plain(INPUT, d_projected, gradients)?;
+        self.linear_backward(INPUT, (dy, low_rank), dx, gradients)?;
+        self.a_backward(INPUT, dy, x, gradients)?;
         if is_first {
             return Ok(());
         }

@@ -1,7 +1,8 @@
 //! Where an adapter's factors lie in flat memory, in f32, and where they go in the margins of the frozen weights.
 //!
-//! For each group of layers that read the same input first all `A` `[rank, in]`, stacked, then each `B` `[out, rank]`. Ranks are
-//! rounded up to a multiple of 8; what is added is zero, gets no gradient and stays zero.
+//! For each group of layers that read the same input first all `A` `[rank, in]`, stacked, then each `B` `[out, rank]`, then under
+//! `DoRA` a magnitude for every output. Ranks are rounded up to a multiple of 8; what is added is zero, gets no gradient and stays
+//! zero, and so do magnitudes of layers that are not updated.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -17,7 +18,7 @@ use crate::{
 /// What ranks are rounded up to, so that every row begins at a multiple of 16 bytes.
 const RANK_UNIT: usize = 8;
 
-/// One factor of one module.
+/// One tensor of one module.
 #[derive(Debug, Clone)]
 struct Factor {
     name: String,
@@ -27,6 +28,18 @@ struct Factor {
     columns: usize,
     /// Values from one row to the next.
     stride: usize,
+    /// As PEFT has it.
+    shape: Vec<usize>,
+}
+
+impl Factor {
+    fn matrix(name: String, from: usize, [rows, columns]: [usize; 2], stride: usize) -> Self {
+        Self { name, from, rows, columns, stride, shape: vec![rows, columns] }
+    }
+
+    fn vector(name: String, from: usize, length: usize) -> Self {
+        Self { name, from, rows: 1, columns: length, stride: length, shape: vec![length] }
+    }
 }
 
 /// A layer in its group.
@@ -51,8 +64,19 @@ pub(super) struct Group {
     pub(super) low_rank: usize,
     /// Where the stacked `A` begins.
     pub(super) a: usize,
+    /// Where the outputs have magnitudes.
+    pub(super) magnitudes: Option<GroupMagnitudes>,
     /// The layers.
     pub(super) members: Vec<Member>,
+}
+
+/// The magnitudes of a group's outputs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct GroupMagnitudes {
+    /// Where they begin.
+    pub(super) from: usize,
+    /// Where they begin among the outputs of all groups with magnitudes.
+    pub(super) first_output: usize,
 }
 
 /// Values of a row that begins at a multiple of 128 bytes, as products read them fastest.
@@ -87,10 +111,12 @@ pub(super) struct Layout {
     /// The groups of each layer.
     pub(super) groups: Vec<[Group; 4]>,
     factors: Vec<Factor>,
-    /// Ranges of the `B`.
+    /// Ranges of the `B` and of magnitudes.
     fast: Vec<Range<usize>>,
-    /// Values of all factors.
+    /// Values of all tensors.
     pub(super) length: usize,
+    /// Outputs of all groups with magnitudes.
+    pub(super) scaled_outputs: usize,
 }
 
 impl Layout {
@@ -104,6 +130,7 @@ impl Layout {
             factors: Vec::new(),
             fast: Vec::new(),
             length: 0,
+            scaled_outputs: 0,
         };
         for layer in 0..model.layers {
             let groups = GROUPS.map(|modules| layout.append(layer, modules, model));
@@ -128,17 +155,17 @@ impl Layout {
         let low_rank = updated.len() * rank;
         let a = self.take(low_rank * inputs);
         for (place, module) in updated.iter().enumerate() {
-            let name = module.lora_a_name(layer);
             let from = a + place * rank * inputs;
-            self.factors.push(Factor { name, from, rows: real_rank, columns: inputs, stride: inputs });
+            let shape = [real_rank, inputs];
+            self.factors.push(Factor::matrix(module.lora_a_name(layer), from, shape, inputs));
         }
         let (mut members, mut output, mut place) = (Vec::new(), 0, 0);
         for module in modules {
             let (_, width) = features(model, *module);
             let b = targets.contains(module).then(|| {
                 let from = self.take(width * rank);
-                let name = module.lora_b_name(layer);
-                self.factors.push(Factor { name, from, rows: width, columns: real_rank, stride: rank });
+                let shape = [width, real_rank];
+                self.factors.push(Factor::matrix(module.lora_b_name(layer), from, shape, rank));
                 self.fast.push(from..self.length);
                 place += 1;
                 (from, place - 1)
@@ -146,7 +173,31 @@ impl Layout {
             members.push(Member { output, width, b });
             output += width;
         }
-        Group { inputs, outputs: output, low_rank, a, members }
+        let magnitudes = self.append_magnitudes(layer, modules, &members);
+        Group { inputs, outputs: output, low_rank, a, magnitudes, members }
+    }
+
+    /// Lays out the magnitudes of a group, where the method has them and a layer is updated.
+    fn append_magnitudes(
+        &mut self,
+        layer: usize,
+        modules: &[TargetModule],
+        members: &[Member],
+    ) -> Option<GroupMagnitudes> {
+        let has_magnitudes = self.config.as_ref().is_some_and(|config| config.dora);
+        if !has_magnitudes || members.iter().all(|member| member.b.is_none()) {
+            return None;
+        }
+        let outputs = members.iter().map(|member| member.width).sum();
+        let from = self.take(outputs);
+        self.fast.push(from..self.length);
+        for (module, member) in modules.iter().zip(members).filter(|(_, member)| member.b.is_some()) {
+            let name = module.magnitude_name(layer);
+            self.factors.push(Factor::vector(name, from + member.output, member.width));
+        }
+        let first_output = self.scaled_outputs;
+        self.scaled_outputs += outputs;
+        Some(GroupMagnitudes { from, first_output })
     }
 
     /// A group of a layer.
@@ -157,7 +208,7 @@ impl Layout {
         self.groups.get(layer).and_then(|groups| groups.get(group)).ok_or(EngineError::NoAdapter)
     }
 
-    /// For each [`CLASS`] values 1 where they are of a `B`, else 0.
+    /// For each [`CLASS`] values 1 where they are of a `B` or a magnitude, else 0.
     pub(super) fn classes(&self) -> Vec<u8> {
         let mut classes = vec![0; self.length / CLASS];
         for range in &self.fast {
@@ -166,17 +217,28 @@ impl Layout {
         classes
     }
 
-    /// Tensors under PEFT names as values in this layout; they were checked to be complete.
+    /// Tensors under PEFT names as values in this layout. They were checked to be complete; of an adapter with a smaller rank or
+    /// fewer layers the rest is zero.
     pub(super) fn import(&self, tensors: &BTreeMap<String, HostTensor>) -> Vec<f32> {
         let mut values = vec![0.0; self.length];
         for factor in &self.factors {
             let Some(tensor) = tensors.get(&factor.name) else { continue };
-            for (row, from) in tensor.values.chunks_exact(factor.columns.max(1)).enumerate() {
+            let columns = tensor.shape.last().copied().unwrap_or_default();
+            for (row, from) in tensor.values.chunks_exact(columns.max(1)).enumerate() {
                 let start = factor.from + row * factor.stride;
-                values.get_mut(start..start + factor.columns).unwrap_or_default().copy_from_slice(from);
+                values.get_mut(start..start + columns).unwrap_or_default().copy_from_slice(from);
             }
         }
         values
+    }
+
+    /// Multiplies each `B`.
+    pub(super) fn scale(&self, values: &mut [f32], factor: f32) {
+        for range in &self.fast {
+            for value in values.get_mut(range.clone()).unwrap_or_default() {
+                *value *= factor;
+            }
+        }
     }
 
     /// Values in this layout as tensors under PEFT names.
@@ -185,7 +247,7 @@ impl Layout {
             let rows = (0..factor.rows).map(|row| factor.from + row * factor.stride);
             let values =
                 rows.flat_map(|start| values.get(start..start + factor.columns).unwrap_or_default()).copied();
-            HostTensor { shape: vec![factor.rows, factor.columns], values: values.collect() }
+            HostTensor { shape: factor.shape.clone(), values: values.collect() }
         };
         self.factors.iter().map(|factor| (factor.name.clone(), tensor(factor))).collect()
     }

@@ -1,5 +1,7 @@
 //! The engine on every device at hand against the reference engine.
 
+mod methods;
+
 use std::sync::Arc;
 
 use half::bf16;
@@ -14,11 +16,13 @@ use crate::{
             testing::{lora, packed, random_model, tiny_config},
         },
     },
-    model::Variant,
+    model::{Quantised, Variant, tensor_shapes},
+    nf4::Nf4Tensor,
+    ops::{gated::Activation, testing::random},
 };
 
 /// Two layers with widths that the kernels take, and a vocabulary that is no multiple of 8.
-fn config() -> ModelConfig {
+pub(super) fn config() -> ModelConfig {
     ModelConfig {
         hidden_size: 48,
         intermediate_size: 88,
@@ -30,10 +34,16 @@ fn config() -> ModelConfig {
     }
 }
 
-/// A model whose matrices bf16 holds exactly, so that engines differ in their arithmetic alone.
-fn model(config: ModelConfig) -> Arc<BaseModel> {
-    let model = random_model(config);
-    let mut model = Arc::unwrap_or_clone(model);
+/// A model whose matrices and biases bf16 holds exactly, so that engines differ in their arithmetic alone.
+pub(super) fn model(config: ModelConfig) -> Arc<BaseModel> {
+    let mut model = Arc::unwrap_or_clone(random_model(config));
+    for (seed, (name, shape)) in (1000..).zip(tensor_shapes(&model.config)) {
+        let around = if name.ends_with("norm.weight") { 1.0 } else { 0.0 };
+        model.tensors.entry(name).or_insert_with(|| {
+            let values = random(seed, shape.iter().product());
+            HostTensor { shape, values: values.iter().map(|value| around + 0.3 * value).collect() }
+        });
+    }
     for (name, tensor) in &mut model.tensors {
         let is_small = tensor.shape.len() > 1;
         for value in &mut tensor.values {
@@ -44,6 +54,42 @@ fn model(config: ModelConfig) -> Arc<BaseModel> {
         assert!(!tensor.values.is_empty(), "{name}");
     }
     Arc::new(model)
+}
+
+/// A model whose linear layers are held in four bits.
+pub(super) fn nf4_model(config: ModelConfig) -> Arc<BaseModel> {
+    let mut model = Arc::unwrap_or_clone(model(config));
+    for layer in 0..model.config.layers {
+        for module in TargetModule::ALL {
+            let name = module.weight_name(layer);
+            let HostTensor { shape, values } = model.tensors.remove(&name).unwrap();
+            let tensor = Nf4Tensor::quantise(&values, shape[0], shape[1]);
+            model.quantised.insert(name, Quantised::Nf4(tensor));
+        }
+    }
+    Arc::new(model)
+}
+
+/// As Qwen's: biases and normalised heads.
+pub(super) fn qwen_config() -> ModelConfig {
+    let variant = Variant { query_key_value_bias: true, query_key_norm: true, ..config().variant };
+    ModelConfig { variant, ..config() }
+}
+
+/// As Gemma's: normalised heads and outputs, a window with a rotation of its own, GELU and a scaled embedding.
+pub(super) fn gemma_config() -> ModelConfig {
+    let variant = Variant {
+        query_key_norm: true,
+        output_norms: true,
+        activation: Activation::Gelu,
+        embedding_scale: Some(48.0_f32.sqrt()),
+        score_scale: Some(0.2),
+        window: Some(9),
+        windowed_layers: vec![true, false],
+        windowed_rope_theta: Some(1_000.0),
+        ..config().variant
+    };
+    ModelConfig { variant, head_dim: 32, key_value_heads: 1, ..config() }
 }
 
 fn distance(got: &BTreeMap<String, HostTensor>, expected: &BTreeMap<String, HostTensor>) -> f64 {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{F32, layout::Layout};
+use super::{F32, layout::Layout, magnitudes::Magnitudes};
 use crate::{
     cuda::{Address, Buffer, Device, DeviceError},
     engine::EngineError,
@@ -17,6 +17,8 @@ pub(super) struct Training {
     pub(super) partial_sums: Address,
     pub(super) sum: Address,
     pub(super) steps: u64,
+    /// What outputs are multiplied by, where the method has magnitudes.
+    pub(super) magnitudes: Option<Magnitudes>,
 }
 
 impl Training {
@@ -38,7 +40,8 @@ impl Training {
             count,
         };
         device.write(parameters.classes, &classes)?;
-        Ok(Self { _buffer: buffer, parameters, partial_sums, sum: partial_sums.at(sums), steps: 0 })
+        let sum = partial_sums.at(sums);
+        Ok(Self { _buffer: buffer, parameters, partial_sums, sum, steps: 0, magnitudes: None })
     }
 
     pub(super) fn read(&self, device: &dyn Device, from: Address) -> Result<Vec<f32>, DeviceError> {

@@ -1,0 +1,153 @@
+//! Methods beside plain LoRA against the reference engine, which has the same masks of dropout and the same beginnings.
+
+use super::*;
+
+/// Distances of the factors `A` and `B` and of magnitudes, where there are any.
+fn distances(
+    got: &BTreeMap<String, HostTensor>,
+    expected: &BTreeMap<String, HostTensor>,
+) -> Vec<(&'static str, f64)> {
+    let of = |tensors: &BTreeMap<String, HostTensor>, kind: &str| -> BTreeMap<String, HostTensor> {
+        tensors.iter().filter(|(name, _)| name.contains(kind)).map(|(k, v)| (k.clone(), v.clone())).collect()
+    };
+    assert_eq!(got.len(), expected.len());
+    let kinds = ["lora_A", "lora_B", "magnitude"].into_iter();
+    let kinds = kinds.map(|kind| (kind, of(got, kind), of(expected, kind)));
+    let kinds = kinds
+        .filter(|(.., expected)| expected.values().any(|tensor| tensor.values.iter().any(|v| *v != 0.0)));
+    kinds.map(|(kind, got, expected)| (kind, distance(&got, &expected))).collect()
+}
+
+#[track_caller]
+fn assert_near(got: &BTreeMap<String, HostTensor>, expected: &BTreeMap<String, HostTensor>, tolerance: f64) {
+    let distances = distances(got, expected);
+    assert!(!distances.is_empty());
+    assert!(distances.iter().all(|(_, distance)| *distance < tolerance), "{distances:?}");
+}
+
+/// An adapter whose every part does something: no factor is zero, no output keeps its length.
+fn moved(adapter: &AdapterWeights) -> AdapterWeights {
+    let mut adapter = adapter.clone();
+    for (seed, (name, tensor)) in (50..).zip(&mut adapter.tensors) {
+        let noise = random(seed, tensor.values.len());
+        for (value, noise) in tensor.values.iter_mut().zip(noise) {
+            if name.contains("lora_B") {
+                *value += 0.1 * noise;
+            } else if name.contains("magnitude") {
+                *value *= 1.0 + 0.3 * noise;
+            }
+        }
+    }
+    adapter
+}
+
+/// Beginnings, then losses and gradients of several passes and steps.
+fn agree(base: &Arc<BaseModel>, lora: &LoraConfig) {
+    let tolerance = 0.01;
+    let batches = [packed(&[5, 70, 1, 30], base.config.vocab_size), packed(&[64], base.config.vocab_size)];
+    let targets = batches.iter().flat_map(|batch| &batch.labels).filter(|label| **label >= 0).count();
+    let options =
+        StepOptions { learning_rate: 1e-2, weight_decay: 0.1, b_rate_ratio: 2.0, ..StepOptions::default() };
+    for device in devices() {
+        let mut reference = ReferenceEngine::new(Arc::clone(base)).unwrap();
+        let mut engine = CudaEngine::new(device, Arc::clone(base)).unwrap();
+        reference.seed_dropout(3);
+        engine.seed_dropout(3);
+        reference.init_adapter(lora, 7).unwrap();
+        engine.init_adapter(lora, 7).unwrap();
+        let begun = reference.save().unwrap().adapter;
+        assert_near(&engine.save().unwrap().adapter.tensors, &begun.tensors, 2e-3);
+        for start in [begun.clone(), moved(&begun)] {
+            reference.load_adapter(&start).unwrap();
+            engine.load_adapter(&start).unwrap();
+            for step in 0..2 {
+                for batch in &batches {
+                    let expected = reference.forward_backward(batch, targets).unwrap();
+                    let got = engine.forward_backward(batch, targets).unwrap();
+                    let ratio = got.loss_sum / expected.loss_sum;
+                    assert!((ratio - 1.0).abs() < tolerance, "step {step}: {got:?} against {expected:?}");
+                }
+                let expected = reference.gradients().unwrap();
+                assert_near(&engine.gradients().unwrap(), &expected, 4.0 * tolerance);
+                reference.step(&options).unwrap();
+                engine.step(&options).unwrap();
+                let (got, expected) =
+                    (engine.evaluate(&batches[0]).unwrap(), reference.evaluate(&batches[0]).unwrap());
+                let ratio = got.loss_sum / expected.loss_sum;
+                assert!((ratio - 1.0).abs() < 2.0 * tolerance, "after step {step}: {got:?} {expected:?}");
+                // The first steps of AdamW go by signs: what is left apart then is not the engine's.
+                engine.restore(&reference.save().unwrap()).unwrap();
+            }
+        }
+        continues_with_the_same_bytes(engine, base, &batches);
+    }
+}
+
+/// A state that was saved continues in another engine, which keeps fewer activations, with the same bytes.
+fn continues_with_the_same_bytes(mut engine: CudaEngine, base: &Arc<BaseModel>, batches: &[Batch]) {
+    let advance = |engine: &mut CudaEngine| {
+        let losses: Vec<u64> = [0, 1, 0]
+            .map(|batch: usize| engine.forward_backward(&batches[batch], 100).unwrap().loss_sum.to_bits())
+            .to_vec();
+        engine.step(&StepOptions::default()).unwrap();
+        (losses, engine.save().unwrap())
+    };
+    let (_, state) = advance(&mut engine);
+    let another = CudaEngine::new(Arc::clone(&engine.device), Arc::clone(base)).unwrap();
+    let mut another = another.keeping_at_most(1);
+    another.seed_dropout(3);
+    another.restore(&state).unwrap();
+    assert_eq!(another.save().unwrap(), state);
+    for _ in 0..2 {
+        assert_eq!(advance(&mut engine), advance(&mut another));
+    }
+}
+
+fn dora() -> LoraConfig {
+    LoraConfig { dora: true, ..lora() }
+}
+
+/// Two of three layers of the first group, none of the second, one of two of the third.
+fn some_targets() -> Vec<TargetModule> {
+    vec![TargetModule::Query, TargetModule::Value, TargetModule::Up, TargetModule::Down]
+}
+
+#[test]
+fn dora_agrees() {
+    agree(&model(config()), &dora());
+}
+
+#[test]
+fn dora_agrees_on_some_layers() {
+    agree(&model(config()), &LoraConfig { rank: 9, targets: some_targets(), ..dora() });
+    agree(
+        &model(config()),
+        &LoraConfig { targets: vec![TargetModule::Output, TargetModule::Gate], ..dora() },
+    );
+}
+
+#[test]
+fn dora_agrees_with_biases_and_norms() {
+    agree(&model(qwen_config()), &dora());
+    agree(&model(gemma_config()), &dora());
+    agree(&model(gemma_config()), &LoraConfig { targets: some_targets(), ..dora() });
+}
+
+#[test]
+fn dora_agrees_on_four_bits() {
+    agree(&nf4_model(config()), &dora());
+    agree(&nf4_model(qwen_config()), &LoraConfig { targets: some_targets(), ..dora() });
+}
+
+#[test]
+fn an_output_without_length_is_refused() {
+    let mut base = Arc::unwrap_or_clone(model(config()));
+    let name = TargetModule::Up.weight_name(1);
+    let tensor = base.tensors.get_mut(&name).unwrap();
+    tensor.values[..48].fill(0.0);
+    for device in devices() {
+        let mut engine = CudaEngine::new(device, Arc::new(base.clone())).unwrap();
+        let refused = engine.init_adapter(&dora(), 1).unwrap_err();
+        assert!(matches!(&refused, EngineError::NoLength { tensor } if *tensor == name), "{refused}");
+    }
+}
