@@ -21,6 +21,9 @@ use super::{
 /// The oldest architecture that multiplies bf16 on tensor cores.
 pub const OLDEST: Architecture = Architecture { major: 8, minor: 0 };
 
+/// The architecture whose own instructions some kernels are written for.
+pub const HOPPER: Architecture = Architecture { major: 9, minor: 0 };
+
 const OPTIONS: [&str; 1] = ["--std=c++17"];
 
 /// What a GPU understands: its compute capability.
@@ -30,6 +33,14 @@ pub struct Architecture {
     pub major: u32,
     /// Code for a lower one runs on a higher one.
     pub minor: u32,
+}
+
+impl Architecture {
+    /// What NVRTC calls it, with all its instructions where kernels use those that later architectures lack.
+    fn target(self) -> String {
+        let own = if self == HOPPER { "a" } else { "" };
+        format!("{self}{own}")
+    }
 }
 
 impl fmt::Display for Architecture {
@@ -86,7 +97,7 @@ impl Compiler {
         if let Some(cubin) = entry.as_deref().and_then(read_entry) {
             return Ok(cubin);
         }
-        let architecture = format!("--gpu-architecture={}", self.architecture);
+        let architecture = format!("--gpu-architecture={}", self.architecture.target());
         let options: Vec<&str> = OPTIONS.into_iter().chain([architecture.as_str()]).collect();
         let cubin = nvrtc::compile(source.name, &program, &options)?;
         if let Some(entry) = entry
@@ -111,7 +122,7 @@ impl Compiler {
     /// Everything that the result depends on.
     fn entry_name(&self, program: &str) -> String {
         let version = format!("{}.{}", self.version.0, self.version.1);
-        let architecture = self.architecture.to_string();
+        let architecture = self.architecture.target();
         let options = OPTIONS.join(" ");
         let digest = Digest::of_parts([
             ("program", program.as_bytes()),

@@ -64,7 +64,8 @@ struct State {
     recording: bool,
     staging: Staging,
     products: Products,
-    functions: HashMap<&'static str, Function>,
+    /// By name, also of those that no module has.
+    functions: HashMap<&'static str, Option<Function>>,
     modules: Vec<Module>,
     stream: Stream,
     context: Context,
@@ -188,6 +189,10 @@ impl Device for CudaDevice {
         self.with(|state| state.stream.zero(at, bytes))
     }
 
+    fn has_kernel(&self, kernel: &'static str) -> Result<bool, DeviceError> {
+        self.with(|state| state.function(kernel).map(|(_, function)| function.is_some()))
+    }
+
     fn launch(&self, launch: Launch<'_>) -> Result<(), DeviceError> {
         self.with(|state| state.launch(launch))
     }
@@ -261,11 +266,24 @@ impl State {
         Ok(())
     }
 
-    fn launch(&mut self, launch: Launch<'_>) -> Result<(), DeviceError> {
-        let Launch { kernel, grid, threads, shared_bytes, arguments } = launch;
+    /// A kernel, where some module has it, and the stream to launch it in.
+    fn function(
+        &mut self,
+        kernel: &'static str,
+    ) -> Result<(&mut Stream, Option<&mut Function>), DeviceError> {
         let function = match self.functions.entry(kernel) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(find(&self.modules, kernel)?),
+        };
+        Ok((&mut self.stream, function.as_mut()))
+    }
+
+    fn launch(&mut self, launch: Launch<'_>) -> Result<(), DeviceError> {
+        let Launch { kernel, grid, threads, shared_bytes, arguments } = launch;
+        let (stream, function) = self.function(kernel)?;
+        let Some(function) = function else {
+            let reason = "no file of kernels has it".to_owned();
+            return Err(DeviceError::Kernel { kernel: kernel.to_owned(), reason });
         };
         let given = || arguments.iter().map(|argument| bytes_of(*argument));
         if !given().eq(function.parameters().iter().copied()) {
@@ -275,18 +293,17 @@ impl State {
         }
         function.allow_shared(shared_bytes)?;
         let mut values: Vec<u64> = arguments.iter().map(|argument| argument.bits()).collect();
-        self.stream.launch(function, grid, threads, shared_bytes, &mut values)
+        stream.launch(function, grid, threads, shared_bytes, &mut values)
     }
 }
 
-fn find(modules: &[Module], kernel: &'static str) -> Result<Function, DeviceError> {
+fn find(modules: &[Module], kernel: &'static str) -> Result<Option<Function>, DeviceError> {
     for module in modules {
         if let Some(function) = module.function(kernel)? {
-            return Ok(function);
+            return Ok(Some(function));
         }
     }
-    let reason = "no file of kernels has it".to_owned();
-    Err(DeviceError::Kernel { kernel: kernel.to_owned(), reason })
+    Ok(None)
 }
 
 fn bytes_of(argument: Argument) -> usize {
