@@ -1,7 +1,7 @@
 # `make demo` and `make test` do all of their set-up themselves. `make help` lists the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check doc services faults full-disk peft base-models bench-train bench-growth bench-generate bench-queue
+.PHONY: help setup build demo test check doc services faults full-disk peft base-models bench-train bench-growth bench-generate bench-queue bench-gpu
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -55,6 +55,10 @@ bench-train: build ## training speed beside PyTorch + PEFT, by turns
 bench-growth: ## training speed and memory for rows of 128 to 2,048 tokens and ranks of 4 to 256
 	cargo build -p clara-gpu-worker --example train_speed
 	@tests/peft/growth.py
+
+bench-gpu: ## training on a GPU beside PyTorch + PEFT, by turns (needs a GPU, and python3 with torch, transformers and peft)
+	cargo build --release -p clara-gpu-worker --example cuda_speed
+	@scripts/bench-gpu.sh
 
 bench-generate: ## generation speed beside transformers and llama.cpp, by turns
 	@scripts/bench-generate.sh

@@ -101,11 +101,10 @@ impl Embedded {
             handlers.extend(deciding_handlers());
         }
         if which == Workers::All {
-            let models = ModelCache::new();
+            let models = ModelCache::on(Devices::open(self.settings.worker.device)?);
             handlers.push(Arc::new(IngestHandler::new()));
             let train = TrainConfig {
                 models: models.clone(),
-                devices: Devices::open(self.settings.worker.device)?,
                 memory_limit: self.settings.worker.memory_limit_bytes(),
             };
             handlers.push(Arc::new(TrainHandler::new(train)));

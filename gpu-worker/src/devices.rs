@@ -1,19 +1,25 @@
 //! What a process computes on: the CPU, or a GPU where there is one.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, thread, time::Duration};
 
-use clara_runtime::{config::ComputeDevice, metrics};
+use clara_runtime::{
+    config::ComputeDevice,
+    metrics::{self, GpuReading},
+};
 
 use crate::{
-    cuda::{CudaDevice, CudaOptions, Device, DeviceError},
+    cuda::{CudaDevice, CudaOptions, Device, DeviceError, availability::availability, telemetry::Telemetry},
     engine::{
-        Engine, EngineError, LoraConfig,
-        cuda::{self, CudaEngine},
-        reference::ReferenceEngine,
+        Decoder, Engine, EngineError, LoraConfig,
+        cuda::{self, CudaDecoder, CudaEngine},
+        reference::{ReferenceDecoder, ReferenceEngine},
     },
     model::{BaseModel, ModelConfig},
     train::Machine,
 };
+
+/// How often the GPU is asked how it is.
+const READ_EVERY: Duration = Duration::from_secs(5);
 
 /// The devices of a process. The default is the CPU alone.
 #[derive(Debug, Clone, Default)]
@@ -33,13 +39,17 @@ impl Devices {
         if which == ComputeDevice::Cpu {
             return Ok(Self::default());
         }
-        match CudaDevice::new(0, &CudaOptions::from_environment()) {
+        let options = CudaOptions::from_environment();
+        match CudaDevice::new(0, &options) {
             Ok(device) => {
                 tracing::info!("computing on {}", device.name());
+                watch(&options, &device);
                 Ok(Self { gpu: Some(Arc::new(device)), only_gpu })
             }
             Err(DeviceError::Unavailable { reason }) if !only_gpu => {
-                tracing::debug!("computing on the CPU: {reason}");
+                if availability(&options.libraries).has_gpu() {
+                    tracing::warn!("computing on the CPU, though there is a GPU: {reason}");
+                }
                 Ok(Self::default())
             }
             Err(error) => Err(error),
@@ -51,16 +61,62 @@ impl Devices {
     /// # Errors
     /// [`EngineError::Unsupported`] when it must be the GPU, which cannot.
     pub fn place(&self, model: &ModelConfig, lora: &LoraConfig) -> Result<Place, EngineError> {
+        self.place_if(cuda::check(model, lora))
+    }
+
+    /// The GPU, unless there is none or it cannot.
+    fn place_if(&self, possible: Result<(), EngineError>) -> Result<Place, EngineError> {
         let Some(gpu) = &self.gpu else { return Ok(Place::Cpu) };
-        match cuda::check(model, lora) {
+        match possible {
             Ok(()) => Ok(Place::Gpu(Arc::clone(gpu))),
             Err(error) if self.only_gpu => Err(error),
             Err(error) => {
                 metrics::engine_fell_back();
-                tracing::warn!("training on the CPU: {error}");
+                tracing::warn!("computing on the CPU: {error}");
                 Ok(Place::Cpu)
             }
         }
+    }
+
+    /// A decoder over a base model for such adapters, placed as a training is.
+    ///
+    /// # Errors
+    /// [`EngineError`] of the decoder.
+    pub fn decoder(
+        &self,
+        base: &Arc<BaseModel>,
+        adapters: &[&LoraConfig],
+    ) -> Result<Box<dyn Decoder>, EngineError> {
+        let base = Arc::clone(base);
+        Ok(match self.place_if(cuda::check_answers(&base.config, adapters))? {
+            Place::Cpu => Box::new(ReferenceDecoder::new(base)?),
+            Place::Gpu(device) => Box::new(CudaDecoder::new(device, base)?),
+        })
+    }
+}
+
+/// Shows how the GPU is in the metrics, to the end of the process.
+fn watch(options: &CudaOptions, device: &CudaDevice) {
+    let Some(telemetry) = Telemetry::open(&options.libraries, device.bus_id()) else {
+        tracing::warn!("NVML is missing: the metrics of the GPU show nothing");
+        return;
+    };
+    let show = move || {
+        loop {
+            let reading = telemetry.read();
+            metrics::gpu_read(GpuReading {
+                utilization: reading.utilisation,
+                memory_used: reading.memory_used_bytes,
+                memory_total: reading.memory_total_bytes,
+                temperature: reading.temperature_celsius,
+                power: reading.power_watts,
+                uncorrected_errors: reading.uncorrected_errors,
+            });
+            thread::sleep(READ_EVERY);
+        }
+    };
+    if let Err(error) = thread::Builder::new().name("clara-gpu".into()).spawn(show) {
+        tracing::warn!("the metrics of the GPU show nothing: {error}");
     }
 }
 

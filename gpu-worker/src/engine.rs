@@ -6,6 +6,7 @@ mod error;
 mod init;
 mod names;
 pub mod reference;
+mod sequences;
 
 use std::{collections::BTreeMap, ops::Range};
 

@@ -15,7 +15,7 @@ use clara_runtime::stop::StopReason;
 pub use handler::{GenerateConfig, GenerateHandler};
 
 use crate::{
-    engine::{AdapterWeights, EngineError, reference::ReferenceDecoder},
+    engine::{AdapterWeights, EngineError},
     model_cache::{PromptError, SharedModel},
     sampling::Sampling,
     text::{Batch, BatchLimits, Finished, TextError, TextEvent, TextRequest, Ticket},
@@ -190,8 +190,11 @@ impl<'a> Session<'a> {
         limits: BatchLimits,
     ) -> Result<Self, GenerateError> {
         let refused = |adapter| move |error: EngineError| failed(adapter, error.into());
-        let decoder = ReferenceDecoder::new(Arc::clone(&model.base)).map_err(refused(None))?;
-        let mut batch = Batch::new(Box::new(decoder), model.text_model(), limits);
+        let champion = contestants.champion.as_ref();
+        let adapters: Vec<_> =
+            champion.into_iter().chain([&contestants.candidate]).map(|adapter| &adapter.config).collect();
+        let decoder = model.decoder(&adapters).map_err(refused(None))?;
+        let mut batch = Batch::new(decoder, model.text_model(), limits);
         let mut names = vec![Some(CANDIDATE)];
         batch.decoder().add_adapter(CANDIDATE, &contestants.candidate).map_err(refused(Some(CANDIDATE)))?;
         if let Some(champion) = &contestants.champion {

@@ -10,6 +10,8 @@ use clara_lifecycle::dataset::ChatMessage;
 use parking_lot::Mutex;
 
 use crate::{
+    devices::Devices,
+    engine::{Decoder, EngineError, LoraConfig},
     model::{self, BaseModel, ModelError, Precision},
     template::{ChatTemplate, TemplateError},
     text::{BatchLimits, TextModel},
@@ -26,6 +28,7 @@ pub struct SharedModel {
     pub tokenizer: Tokenizer,
     /// Turns conversations into text.
     pub chat_template: ChatTemplate,
+    devices: Devices,
 }
 
 /// Why a conversation gives no prompt.
@@ -62,6 +65,14 @@ impl SharedModel {
         }
     }
 
+    /// A decoder over the model, where it can: on the GPU if there is one that can, else on the CPU.
+    ///
+    /// # Errors
+    /// [`EngineError`] when the engine refuses the model.
+    pub fn decoder(&self, adapters: &[&LoraConfig]) -> Result<Box<dyn Decoder>, EngineError> {
+        self.devices.decoder(&self.base, adapters)
+    }
+
     /// Limits for `sequences` texts at once whose keys and values may take `cache_bytes` in memory.
     pub fn limits(&self, sequences: usize, cache_bytes: usize) -> BatchLimits {
         let config = &self.base.config;
@@ -74,6 +85,7 @@ impl SharedModel {
 /// Loads base models and remembers those still in use; cheap to clone, all clones are one cache.
 #[derive(Debug, Clone, Default)]
 pub struct ModelCache {
+    devices: Devices,
     models: Arc<Mutex<BTreeMap<(PathBuf, Precision), Slot>>>,
 }
 
@@ -81,9 +93,19 @@ pub struct ModelCache {
 type Slot = Arc<Mutex<Weak<SharedModel>>>;
 
 impl ModelCache {
-    /// An empty cache.
+    /// An empty cache for a process that computes on the CPU.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty cache for a process with these devices.
+    pub fn on(devices: Devices) -> Self {
+        Self { devices, ..Self::default() }
+    }
+
+    /// What there is to compute on.
+    pub fn devices(&self) -> &Devices {
+        &self.devices
     }
 
     /// The model at `path`, loaded when nobody holds it. Blocks while it loads.
@@ -102,6 +124,7 @@ impl ModelCache {
             base: Arc::new(loaded.base),
             tokenizer: loaded.tokenizer,
             chat_template: loaded.chat_template,
+            devices: self.devices.clone(),
         });
         *held = Arc::downgrade(&model);
         Ok(model)

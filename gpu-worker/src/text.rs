@@ -15,7 +15,7 @@ pub use batch::{Batch, Ticket};
 pub use error::TextError;
 
 use crate::{
-    engine::{AdapterWeights, Decoder, reference::ReferenceDecoder},
+    engine::{AdapterWeights, Decoder},
     guided::Guide,
     model_cache::SharedModel,
     sampling::{Sampling, TokenLogprobs},
@@ -145,8 +145,7 @@ impl TextEngine {
     /// # Errors
     /// [`TextError::Engine`] when the engine refuses the model, [`TextError::Thread`] when the system gives no thread.
     pub fn for_model(model: &Arc<SharedModel>, limits: BatchLimits) -> Result<Self, TextError> {
-        let decoder = ReferenceDecoder::new(Arc::clone(&model.base))?;
-        Self::start(Box::new(decoder), model.text_model(), limits)
+        Self::start(model.decoder(&[])?, model.text_model(), limits)
     }
 
     /// What the model's texts are made of.

@@ -73,6 +73,12 @@ metrics! {
     ENGINE_FALLBACKS = Counter "clara_engine_fallbacks_total" ["reason"] "Trainings that ran on the CPU though a GPU is there: `unsupported` for what the CUDA engine cannot do.";
     RESIDENT = Gauge "clara_process_resident_bytes" [] "Memory that this process holds; Linux only.";
     GPU_BUSY = Gauge "clara_gpu_busy_ratio" [] "Share of the last minute in which this process carried out at least one attempt of train or generate, 0 to 1.";
+    GPU_UTILIZATION = Gauge "clara_gpu_utilization_ratio" [] "Share of the last moments in which the GPU of this process ran a kernel of any process, 0 to 1; from NVML, as the next five.";
+    GPU_MEMORY_USED = Gauge "clara_gpu_memory_used_bytes" [] "Memory of that GPU in use by all processes.";
+    GPU_MEMORY_TOTAL = Gauge "clara_gpu_memory_total_bytes" [] "All memory of that GPU.";
+    GPU_TEMPERATURE = Gauge "clara_gpu_temperature_celsius" [] "Temperature of that GPU.";
+    GPU_POWER = Gauge "clara_gpu_power_watts" [] "Power that it draws.";
+    GPU_UNCORRECTED = Gauge "clara_gpu_uncorrected_memory_errors" [] "Errors of its memory that could not be corrected, since the driver started.";
     READY = Gauge "clara_ready" ["check"] "Whether a check of /readyz holds, 1 or 0.";
     JOBS = Gauge "clara_jobs" ["state"] "Jobs by state.";
     QUEUE_MESSAGES = Gauge "clara_queue_messages" ["queue"] "Tasks that wait for a worker.";
@@ -233,6 +239,41 @@ pub fn coordinator_started() {
         }
     }
     metrics::counter!(COMMIT_CONFLICTS).increment(0);
+}
+
+/// What a GPU tells of itself; what it does not tell shows nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct GpuReading {
+    /// 0 to 1.
+    pub utilization: Option<f64>,
+    /// In bytes.
+    pub memory_used: Option<u64>,
+    /// In bytes.
+    pub memory_total: Option<u64>,
+    /// In degrees Celsius.
+    pub temperature: Option<u32>,
+    /// In watts.
+    pub power: Option<f64>,
+    /// Since the driver started.
+    pub uncorrected_errors: Option<u64>,
+}
+
+/// The GPU of this process was asked how it is.
+#[expect(clippy::cast_precision_loss, reason = "no GPU has 2^53 bytes or errors")]
+pub fn gpu_read(reading: GpuReading) {
+    let count = |value: Option<u64>| value.map(|value| value as f64);
+    for (name, value) in [
+        (GPU_UTILIZATION, reading.utilization),
+        (GPU_MEMORY_USED, count(reading.memory_used)),
+        (GPU_MEMORY_TOTAL, count(reading.memory_total)),
+        (GPU_TEMPERATURE, reading.temperature.map(f64::from)),
+        (GPU_POWER, reading.power),
+        (GPU_UNCORRECTED, count(reading.uncorrected_errors)),
+    ] {
+        if let Some(value) = value {
+            metrics::gauge!(name).set(value);
+        }
+    }
 }
 
 /// A training runs on the CPU because the engine for the GPU cannot do it.

@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use clara_gpu_worker::{
     chat::{self, ChatConfig},
+    devices::Devices,
     model_cache::ModelCache,
     sampling::Sampling,
 };
@@ -46,7 +47,8 @@ pub(crate) async fn run(session: &Session, args: &ChatArgs) -> Result<()> {
         sampling: Sampling { temperature: args.temperature, top_p: 1.0, seed: args.seed },
         max_tokens: args.max_new_tokens,
     };
-    let mut chat = chat::open(config, &ModelCache::new()).await?;
+    let mut chat =
+        chat::open(config, &ModelCache::on(Devices::open(session.settings.worker.device)?)).await?;
     let (output, question) = (session.output, args.question.clone());
     let talking = tokio::task::spawn_blocking(move || match question {
         Some(question) => chat.ask(&question, &mut output.data()),

@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use clara_gpu_worker::{
+    devices::Devices,
     model::Precision,
     model_cache::ModelCache,
     serve::{self, ServeConfig},
@@ -67,7 +68,8 @@ pub(crate) async fn run(session: &Session, args: &ServeArgs) -> Result<()> {
         default_max_tokens: args.default_max_tokens,
         ..ServeConfig::new(models.base_model)
     };
-    let server = serve::start(config, &ModelCache::new()).await?;
+    let server =
+        serve::start(config, &ModelCache::on(Devices::open(session.settings.worker.device)?)).await?;
     let names: Vec<_> = models.adapters.iter().map(|(name, _)| name.as_str()).collect();
     let adapters = if names.is_empty() { String::new() } else { format!(" with {}", names.join(", ")) };
     session.output.note(format!("serving {}{adapters} at {}", server.base_name(), server.base_url()));

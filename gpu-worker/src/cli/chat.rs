@@ -3,10 +3,12 @@
 use std::{io, path::PathBuf};
 
 use clap::Args;
+use clara_runtime::config::ComputeDevice;
 
 use super::serve::named_adapter;
 use crate::{
     chat::{self, ChatConfig},
+    devices::Devices,
     model::Precision,
     model_cache::ModelCache,
     sampling::Sampling,
@@ -22,6 +24,9 @@ pub(super) struct ChatArgs {
     /// quantise it, as adapters of QLoRA were trained on).
     #[arg(long, value_name = "PRECISION", default_value_t = Precision::Stored)]
     precision: Precision,
+    /// What to compute on: auto (a GPU where there is one that can), cpu or cuda.
+    #[arg(long, value_name = "DEVICE", default_value = "auto", env = "CLARA_WORKER__DEVICE")]
+    device: ComputeDevice,
     /// An adapter's name and PEFT folder; may be given several times. The first one answers.
     #[arg(long = "adapter", value_name = "NAME=DIR", value_parser = named_adapter)]
     adapters: Vec<(String, PathBuf)>,
@@ -53,8 +58,9 @@ impl ChatArgs {
             sampling: Sampling { temperature: self.temperature, top_p: 1.0, seed: self.seed },
             max_tokens: self.max_tokens,
         };
+        let models = ModelCache::on(Devices::open(self.device)?);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let mut chat = runtime.block_on(chat::open(config, &ModelCache::new()))?;
+        let mut chat = runtime.block_on(chat::open(config, &models))?;
         match self.question {
             Some(question) => chat.ask(&question, &mut io::stdout().lock())?,
             None => {

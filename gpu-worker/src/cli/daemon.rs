@@ -14,12 +14,9 @@ use crate::{
 /// Runs until SIGTERM or SIGINT; running attempts save their work then and hand it back.
 pub(super) fn run(args: &WorkerArgs) -> ExitCode {
     run_workers("gpu-worker", args, |settings| {
-        let models = ModelCache::new();
-        let train = TrainConfig {
-            models: models.clone(),
-            devices: Devices::open(settings.worker.device)?,
-            memory_limit: settings.worker.memory_limit_bytes(),
-        };
+        let models = ModelCache::on(Devices::open(settings.worker.device)?);
+        let train =
+            TrainConfig { models: models.clone(), memory_limit: settings.worker.memory_limit_bytes() };
         let generate = GenerateConfig { models, ..GenerateConfig::default() };
         Ok(vec![Arc::new(TrainHandler::new(train)), Arc::new(GenerateHandler::new(generate))])
     })

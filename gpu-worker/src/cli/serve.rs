@@ -7,10 +7,11 @@ use std::{
 };
 
 use clap::Args;
-use clara_runtime::daemon;
+use clara_runtime::{config::ComputeDevice, daemon};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    devices::Devices,
     model::Precision,
     model_cache::ModelCache,
     serve::{self, ServeConfig},
@@ -26,6 +27,9 @@ pub(super) struct ServeArgs {
     /// quantise it, as adapters of QLoRA were trained on).
     #[arg(long, value_name = "PRECISION", default_value_t = Precision::Stored)]
     precision: Precision,
+    /// What to compute on: auto (a GPU where there is one that can), cpu or cuda.
+    #[arg(long, value_name = "DEVICE", default_value = "auto", env = "CLARA_WORKER__DEVICE")]
+    device: ComputeDevice,
     /// An adapter's name and PEFT folder; may be given several times.
     #[arg(long = "adapter", value_name = "NAME=DIR", value_parser = named_adapter)]
     adapters: Vec<(String, PathBuf)>,
@@ -72,7 +76,8 @@ impl ServeArgs {
 }
 
 async fn serve_until(args: ServeArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let handle = serve::start(args.into(), &ModelCache::new()).await?;
+    let models = ModelCache::on(Devices::open(args.device)?);
+    let handle = serve::start(args.into(), &models).await?;
     writeln!(io::stderr(), "{} answers at {}", handle.base_name(), handle.base_url())?;
     shutdown.cancelled().await;
     handle.stop().await;

@@ -63,7 +63,7 @@ pub(super) struct TrainArgs {
     #[arg(long)]
     no_shuffle: bool,
     /// What to compute on: auto (a GPU where there is one that can), cpu or cuda.
-    #[arg(long, value_name = "DEVICE", default_value = "auto", env = "CLARA_WORKER_DEVICE")]
+    #[arg(long, value_name = "DEVICE", default_value = "auto", env = "CLARA_WORKER__DEVICE")]
     device: ComputeDevice,
     /// Memory that the training may take beside the base model, e.g. 4GiB [default: what the system has free].
     #[arg(long, value_name = "SIZE")]

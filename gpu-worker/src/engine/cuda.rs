@@ -3,6 +3,7 @@
 
 mod activations;
 mod block;
+mod decoder;
 mod head;
 mod layout;
 mod limits;
@@ -12,8 +13,10 @@ mod weights;
 
 use std::{collections::BTreeMap, sync::Arc};
 
+pub use decoder::CudaDecoder;
+
 use self::{
-    activations::{Activations, RopeTables},
+    activations::{Activations, Room},
     block::Pass,
     layout::Layout,
     limits::check_shape,
@@ -37,7 +40,7 @@ use crate::{
     },
 };
 
-pub use limits::{base_bytes, check, training_memory, usable_bytes};
+pub use limits::{base_bytes, check, check_answers, training_memory, usable_bytes};
 
 /// What the number of rows of a pass is rounded up to, by a document of its own without labels; so that few shapes occur.
 const ROW_UNIT: usize = 64;
@@ -177,8 +180,12 @@ impl CudaEngine {
         let room = usable_bytes(self.device.memory()?.total).saturating_sub(taken as u64);
         let mut tokens = TOKENS_PER_PASS;
         while tokens > ROW_UNIT {
-            let (_, bytes) =
-                Activations::lay_out(Address::NULL, config, &self.layout, tokens, config.layers)?;
+            let (_, bytes) = Activations::lay_out(
+                Address::NULL,
+                config,
+                &self.layout,
+                Room::to_train(tokens, config.layers),
+            )?;
             if bytes as u64 <= room {
                 break;
             }
@@ -198,7 +205,8 @@ impl CudaEngine {
         }
         self.memory = None;
         let config = self.source.config();
-        let lay_out = |base, keeping| Activations::lay_out(base, config, &self.layout, rows, keeping);
+        let lay_out =
+            |base, keeping| Activations::lay_out(base, config, &self.layout, Room::to_train(rows, keeping));
         let free = usable_bytes(self.device.memory()?.free);
         let fits = |keeping| lay_out(Address::NULL, keeping).map(|(_, bytes)| bytes as u64 <= free);
         // The most layers that fit, by halving: memory grows with each.
@@ -222,15 +230,7 @@ impl CudaEngine {
         }
         // Rows that only fill up must hold numbers, or products with zero would not be zero.
         self.device.zero(buffer.address(), bytes)?;
-        let write = |table: RopeTables, (cosines, sines): (&[f32], &[f32])| {
-            self.device.write(table.cosines, &float_bytes(cosines))?;
-            self.device.write(table.sines, &float_bytes(sines))
-        };
-        let (all, windowed) = self.ropes.all();
-        write(activations.rope, all.tables(rows))?;
-        if let (Some(table), Some(rope)) = (activations.windowed_rope, windowed) {
-            write(table, rope.tables(rows))?;
-        }
+        activations.write_ropes(self.device.as_ref(), &mut self.ropes, rows)?;
         self.memory = Some(Memory { activations, graphs: BTreeMap::new(), _buffer: buffer });
         Ok(())
     }
@@ -281,6 +281,7 @@ impl CudaEngine {
             rows,
             values: self.training.as_ref().map(|training| training.parameters.values),
             magnitudes: self.training.as_ref().and_then(|training| training.magnitudes.as_ref()),
+            cached: None,
         })
     }
 
@@ -335,17 +336,7 @@ impl CudaEngine {
     }
 
     fn recording(&self, part: Part, rows: usize) -> Result<Option<GraphId>, EngineError> {
-        let mut refused = None;
-        let graph = self.device.record(&mut || match self.start(part, rows) {
-            Ok(()) => Ok(()),
-            Err(EngineError::Device(error)) => Err(error),
-            Err(error) => {
-                let call = error.to_string();
-                refused = Some(error);
-                Err(DeviceError::Failed { call, reason: "the pass was refused".to_owned() })
-            }
-        });
-        refused.map_or_else(|| Ok(graph?), Err)
+        recording(self.device.as_ref(), &mut || self.start(part, rows))
     }
 }
 
@@ -370,6 +361,24 @@ impl Pass<'_> {
         }
         Ok(())
     }
+}
+
+/// Records what `work` starts; `None` where the device cannot.
+fn recording(
+    device: &dyn Device,
+    work: &mut dyn FnMut() -> Result<(), EngineError>,
+) -> Result<Option<GraphId>, EngineError> {
+    let mut refused = None;
+    let graph = device.record(&mut || match work() {
+        Ok(()) => Ok(()),
+        Err(EngineError::Device(error)) => Err(error),
+        Err(error) => {
+            let call = error.to_string();
+            refused = Some(error);
+            Err(DeviceError::Failed { call, reason: "the pass was refused".to_owned() })
+        }
+    });
+    refused.map_or_else(|| Ok(graph?), Err)
 }
 
 impl Engine for CudaEngine {

@@ -177,7 +177,7 @@ pub enum EngineError {
     #[error(transparent)]
     Device(#[from] DeviceError),
     /// What the engine for GPUs leaves to the one for the CPU.
-    #[error("the CUDA engine cannot train this: {reason}; train it on the CPU with `device = \"cpu\"`")]
+    #[error("the CUDA engine cannot do this: {reason}; have the CPU do it, with `device = \"cpu\"`")]
     Unsupported {
         /// What it cannot do.
         reason: String,

@@ -88,7 +88,8 @@ impl RopeTable {
     /// Cosines and sines of the positions `0..count`, each `[count, head_dim / 2]`.
     pub(crate) fn tables(&mut self, count: usize) -> (&[f32], &[f32]) {
         self.reserve(count);
-        (&self.cosines, &self.sines)
+        let values = count * self.frequencies.len();
+        (self.cosines.get(..values).unwrap_or_default(), self.sines.get(..values).unwrap_or_default())
     }
 
     /// Rotates every head of row `i` of `x [rows, heads · head_dim]` by the angle of `positions[i]`, in place.

@@ -5,6 +5,7 @@ use clara_lifecycle::digest::Digest;
 use crate::{
     checkpoint::CheckpointError,
     collate::{CollateError, ReadError},
+    cuda::DeviceError,
     engine::EngineError,
     export::ExportError,
     folder::FolderError,
@@ -142,6 +143,12 @@ impl TrainError {
             | Self::WriteReport(_)
             | Self::Checkpoint(_)
             | Self::Model(ModelError::Io { .. })
+            | Self::Engine(EngineError::Device(
+                DeviceError::OutOfMemory { .. }
+                | DeviceError::Failed { .. }
+                | DeviceError::Lost { .. }
+                | DeviceError::Unavailable { .. },
+            ))
             | Self::Read(ReadError::Io { .. }) => true,
             Self::Model(_)
             | Self::Read(_)

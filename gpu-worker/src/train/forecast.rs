@@ -25,8 +25,10 @@ const STEP_EFFICIENCY: f64 = 0.8;
 const SHORTEST_ROWS: usize = 64;
 
 /// What a training will take.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Forecast {
+    /// What computes: the CPU, or a GPU by its name.
+    pub device: String,
     /// Optimiser steps.
     pub steps: u64,
     /// Tokens passed through the model in them.
@@ -62,7 +64,18 @@ impl Forecast {
         let (steps, tokens, operations) = amount(input, base, recompute);
         let operations_per_second = machine.operations_per_second;
         let seconds = operations / (operations_per_second * STEP_EFFICIENCY);
-        Ok(Self { steps, tokens, operations, operations_per_second, seconds, memory, free_bytes, recompute })
+        let device = place.to_string();
+        Ok(Self {
+            device,
+            steps,
+            tokens,
+            operations,
+            operations_per_second,
+            seconds,
+            memory,
+            free_bytes,
+            recompute,
+        })
     }
 }
 

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     checkpoint::Checkpoint,
     collate::{TextTools, read_records},
-    devices::{Devices, Place},
+    devices::Place,
     folder::write_folder,
     model::ModelError,
     model_cache::{ModelCache, SharedModel},
@@ -40,8 +40,6 @@ use observer::StageObserver;
 pub struct TrainConfig {
     /// Base models, shared with generation and serving in the same process.
     pub models: ModelCache,
-    /// What is there to compute on.
-    pub devices: Devices,
     /// Memory in bytes that a training may take beside its base model; else what the system has free.
     pub memory_limit: Option<u64>,
 }
@@ -140,7 +138,7 @@ impl BlockingAttempt {
                 Some(checkpoint)
             }
         };
-        let place = self.config.devices.place(&model.base.config, &input.lora).map_err(failure)?;
+        let place = self.config.models.devices().place(&model.base.config, &input.lora).map_err(failure)?;
         let forecast = self.forecast(&input, &model, &place).map_err(failure)?;
         let mut engine = place.engine(&model.base, forecast.recompute).map_err(failure)?;
         match train(engine.as_mut(), &input, checkpoint, &mut self.observer, &self.stop).map_err(failure)? {

@@ -1,11 +1,14 @@
 //! Where everything between input and loss lies in a device's memory: laid out once for a number of rows, never allocated within a pass.
 
-use super::layout::{Group, Layout, aligned};
+use super::{
+    layout::{Group, Layout, aligned},
+    weights::float_bytes,
+};
 use crate::{
-    cuda::{Address, Rows},
+    cuda::{Address, Device, DeviceError, Rows},
     engine::{EngineError, reference::heads},
     model::ModelConfig,
-    ops::lora_linear::cuda::partial_sums,
+    ops::{lora_linear::cuda::partial_sums, rope::Ropes},
 };
 
 /// Alignment of everything, in bytes.
@@ -17,24 +20,42 @@ pub(super) const HEAD_UNIT: usize = 128;
 
 /// Hands out memory from an address on.
 #[derive(Debug)]
-struct Arena {
-    next: Address,
+pub(super) struct Arena {
+    pub(super) next: Address,
 }
 
 impl Arena {
-    fn bytes(&mut self, bytes: usize) -> Address {
+    pub(super) fn bytes(&mut self, bytes: usize) -> Address {
         let address = self.next;
         self.next = address.at(bytes.next_multiple_of(ALIGNMENT));
         address
     }
 
     /// Room for 32-bit values.
-    fn words(&mut self, count: usize) -> Address {
+    pub(super) fn words(&mut self, count: usize) -> Address {
         self.bytes(4 * count)
     }
 
-    fn rows(&mut self, rows: usize, width: usize) -> Rows {
+    pub(super) fn rows(&mut self, rows: usize, width: usize) -> Rows {
         Rows::new(self.bytes(2 * rows * width), width)
+    }
+}
+
+/// What there has to be room for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    /// Rows of a pass.
+    pub(super) rows: usize,
+    /// Positions of rows in their documents.
+    pub(super) positions: usize,
+    /// How many layers, the last ones, keep what their backward pass needs; `None` where there is no backward pass.
+    pub(super) keeping: Option<usize>,
+}
+
+impl Room {
+    /// For passes of training, where the last `keeping` layers keep what their backward pass needs.
+    pub(super) fn to_train(rows: usize, keeping: usize) -> Self {
+        Self { rows, positions: rows, keeping: Some(keeping) }
     }
 }
 
@@ -90,7 +111,7 @@ impl Slot {
     }
 }
 
-/// Tables of cosines and sines, `[rows, dim / 2]` in f32.
+/// Tables of cosines and sines, `[positions, dim / 2]` in f32.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RopeTables {
     pub(super) cosines: Address,
@@ -106,6 +127,13 @@ pub(super) struct Inputs {
     pub(super) ends: Address,
     pub(super) labelled: Address,
     pub(super) labels: Address,
+}
+
+impl Inputs {
+    fn lay_out(arena: &mut Arena, rows: usize) -> Self {
+        let [tokens, positions, starts, ends, labelled, labels] = [(); 6].map(|()| arena.words(rows));
+        Self { tokens, positions, starts, ends, labelled, labels }
+    }
 }
 
 /// Everything between input and loss.
@@ -148,39 +176,42 @@ pub(super) struct Activations {
 }
 
 impl Activations {
-    /// Lays everything out from `base` on; returns it with the bytes it takes. The last `keeping` layers keep what their backward
-    /// pass needs.
+    /// Lays everything out from `base` on; returns it with the bytes it takes. Without a backward pass there is no room for its
+    /// gradients nor for the loss, and all layers work in the same memory.
     pub(super) fn lay_out(
         base: Address,
         model: &ModelConfig,
         layout: &Layout,
-        rows: usize,
-        keeping: usize,
+        Room { rows, positions, keeping }: Room,
     ) -> Result<(Self, usize), EngineError> {
         let mut arena = Arena { next: base };
         let hidden = model.hidden_size;
         let heads = heads(model, 0);
         let group = |index| layout.group(0, index);
         let (input, output, gated, down) = (group(0)?, group(1)?, group(2)?, group(3)?);
-        let first_kept = model.layers.saturating_sub(keeping.max(1));
+        let first_kept = model.layers.saturating_sub(keeping.map_or(0, |layers| layers.max(1)));
         let slots = model.layers - first_kept + usize::from(first_kept > 0);
-        let [tokens, positions, starts, ends, labelled, labels] = [(); 6].map(|()| arena.words(rows));
-        let inputs = Inputs { tokens, positions, starts, ends, labelled, labels };
+        let inputs = Inputs::lay_out(&mut arena, rows);
         let mut rope = || RopeTables {
-            cosines: arena.words(rows * heads.dim / 2),
-            sines: arena.words(rows * heads.dim / 2),
+            cosines: arena.words(positions * heads.dim / 2),
+            sines: arena.words(positions * heads.dim / 2),
         };
         let (table, windowed) = (rope(), model.variant.windowed_rope_theta.map(|_| rope()));
-        let residual = (0..=model.layers).map(|_| arena.rows(rows, hidden)).collect();
+        let residual = match keeping {
+            Some(_) => (0..=model.layers).map(|_| arena.rows(rows, hidden)).collect(),
+            None => vec![arena.rows(rows, hidden); model.layers + 1],
+        };
         let slots = (0..slots)
             .map(|_| Slot::lay_out(&mut arena, model, [input, output, gated, down], rows))
             .collect();
         let d_width = aligned(hidden + output.low_rank.max(down.low_rank));
+        let vocab = aligned(model.vocab_size);
+        let trained = if keeping.is_some() { rows } else { 0 };
         let is_scaled = output.magnitudes.is_some() || down.magnitudes.is_some();
         let scaled = [input, output, gated, down].into_iter().filter(|group| group.magnitudes.is_some());
-        let column_sums = scaled.map(|group| partial_sums([rows, group.outputs])).max().unwrap_or_default();
-        let vocab = aligned(model.vocab_size);
-        let head_rows = chunk_rows(model, rows);
+        let column_sums =
+            scaled.map(|group| partial_sums([trained, group.outputs])).max().unwrap_or_default();
+        let head_rows = chunk_rows(model, trained);
         let activations = Self {
             rows,
             inputs,
@@ -190,21 +221,40 @@ impl Activations {
             slots,
             first_kept,
             activated: arena.rows(rows, down.stride()),
-            d_residual: arena.rows(rows, d_width),
-            d_output: (model.variant.output_norms || is_scaled).then(|| arena.rows(rows, d_width)),
+            d_residual: arena.rows(trained, d_width),
+            d_output: (model.variant.output_norms || is_scaled).then(|| arena.rows(trained, d_width)),
             column_sums: arena.words(column_sums),
-            d_normed: arena.rows(rows, hidden),
-            d_attention: arena.rows(rows, output.inputs),
-            d_projected: arena.rows(rows, aligned(input.outputs + input.low_rank)),
-            delta: arena.words(rows * heads.query),
-            head_input: arena.rows(rows.next_multiple_of(HEAD_UNIT), hidden),
-            d_head_input: arena.rows(rows.next_multiple_of(HEAD_UNIT), hidden),
+            d_normed: arena.rows(trained, hidden),
+            d_attention: arena.rows(trained, output.inputs),
+            d_projected: arena.rows(trained, aligned(input.outputs + input.low_rank)),
+            delta: arena.words(trained * heads.query),
+            head_input: arena.rows(trained.next_multiple_of(HEAD_UNIT), hidden),
+            d_head_input: arena.rows(trained.next_multiple_of(HEAD_UNIT), hidden),
             logits: arena.rows(head_rows, vocab),
             head_rows,
-            losses: arena.words(rows),
+            losses: arena.words(trained),
         };
         let bytes = usize::try_from(arena.next.0 - base.0).unwrap_or(usize::MAX);
         Ok((activations, bytes))
+    }
+
+    /// Fills the tables of cosines and sines.
+    pub(super) fn write_ropes(
+        &self,
+        device: &dyn Device,
+        ropes: &mut Ropes,
+        positions: usize,
+    ) -> Result<(), DeviceError> {
+        let write = |table: RopeTables, (cosines, sines): (&[f32], &[f32])| {
+            device.write(table.cosines, &float_bytes(cosines))?;
+            device.write(table.sines, &float_bytes(sines))
+        };
+        let (all, windowed) = ropes.all();
+        write(self.rope, all.tables(positions))?;
+        if let (Some(table), Some(rope)) = (self.windowed_rope, windowed) {
+            write(table, rope.tables(positions))?;
+        }
+        Ok(())
     }
 
     /// Where a layer keeps what its backward pass needs.

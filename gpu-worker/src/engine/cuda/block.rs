@@ -13,7 +13,10 @@ use crate::{
     engine::{EngineError, reference::heads},
     model::ModelConfig,
     ops::{
-        attention::cuda::{AttentionGradient, PackedAttention, Projected},
+        attention::cuda::{
+            AttentionGradient, PackedAttention, Projected,
+            cached::{CachedAttention, ROW_BYTES},
+        },
         gated::cuda::{gated, gated_backward},
         rms_norm::cuda::{Norm, NormBackward},
         rope::cuda::HeadRotation,
@@ -41,6 +44,23 @@ pub(super) struct Pass<'a> {
     pub(super) values: Option<Address>,
     /// What outputs are multiplied by, where its method has magnitudes.
     pub(super) magnitudes: Option<&'a Magnitudes>,
+    /// In a decoder's pass: no backward pass follows, and rows see what their sequences have gathered.
+    pub(super) cached: Option<Cached>,
+}
+
+/// How the rows of a decoder's pass see keys and values of earlier passes. Rows beyond these only fill up and see nothing.
+#[derive(Clone, Copy)]
+pub(super) struct Cached {
+    /// Where each row's keys and values go; nowhere when no later pass needs them.
+    pub(super) table: Option<Address>,
+    /// Rows of sequences that begin in this pass; they come first, and attend as packed documents do.
+    pub(super) fresh: usize,
+    /// The other rows, right behind them.
+    pub(super) continued: usize,
+    /// Tokens of the longest sequence.
+    pub(super) longest: usize,
+    /// Room for what attention over caches leaves between its kernels.
+    pub(super) scratch: Address,
 }
 
 /// A layer of a pass.
@@ -159,6 +179,28 @@ impl Layer<'_> {
         Projected { query: rows, key, value: key.columns_from(heads.key_value_width()) }
     }
 
+    fn attend(&self) -> Result<(), EngineError> {
+        let Self { pass, slot, .. } = self;
+        let (device, out, projected) = (pass.device, slot.attention, self.split(slot.projected));
+        let all = self.packed();
+        let Some(Cached { table, fresh, continued, longest, scratch }) = pass.cached else {
+            return Ok(all.forward(device, out, slot.log_sums, projected)?);
+        };
+        if fresh > 0 {
+            PackedAttention { rows: fresh, ..all }.forward(device, out, slot.log_sums, projected)?;
+        }
+        let Some(table) = table else { return Ok(()) };
+        let (heads, layer) = (all.heads, self.index);
+        CachedAttention { heads, layer, table, rows: fresh + continued }.store(device, projected)?;
+        if continued > 0 {
+            let others =
+                CachedAttention { heads, layer, table: table.at(fresh * ROW_BYTES), rows: continued };
+            let rows = (out.rows_from(fresh), projected.query.rows_from(fresh));
+            others.forward(device, rows, longest, scratch)?;
+        }
+        Ok(())
+    }
+
     fn attention(&self, input: Rows) -> Result<(), EngineError> {
         let Self { pass, slot, block, .. } = self;
         let (device, rows) = (pass.device, pass.rows);
@@ -167,7 +209,7 @@ impl Layer<'_> {
         let output = Output { bias: block.bias, ..Output::to(raw) };
         self.linear(INPUT, slot.attention_input, &output)?;
         self.rotation().forward(device, slot.projected, raw, rows)?;
-        self.packed().forward(device, slot.attention, slot.log_sums, self.split(slot.projected))?;
+        self.attend()?;
         let (Some([norm, _]), Some([raw, _])) = (block.output_norms, slot.outputs) else {
             let output = Output { residual: Some(input), ..Output::to(slot.middle) };
             return self.linear(OUTPUT, slot.attention, &output);
@@ -212,7 +254,7 @@ impl Layer<'_> {
                 self.low_rank(group, self.weight(DOWN, group)?, activated)?;
             }
         }
-        if self.is_adapted(group) {
+        if self.is_adapted(group) && pass.cached.is_none() {
             let low_rank = activated.columns_from(group.inputs);
             copy(device, slot.down_low_rank, low_rank, [rows, group.low_rank])?;
         }

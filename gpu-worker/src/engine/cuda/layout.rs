@@ -111,8 +111,10 @@ pub(super) struct Layout {
     /// The groups of each layer.
     pub(super) groups: Vec<[Group; 4]>,
     factors: Vec<Factor>,
-    /// Ranges of the `B` and of magnitudes.
-    fast: Vec<Range<usize>>,
+    /// Ranges of the `B`.
+    b: Vec<Range<usize>>,
+    /// Ranges of the magnitudes.
+    magnitudes: Vec<Range<usize>>,
     /// Values of all tensors.
     pub(super) length: usize,
     /// Outputs of all groups with magnitudes.
@@ -128,7 +130,8 @@ impl Layout {
             rank,
             groups: Vec::with_capacity(model.layers),
             factors: Vec::new(),
-            fast: Vec::new(),
+            b: Vec::new(),
+            magnitudes: Vec::new(),
             length: 0,
             scaled_outputs: 0,
         };
@@ -166,7 +169,7 @@ impl Layout {
                 let from = self.take(width * rank);
                 let shape = [width, real_rank];
                 self.factors.push(Factor::matrix(module.lora_b_name(layer), from, shape, rank));
-                self.fast.push(from..self.length);
+                self.b.push(from..self.length);
                 place += 1;
                 (from, place - 1)
             });
@@ -190,7 +193,7 @@ impl Layout {
         }
         let outputs = members.iter().map(|member| member.width).sum();
         let from = self.take(outputs);
-        self.fast.push(from..self.length);
+        self.magnitudes.push(from..self.length);
         for (module, member) in modules.iter().zip(members).filter(|(_, member)| member.b.is_some()) {
             let name = module.magnitude_name(layer);
             self.factors.push(Factor::vector(name, from + member.output, member.width));
@@ -211,23 +214,34 @@ impl Layout {
     /// For each [`CLASS`] values 1 where they are of a `B` or a magnitude, else 0.
     pub(super) fn classes(&self) -> Vec<u8> {
         let mut classes = vec![0; self.length / CLASS];
-        for range in &self.fast {
+        for range in self.b.iter().chain(&self.magnitudes) {
             classes.get_mut(range.start / CLASS..range.end / CLASS).unwrap_or_default().fill(1);
         }
         classes
     }
 
-    /// Tensors under PEFT names as values in this layout; they were checked to be complete.
+    /// Tensors under PEFT names as values in this layout. They were checked to be complete; of an adapter with a smaller rank or
+    /// fewer layers the rest is zero.
     pub(super) fn import(&self, tensors: &BTreeMap<String, HostTensor>) -> Vec<f32> {
         let mut values = vec![0.0; self.length];
         for factor in &self.factors {
             let Some(tensor) = tensors.get(&factor.name) else { continue };
-            for (row, from) in tensor.values.chunks_exact(factor.columns.max(1)).enumerate() {
+            let columns = tensor.shape.last().copied().unwrap_or_default();
+            for (row, from) in tensor.values.chunks_exact(columns.max(1)).enumerate() {
                 let start = factor.from + row * factor.stride;
-                values.get_mut(start..start + factor.columns).unwrap_or_default().copy_from_slice(from);
+                values.get_mut(start..start + columns).unwrap_or_default().copy_from_slice(from);
             }
         }
         values
+    }
+
+    /// Multiplies each `B`.
+    pub(super) fn scale(&self, values: &mut [f32], factor: f32) {
+        for range in &self.b {
+            for value in values.get_mut(range.clone()).unwrap_or_default() {
+                *value *= factor;
+            }
+        }
     }
 
     /// Values in this layout as tensors under PEFT names.

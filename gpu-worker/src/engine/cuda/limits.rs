@@ -2,7 +2,7 @@
 
 use super::{
     F32, RESERVE, ROW_UNIT,
-    activations::Activations,
+    activations::{Activations, Room},
     layout::{Group, Layout},
     magnitudes::Magnitudes,
 };
@@ -20,6 +20,20 @@ use crate::{
 pub fn check(model: &ModelConfig, lora: &LoraConfig) -> Result<(), EngineError> {
     check_shape(model)?;
     check_method(lora)
+}
+
+/// Whether the decoder can answer with a model and such adapters.
+///
+/// # Errors
+/// [`EngineError::Unsupported`] says why not.
+pub fn check_answers(model: &ModelConfig, adapters: &[&LoraConfig]) -> Result<(), EngineError> {
+    check_shape(model)?;
+    if adapters.iter().any(|adapter| adapter.dora) {
+        return Err(EngineError::Unsupported {
+            reason: "it does not answer with DoRA adapters yet".to_owned(),
+        });
+    }
+    Ok(())
 }
 
 /// Of free memory what an engine may take.
@@ -60,7 +74,7 @@ pub fn training_memory(
     let model = &base.config;
     let (plain, layout) = (Layout::new(None, model), Layout::new(Some(lora), model));
     let rows = rows.next_multiple_of(ROW_UNIT);
-    let bytes = |keeping| Activations::lay_out(Address::NULL, model, &layout, rows, keeping);
+    let bytes = |keeping| Activations::lay_out(Address::NULL, model, &layout, Room::to_train(rows, keeping));
     let (one, all) = (bytes(1)?.1, bytes(model.layers)?.1);
     // Two layers keep as much again as one more does.
     let per_layer = bytes(model.layers.min(2))?.1 - one;

@@ -1,10 +1,6 @@
 //! Inference over the reference operations: many sequences in one pass, each with its own adapter and key-value cache.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::Range,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     adapter::{AdapterLayout, Magnitudes},
@@ -15,7 +11,10 @@ use super::{
     weights::{Weights, heads},
 };
 use crate::{
-    engine::{AdapterWeights, Decoder, EngineError, SequenceId},
+    engine::{
+        AdapterWeights, Decoder, EngineError, SequenceId,
+        sequences::{self, Sequences, check_adapter, check_score, passes},
+    },
     model::BaseModel,
     ops::{
         OpError,
@@ -33,8 +32,7 @@ const PASS_ROWS: usize = 512;
 pub struct ReferenceDecoder {
     base: Arc<BaseModel>,
     adapters: BTreeMap<String, LoadedAdapter>,
-    sequences: BTreeMap<u64, Sequence>,
-    next_id: u64,
+    sequences: Sequences<Cache>,
     buffers: Buffers,
     /// Whether inputs of weights in blocks may be rounded to eight bits.
     rounded: bool,
@@ -47,13 +45,19 @@ struct LoadedAdapter {
     magnitudes: Option<Magnitudes>,
 }
 
-/// Tokens seen so far, as keys and values per layer `[length, key-value width]`.
-#[derive(Debug, Default)]
-struct Sequence {
-    adapter: Option<String>,
-    length: usize,
+type Sequence = sequences::Sequence<Cache>;
+
+/// Keys and values per layer `[length, key-value width]`.
+#[derive(Debug)]
+struct Cache {
     keys: Vec<Vec<f32>>,
     values: Vec<Vec<f32>>,
+}
+
+impl Cache {
+    fn new(layers: usize) -> Self {
+        Self { keys: vec![Vec::new(); layers], values: vec![Vec::new(); layers] }
+    }
 }
 
 /// New tokens of one sequence in a pass.
@@ -70,65 +74,13 @@ impl ReferenceDecoder {
     pub fn new(base: Arc<BaseModel>) -> Result<Self, EngineError> {
         Weights::resolve(&base)?;
         let buffers = Buffers::new(Ropes::new(&base.config));
-        let (adapters, sequences) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { base, adapters, sequences, next_id: 0, buffers, rounded: true })
+        Ok(Self { base, adapters: BTreeMap::new(), sequences: Sequences::new(), buffers, rounded: true })
     }
 
     /// Rounds nothing: weights in blocks are multiplied as their values in f32, which is slower.
     #[must_use]
     pub fn exact(self) -> Self {
         Self { rounded: false, ..self }
-    }
-
-    fn empty_sequence(&self, adapter: Option<&str>) -> Result<Sequence, EngineError> {
-        if let Some(name) = adapter.filter(|name| !self.adapters.contains_key(*name)) {
-            return Err(EngineError::UnknownAdapter { name: name.to_owned() });
-        }
-        let layers = self.base.config.layers;
-        let caches = || vec![Vec::new(); layers];
-        Ok(Sequence { adapter: adapter.map(str::to_owned), length: 0, keys: caches(), values: caches() })
-    }
-
-    fn check_tokens(&self, tokens: &[u32], earlier: usize) -> Result<(), EngineError> {
-        let config = &self.base.config;
-        let length = earlier + tokens.len();
-        if length > config.max_positions {
-            return Err(EngineError::SequenceTooLong { length, max_positions: config.max_positions });
-        }
-        match tokens.iter().enumerate().find(|(_, token)| **token as usize >= config.vocab_size) {
-            Some((index, token)) => Err(EngineError::TokenRange {
-                token: i64::from(*token),
-                position: earlier + index,
-                vocab_size: config.vocab_size,
-            }),
-            None => Ok(()),
-        }
-    }
-
-    fn sequences_of(&self, adapter: &str) -> usize {
-        self.sequences.values().filter(|sequence| sequence.adapter.as_deref() == Some(adapter)).count()
-    }
-
-    fn check_unused(&self, name: &str) -> Result<(), EngineError> {
-        match self.sequences_of(name) {
-            0 => Ok(()),
-            sequences => Err(EngineError::AdapterInUse { name: name.to_owned(), sequences }),
-        }
-    }
-
-    fn check_inputs(&self, inputs: &[(SequenceId, &[u32])]) -> Result<(), EngineError> {
-        let mut seen = BTreeSet::new();
-        for (SequenceId(id), tokens) in inputs {
-            let sequence = self.sequences.get(id).ok_or(EngineError::UnknownSequence { id: *id })?;
-            if !seen.insert(*id) {
-                return Err(EngineError::RepeatedSequence { id: *id });
-            }
-            if tokens.is_empty() {
-                return Err(EngineError::NothingToExtend { id: *id });
-            }
-            self.check_tokens(tokens, sequence.length)?;
-        }
-        Ok(())
     }
 
     /// Appends to open sequences, pass by pass, and gathers the logits after each one's last token.
@@ -141,7 +93,7 @@ impl ReferenceDecoder {
         let weights = Weights::resolve(&base)?;
         let vocab = base.config.vocab_size;
         let mut answers = vec![Vec::new(); inputs.len()];
-        for pass in passes(inputs.iter().map(|(_, tokens)| tokens.len())) {
+        for pass in passes(inputs.iter().map(|(_, tokens)| tokens.len()), PASS_ROWS) {
             let (mut extensions, mut last_rows, mut finished) = (Vec::new(), Vec::new(), Vec::new());
             let mut rows = 0;
             let mut parts = pass.into_iter().peekable();
@@ -174,7 +126,7 @@ impl ReferenceDecoder {
 
 impl Decoder for ReferenceDecoder {
     fn add_adapter(&mut self, name: &str, adapter: &AdapterWeights) -> Result<(), EngineError> {
-        self.check_unused(name)?;
+        self.sequences.check_unused(name)?;
         let layout = AdapterLayout::new(&adapter.config, &self.base.config)?;
         let values = layout.import(&adapter.tensors, name)?;
         let weights = Weights::resolve(&self.base)?;
@@ -184,37 +136,33 @@ impl Decoder for ReferenceDecoder {
     }
 
     fn remove_adapter(&mut self, name: &str) -> Result<(), EngineError> {
-        self.check_unused(name)?;
+        self.sequences.check_unused(name)?;
         let removed = self.adapters.remove(name);
         removed.map(drop).ok_or_else(|| EngineError::UnknownAdapter { name: name.to_owned() })
     }
 
     fn open(&mut self, adapter: Option<&str>) -> Result<SequenceId, EngineError> {
-        let sequence = self.empty_sequence(adapter)?;
-        let id = self.next_id;
-        self.next_id += 1;
-        self.sequences.insert(id, sequence);
-        Ok(SequenceId(id))
+        check_adapter(&self.adapters, adapter)?;
+        Ok(self.sequences.open(adapter, Cache::new(self.base.config.layers)))
     }
 
     fn extend(&mut self, inputs: &[(SequenceId, &[u32])]) -> Result<Vec<Vec<f32>>, EngineError> {
-        self.check_inputs(inputs)?;
-        let taken = inputs.iter().map(|(SequenceId(id), _)| self.sequences.remove(id).unwrap_or_default());
-        let mut sequences: Vec<Sequence> = taken.collect();
+        self.sequences.check_inputs(inputs, &self.base.config)?;
+        let taken = inputs.iter().map(|(id, _)| self.sequences.take(*id));
+        let mut sequences: Vec<Sequence> = taken.collect::<Result<_, _>>()?;
         // Inside the pool from the start, the many small operations of a pass begin without waking it each time.
         let (answers, ()) = rayon::join(|| self.extend_checked(inputs, &mut sequences), || ());
-        for ((SequenceId(id), _), sequence) in inputs.iter().zip(sequences) {
-            self.sequences.insert(*id, sequence);
+        for ((id, _), sequence) in inputs.iter().zip(sequences) {
+            self.sequences.put(*id, sequence);
         }
         answers
     }
 
     fn score(&mut self, adapter: Option<&str>, tokens: &[u32], from: usize) -> Result<Vec<f32>, EngineError> {
-        if from == 0 || from > tokens.len() {
-            return Err(EngineError::ScoreStart { from, length: tokens.len() });
-        }
-        self.check_tokens(tokens, 0)?;
-        let mut sequence = self.empty_sequence(adapter)?;
+        check_score(tokens, from, &self.base.config)?;
+        check_adapter(&self.adapters, adapter)?;
+        let cache = Cache::new(self.base.config.layers);
+        let mut sequence = Sequence { adapter: adapter.map(str::to_owned), length: 0, cache };
         let base = Arc::clone(&self.base);
         let weights = Weights::resolve(&base)?;
         let mut scores = Vec::with_capacity(tokens.len() - from);
@@ -236,37 +184,12 @@ impl Decoder for ReferenceDecoder {
     }
 
     fn length(&self, id: SequenceId) -> Result<usize, EngineError> {
-        self.sequences
-            .get(&id.0)
-            .map(|sequence| sequence.length)
-            .ok_or(EngineError::UnknownSequence { id: id.0 })
+        Ok(self.sequences.get(id)?.length)
     }
 
     fn close(&mut self, id: SequenceId) -> Result<(), EngineError> {
-        self.sequences.remove(&id.0).map(drop).ok_or(EngineError::UnknownSequence { id: id.0 })
+        self.sequences.close(id)
     }
-}
-
-/// Spreads inputs of the given lengths over passes of at most [`PASS_ROWS`] rows: for each pass, which input and which tokens.
-fn passes(lengths: impl Iterator<Item = usize>) -> Vec<Vec<(usize, Range<usize>)>> {
-    let (mut passes, mut current, mut room) = (Vec::new(), Vec::new(), PASS_ROWS);
-    for (index, length) in lengths.enumerate() {
-        let mut start = 0;
-        while start < length {
-            let end = length.min(start + room);
-            current.push((index, start..end));
-            room -= end - start;
-            start = end;
-            if room == 0 {
-                passes.push(std::mem::take(&mut current));
-                room = PASS_ROWS;
-            }
-        }
-    }
-    if !current.is_empty() {
-        passes.push(current);
-    }
-    passes
 }
 
 /// Moves new tokens through all blocks and appends their keys and values; leaves the residual stream in `buffers.hidden`.
@@ -345,10 +268,8 @@ fn attend_with_cache(
         let (new_values, later_values) = value.split_at(tokens.len() * width);
         (key, value) = (later_keys, later_values);
         let total = sequence.length + tokens.len();
-        let (Some(keys), Some(values)) = (sequence.keys.get_mut(layer), sequence.values.get_mut(layer))
-        else {
-            continue;
-        };
+        let Cache { keys, values } = &mut sequence.cache;
+        let (Some(keys), Some(values)) = (keys.get_mut(layer), values.get_mut(layer)) else { continue };
         for (cache, new) in [(&mut *keys, new_keys), (&mut *values, new_values)] {
             cache.truncate(sequence.length * width);
             cache.extend_from_slice(new);

@@ -10,7 +10,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    engine::{Batch, IGNORED, LoraConfig, TargetModule},
+    engine::{Batch, Decoder, EngineError, IGNORED, LoraConfig, SequenceId, TargetModule},
     model::{BaseModel, HostTensor, ModelConfig, Variant},
     ops::testing::random,
 };
@@ -96,4 +96,43 @@ pub(crate) fn packed(lengths: &[usize], vocab_size: usize) -> Batch {
         documents.push(start..tokens.len());
     }
     Batch { tokens, labels, documents }
+}
+
+/// Asks a decoder without sequences for what no decoder can do; it has an adapter `one`, which is gone afterwards.
+pub(crate) fn refuses_the_impossible(decoder: &mut dyn Decoder, config: &ModelConfig) {
+    let ModelConfig { vocab_size, max_positions, .. } = *config;
+    let outside = vocab_size as u32;
+    let id = decoder.open(Some("one")).unwrap();
+    decoder.extend(&[(id, &[1, 2, 3])]).unwrap();
+    let unknown = SequenceId(99);
+    assert_eq!(
+        decoder.open(Some("three")).unwrap_err(),
+        EngineError::UnknownAdapter { name: "three".to_owned() }
+    );
+    assert_eq!(
+        decoder.extend(&[(id, &[1]), (unknown, &[1])]).unwrap_err(),
+        EngineError::UnknownSequence { id: 99 }
+    );
+    assert_eq!(
+        decoder.extend(&[(id, &[1]), (id, &[1])]).unwrap_err(),
+        EngineError::RepeatedSequence { id: id.0 }
+    );
+    assert_eq!(decoder.extend(&[(id, &[])]).unwrap_err(), EngineError::NothingToExtend { id: id.0 });
+    let refused = decoder.extend(&[(id, &[1, outside])]).unwrap_err();
+    assert_eq!(refused, EngineError::TokenRange { token: i64::from(outside), position: 4, vocab_size });
+    let refused = decoder.extend(&[(id, &vec![1; max_positions - 2])]).unwrap_err();
+    assert_eq!(refused, EngineError::SequenceTooLong { length: max_positions + 1, max_positions });
+    assert_eq!(decoder.score(None, &[1, 2], 0).unwrap_err(), EngineError::ScoreStart { from: 0, length: 2 });
+    assert_eq!(decoder.score(None, &[1, 2], 3).unwrap_err(), EngineError::ScoreStart { from: 3, length: 2 });
+    let refused = decoder.score(Some("three"), &[1, 2], 1).unwrap_err();
+    assert_eq!(refused, EngineError::UnknownAdapter { name: "three".to_owned() });
+    let refused = decoder.remove_adapter("one").unwrap_err();
+    assert_eq!(refused, EngineError::AdapterInUse { name: "one".to_owned(), sequences: 1 });
+    assert_eq!(decoder.length(id).unwrap(), 3);
+    decoder.close(id).unwrap();
+    decoder.remove_adapter("one").unwrap();
+    assert_eq!(decoder.close(id).unwrap_err(), EngineError::UnknownSequence { id: id.0 });
+    assert_eq!(decoder.length(id).unwrap_err(), EngineError::UnknownSequence { id: id.0 });
+    let refused = decoder.remove_adapter("one").unwrap_err();
+    assert_eq!(refused, EngineError::UnknownAdapter { name: "one".to_owned() });
 }

@@ -1,5 +1,7 @@
 //! Launches the kernels of `attention.cu` and `attention_backward.cu`.
 
+pub mod cached;
+
 use super::Heads;
 use crate::cuda::{Address, Argument, Device, DeviceError, Launch, Rows, THREADS, arguments, blocks};
 

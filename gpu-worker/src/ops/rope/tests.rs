@@ -24,6 +24,14 @@ fn rotating_back_restores_the_values() {
 }
 
 #[test]
+fn tables_hold_no_more_positions_than_asked_for() {
+    let mut table = table();
+    let ((few, _), half) = (table.tables(3), tiny_config().head_dim / 2);
+    assert_eq!(few.len(), 3 * half);
+    assert_eq!(table.tables(40).1.len(), 40 * half);
+}
+
+#[test]
 fn the_backward_rotation_is_the_gradient() {
     let (x, dy, positions) = (random(1, 2 * 16), random(2, 2 * 16), [3, 9]);
     let rotate = |x: &[f32], rotation| {

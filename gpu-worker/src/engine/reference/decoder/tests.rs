@@ -4,13 +4,13 @@
 
 use std::sync::Arc;
 
-use super::{ReferenceDecoder, passes};
+use super::{PASS_ROWS, ReferenceDecoder, passes};
 use crate::{
     engine::{
-        AdapterWeights, Batch, Decoder, Engine, EngineError, IGNORED, SequenceId,
+        AdapterWeights, Batch, Decoder, Engine, IGNORED, SequenceId,
         reference::{
             ReferenceEngine,
-            testing::{lora, random_model, tiny_config},
+            testing::{lora, random_model, refuses_the_impossible, tiny_config},
         },
     },
     ops::testing::{assert_close, random},
@@ -87,7 +87,10 @@ fn long_inputs_take_several_passes_with_the_same_result() {
     let got = decoder.extend(&[(first, &long), (second, &short)]).unwrap();
     assert_close(&got[0], &expected[0], 1e-4);
     assert_close(&got[1], &expected[1], 1e-4);
-    assert_eq!(passes([600, 30].into_iter()), [vec![(0, 0..512)], vec![(0, 512..600), (1, 0..30)]]);
+    assert_eq!(
+        passes([600, 30].into_iter(), PASS_ROWS),
+        [vec![(0, 0..512)], vec![(0, 512..600), (1, 0..30)]]
+    );
 }
 
 #[test]
@@ -116,33 +119,6 @@ fn scores_agree_with_the_training_loss_and_with_the_logits() {
 #[test]
 fn impossible_requests_are_refused_and_change_nothing() {
     let mut decoder = decoder();
-    let id = decoder.open(Some("one")).unwrap();
-    decoder.extend(&[(id, &[1, 2, 3])]).unwrap();
-    let unknown = SequenceId(99);
-    assert_eq!(
-        decoder.open(Some("three")).unwrap_err(),
-        EngineError::UnknownAdapter { name: "three".to_owned() }
-    );
-    assert_eq!(
-        decoder.extend(&[(id, &[1]), (unknown, &[1])]).unwrap_err(),
-        EngineError::UnknownSequence { id: 99 }
-    );
-    assert_eq!(
-        decoder.extend(&[(id, &[1]), (id, &[1])]).unwrap_err(),
-        EngineError::RepeatedSequence { id: id.0 }
-    );
-    assert_eq!(decoder.extend(&[(id, &[])]).unwrap_err(), EngineError::NothingToExtend { id: id.0 });
-    let refused = decoder.extend(&[(id, &[1, 31])]).unwrap_err();
-    assert_eq!(refused, EngineError::TokenRange { token: 31, position: 4, vocab_size: 31 });
-    let refused = decoder.extend(&[(id, &[1; 698])]).unwrap_err();
-    assert_eq!(refused, EngineError::SequenceTooLong { length: 701, max_positions: 700 });
-    assert_eq!(decoder.score(None, &[1, 2], 0).unwrap_err(), EngineError::ScoreStart { from: 0, length: 2 });
-    assert_eq!(decoder.score(None, &[1, 2], 3).unwrap_err(), EngineError::ScoreStart { from: 3, length: 2 });
-    let refused = decoder.remove_adapter("one").unwrap_err();
-    assert_eq!(refused, EngineError::AdapterInUse { name: "one".to_owned(), sequences: 1 });
-    assert_eq!(decoder.length(id).unwrap(), 3);
-    decoder.close(id).unwrap();
-    decoder.remove_adapter("one").unwrap();
-    assert_eq!(decoder.close(id).unwrap_err(), EngineError::UnknownSequence { id: id.0 });
+    refuses_the_impossible(&mut decoder, &tiny_config());
     assert_eq!(Arc::strong_count(&decoder.base), 1);
 }

@@ -1,4 +1,4 @@
-//! Holds the kernel against the CPU.
+//! Holds the kernels against the CPU.
 
 use super::*;
 use crate::{
@@ -50,5 +50,27 @@ fn a_diverged_row_has_no_loss() {
         cross_entropy(&*device, matrix.rows(), labels.address(), losses.address(), [2, 3], None).unwrap();
         let losses = download_floats(&device, &losses);
         assert!(losses[0].is_nan() && losses[1].is_finite(), "{losses:?}");
+    }
+}
+
+#[test]
+fn log_probabilities_are_those_of_the_cpu() {
+    for device in devices() {
+        for [rows, vocab] in [[1, 1], [2, 7], [3, 520], [2, 13_001]] {
+            let stride = vocab + 3;
+            let logits: Vec<f32> = random(1, rows * stride).iter().map(|value| value * 12.0 + 5.0).collect();
+            let labels: Vec<u32> =
+                (0..rows).map(|row| u32::try_from((row * 31 + vocab - 1) % vocab).unwrap()).collect();
+            let inside: Vec<f32> = logits.chunks(stride).flat_map(|row| row[..vocab].to_vec()).collect();
+            let mut expected = vec![0.0; rows];
+            cpu::cross_entropy(&inside, &labels, &mut expected).unwrap();
+            let (logits, labels) = (upload_floats(&device, &logits), upload_numbers(&device, &labels));
+            let out = upload_floats(&device, &vec![f32::NAN; rows]);
+            let from = (logits.address(), stride);
+            log_probabilities(&*device, from, labels.address(), out.address(), [rows, vocab]).unwrap();
+            for (got, expected) in download_floats(&device, &out).iter().zip(&expected) {
+                assert!((f64::from(*got) + expected).abs() < 1e-5, "got {got}, expected {expected}");
+            }
+        }
     }
 }

@@ -9,6 +9,8 @@
     reason = "figures of a benchmark, one after another"
 )]
 
+mod profile;
+
 use std::{io::Write as _, path::PathBuf, sync::Arc, time::Instant};
 
 use anyhow::{Context as _, bail, ensure};
@@ -37,6 +39,8 @@ use clara_gpu_worker::{
     peft,
 };
 use serde_json::json;
+
+use profile::Profiler;
 
 #[derive(Parser)]
 #[command(about, max_term_width = 120)]
@@ -103,6 +107,9 @@ struct TrainArgs {
     /// Blocks that keep their activations, at most.
     #[arg(long)]
     keep: Option<usize>,
+    /// Wait after every launch, and print the time of one step by kernel and by product.
+    #[arg(long)]
+    profile: bool,
     /// Print the loss of every step.
     #[arg(long)]
     losses: bool,
@@ -257,6 +264,8 @@ impl Stream {
 }
 
 fn train(device: &Arc<dyn Device>, args: &TrainArgs) -> anyhow::Result<()> {
+    let profiler = args.profile.then(|| Arc::new(Profiler::new(device)));
+    let device = &profiler.clone().map_or_else(|| Arc::clone(device), |profiler| profiler as Arc<dyn Device>);
     let before = device.memory()?.free;
     let (config, called, engine) = match (&args.base, args.model) {
         (Some(path), _) => {
@@ -296,6 +305,9 @@ fn train(device: &Arc<dyn Device>, args: &TrainArgs) -> anyhow::Result<()> {
     for step in 0..args.warmup + args.steps {
         let batch = stream.batch(args.micro_batch, args.sequence);
         let targets = args.micro_batch * (args.sequence - 1);
+        if let Some(profiler) = &profiler {
+            profiler.reset();
+        }
         let started = Instant::now();
         let loss = engine.forward_backward(&batch, targets)?;
         let report = engine.step(&options)?;
@@ -317,6 +329,11 @@ fn train(device: &Arc<dyn Device>, args: &TrainArgs) -> anyhow::Result<()> {
             losses.push(loss);
             grad_norm = report.grad_norm;
         }
+    }
+    for (name, count, milliseconds) in profiler.iter().flat_map(|profiler| profiler.times()) {
+        say(
+            &json!({"what": "profile", "engine": "clara", "part": name, "count": count, "milliseconds": milliseconds}),
+        )?;
     }
     seconds.sort_by(f64::total_cmp);
     let median = seconds.get(seconds.len() / 2).copied().context("no step was measured")?;
