@@ -16,7 +16,7 @@ use std::{collections::BTreeMap, sync::Arc};
 pub use decoder::CudaDecoder;
 
 use self::{
-    activations::{Activations, Room},
+    activations::{Activations, DropoutRoom, Room},
     block::Pass,
     layout::Layout,
     limits::check_shape,
@@ -33,7 +33,11 @@ use super::{
 use crate::{
     cuda::{Address, Buffer, Device, DeviceError, GraphId},
     model::{BaseModel, HostTensor, ModelConfig},
-    ops::{embedding::cuda::embed, rope::Ropes},
+    ops::{
+        embedding::cuda::embed,
+        lora_linear::{Dropout, cuda::DeviceDropout},
+        rope::Ropes,
+    },
     optim::{
         clip_factor,
         cuda::{DeviceParameters, adamw, sum_of_squares},
@@ -64,6 +68,7 @@ pub struct CudaEngine {
     tokens_per_pass: usize,
     /// At most so many layers keep their activations; for tests and comparisons.
     keep_at_most: usize,
+    dropout_seed: u64,
 }
 
 /// Memory of the passes.
@@ -128,6 +133,7 @@ impl CudaEngine {
             memory: None,
             tokens_per_pass: 0,
             keep_at_most: usize::MAX,
+            dropout_seed: 0,
         })
     }
 
@@ -281,8 +287,26 @@ impl CudaEngine {
             rows,
             values: self.training.as_ref().map(|training| training.parameters.values),
             magnitudes: self.training.as_ref().and_then(|training| training.magnitudes.as_ref()),
+            dropout: None,
             cached: None,
         })
+    }
+
+    /// The dropout of the next pass in training.
+    fn dropout(&self) -> Result<Option<Dropout>, EngineError> {
+        let Training { steps, passes, .. } = self.training()?;
+        let share = self.layout.config.as_ref().map_or(0.0, |config| config.dropout);
+        let dropout = Dropout::new(share, self.dropout_seed);
+        Ok(dropout.map(|dropout| dropout.stream(*steps).stream(*passes)))
+    }
+
+    /// Puts the dropout's key where the kernels read it, recorded or not.
+    fn put_dropout(&self) -> Result<(), EngineError> {
+        let room = self.memory.as_ref().and_then(|memory| memory.activations.dropout);
+        if let (Some(dropout), Some(DropoutRoom { key, .. })) = (self.dropout()?, room) {
+            DeviceDropout::write_key(self.device.as_ref(), key, dropout)?;
+        }
+        Ok(())
     }
 
     /// The losses of the last pass.
@@ -304,7 +328,7 @@ impl CudaEngine {
     }
 
     fn start(&self, part: Part, rows: usize) -> Result<(), EngineError> {
-        let pass = self.pass(rows)?;
+        let pass = Pass { dropout: self.dropout()?, ..self.pass(rows)? };
         match part {
             Part::Forward => pass.blocks_forward(),
             Part::Backward => pass.blocks_backward(self.training()?.parameters.gradients),
@@ -396,7 +420,9 @@ impl Engine for CudaEngine {
         Ok(())
     }
 
-    fn seed_dropout(&mut self, _: u64) {}
+    fn seed_dropout(&mut self, seed: u64) {
+        self.dropout_seed = seed;
+    }
 
     fn load_adapter(&mut self, adapter: &AdapterWeights) -> Result<(), EngineError> {
         check_tensors(&adapter.config, &adapter.tensors, self.source.config(), "the adapter")?;
@@ -416,12 +442,15 @@ impl Engine for CudaEngine {
             return Err(EngineError::NoTargetTokens { positions: batch.tokens.len() });
         }
         let rows = self.put(batch, &checked)?;
+        self.put_dropout()?;
         self.record(rows)?;
         self.run(Part::Forward, rows)?;
         let scale = (1.0 / target_tokens_in_step as f64) as f32;
         self.pass(rows)?.head(checked.labels.len(), Some(scale))?;
         self.run(Part::Backward, rows)?;
-        self.losses(&checked)
+        let losses = self.losses(&checked)?;
+        self.training.as_mut().ok_or(EngineError::NoAdapter)?.passes += 1;
+        Ok(losses)
     }
 
     fn step(&mut self, options: &StepOptions) -> Result<StepReport, EngineError> {
@@ -438,6 +467,7 @@ impl Engine for CudaEngine {
         }
         let clip = clip_factor(grad_norm, options.max_grad_norm);
         training.steps += 1;
+        training.passes = 0;
         adamw(device.as_ref(), parameters, clip, training.steps, options)?;
         weights.adapt(device.as_ref(), parameters.values)?;
         if let Some(magnitudes) = &training.magnitudes {

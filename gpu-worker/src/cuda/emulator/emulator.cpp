@@ -369,6 +369,7 @@ void ballot(void* const* requests) {
 #include "../../ops/gated/gated.cu"
 #include "../../ops/head_loss/cross_entropy.cu"
 #include "../../ops/head_loss/log_probabilities.cu"
+#include "../../ops/lora_linear/dropout.cu"
 #include "../../ops/lora_linear/low_rank.cu"
 #include "../../ops/lora_linear/low_rank_forward.cu"
 #include "../../ops/lora_linear/magnitude.cu"

@@ -8,7 +8,10 @@ use crate::{
     cuda::{Address, Device, DeviceError, Rows},
     engine::{EngineError, reference::heads},
     model::ModelConfig,
-    ops::{lora_linear::cuda::partial_sums, rope::Ropes},
+    ops::{
+        lora_linear::cuda::{DeviceDropout, partial_sums},
+        rope::Ropes,
+    },
 };
 
 /// Alignment of everything, in bytes.
@@ -136,6 +139,15 @@ impl Inputs {
     }
 }
 
+/// Where dropout works.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct DropoutRoom {
+    /// What its masks in this pass follow from.
+    pub(super) key: Address,
+    /// What a group's updates read, or the gradient for it.
+    pub(super) rows: Rows,
+}
+
 /// Everything between input and loss.
 #[derive(Debug, Clone)]
 pub(super) struct Activations {
@@ -158,6 +170,8 @@ pub(super) struct Activations {
     pub(super) d_output: Option<Rows>,
     /// Sums of the gradients of magnitudes over some rows each, in f32.
     pub(super) column_sums: Address,
+    /// Where the adapter is trained with dropout.
+    pub(super) dropout: Option<DropoutRoom>,
     /// Gradient of a normalised input, or an output before its normalisation.
     pub(super) d_normed: Rows,
     pub(super) d_attention: Rows,
@@ -211,6 +225,9 @@ impl Activations {
         let scaled = [input, output, gated, down].into_iter().filter(|group| group.magnitudes.is_some());
         let column_sums =
             scaled.map(|group| partial_sums([trained, group.outputs])).max().unwrap_or_default();
+        let drops = layout.config.as_ref().is_some_and(|config| config.dropout > 0.0);
+        let adapted = [input, output, gated, down].into_iter().filter(|group| group.low_rank > 0);
+        let widest_input = adapted.map(|group| group.inputs).max().unwrap_or_default();
         let head_rows = chunk_rows(model, trained);
         let activations = Self {
             rows,
@@ -224,6 +241,10 @@ impl Activations {
             d_residual: arena.rows(trained, d_width),
             d_output: (model.variant.output_norms || is_scaled).then(|| arena.rows(trained, d_width)),
             column_sums: arena.words(column_sums),
+            dropout: (drops && trained > 0).then(|| DropoutRoom {
+                key: arena.bytes(DeviceDropout::KEY_BYTES),
+                rows: arena.rows(trained, widest_input),
+            }),
             d_normed: arena.rows(trained, hidden),
             d_attention: arena.rows(trained, output.inputs),
             d_projected: arena.rows(trained, aligned(input.outputs + input.low_rank)),

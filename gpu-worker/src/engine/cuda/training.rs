@@ -17,6 +17,8 @@ pub(super) struct Training {
     pub(super) partial_sums: Address,
     pub(super) sum: Address,
     pub(super) steps: u64,
+    /// Passes since the last step.
+    pub(super) passes: u64,
     /// What outputs are multiplied by, where the method has magnitudes.
     pub(super) magnitudes: Option<Magnitudes>,
 }
@@ -41,7 +43,7 @@ impl Training {
         };
         device.write(parameters.classes, &classes)?;
         let sum = partial_sums.at(sums);
-        Ok(Self { _buffer: buffer, parameters, partial_sums, sum, steps: 0, magnitudes: None })
+        Ok(Self { _buffer: buffer, parameters, partial_sums, sum, steps: 0, passes: 0, magnitudes: None })
     }
 
     pub(super) fn read(&self, device: &dyn Device, from: Address) -> Result<Vec<f32>, DeviceError> {

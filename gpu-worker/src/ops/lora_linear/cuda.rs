@@ -1,8 +1,10 @@
 //! Launches the kernel of `scatter_adapter.cu`, and those of `low_rank.cu` and `low_rank_forward.cu`.
 
+mod dropout;
 mod low_rank;
 mod magnitude;
 
+pub use dropout::DeviceDropout;
 pub use low_rank::{
     LowRankABackward, LowRankBackward, LowRankGradients, LowRankLayer, has_low_rank_forward, low_rank_forward,
 };
