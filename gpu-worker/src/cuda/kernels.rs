@@ -37,6 +37,7 @@ pub const SOURCES: &[Source] = &[
     source!("ops/rope/rope.cu"),
     source!("ops/rows.cu"),
     source!("optim/adamw.cu"),
+    source!("optim/hold.cu"),
 ];
 
 impl Source {

@@ -4,6 +4,7 @@
 mod activations;
 mod block;
 mod decoder;
+mod frozen;
 mod head;
 mod layout;
 mod limits;
@@ -18,6 +19,7 @@ pub use decoder::CudaDecoder;
 use self::{
     activations::{Activations, DropoutRoom, Room},
     block::Pass,
+    frozen::Frozen,
     layout::Layout,
     limits::check_shape,
     magnitudes::Magnitudes,
@@ -28,7 +30,7 @@ use super::{
     AdapterWeights, Batch, BatchLoss, Engine, EngineError, LoraConfig, StepOptions, StepReport,
     TrainingState,
     batch::CheckedBatch,
-    reference::{Weights, check_tensors, drawn_adapter},
+    reference::{Weights, check_tensors},
 };
 use crate::{
     cuda::{Address, Buffer, Device, DeviceError, GraphId},
@@ -150,7 +152,6 @@ impl CudaEngine {
         config: &LoraConfig,
         tensors: &BTreeMap<String, HostTensor>,
     ) -> Result<(), EngineError> {
-        limits::check_method(config)?;
         self.training = None;
         let layout = Layout::new(Some(config), self.source.config());
         let margins = |layout: &Layout| {
@@ -164,7 +165,9 @@ impl CudaEngine {
         self.layout = layout;
         let mut training = Training::new(&self.device, &self.layout)?;
         let values = training.parameters.values;
-        self.device.write(values, &float_bytes(&self.layout.import(tensors)))?;
+        let imported = self.layout.import(tensors);
+        self.device.write(values, &float_bytes(&imported))?;
+        training.frozen = Frozen::new(&self.device, &self.layout, &imported)?;
         self.weights.adapt(self.device.as_ref(), values)?;
         training.magnitudes = Magnitudes::new(&self.device, &self.weights, &self.layout, values)?;
         if let Some(memory) = &mut self.memory {
@@ -181,7 +184,7 @@ impl CudaEngine {
         let config = self.source.config();
         let weights: usize = self.layout.groups.iter().flatten().map(layout::Group::values).sum();
         let tables = 2 * config.vocab_size * config.hidden_size;
-        let adapter = 4 * F32 * self.layout.length + Magnitudes::bytes(&self.layout);
+        let adapter = Training::bytes(&self.layout);
         let taken = 2 * (weights + tables) + adapter;
         let room = usable_bytes(self.device.memory()?.total).saturating_sub(taken as u64);
         let mut tokens = TOKENS_PER_PASS;
@@ -411,7 +414,7 @@ impl Engine for CudaEngine {
     }
 
     fn init_adapter(&mut self, config: &LoraConfig, seed: u64) -> Result<(), EngineError> {
-        let adapter = drawn_adapter(config, self.source.config(), seed)?;
+        let adapter = self.source.begun_adapter(config, seed)?;
         self.begin(config, &adapter.tensors)?;
         let Training { parameters, magnitudes, .. } = self.training()?;
         if let Some(magnitudes) = magnitudes {
@@ -449,7 +452,11 @@ impl Engine for CudaEngine {
         self.pass(rows)?.head(checked.labels.len(), Some(scale))?;
         self.run(Part::Backward, rows)?;
         let losses = self.losses(&checked)?;
-        self.training.as_mut().ok_or(EngineError::NoAdapter)?.passes += 1;
+        let training = self.training.as_mut().ok_or(EngineError::NoAdapter)?;
+        if let Some(frozen) = &training.frozen {
+            frozen.clear(self.device.as_ref(), training.parameters.gradients)?;
+        }
+        training.passes += 1;
         Ok(losses)
     }
 
@@ -469,6 +476,9 @@ impl Engine for CudaEngine {
         training.steps += 1;
         training.passes = 0;
         adamw(device.as_ref(), parameters, clip, training.steps, options)?;
+        if let Some(frozen) = &training.frozen {
+            frozen.restore(device.as_ref(), parameters.values)?;
+        }
         weights.adapt(device.as_ref(), parameters.values)?;
         if let Some(magnitudes) = &training.magnitudes {
             magnitudes.refresh(device.as_ref(), weights, layout, parameters.values)?;

@@ -378,6 +378,7 @@ void ballot(void* const* requests) {
 #include "../../ops/rope/rope.cu"
 #include "../../ops/rows.cu"
 #include "../../optim/adamw.cu"
+#include "../../optim/hold.cu"
 #include "../../ops/attention/attention_backward_keys.cu"
 #pragma GCC visibility pop
 

@@ -12,7 +12,7 @@ use crate::{
         reference::{GROUPS, features},
     },
     model::{HostTensor, ModelConfig},
-    optim::cuda::CLASS,
+    optim::cuda::{CLASS, HeldPart},
 };
 
 /// What ranks are rounded up to, so that every row begins at a multiple of 16 bytes.
@@ -115,6 +115,8 @@ pub(super) struct Layout {
     b: Vec<Range<usize>>,
     /// Ranges of the magnitudes.
     magnitudes: Vec<Range<usize>>,
+    /// What stays as it began.
+    pub(super) frozen: Vec<HeldPart>,
     /// Values of all tensors.
     pub(super) length: usize,
     /// Outputs of all groups with magnitudes.
@@ -132,6 +134,7 @@ impl Layout {
             factors: Vec::new(),
             b: Vec::new(),
             magnitudes: Vec::new(),
+            frozen: Vec::new(),
             length: 0,
             scaled_outputs: 0,
         };
@@ -151,6 +154,8 @@ impl Layout {
 
     fn append(&mut self, layer: usize, modules: &[TargetModule], model: &ModelConfig) -> Group {
         let real_rank = self.config.as_ref().map_or(0, |config| config.rank);
+        let frozen = self.config.as_ref().map_or(0, |config| config.frozen_rank);
+        let learned = real_rank - frozen.min(real_rank);
         let targets = self.config.as_ref().map_or_else(Vec::new, |config| config.targets.clone());
         let inputs = modules.first().map_or(0, |module| features(model, *module).0);
         let rank = self.rank;
@@ -160,6 +165,10 @@ impl Layout {
         for (place, module) in updated.iter().enumerate() {
             let from = a + place * rank * inputs;
             let shape = [real_rank, inputs];
+            if frozen > 0 {
+                let from = from + learned * inputs;
+                self.frozen.push(HeldPart { from, rows: frozen, columns: inputs, stride: inputs });
+            }
             self.factors.push(Factor::matrix(module.lora_a_name(layer), from, shape, inputs));
         }
         let (mut members, mut output, mut place) = (Vec::new(), 0, 0);
@@ -168,6 +177,10 @@ impl Layout {
             let b = targets.contains(module).then(|| {
                 let from = self.take(width * rank);
                 let shape = [width, real_rank];
+                if frozen > 0 {
+                    let from = from + learned;
+                    self.frozen.push(HeldPart { from, rows: width, columns: frozen, stride: rank });
+                }
                 self.factors.push(Factor::matrix(module.lora_b_name(layer), from, shape, rank));
                 self.b.push(from..self.length);
                 place += 1;

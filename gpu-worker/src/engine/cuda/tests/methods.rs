@@ -181,6 +181,48 @@ fn masks_change_in_recorded_passes() {
     assert_near(&engine.gradients().unwrap(), &reference.gradients().unwrap(), 0.04);
 }
 
+fn principal() -> LoraConfig {
+    LoraConfig { rank: 6, frozen_rank: 3, ..lora() }
+}
+
+#[test]
+fn principal_adapters_agree() {
+    agree(&model(config()), &principal());
+    let some = LoraConfig { rank: 18, frozen_rank: 9, targets: some_targets(), ..principal() };
+    agree(&model(qwen_config()), &some);
+}
+
+#[test]
+fn principal_adapters_agree_under_every_other_method() {
+    agree(&nf4_model(gemma_config()), &LoraConfig { dora: true, dropout: 0.1, ..principal() });
+}
+
+#[test]
+fn frozen_directions_stay_as_they_began() {
+    let base = model(config());
+    let batch = packed(&[40, 24], base.config.vocab_size);
+    for device in devices() {
+        let mut engine = CudaEngine::new(device, Arc::clone(&base)).unwrap();
+        engine.init_adapter(&principal(), 5).unwrap();
+        let begun = engine.save().unwrap().adapter;
+        let decaying = StepOptions { weight_decay: 0.1, learning_rate: 1e-2, ..StepOptions::default() };
+        for _ in 0..3 {
+            engine.forward_backward(&batch, 60).unwrap();
+            engine.step(&decaying).unwrap();
+        }
+        let trained = engine.save().unwrap().adapter;
+        for (name, before) in &begun.tensors {
+            let after = &trained.tensors[name].values;
+            for (index, (before_value, after)) in before.values.iter().zip(after).enumerate() {
+                let width = before.shape[1];
+                let direction = if name.contains("lora_A") { index / width } else { index % width };
+                let has_moved = before_value.to_bits() != after.to_bits();
+                assert_eq!(has_moved, direction < 3, "{name}[{index}]: {before_value} became {after}");
+            }
+        }
+    }
+}
+
 #[test]
 fn an_output_without_length_is_refused() {
     let mut base = Arc::unwrap_or_clone(model(config()));
