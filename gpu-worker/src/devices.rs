@@ -56,12 +56,12 @@ impl Devices {
         }
     }
 
-    /// Where a training of such an adapter runs: on the GPU if there is one that can, else on the CPU.
+    /// Where a training on such a model runs: on the GPU if there is one that can, else on the CPU.
     ///
     /// # Errors
     /// [`EngineError::Unsupported`] when it must be the GPU, which cannot.
-    pub fn place(&self, model: &ModelConfig, lora: &LoraConfig) -> Result<Place, EngineError> {
-        self.place_if(cuda::check(model, lora))
+    pub fn place(&self, model: &ModelConfig) -> Result<Place, EngineError> {
+        self.place_if(cuda::check(model))
     }
 
     /// The GPU, unless there is none or it cannot.

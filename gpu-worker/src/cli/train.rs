@@ -109,7 +109,7 @@ impl TrainArgs {
     }
 
     fn forecast(&self, input: &TrainingInput, base: &BaseModel) -> anyhow::Result<(Forecast, Place)> {
-        let place = Devices::open(self.device)?.place(&base.config, &input.lora)?;
+        let place = Devices::open(self.device)?.place(&base.config)?;
         let machine = place.machine(self.memory_limit.map(|size| size.0))?;
         Ok((Forecast::new(input, base, &place, machine)?, place))
     }

@@ -71,7 +71,9 @@ impl EmulatedDevice {
     /// # Panics
     /// As [`Self::new`].
     pub(crate) fn without_warpgroups() -> Self {
-        Self { warpgroups: false, ..Self::new() }
+        let mut device = Self::new();
+        device.warpgroups = false;
+        device
     }
 
     /// The allocation that holds all of a range.

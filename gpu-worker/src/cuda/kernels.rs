@@ -30,6 +30,7 @@ pub const SOURCES: &[Source] = &[
     source!("ops/gated/gated.cu"),
     source!("ops/head_loss/cross_entropy.cu"),
     source!("ops/head_loss/log_probabilities.cu"),
+    source!("ops/lora_linear/dropout.cu"),
     source!("ops/lora_linear/low_rank.cu"),
     source!("ops/lora_linear/low_rank_forward.cu"),
     source!("ops/lora_linear/magnitude.cu"),
@@ -38,6 +39,7 @@ pub const SOURCES: &[Source] = &[
     source!("ops/rope/rope.cu"),
     source!("ops/rows.cu"),
     source!("optim/adamw.cu"),
+    source!("optim/hold.cu"),
 ];
 
 impl Source {

@@ -4,6 +4,7 @@
 mod activations;
 mod block;
 mod decoder;
+mod frozen;
 mod head;
 mod layout;
 mod limits;
@@ -16,8 +17,9 @@ use std::{collections::BTreeMap, sync::Arc};
 pub use decoder::CudaDecoder;
 
 use self::{
-    activations::{Activations, Room},
+    activations::{Activations, DropoutRoom, Room},
     block::Pass,
+    frozen::Frozen,
     layout::Layout,
     limits::check_shape,
     magnitudes::Magnitudes,
@@ -28,12 +30,16 @@ use super::{
     AdapterWeights, Batch, BatchLoss, Engine, EngineError, LoraConfig, StepOptions, StepReport,
     TrainingState,
     batch::CheckedBatch,
-    reference::{Weights, check_tensors, drawn_adapter},
+    reference::{Weights, check_tensors},
 };
 use crate::{
     cuda::{Address, Buffer, Device, DeviceError, GraphId},
     model::{BaseModel, HostTensor, ModelConfig},
-    ops::{embedding::cuda::embed, rope::Ropes},
+    ops::{
+        embedding::cuda::embed,
+        lora_linear::{Dropout, cuda::DeviceDropout},
+        rope::Ropes,
+    },
     optim::{
         clip_factor,
         cuda::{DeviceParameters, adamw, sum_of_squares},
@@ -64,6 +70,7 @@ pub struct CudaEngine {
     tokens_per_pass: usize,
     /// At most so many layers keep their activations; for tests and comparisons.
     keep_at_most: usize,
+    dropout_seed: u64,
 }
 
 /// Memory of the passes.
@@ -128,6 +135,7 @@ impl CudaEngine {
             memory: None,
             tokens_per_pass: 0,
             keep_at_most: usize::MAX,
+            dropout_seed: 0,
         })
     }
 
@@ -144,7 +152,6 @@ impl CudaEngine {
         config: &LoraConfig,
         tensors: &BTreeMap<String, HostTensor>,
     ) -> Result<(), EngineError> {
-        limits::check_method(config)?;
         self.training = None;
         let layout = Layout::new(Some(config), self.source.config());
         let margins = |layout: &Layout| {
@@ -158,7 +165,9 @@ impl CudaEngine {
         self.layout = layout;
         let mut training = Training::new(&self.device, &self.layout)?;
         let values = training.parameters.values;
-        self.device.write(values, &float_bytes(&self.layout.import(tensors)))?;
+        let imported = self.layout.import(tensors);
+        self.device.write(values, &float_bytes(&imported))?;
+        training.frozen = Frozen::new(&self.device, &self.layout, &imported)?;
         self.weights.adapt(self.device.as_ref(), values)?;
         training.magnitudes = Magnitudes::new(&self.device, &self.weights, &self.layout, values)?;
         if let Some(memory) = &mut self.memory {
@@ -175,7 +184,7 @@ impl CudaEngine {
         let config = self.source.config();
         let weights: usize = self.layout.groups.iter().flatten().map(layout::Group::values).sum();
         let tables = 2 * config.vocab_size * config.hidden_size;
-        let adapter = 4 * F32 * self.layout.length + Magnitudes::bytes(&self.layout);
+        let adapter = Training::bytes(&self.layout);
         let taken = 2 * (weights + tables) + adapter;
         let room = usable_bytes(self.device.memory()?.total).saturating_sub(taken as u64);
         let mut tokens = TOKENS_PER_PASS;
@@ -280,9 +289,27 @@ impl CudaEngine {
             activations: &memory.activations,
             rows,
             values: self.training.as_ref().map(|training| training.parameters.values),
-            cached: None,
             magnitudes: self.training.as_ref().and_then(|training| training.magnitudes.as_ref()),
+            dropout: None,
+            cached: None,
         })
+    }
+
+    /// The dropout of the next pass in training.
+    fn dropout(&self) -> Result<Option<Dropout>, EngineError> {
+        let Training { steps, passes, .. } = self.training()?;
+        let share = self.layout.config.as_ref().map_or(0.0, |config| config.dropout);
+        let dropout = Dropout::new(share, self.dropout_seed);
+        Ok(dropout.map(|dropout| dropout.stream(*steps).stream(*passes)))
+    }
+
+    /// Puts the dropout's key where the kernels read it, recorded or not.
+    fn put_dropout(&self) -> Result<(), EngineError> {
+        let room = self.memory.as_ref().and_then(|memory| memory.activations.dropout);
+        if let (Some(dropout), Some(DropoutRoom { key, .. })) = (self.dropout()?, room) {
+            DeviceDropout::write_key(self.device.as_ref(), key, dropout)?;
+        }
+        Ok(())
     }
 
     /// The losses of the last pass.
@@ -304,7 +331,7 @@ impl CudaEngine {
     }
 
     fn start(&self, part: Part, rows: usize) -> Result<(), EngineError> {
-        let pass = self.pass(rows)?;
+        let pass = Pass { dropout: self.dropout()?, ..self.pass(rows)? };
         match part {
             Part::Forward => pass.blocks_forward(),
             Part::Backward => pass.blocks_backward(self.training()?.parameters.gradients),
@@ -387,7 +414,7 @@ impl Engine for CudaEngine {
     }
 
     fn init_adapter(&mut self, config: &LoraConfig, seed: u64) -> Result<(), EngineError> {
-        let adapter = drawn_adapter(config, self.source.config(), seed)?;
+        let adapter = self.source.begun_adapter(config, seed)?;
         self.begin(config, &adapter.tensors)?;
         let Training { parameters, magnitudes, .. } = self.training()?;
         if let Some(magnitudes) = magnitudes {
@@ -396,7 +423,9 @@ impl Engine for CudaEngine {
         Ok(())
     }
 
-    fn seed_dropout(&mut self, _: u64) {}
+    fn seed_dropout(&mut self, seed: u64) {
+        self.dropout_seed = seed;
+    }
 
     fn load_adapter(&mut self, adapter: &AdapterWeights) -> Result<(), EngineError> {
         check_tensors(&adapter.config, &adapter.tensors, self.source.config(), "the adapter")?;
@@ -416,12 +445,19 @@ impl Engine for CudaEngine {
             return Err(EngineError::NoTargetTokens { positions: batch.tokens.len() });
         }
         let rows = self.put(batch, &checked)?;
+        self.put_dropout()?;
         self.record(rows)?;
         self.run(Part::Forward, rows)?;
         let scale = (1.0 / target_tokens_in_step as f64) as f32;
         self.pass(rows)?.head(checked.labels.len(), Some(scale))?;
         self.run(Part::Backward, rows)?;
-        self.losses(&checked)
+        let losses = self.losses(&checked)?;
+        let training = self.training.as_mut().ok_or(EngineError::NoAdapter)?;
+        if let Some(frozen) = &training.frozen {
+            frozen.clear(self.device.as_ref(), training.parameters.gradients)?;
+        }
+        training.passes += 1;
+        Ok(losses)
     }
 
     fn step(&mut self, options: &StepOptions) -> Result<StepReport, EngineError> {
@@ -438,7 +474,11 @@ impl Engine for CudaEngine {
         }
         let clip = clip_factor(grad_norm, options.max_grad_norm);
         training.steps += 1;
+        training.passes = 0;
         adamw(device.as_ref(), parameters, clip, training.steps, options)?;
+        if let Some(frozen) = &training.frozen {
+            frozen.restore(device.as_ref(), parameters.values)?;
+        }
         weights.adapt(device.as_ref(), parameters.values)?;
         if let Some(magnitudes) = &training.magnitudes {
             magnitudes.refresh(device.as_ref(), weights, layout, parameters.values)?;

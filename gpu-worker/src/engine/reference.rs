@@ -129,7 +129,18 @@ impl ReferenceEngine {
     }
 }
 
-/// A new adapter, drawn as [`Engine::init_adapter`] does, without magnitudes or frozen directions.
+/// A new adapter as [`Engine::init_adapter`] begins it, but for magnitudes, which are zero.
+pub(in crate::engine) fn begun_adapter(
+    config: &LoraConfig,
+    base: &BaseModel,
+    seed: u64,
+) -> Result<AdapterWeights, EngineError> {
+    let layout = AdapterLayout::new(config, &base.config)?;
+    let values = layout.begun(&Weights::resolve(base)?, seed)?;
+    Ok(layout.adapter(&values))
+}
+
+/// The same without frozen directions, which follow from the weights.
 pub(in crate::engine) fn drawn_adapter(
     config: &LoraConfig,
     model: &ModelConfig,
@@ -215,10 +226,7 @@ impl Engine for ReferenceEngine {
     fn init_adapter(&mut self, config: &LoraConfig, seed: u64) -> Result<(), EngineError> {
         let layout = AdapterLayout::new(config, &self.base.config)?;
         let weights = Weights::resolve(&self.base)?;
-        let mut values = layout.initial(seed);
-        if config.frozen_rank > 0 {
-            layout.begin_principal(&weights, &mut values)?;
-        }
+        let values = layout.begun(&weights, seed)?;
         let mut training = Training::new(layout, values, &weights)?;
         if let Some(scaling) = &mut training.scaling {
             training.layout.begin_magnitudes(scaling, &mut training.values);

@@ -1,9 +1,12 @@
-//! Launches the kernels of `adamw.cu`.
+//! Launches the kernels of `adamw.cu`, and that of `hold.cu`.
+
+mod hold;
 
 use crate::{
     cuda::{Address, Argument, Device, DeviceError, Launch, blocks},
     engine::StepOptions,
 };
+pub use hold::{HeldPart, hold_parts};
 
 /// Values that give one partial sum.
 const PARTIAL: usize = 65_536;

@@ -138,7 +138,7 @@ impl BlockingAttempt {
                 Some(checkpoint)
             }
         };
-        let place = self.config.models.devices().place(&model.base.config, &input.lora).map_err(failure)?;
+        let place = self.config.models.devices().place(&model.base.config).map_err(failure)?;
         let forecast = self.forecast(&input, &model, &place).map_err(failure)?;
         let mut engine = place.engine(&model.base, forecast.recompute).map_err(failure)?;
         match train(engine.as_mut(), &input, checkpoint, &mut self.observer, &self.stop).map_err(failure)? {

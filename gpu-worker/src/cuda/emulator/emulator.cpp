@@ -569,6 +569,7 @@ void ballot(void* const* requests) {
 #include "../../ops/gated/gated.cu"
 #include "../../ops/head_loss/cross_entropy.cu"
 #include "../../ops/head_loss/log_probabilities.cu"
+#include "../../ops/lora_linear/dropout.cu"
 #include "../../ops/lora_linear/low_rank.cu"
 #include "../../ops/lora_linear/low_rank_forward.cu"
 #include "../../ops/lora_linear/magnitude.cu"
@@ -577,6 +578,7 @@ void ballot(void* const* requests) {
 #include "../../ops/rope/rope.cu"
 #include "../../ops/rows.cu"
 #include "../../optim/adamw.cu"
+#include "../../optim/hold.cu"
 #pragma GCC visibility pop
 
 int clara_launch(const char* kernel, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned threads, unsigned shared_bytes,

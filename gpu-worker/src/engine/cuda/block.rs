@@ -18,6 +18,7 @@ use crate::{
             cached::{CachedAttention, ROW_BYTES},
         },
         gated::cuda::{gated, gated_backward},
+        lora_linear::Dropout,
         rms_norm::cuda::{Norm, NormBackward},
         rope::cuda::HeadRotation,
         rows::copy,
@@ -44,6 +45,8 @@ pub(super) struct Pass<'a> {
     pub(super) values: Option<Address>,
     /// What outputs are multiplied by, where its method has magnitudes.
     pub(super) magnitudes: Option<&'a Magnitudes>,
+    /// In training: which inputs of the updates are zeroed. The key in the activations counts, not this one's.
+    pub(super) dropout: Option<Dropout>,
     /// In a decoder's pass: no backward pass follows, and rows see what their sequences have gathered.
     pub(super) cached: Option<Cached>,
 }
@@ -251,7 +254,7 @@ impl Layer<'_> {
             }
             (.., None) if slot.plain[DOWN].is_some() => self.plain(DOWN, activated)?,
             (.., None) => {
-                self.low_rank(group, self.weight(DOWN, group)?, activated)?;
+                self.low_rank(DOWN, self.weight(DOWN, group)?, activated)?;
             }
         }
         if self.is_adapted(group) && pass.cached.is_none() {

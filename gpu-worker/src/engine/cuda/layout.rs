@@ -12,7 +12,7 @@ use crate::{
         reference::{GROUPS, features},
     },
     model::{HostTensor, ModelConfig},
-    optim::cuda::CLASS,
+    optim::cuda::{CLASS, HeldPart},
 };
 
 /// What ranks are rounded up to, so that every row begins at a multiple of 16 bytes.
@@ -111,8 +111,12 @@ pub(super) struct Layout {
     /// The groups of each layer.
     pub(super) groups: Vec<[Group; 4]>,
     factors: Vec<Factor>,
-    /// Ranges of the `B` and of magnitudes.
-    fast: Vec<Range<usize>>,
+    /// Ranges of the `B`.
+    b: Vec<Range<usize>>,
+    /// Ranges of the magnitudes.
+    magnitudes: Vec<Range<usize>>,
+    /// What stays as it began.
+    pub(super) frozen: Vec<HeldPart>,
     /// Values of all tensors.
     pub(super) length: usize,
     /// Outputs of all groups with magnitudes.
@@ -128,7 +132,9 @@ impl Layout {
             rank,
             groups: Vec::with_capacity(model.layers),
             factors: Vec::new(),
-            fast: Vec::new(),
+            b: Vec::new(),
+            magnitudes: Vec::new(),
+            frozen: Vec::new(),
             length: 0,
             scaled_outputs: 0,
         };
@@ -148,6 +154,8 @@ impl Layout {
 
     fn append(&mut self, layer: usize, modules: &[TargetModule], model: &ModelConfig) -> Group {
         let real_rank = self.config.as_ref().map_or(0, |config| config.rank);
+        let frozen = self.config.as_ref().map_or(0, |config| config.frozen_rank);
+        let learned = real_rank - frozen.min(real_rank);
         let targets = self.config.as_ref().map_or_else(Vec::new, |config| config.targets.clone());
         let inputs = modules.first().map_or(0, |module| features(model, *module).0);
         let rank = self.rank;
@@ -157,6 +165,10 @@ impl Layout {
         for (place, module) in updated.iter().enumerate() {
             let from = a + place * rank * inputs;
             let shape = [real_rank, inputs];
+            if frozen > 0 {
+                let from = from + learned * inputs;
+                self.frozen.push(HeldPart { from, rows: frozen, columns: inputs, stride: inputs });
+            }
             self.factors.push(Factor::matrix(module.lora_a_name(layer), from, shape, inputs));
         }
         let (mut members, mut output, mut place) = (Vec::new(), 0, 0);
@@ -165,8 +177,12 @@ impl Layout {
             let b = targets.contains(module).then(|| {
                 let from = self.take(width * rank);
                 let shape = [width, real_rank];
+                if frozen > 0 {
+                    let from = from + learned;
+                    self.frozen.push(HeldPart { from, rows: width, columns: frozen, stride: rank });
+                }
                 self.factors.push(Factor::matrix(module.lora_b_name(layer), from, shape, rank));
-                self.fast.push(from..self.length);
+                self.b.push(from..self.length);
                 place += 1;
                 (from, place - 1)
             });
@@ -190,7 +206,7 @@ impl Layout {
         }
         let outputs = members.iter().map(|member| member.width).sum();
         let from = self.take(outputs);
-        self.fast.push(from..self.length);
+        self.magnitudes.push(from..self.length);
         for (module, member) in modules.iter().zip(members).filter(|(_, member)| member.b.is_some()) {
             let name = module.magnitude_name(layer);
             self.factors.push(Factor::vector(name, from + member.output, member.width));
@@ -211,7 +227,7 @@ impl Layout {
     /// For each [`CLASS`] values 1 where they are of a `B` or a magnitude, else 0.
     pub(super) fn classes(&self) -> Vec<u8> {
         let mut classes = vec![0; self.length / CLASS];
-        for range in &self.fast {
+        for range in self.b.iter().chain(&self.magnitudes) {
             classes.get_mut(range.start / CLASS..range.end / CLASS).unwrap_or_default().fill(1);
         }
         classes
@@ -234,7 +250,7 @@ impl Layout {
 
     /// Multiplies each `B`.
     pub(super) fn scale(&self, values: &mut [f32], factor: f32) {
-        for range in &self.fast {
+        for range in &self.b {
             for value in values.get_mut(range.clone()).unwrap_or_default() {
                 *value *= factor;
             }

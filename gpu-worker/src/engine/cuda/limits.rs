@@ -4,7 +4,7 @@ use super::{
     F32, RESERVE, ROW_UNIT,
     activations::{Activations, Room},
     layout::{Group, Layout},
-    magnitudes::Magnitudes,
+    training::Training,
 };
 use crate::{
     cuda::Address,
@@ -13,13 +13,12 @@ use crate::{
     ops::attention::cuda::has_kernels,
 };
 
-/// Whether the engine can train such an adapter on such a model.
+/// Whether the engine can train adapters on such a model, by whatever method.
 ///
 /// # Errors
 /// [`EngineError::Unsupported`] says why not.
-pub fn check(model: &ModelConfig, lora: &LoraConfig) -> Result<(), EngineError> {
-    check_shape(model)?;
-    check_method(lora)
+pub fn check(model: &ModelConfig) -> Result<(), EngineError> {
+    check_shape(model)
 }
 
 /// Whether the decoder can answer with a model and such adapters.
@@ -84,7 +83,7 @@ pub fn training_memory(
     let margins = 2 * (values(&layout) - values(&plain));
     Ok(TrainingMemory {
         base_bytes: base_bytes(base),
-        adapter_bytes: 4 * F32 * layout.length + Magnitudes::bytes(&layout) + margins,
+        adapter_bytes: Training::bytes(&layout) + margins,
         activation_bytes,
         scratch_bytes,
     })
@@ -106,13 +105,4 @@ pub(super) fn check_shape(config: &ModelConfig) -> Result<(), EngineError> {
         }
     }
     Ok(())
-}
-
-/// Whether the engine trains such an adapter.
-pub(super) fn check_method(config: &LoraConfig) -> Result<(), EngineError> {
-    let refused = [(config.dropout > 0.0, "dropout"), (config.frozen_rank > 0, "PiSSA")];
-    match refused.into_iter().find(|(asked, _)| *asked) {
-        Some((_, what)) => Err(EngineError::Unsupported { reason: format!("it has no {what} yet") }),
-        None => Ok(()),
-    }
 }

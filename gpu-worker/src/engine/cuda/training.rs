@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{F32, layout::Layout, magnitudes::Magnitudes};
+use super::{F32, frozen::Frozen, layout::Layout, magnitudes::Magnitudes};
 use crate::{
     cuda::{Address, Buffer, Device, DeviceError},
     engine::EngineError,
@@ -17,11 +17,20 @@ pub(super) struct Training {
     pub(super) partial_sums: Address,
     pub(super) sum: Address,
     pub(super) steps: u64,
+    /// Passes since the last step.
+    pub(super) passes: u64,
     /// What outputs are multiplied by, where the method has magnitudes.
     pub(super) magnitudes: Option<Magnitudes>,
+    /// Where some directions stay as they began.
+    pub(super) frozen: Option<Frozen>,
 }
 
 impl Training {
+    /// Bytes that an adapter in training takes, but for what is in the margins of the weights.
+    pub(super) fn bytes(layout: &Layout) -> usize {
+        4 * F32 * layout.length + Magnitudes::bytes(layout) + Frozen::bytes(layout)
+    }
+
     pub(super) fn new(device: &Arc<dyn Device>, layout: &Layout) -> Result<Self, EngineError> {
         let count = layout.length;
         let part = (count * F32).next_multiple_of(256);
@@ -41,7 +50,16 @@ impl Training {
         };
         device.write(parameters.classes, &classes)?;
         let sum = partial_sums.at(sums);
-        Ok(Self { _buffer: buffer, parameters, partial_sums, sum, steps: 0, magnitudes: None })
+        Ok(Self {
+            _buffer: buffer,
+            parameters,
+            partial_sums,
+            sum,
+            steps: 0,
+            passes: 0,
+            magnitudes: None,
+            frozen: None,
+        })
     }
 
     pub(super) fn read(&self, device: &dyn Device, from: Address) -> Result<Vec<f32>, DeviceError> {

@@ -12,8 +12,8 @@ use super::layout::{Group, Layout};
 use crate::{
     cuda::{Address, Buffer, Device, DeviceError, Rows},
     engine::{
-        EngineError,
-        reference::{Frozen, GROUPS, Weights, heads},
+        AdapterWeights, EngineError, LoraConfig,
+        reference::{Frozen, GROUPS, Weights, begun_adapter, drawn_adapter, heads},
     },
     model::{BaseModel, ModelConfig},
     nf4::{
@@ -40,6 +40,22 @@ impl Source {
         match self {
             Self::Base(base) => &base.config,
             Self::Random(config) => config,
+        }
+    }
+
+    /// A new adapter but for its magnitudes, which are zero.
+    pub(super) fn begun_adapter(
+        &self,
+        config: &LoraConfig,
+        seed: u64,
+    ) -> Result<AdapterWeights, EngineError> {
+        match self {
+            Self::Base(base) => begun_adapter(config, base, seed),
+            Self::Random(_) if config.frozen_rank > 0 => {
+                let reason = "nothing is known of the singular values of random weights".to_owned();
+                Err(EngineError::Unsupported { reason })
+            }
+            Self::Random(model) => drawn_adapter(config, model, seed),
         }
     }
 }

@@ -228,13 +228,18 @@ impl AdapterLayout {
         })
     }
 
+    /// Fresh parameters, but for magnitudes: drawn, or where some directions are frozen from the weights.
+    pub(super) fn begun(&self, weights: &Weights<'_>, seed: u64) -> Result<Vec<f32>, EngineError> {
+        let mut values = self.initial(seed);
+        if self.config.frozen_rank > 0 {
+            self.begin_principal(weights, &mut values)?;
+        }
+        Ok(values)
+    }
+
     /// Overwrites the factors with those of the largest singular values of each frozen weight: first the learned ones, then the
     /// same with opposite sign.
-    pub(super) fn begin_principal(
-        &self,
-        weights: &Weights<'_>,
-        values: &mut [f32],
-    ) -> Result<(), EngineError> {
+    fn begin_principal(&self, weights: &Weights<'_>, values: &mut [f32]) -> Result<(), EngineError> {
         let rank = self.config.learned_rank();
         let root = self.config.scale().sqrt();
         let factors = self.updates.par_iter().map(|update| {

@@ -1,15 +1,16 @@
 //! Launches the kernel of `scatter_adapter.cu`, and those of `low_rank.cu` and `low_rank_forward.cu`.
 
+mod dropout;
 mod low_rank;
+mod magnitude;
 
+pub use dropout::DeviceDropout;
 pub use low_rank::{
     LowRankABackward, LowRankBackward, LowRankGradients, LowRankLayer, has_low_rank_forward, low_rank_forward,
 };
-
-mod magnitude;
+pub use magnitude::{MagnitudeGains, MagnitudeGradient, ScaledColumns, partial_sums, row_squares};
 
 use crate::cuda::{Address, Argument, Device, DeviceError, Launch, THREADS};
-pub use magnitude::{MagnitudeGains, MagnitudeGradient, ScaledColumns, partial_sums, row_squares};
 
 /// Bytes of one part in the table: target (8), first value (8), rows, columns, stride (4 each), scale (4).
 pub const PART_BYTES: usize = 32;

@@ -9,11 +9,11 @@ use rayon::prelude::*;
 /// OOPSLA 2014), whose state is the key plus the place; the share is therefore rounded to 1/65,536.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Dropout {
-    key: u64,
+    pub(super) key: u64,
     /// Values whose 16 bits are below are zeroed.
-    threshold: u16,
+    pub(super) threshold: u16,
     /// Factor of the others.
-    scale: f32,
+    pub(super) scale: f32,
 }
 
 /// Values per piece of work; a multiple of four.

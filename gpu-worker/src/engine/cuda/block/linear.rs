@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        activations::Activations,
+        activations::{Activations, DropoutRoom},
         layout::{Group, Member},
         magnitudes::OfGroup,
     },
@@ -10,10 +10,10 @@ use super::{
 };
 use crate::{
     cuda::{Address, Element, Gemm, Operand, Rows},
-    engine::EngineError,
+    engine::{EngineError, reference::GROUPS},
     ops::lora_linear::cuda::{
-        LowRankABackward, LowRankBackward, LowRankGradients, LowRankLayer, MagnitudeGradient, ScaledColumns,
-        has_low_rank_forward, low_rank_forward,
+        DeviceDropout, LowRankABackward, LowRankBackward, LowRankGradients, LowRankLayer, MagnitudeGradient,
+        ScaledColumns, has_low_rank_forward, low_rank_forward,
     },
 };
 
@@ -40,20 +40,37 @@ impl<'a> Layer<'a> {
         Ok(weights.group(device, (self.index, index), group, values)?)
     }
 
+    /// Under dropout its stream for a group, and room for rows of the group's input.
+    fn dropout(&self, index: usize) -> Option<(DeviceDropout, Rows)> {
+        let DropoutRoom { key, rows } = self.pass.activations.dropout?;
+        let stream = self.index * GROUPS.len() + index;
+        Some((DeviceDropout::new(self.pass.dropout?, key, stream), rows))
+    }
+
+    /// What the updates of a group read of its input.
+    fn dropped(&self, index: usize, x: Rows) -> Result<Rows, EngineError> {
+        let Some((dropout, rows)) = self.dropout(index) else { return Ok(x) };
+        dropout.apply(self.pass.device, x, rows, [self.pass.rows, self.group(index)?.inputs])?;
+        Ok(rows)
+    }
+
     /// Writes `x·Aᵀ` behind the columns of `x`; returns the width of both together.
-    pub(super) fn low_rank(&self, group: &Group, weight: Rows, x: Rows) -> Result<usize, EngineError> {
+    pub(super) fn low_rank(&self, index: usize, weight: Rows, x: Rows) -> Result<usize, EngineError> {
+        let group = self.group(index)?;
         if !self.is_adapted(group) {
             return Ok(group.inputs);
         }
         let a = weight.rows_from(group.outputs);
         let low_rank = x.columns_from(group.inputs);
+        let x = self.dropped(index, x)?;
         let shape = [self.pass.rows, group.inputs, group.low_rank];
         if is_narrow(group) {
             low_rank_forward(self.pass.device, low_rank, [x, a], shape)?;
             return Ok(group.widened_inputs());
         }
         let shape = [self.pass.rows, group.low_rank, group.inputs];
-        self.pass.multiply(shape, [x.operand(), a.transposed()], &Output::to(low_rank))?;
+        let factors = [x.operand(), a.transposed()];
+        self.pass.multiply(shape, factors, &Output::to(low_rank))?;
         Ok(group.widened_inputs())
     }
 
@@ -78,7 +95,7 @@ impl<'a> Layer<'a> {
     fn product(&self, index: usize, x: Rows, output: &Output) -> Result<(), EngineError> {
         let (pass, group) = (&self.pass, self.group(index)?);
         let weight = self.weight(index, group)?;
-        let shape = [pass.rows, group.outputs, self.low_rank(group, weight, x)?];
+        let shape = [pass.rows, group.outputs, self.low_rank(index, weight, x)?];
         pass.multiply(shape, [x.operand(), weight.transposed()], output)
     }
 
@@ -122,8 +139,16 @@ impl<'a> Layer<'a> {
             inner = group.outputs + group.low_rank;
         }
         let Some(dx) = dx else { return Ok(()) };
+        let dropout = self.dropout(index).filter(|_| self.is_adapted(group));
+        if dropout.is_some() {
+            inner = group.outputs;
+        }
         let shape = [pass.rows, group.inputs, inner];
-        pass.multiply(shape, [dy.operand(), weight.operand()], &Output::to(dx))
+        pass.multiply(shape, [dy.operand(), weight.operand()], &Output::to(dx))?;
+        let Some((dropout, d_dropped)) = dropout else { return Ok(()) };
+        let factors = [dy.columns_from(group.outputs), weight.rows_from(group.outputs)].map(Rows::operand);
+        pass.multiply([pass.rows, group.inputs, group.low_rank], factors, &Output::to(d_dropped))?;
+        Ok(dropout.add_backward(pass.device, d_dropped, dx, [pass.rows, group.inputs])?)
     }
 
     /// Writes the gradient of `x·Aᵀ` behind the columns of `dy`, and adds the gradients of each `B`.
@@ -181,6 +206,7 @@ impl<'a> Layer<'a> {
         if !self.is_adapted(group) {
             return Ok(());
         }
+        let x = self.dropped(index, x)?;
         let address = gradients.at(group.a * Element::F32.bytes());
         if let Some(scratch) = pass.activations.low_rank_sums.filter(|_| is_narrow(group)) {
             let (rows, inputs, low_rank) = (pass.rows, group.inputs, group.low_rank);

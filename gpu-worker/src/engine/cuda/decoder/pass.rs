@@ -166,6 +166,7 @@ impl Running<'_> {
             rows,
             values: self.values,
             magnitudes: None,
+            dropout: None,
             cached: Some(cached),
         };
         if is_step {

@@ -1,6 +1,7 @@
 //! Methods beside plain LoRA against the reference engine, which has the same masks of dropout and the same beginnings.
 
 use super::*;
+use crate::cuda::testing::emulated_gpu;
 
 /// Distances of the factors `A` and `B` and of magnitudes, where there are any.
 fn distances(
@@ -137,6 +138,89 @@ fn dora_agrees_with_biases_and_norms() {
 fn dora_agrees_on_four_bits() {
     agree(&nf4_model(config()), &dora());
     agree(&nf4_model(qwen_config()), &LoraConfig { targets: some_targets(), ..dora() });
+}
+
+fn dropping(lora: LoraConfig) -> LoraConfig {
+    LoraConfig { dropout: 0.1, ..lora }
+}
+
+#[test]
+fn dropout_agrees() {
+    agree(&model(config()), &dropping(lora()));
+}
+
+#[test]
+fn dropout_agrees_on_some_layers_and_with_norms() {
+    agree(&model(qwen_config()), &LoraConfig { rank: 9, targets: some_targets(), ..dropping(lora()) });
+    agree(&model(gemma_config()), &dropping(lora()));
+}
+
+#[test]
+fn dropout_agrees_under_dora_and_on_four_bits() {
+    agree(&model(gemma_config()), &dropping(dora()));
+    agree(&nf4_model(config()), &dropping(dora()));
+}
+
+#[test]
+fn masks_change_in_recorded_passes() {
+    let base = model(config());
+    let mut reference = ReferenceEngine::new(Arc::clone(&base)).unwrap();
+    let mut engine = CudaEngine::new(Arc::new(emulated_gpu(false)), Arc::clone(&base)).unwrap();
+    let half = LoraConfig { dropout: 0.5, ..lora() };
+    reference.init_adapter(&half, 7).unwrap();
+    let start = moved(&reference.save().unwrap().adapter);
+    reference.load_adapter(&start).unwrap();
+    engine.load_adapter(&start).unwrap();
+    let batch = packed(&[40, 24], base.config.vocab_size);
+    // The same pass over and over: without masks of their own each would add the same.
+    for _ in 0..6 {
+        reference.forward_backward(&batch, 60).unwrap();
+        engine.forward_backward(&batch, 60).unwrap();
+    }
+    assert!(matches!(engine.recorded(64), Some(Recorded::Graphs(..))));
+    assert_near(&engine.gradients().unwrap(), &reference.gradients().unwrap(), 0.04);
+}
+
+fn principal() -> LoraConfig {
+    LoraConfig { rank: 6, frozen_rank: 3, ..lora() }
+}
+
+#[test]
+fn principal_adapters_agree() {
+    agree(&model(config()), &principal());
+    let some = LoraConfig { rank: 18, frozen_rank: 9, targets: some_targets(), ..principal() };
+    agree(&model(qwen_config()), &some);
+}
+
+#[test]
+fn principal_adapters_agree_under_every_other_method() {
+    agree(&nf4_model(gemma_config()), &LoraConfig { dora: true, dropout: 0.1, ..principal() });
+}
+
+#[test]
+fn frozen_directions_stay_as_they_began() {
+    let base = model(config());
+    let batch = packed(&[40, 24], base.config.vocab_size);
+    for device in devices() {
+        let mut engine = CudaEngine::new(device, Arc::clone(&base)).unwrap();
+        engine.init_adapter(&principal(), 5).unwrap();
+        let begun = engine.save().unwrap().adapter;
+        let decaying = StepOptions { weight_decay: 0.1, learning_rate: 1e-2, ..StepOptions::default() };
+        for _ in 0..3 {
+            engine.forward_backward(&batch, 60).unwrap();
+            engine.step(&decaying).unwrap();
+        }
+        let trained = engine.save().unwrap().adapter;
+        for (name, before) in &begun.tensors {
+            let after = &trained.tensors[name].values;
+            for (index, (before_value, after)) in before.values.iter().zip(after).enumerate() {
+                let width = before.shape[1];
+                let direction = if name.contains("lora_A") { index / width } else { index % width };
+                let has_moved = before_value.to_bits() != after.to_bits();
+                assert_eq!(has_moved, direction < 3, "{name}[{index}]: {before_value} became {after}");
+            }
+        }
+    }
 }
 
 #[test]
