@@ -18,7 +18,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clara_gpu_worker::{
     cuda::{Buffer, CudaDevice, CudaOptions, Device, DeviceError, Element, Gemm, Operand, Rows},
     engine::{
-        Batch, Engine as _, LoraConfig, StepOptions, TargetModule, cuda::CudaEngine, reference::features,
+        Batch, Decoder as _, Engine as _, LoraConfig, StepOptions, TargetModule,
+        cuda::{CudaDecoder, CudaEngine},
+        reference::features,
     },
     model::{self, Llama3Scaling, ModelConfig, Precision, RopeScaling, Variant},
     ops::{
@@ -31,6 +33,9 @@ use clara_gpu_worker::{
             cuda::{gated, gated_backward},
         },
         head_loss::cuda::cross_entropy,
+        lora_linear::cuda::{
+            LowRankABackward, LowRankBackward, LowRankGradients, LowRankLayer, low_rank_forward,
+        },
         rms_norm::cuda::{Norm, NormBackward},
         rope::cuda::HeadRotation,
         rows::{copy, fill_uniform},
@@ -53,6 +58,8 @@ struct Arguments {
 enum Command {
     /// Tokens per second of training steps.
     Train(TrainArgs),
+    /// Tokens per second of prompts and of answers.
+    Generate(GenerateArgs),
     /// A linear layer with its adapter, over the plain one.
     Linear(LinearArgs),
     /// Attention, forward and backward.
@@ -116,6 +123,22 @@ struct TrainArgs {
 }
 
 #[derive(Args)]
+struct GenerateArgs {
+    /// Shape of a model, with random weights.
+    #[arg(long, default_value = "llama-3.1-8b")]
+    model: Shape,
+    /// Sequences that are continued together; each number is measured.
+    #[arg(long, default_values_t = [1, 16, 64])]
+    sequences: Vec<usize>,
+    /// Tokens of each prompt.
+    #[arg(long, default_value_t = 512)]
+    prompt: usize,
+    /// Tokens of each answer.
+    #[arg(long, default_value_t = 64)]
+    answer: usize,
+}
+
+#[derive(Args)]
 struct LinearArgs {
     #[arg(long, default_value_t = 8192)]
     tokens: usize,
@@ -135,6 +158,7 @@ fn main() -> anyhow::Result<()> {
     let device: Arc<dyn Device> = Arc::new(CudaDevice::new(0, &CudaOptions::from_environment())?);
     match Arguments::parse().command {
         Command::Train(args) => train(&device, &args),
+        Command::Generate(args) => generate(&device, &args),
         Command::Linear(args) => linear(&device, &args),
         Command::Attention(args) => attention(&device, &args),
         Command::Memory(args) => memory(&device, &args),
@@ -349,6 +373,53 @@ fn train(device: &Arc<dyn Device>, args: &TrainArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn generate(device: &Arc<dyn Device>, args: &GenerateArgs) -> anyhow::Result<()> {
+    let config = shape(args.model);
+    let mut decoder = CudaDecoder::with_random_weights(Arc::clone(device), config.clone())?;
+    let mut stream = Stream::new(None, config.vocab_size)?;
+    for &count in &args.sequences {
+        let prompts: Vec<Vec<u32>> = (0..count).map(|_| stream.batch(1, args.prompt).tokens).collect();
+        let mut prefill = f64::INFINITY;
+        let mut sequences = Vec::new();
+        // The first round finds the algorithms of products.
+        for _ in 0..2 {
+            for id in sequences.drain(..) {
+                decoder.close(id)?;
+            }
+            for _ in 0..count {
+                sequences.push(decoder.open(None)?);
+            }
+            let inputs: Vec<_> = sequences.iter().copied().zip(prompts.iter().map(Vec::as_slice)).collect();
+            let started = Instant::now();
+            decoder.extend(&inputs)?;
+            prefill = prefill.min(started.elapsed().as_secs_f64());
+        }
+        let mut steps = Vec::with_capacity(args.answer);
+        for step in 0..args.answer {
+            let token = [u32::try_from(step % config.vocab_size)?];
+            let inputs: Vec<_> = sequences.iter().map(|id| (*id, token.as_slice())).collect();
+            let started = Instant::now();
+            decoder.extend(&inputs)?;
+            steps.push(started.elapsed().as_secs_f64());
+        }
+        for id in sequences {
+            decoder.close(id)?;
+        }
+        steps.sort_by(f64::total_cmp);
+        let step = steps.get(steps.len() / 2).copied().context("no step was measured")?;
+        // Each step reads every weight once.
+        let bytes = 2.0 * weights(&config) as f64;
+        say(&json!({
+            "what": "generate", "engine": "clara", "model": name(args.model), "device": device.name(), "sequences": count,
+            "prompt": args.prompt, "answer": args.answer,
+            "prefill_tokens_per_second": (count * args.prompt) as f64 / prefill,
+            "tokens_per_second": count as f64 / step,
+            "weight_gigabytes_per_second": bytes / step / 1e9,
+        }))?;
+    }
+    Ok(())
+}
+
 /// Room for matrices, filled with random values.
 struct Room<'a> {
     device: &'a Arc<dyn Device>,
@@ -416,18 +487,20 @@ fn aligned(width: usize) -> usize {
 }
 
 fn linear(device: &Arc<dyn Device>, args: &LinearArgs) -> anyhow::Result<()> {
-    // Inputs, outputs, layers that share the input.
-    let shapes = [
-        (4096, 6144, 3),
-        (4096, 4096, 1),
-        (4096, 28672, 2),
-        (14336, 4096, 1),
-        (576, 960, 3),
-        (576, 576, 1),
-        (576, 3072, 2),
-        (1536, 576, 1),
+    // Inputs, and the outputs of the layers that share them.
+    let shapes: [(usize, &[usize]); 8] = [
+        (4096, &[4096, 1024, 1024]),
+        (4096, &[4096]),
+        (4096, &[14336, 14336]),
+        (14336, &[4096]),
+        (576, &[576, 192, 192]),
+        (576, &[576]),
+        (576, &[1536, 1536]),
+        (1536, &[576]),
     ];
-    for (inputs, outputs, layers) in shapes {
+    for (inputs, widths) in shapes {
+        let outputs: usize = widths.iter().sum();
+        let layers = widths.len();
         let (rows, rank) = (args.tokens, args.rank);
         let low_rank = rank * layers;
         let mut room = Room { device, buffers: Vec::new() };
@@ -444,7 +517,6 @@ fn linear(device: &Arc<dyn Device>, args: &LinearArgs) -> anyhow::Result<()> {
         }
         let gradient_a =
             Operand { address: room.floats(low_rank * inputs)?, stride: inputs, transposed: false };
-        let gradient_b = Operand { address: room.floats(outputs * rank)?, stride: rank, transposed: false };
         let product = |[m, n, k]: [usize; 3], [left, right]: [Operand; 2], to: Operand, sum: bool| {
             let result = if sum { Element::F32 } else { Element::Bf16 };
             let c = sum.then_some(to);
@@ -456,10 +528,15 @@ fn linear(device: &Arc<dyn Device>, args: &LinearArgs) -> anyhow::Result<()> {
             let factors = [plain_x.operand(), plain_weight.transposed()];
             Ok(product([rows, outputs, inputs], factors, plain_y.operand(), false)?)
         })?;
+        let narrow = inputs <= 2048;
         let forward = milliseconds(device.as_ref(), args.repeats, |round| {
             let Operands { weight, x, y, .. } = set(round);
             let (a, tail) = (weight.rows_from(outputs), x.columns_from(inputs));
-            product([rows, low_rank, inputs], [x.operand(), a.transposed()], tail.operand(), false)?;
+            if narrow {
+                low_rank_forward(device.as_ref(), tail, [x, a], [rows, inputs, low_rank])?;
+            } else {
+                product([rows, low_rank, inputs], [x.operand(), a.transposed()], tail.operand(), false)?;
+            }
             let factors = [x.operand(), weight.transposed()];
             Ok(product([rows, outputs, inputs + low_rank], factors, y.operand(), false)?)
         })?;
@@ -468,19 +545,28 @@ fn linear(device: &Arc<dyn Device>, args: &LinearArgs) -> anyhow::Result<()> {
             let factors = [plain_y.operand(), plain_weight.operand()];
             Ok(product([rows, inputs, outputs], factors, plain_x.operand(), false)?)
         })?;
+        let d_b = room.floats(outputs * rank)?;
+        let mut output = 0;
+        let mut updates = Vec::new();
+        for (layer, width) in widths.iter().enumerate() {
+            let d_b = d_b.at(output * rank * Element::F32.bytes());
+            updates.push(LowRankLayer { output, width: *width, column: layer * rank, d_b });
+            output += width;
+        }
+        let of_b = LowRankBackward { rows, rank, scale: 2.0, layers: &updates };
+        let of_a = LowRankABackward { rows, inputs, low_rank };
+        let scratch = room.floats(of_b.most_scratch_bytes()?.max(of_a.most_scratch_bytes()?) / 4 + 1)?;
         let backward = milliseconds(device.as_ref(), args.repeats, |round| {
             let Operands { weight, x, y, .. } = set(round);
             let (b, tail) = (weight.columns_from(inputs), y.columns_from(outputs));
-            product([rows, low_rank, outputs], [y.operand(), b.operand()], tail.operand(), false)?;
-            let width = outputs / layers;
-            for layer in 0..layers {
-                let low_rank = x.columns_from(inputs + layer * rank);
-                let factors = [y.columns_from(layer * width).transposed(), low_rank.operand()];
-                product([width, rank, rows], factors, gradient_b, true)?;
-            }
+            let operands = LowRankGradients { dy: y, ds: tail, s: x.columns_from(inputs), b, scratch };
+            of_b.launch(device.as_ref(), operands)?;
             let factors = [y.operand(), weight.operand()];
             let dx = set(round + 1).plain_x;
             product([rows, inputs, outputs + low_rank], factors, dx.operand(), false)?;
+            if narrow {
+                return Ok(of_a.launch(device.as_ref(), gradient_a.address, [x, tail], scratch)?);
+            }
             Ok(product([low_rank, inputs, rows], [tail.transposed(), x.operand()], gradient_a, true)?)
         })?;
         for (direction, with, plain) in

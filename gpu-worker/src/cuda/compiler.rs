@@ -21,6 +21,9 @@ use super::{
 /// The oldest architecture that multiplies bf16 on tensor cores.
 pub const OLDEST: Architecture = Architecture { major: 8, minor: 0 };
 
+/// The architecture whose own instructions some kernels are written for.
+pub const HOPPER: Architecture = Architecture { major: 9, minor: 0 };
+
 const OPTIONS: [&str; 1] = ["--std=c++17"];
 
 /// What a GPU understands: its compute capability.
@@ -30,6 +33,14 @@ pub struct Architecture {
     pub major: u32,
     /// Code for a lower one runs on a higher one.
     pub minor: u32,
+}
+
+impl Architecture {
+    /// What NVRTC calls it, with all its instructions where kernels use those that later architectures lack.
+    fn target(self) -> String {
+        let own = if self == HOPPER { "a" } else { "" };
+        format!("{self}{own}")
+    }
 }
 
 impl fmt::Display for Architecture {
@@ -86,7 +97,7 @@ impl Compiler {
         if let Some(cubin) = entry.as_deref().and_then(read_entry) {
             return Ok(cubin);
         }
-        let architecture = format!("--gpu-architecture={}", self.architecture);
+        let architecture = format!("--gpu-architecture={}", self.architecture.target());
         let options: Vec<&str> = OPTIONS.into_iter().chain([architecture.as_str()]).collect();
         let cubin = nvrtc::compile(source.name, &program, &options)?;
         if let Some(entry) = entry
@@ -111,7 +122,7 @@ impl Compiler {
     /// Everything that the result depends on.
     fn entry_name(&self, program: &str) -> String {
         let version = format!("{}.{}", self.version.0, self.version.1);
-        let architecture = self.architecture.to_string();
+        let architecture = self.architecture.target();
         let options = OPTIONS.join(" ");
         let digest = Digest::of_parts([
             ("program", program.as_bytes()),
@@ -137,14 +148,21 @@ fn best(device: Architecture, known: &[Architecture]) -> Option<Architecture> {
 }
 
 /// A kept result, unless it is damaged: its digest stands before it.
-fn read_entry(path: &Path) -> Option<Vec<u8>> {
+pub(super) fn read_entry(path: &Path) -> Option<Vec<u8>> {
     let bytes = fs::read(path).ok()?;
     let (digest, cubin) = bytes.split_at_checked(Digest::of(b"").as_str().len())?;
     if Digest::of(cubin).as_str().as_bytes() == digest {
         return Some(cubin.to_vec());
     }
-    tracing::warn!("{} is damaged and compiled again", path.display());
+    tracing::warn!("{} is damaged and made again", path.display());
     None
+}
+
+/// A result with its digest before it.
+pub(super) fn entry_bytes(result: &[u8]) -> Vec<u8> {
+    let mut bytes = Digest::of(result).as_str().as_bytes().to_vec();
+    bytes.extend_from_slice(result);
+    bytes
 }
 
 fn write_entry(path: &Path, cubin: &[u8]) -> io::Result<()> {
@@ -154,9 +172,7 @@ fn write_entry(path: &Path, cubin: &[u8]) -> io::Result<()> {
     }
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let unfinished = path.with_extension(format!("{}-{count}.unfinished", process::id()));
-    let mut bytes = Digest::of(cubin).as_str().as_bytes().to_vec();
-    bytes.extend_from_slice(cubin);
-    let written = fs::write(&unfinished, bytes).and_then(|()| fs::rename(&unfinished, path));
+    let written = fs::write(&unfinished, entry_bytes(cubin)).and_then(|()| fs::rename(&unfinished, path));
     if written.is_err() {
         // What remains is of no use to anyone, and the first error says more.
         let _ = fs::remove_file(&unfinished);

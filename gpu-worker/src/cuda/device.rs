@@ -214,6 +214,12 @@ pub trait Device: fmt::Debug + Send + Sync {
     /// [`DeviceError::Failed`].
     fn zero(&self, at: Address, bytes: usize) -> Result<(), DeviceError>;
 
+    /// Whether there is a kernel of this name; some are for one architecture alone.
+    ///
+    /// # Errors
+    /// [`DeviceError::Kernel`] when it cannot be looked up.
+    fn has_kernel(&self, kernel: &'static str) -> Result<bool, DeviceError>;
+
     /// Starts a kernel.
     ///
     /// # Errors

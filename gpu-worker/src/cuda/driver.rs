@@ -34,10 +34,10 @@ const OLDEST_DRIVER: (i32, i32) = (12, 4);
 pub struct CudaOptions {
     /// Where CUDA's libraries are.
     pub libraries: Libraries,
-    /// Folder where compiled kernels are kept; without one they are compiled at every start.
+    /// Folder where compiled kernels and choices of algorithms are kept; without one they are compiled and chosen at every start.
     pub kernel_cache: Option<PathBuf>,
-    /// Whether every product's algorithms are timed at its first use. The fastest may be another one in the next process, whose
-    /// sums then differ in their last bits; without this the library's first choice is taken, always the same.
+    /// Whether every product's algorithms are timed at its first use; what was chosen is kept beside the kernels, for the next process
+    /// to give the same sums. Without this the library's first choice is taken.
     pub autotune: bool,
 }
 
@@ -64,7 +64,8 @@ struct State {
     recording: bool,
     staging: Staging,
     products: Products,
-    functions: HashMap<&'static str, Function>,
+    /// By name, also of those that no module has.
+    functions: HashMap<&'static str, Option<Function>>,
     modules: Vec<Module>,
     stream: Stream,
     context: Context,
@@ -111,7 +112,7 @@ impl CudaDevice {
             graphs_so_far: 0,
             recording: false,
             staging: Staging::new()?,
-            products: Products::new(&info.name, options.autotune)?,
+            products: Products::new(&info.name, options.autotune, options.kernel_cache.clone())?,
             functions: HashMap::new(),
             modules,
             stream,
@@ -188,6 +189,10 @@ impl Device for CudaDevice {
         self.with(|state| state.stream.zero(at, bytes))
     }
 
+    fn has_kernel(&self, kernel: &'static str) -> Result<bool, DeviceError> {
+        self.with(|state| state.function(kernel).map(|(_, function)| function.is_some()))
+    }
+
     fn launch(&self, launch: Launch<'_>) -> Result<(), DeviceError> {
         self.with(|state| state.launch(launch))
     }
@@ -261,11 +266,24 @@ impl State {
         Ok(())
     }
 
-    fn launch(&mut self, launch: Launch<'_>) -> Result<(), DeviceError> {
-        let Launch { kernel, grid, threads, shared_bytes, arguments } = launch;
+    /// A kernel, where some module has it, and the stream to launch it in.
+    fn function(
+        &mut self,
+        kernel: &'static str,
+    ) -> Result<(&mut Stream, Option<&mut Function>), DeviceError> {
         let function = match self.functions.entry(kernel) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(find(&self.modules, kernel)?),
+        };
+        Ok((&mut self.stream, function.as_mut()))
+    }
+
+    fn launch(&mut self, launch: Launch<'_>) -> Result<(), DeviceError> {
+        let Launch { kernel, grid, threads, shared_bytes, arguments } = launch;
+        let (stream, function) = self.function(kernel)?;
+        let Some(function) = function else {
+            let reason = "no file of kernels has it".to_owned();
+            return Err(DeviceError::Kernel { kernel: kernel.to_owned(), reason });
         };
         let given = || arguments.iter().map(|argument| bytes_of(*argument));
         if !given().eq(function.parameters().iter().copied()) {
@@ -275,18 +293,17 @@ impl State {
         }
         function.allow_shared(shared_bytes)?;
         let mut values: Vec<u64> = arguments.iter().map(|argument| argument.bits()).collect();
-        self.stream.launch(function, grid, threads, shared_bytes, &mut values)
+        stream.launch(function, grid, threads, shared_bytes, &mut values)
     }
 }
 
-fn find(modules: &[Module], kernel: &'static str) -> Result<Function, DeviceError> {
+fn find(modules: &[Module], kernel: &'static str) -> Result<Option<Function>, DeviceError> {
     for module in modules {
         if let Some(function) = module.function(kernel)? {
-            return Ok(function);
+            return Ok(Some(function));
         }
     }
-    let reason = "no file of kernels has it".to_owned();
-    Err(DeviceError::Kernel { kernel: kernel.to_owned(), reason })
+    Ok(None)
 }
 
 fn bytes_of(argument: Argument) -> usize {

@@ -45,6 +45,7 @@ impl Allocation {
 pub(crate) struct EmulatedDevice {
     emulator: &'static Emulator,
     seed: u32,
+    warpgroups: bool,
     allocations: Mutex<BTreeMap<u64, Allocation>>,
 }
 
@@ -62,7 +63,17 @@ impl EmulatedDevice {
     /// # Panics
     /// As [`Self::new`].
     pub(crate) fn in_random_order(seed: u32) -> Self {
-        Self { emulator: library::emulator(), seed, allocations: Mutex::default() }
+        Self { emulator: library::emulator(), seed, warpgroups: true, allocations: Mutex::default() }
+    }
+
+    /// A device of an architecture before Hopper.
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    pub(crate) fn without_warpgroups() -> Self {
+        let mut device = Self::new();
+        device.warpgroups = false;
+        device
     }
 
     /// The allocation that holds all of a range.
@@ -169,6 +180,10 @@ impl Device for EmulatedDevice {
         // SAFETY: the range is allocated.
         unsafe { ptr::write_bytes(at.0 as *mut u8, 0, bytes) };
         Ok(())
+    }
+
+    fn has_kernel(&self, kernel: &'static str) -> Result<bool, DeviceError> {
+        Ok((self.warpgroups || !kernel.contains("_hopper_")) && self.knows(kernel))
     }
 
     fn launch(&self, launch: Launch<'_>) -> Result<(), DeviceError> {

@@ -1,16 +1,21 @@
 //! Matrix products by cuBLASLt: one plan for each shape, its algorithm the fastest of those that the library proposes.
 
+mod choices;
 mod library;
 
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
 
-use self::library::{Algorithm, Handle, Problem};
+use self::{
+    choices::Choices,
+    library::{Algorithm, Handle, Problem},
+};
 use super::calls::{self, Stream, failed};
 use crate::cuda::{Address, DeviceError, Element, Gemm, Operand};
 
@@ -143,6 +148,7 @@ pub(super) struct Products {
     device: String,
     workspace: Workspace,
     autotune: bool,
+    choices: Choices,
     plans: HashMap<Key, Plan>,
 }
 
@@ -163,12 +169,14 @@ impl Drop for Workspace {
 }
 
 impl Products {
-    pub(super) fn new(device: &str, autotune: bool) -> Result<Self, DeviceError> {
+    /// Choices by time are kept in the folder `choices`.
+    pub(super) fn new(device: &str, autotune: bool, choices: Option<PathBuf>) -> Result<Self, DeviceError> {
         Ok(Self {
             handle: Handle::new()?,
             device: device.to_owned(),
             workspace: Workspace::new(WORKSPACE_BYTES)?,
             autotune,
+            choices: Choices::new(choices),
             plans: HashMap::new(),
         })
     }
@@ -210,8 +218,9 @@ impl Products {
     fn plan(&self, stream: &Stream, key: Key, gemm: &Gemm, recording: bool) -> Result<Plan, DeviceError> {
         let mut problem = Problem::new(&key)?;
         let place = (library::version(), self.device.clone(), key);
-        let chosen = TIMED_CHOICES.lock().get(&place).copied();
-        if let (Some((algorithm, candidates)), true) = (chosen, self.autotune) {
+        let chosen = || TIMED_CHOICES.lock().get(&place).copied().or_else(|| self.choices.read(&place));
+        if let Some((algorithm, candidates)) = Some(()).filter(|()| self.autotune).and_then(|()| chosen()) {
+            TIMED_CHOICES.lock().insert(place, (algorithm, candidates));
             return Ok(Plan { problem, algorithm, candidates, calls: 0 });
         }
         let proposals = problem.proposals(&self.handle, gemm, &key, WORKSPACE_BYTES)?;
@@ -222,7 +231,7 @@ impl Products {
             return Ok(Plan { problem, algorithm: first, candidates: 1, calls: 0 });
         }
         let algorithm = self.fastest(stream, &mut problem, &proposals, &key, gemm)?.unwrap_or(first);
-        let candidates = proposals.len();
+        let (algorithm, candidates) = self.choices.keep(&place, (algorithm, proposals.len()));
         TIMED_CHOICES.lock().insert(place, (algorithm, candidates));
         Ok(Plan { problem, algorithm, candidates, calls: 0 })
     }

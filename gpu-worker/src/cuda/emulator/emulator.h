@@ -100,6 +100,21 @@ void copy_async_commit();
 void copy_async_wait(int pending);
 void load_matrices(unsigned (&to)[4], unsigned address, bool transposed);
 void multiply_add(float (&sum)[4], const unsigned (&a)[4], unsigned b_first, unsigned b_second);
+void publish_shared();
+
+// What one thread gives for a product of its warpgroup: `a` in registers, or a descriptor.
+struct GroupProduct {
+    float* sums;
+    unsigned columns;
+    const unsigned* a;
+    unsigned long long a_descriptor, b_descriptor;
+    bool transposed, accumulate;
+};
+
+void warpgroup_begin();
+void warpgroup_commit();
+void warpgroup_wait(int pending);
+void warpgroup_multiply(const GroupProduct& product);
 void block_barrier();
 void warp_exchange(Exchange exchange, void* request);
 

@@ -1,7 +1,7 @@
 //! Where everything between input and loss lies in a device's memory: laid out once for a number of rows, never allocated within a pass.
 
 use super::{
-    layout::{Group, Layout, aligned},
+    layout::{Group, Layout, Member, aligned},
     weights::float_bytes,
 };
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     engine::{EngineError, reference::heads},
     model::ModelConfig,
     ops::{
-        lora_linear::cuda::{DeviceDropout, partial_sums},
+        lora_linear::cuda::{DeviceDropout, LowRankABackward, LowRankBackward, LowRankLayer, partial_sums},
         rope::Ropes,
     },
 };
@@ -148,6 +148,18 @@ pub(super) struct DropoutRoom {
     pub(super) rows: Rows,
 }
 
+impl DropoutRoom {
+    fn lay_out(arena: &mut Arena, layout: &Layout, groups: [&Group; 4], rows: usize) -> Option<Self> {
+        let drops = layout.config.as_ref().is_some_and(|config| config.dropout > 0.0);
+        let adapted = groups.into_iter().filter(|group| group.low_rank > 0);
+        let widest = adapted.map(|group| group.inputs).max().unwrap_or_default();
+        (drops && rows > 0).then(|| Self {
+            key: arena.bytes(DeviceDropout::KEY_BYTES),
+            rows: arena.rows(rows, aligned(widest)),
+        })
+    }
+}
+
 /// Everything between input and loss.
 #[derive(Debug, Clone)]
 pub(super) struct Activations {
@@ -172,6 +184,8 @@ pub(super) struct Activations {
     pub(super) column_sums: Address,
     /// Where the adapter is trained with dropout.
     pub(super) dropout: Option<DropoutRoom>,
+    /// Room for the sums of the gradients of low-rank updates; none where those are computed by products.
+    pub(super) low_rank_sums: Option<Address>,
     /// Gradient of a normalised input, or an output before its normalisation.
     pub(super) d_normed: Rows,
     pub(super) d_attention: Rows,
@@ -222,12 +236,6 @@ impl Activations {
         let vocab = aligned(model.vocab_size);
         let trained = if keeping.is_some() { rows } else { 0 };
         let is_scaled = output.magnitudes.is_some() || down.magnitudes.is_some();
-        let scaled = [input, output, gated, down].into_iter().filter(|group| group.magnitudes.is_some());
-        let column_sums =
-            scaled.map(|group| partial_sums([trained, group.outputs])).max().unwrap_or_default();
-        let drops = layout.config.as_ref().is_some_and(|config| config.dropout > 0.0);
-        let adapted = [input, output, gated, down].into_iter().filter(|group| group.low_rank > 0);
-        let widest_input = adapted.map(|group| group.inputs).max().unwrap_or_default();
         let head_rows = chunk_rows(model, trained);
         let activations = Self {
             rows,
@@ -240,11 +248,14 @@ impl Activations {
             activated: arena.rows(rows, down.stride()),
             d_residual: arena.rows(trained, d_width),
             d_output: (model.variant.output_norms || is_scaled).then(|| arena.rows(trained, d_width)),
-            column_sums: arena.words(column_sums),
-            dropout: (drops && trained > 0).then(|| DropoutRoom {
-                key: arena.bytes(DeviceDropout::KEY_BYTES),
-                rows: arena.rows(trained, widest_input),
-            }),
+            column_sums: arena.words(column_sums([input, output, gated, down], trained)),
+            dropout: DropoutRoom::lay_out(&mut arena, layout, [input, output, gated, down], trained),
+            low_rank_sums: if keeping.is_some() {
+                low_rank_bytes([input, output, gated, down], layout.rank, rows)?
+                    .map(|bytes| arena.bytes(bytes))
+            } else {
+                None
+            },
             d_normed: arena.rows(trained, hidden),
             d_attention: arena.rows(trained, output.inputs),
             d_projected: arena.rows(trained, aligned(input.outputs + input.low_rank)),
@@ -286,9 +297,40 @@ impl Activations {
     }
 }
 
+/// Values that the sums of the gradients of magnitudes take, for the widest group.
+fn column_sums(groups: [&Group; 4], rows: usize) -> usize {
+    let scaled = groups.into_iter().filter(|group| group.magnitudes.is_some());
+    scaled.map(|group| partial_sums([rows, group.outputs])).max().unwrap_or_default()
+}
+
 /// Rows of logits that are held at once, of `rows` in all.
 fn chunk_rows(model: &ModelConfig, rows: usize) -> usize {
     let fitting = LOGIT_BYTES / (2 * model.vocab_size.max(1));
     let fitting = (fitting / HEAD_UNIT * HEAD_UNIT).max(HEAD_UNIT);
     fitting.min(rows.next_multiple_of(HEAD_UNIT))
+}
+
+/// Bytes that the gradients of any group's updates work in; `None` where there are no kernels for them, or nothing is updated.
+fn low_rank_bytes(groups: [&Group; 4], rank: usize, rows: usize) -> Result<Option<usize>, DeviceError> {
+    let mut most = None;
+    for group in groups {
+        let layers: Vec<_> =
+            group.members.iter().filter(|member| member.b.is_some()).map(low_rank_layer).collect();
+        if layers.is_empty() {
+            continue;
+        }
+        if !LowRankBackward::has_kernels(rank, layers.len()) {
+            return Ok(None);
+        }
+        let backward = LowRankBackward { rows, rank, scale: 1.0, layers: &layers };
+        let of_a = LowRankABackward { rows, inputs: group.inputs, low_rank: group.low_rank };
+        let of_a = if LowRankABackward::has_kernels(group.low_rank) { of_a.most_scratch_bytes()? } else { 0 };
+        most = most.max(Some(backward.most_scratch_bytes()?.max(of_a)));
+    }
+    Ok(most)
+}
+
+/// The shape of a layer's update.
+fn low_rank_layer(member: &Member) -> LowRankLayer {
+    LowRankLayer { output: member.output, width: member.width, column: 0, d_b: Address::NULL }
 }

@@ -12,7 +12,7 @@ mod pass;
 use std::{collections::BTreeMap, sync::Arc};
 
 use self::{cache::Cache, model::Model, pass::Part};
-use super::{check_shape, weights::Source};
+use super::{limits::check_shape, weights::Source};
 use crate::{
     cuda::Device,
     engine::{

@@ -1,4 +1,4 @@
-//! Launches the kernels of `attention.cu` and `attention_backward.cu`.
+//! Launches the kernels of `attention.cu`, of the two `attention_backward*.cu`, and what stands for them on Hopper.
 
 pub mod cached;
 
@@ -117,12 +117,54 @@ const KERNELS: [Kernels; 5] = [
     },
 ];
 
+/// Those for GPUs that multiply by warpgroups.
+const HOPPER_KERNELS: [Kernels; 2] = [
+    Kernels {
+        dim: 64,
+        forward: Plan { kernel: "attention_hopper_d64", rows: 128, threads: 256, shared_bytes: 49_152 },
+        keys: Plan {
+            kernel: "attention_backward_keys_hopper_d64",
+            rows: 128,
+            threads: 256,
+            shared_bytes: 134_144,
+        },
+        queries: Plan {
+            kernel: "attention_backward_queries_hopper_d64",
+            rows: 128,
+            threads: 256,
+            shared_bytes: 131_072,
+        },
+    },
+    Kernels {
+        dim: 128,
+        forward: Plan { kernel: "attention_hopper_d128", rows: 128, threads: 256, shared_bytes: 163_840 },
+        keys: Plan {
+            kernel: "attention_backward_keys_hopper_d128",
+            rows: 128,
+            threads: 256,
+            shared_bytes: 165_376,
+        },
+        queries: Plan {
+            kernel: "attention_backward_queries_hopper_d128",
+            rows: 128,
+            threads: 256,
+            shared_bytes: 163_840,
+        },
+    },
+];
+
 /// Widths of heads that there are kernels for.
 pub fn has_kernels(dim: usize) -> bool {
     KERNELS.iter().any(|kernels| kernels.dim == dim)
 }
 
-fn kernels(dim: usize) -> Result<&'static Kernels, DeviceError> {
+/// The fastest for a width of heads that a device has.
+fn kernels(device: &dyn Device, dim: usize) -> Result<&'static Kernels, DeviceError> {
+    if let Some(kernels) = HOPPER_KERNELS.iter().find(|kernels| kernels.dim == dim)
+        && device.has_kernel(kernels.forward.kernel)?
+    {
+        return Ok(kernels);
+    }
     KERNELS.iter().find(|kernels| kernels.dim == dim).ok_or_else(|| DeviceError::Kernel {
         kernel: "attention".to_owned(),
         reason: format!("there is none for heads {dim} wide"),
@@ -158,7 +200,7 @@ impl PackedAttention {
         Projected { query, key, value }: Projected,
     ) -> Result<(), DeviceError> {
         let Heads { query: query_heads, key_value, dim, .. } = self.heads;
-        let kernels = kernels(dim)?;
+        let kernels = kernels(device, dim)?;
         self.launch(
             device,
             &kernels.forward,
@@ -193,7 +235,7 @@ impl PackedAttention {
         AttentionGradient { out, d_out, log_sums, delta }: AttentionGradient,
     ) -> Result<(), DeviceError> {
         let Heads { query: query_heads, key_value, dim, .. } = self.heads;
-        let kernels = kernels(dim)?;
+        let kernels = kernels(device, dim)?;
         self.sums_of_products(device, (out, d_out), delta)?;
         self.launch(
             device,

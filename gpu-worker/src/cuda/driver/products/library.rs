@@ -62,6 +62,32 @@ impl Drop for Handle {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Algorithm(sys::cublasLtMatmulAlgo_t);
 
+impl Algorithm {
+    /// Length of what [`Self::to_bytes`] gives.
+    pub(super) const BYTES: usize = mem::size_of::<sys::cublasLtMatmulAlgo_t>();
+
+    /// To be read by the same version of the library.
+    pub(super) fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        for (into, word) in bytes.chunks_exact_mut(8).zip(self.0.data) {
+            into.copy_from_slice(&word.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// What [`Self::to_bytes`] gave.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut algorithm = sys::cublasLtMatmulAlgo_t { data: [0; 8] };
+        if bytes.len() != Self::BYTES {
+            return None;
+        }
+        for (word, bytes) in algorithm.data.iter_mut().zip(bytes.chunks_exact(8)) {
+            *word = u64::from_le_bytes(bytes.try_into().ok()?);
+        }
+        Some(Self(algorithm))
+    }
+}
+
 impl fmt::Display for Algorithm {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = [

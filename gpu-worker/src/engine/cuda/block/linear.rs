@@ -3,7 +3,7 @@
 use super::{
     super::{
         activations::{Activations, DropoutRoom},
-        layout::Group,
+        layout::{Group, Member},
         magnitudes::OfGroup,
     },
     Layer, Output, Pass,
@@ -11,8 +11,19 @@ use super::{
 use crate::{
     cuda::{Address, Element, Gemm, Operand, Rows},
     engine::{EngineError, reference::GROUPS},
-    ops::lora_linear::cuda::{DeviceDropout, MagnitudeGradient, ScaledColumns},
+    ops::lora_linear::cuda::{
+        DeviceDropout, LowRankABackward, LowRankBackward, LowRankGradients, LowRankLayer, MagnitudeGradient,
+        ScaledColumns, has_low_rank_forward, low_rank_forward,
+    },
 };
+
+/// Widest input of such a group.
+const NARROW: usize = 2048;
+
+/// Whether a group's `x·Aᵀ` and the gradient of its `A` are faster by kernels of ours than by cuBLASLt.
+fn is_narrow(group: &Group) -> bool {
+    group.inputs <= NARROW && has_low_rank_forward(group.low_rank)
+}
 
 impl<'a> Layer<'a> {
     pub(super) fn group(&self, index: usize) -> Result<&'a Group, EngineError> {
@@ -49,11 +60,15 @@ impl<'a> Layer<'a> {
         if !self.is_adapted(group) {
             return Ok(group.inputs);
         }
-        let a = weight.rows_from(group.outputs);
+        let (read, a) = (self.dropped(index, x)?, weight.rows_from(group.outputs));
         let low_rank = x.columns_from(group.inputs);
+        let shape = [self.pass.rows, group.inputs, group.low_rank];
+        if is_narrow(group) {
+            low_rank_forward(self.pass.device, low_rank, [read, a], shape)?;
+            return Ok(group.widened_inputs());
+        }
         let shape = [self.pass.rows, group.low_rank, group.inputs];
-        let factors = [self.dropped(index, x)?.operand(), a.transposed()];
-        self.pass.multiply(shape, factors, &Output::to(low_rank))?;
+        self.pass.multiply(shape, [read.operand(), a.transposed()], &Output::to(low_rank))?;
         Ok(group.widened_inputs())
     }
 
@@ -118,32 +133,8 @@ impl<'a> Layer<'a> {
         let weight = self.weight(index, group)?;
         let mut inner = group.outputs;
         if self.is_adapted(group) {
-            let b = weight.columns_from(group.inputs);
-            let shape = [pass.rows, group.low_rank, group.outputs];
-            let d_low_rank = dy.columns_from(group.outputs);
-            pass.multiply(shape, [dy.operand(), b.operand()], &Output::to(d_low_rank))?;
+            self.low_rank_backward(group, weight, (dy, low_rank), gradients)?;
             inner = group.outputs + group.low_rank;
-            let (rank, alpha) = (pass.layout.rank, self.scale());
-            for member in &group.members {
-                let Some((from, place)) = member.b else { continue };
-                let d_b = Operand {
-                    address: gradients.at(from * Element::F32.bytes()),
-                    stride: rank,
-                    transposed: false,
-                };
-                pass.device.multiply(&Gemm {
-                    m: member.width,
-                    n: rank,
-                    k: pass.rows,
-                    alpha,
-                    a: dy.columns_from(member.output).transposed(),
-                    b: low_rank.columns_from(place * rank).operand(),
-                    c: Some(d_b),
-                    d: d_b,
-                    result: Element::F32,
-                    bias: None,
-                })?;
-            }
         }
         let Some(dx) = dx else { return Ok(()) };
         let dropout = self.dropout(index).filter(|_| self.is_adapted(group));
@@ -158,6 +149,49 @@ impl<'a> Layer<'a> {
         Ok(dropout.add_backward(pass.device, d_dropped, dx, [pass.rows, group.inputs])?)
     }
 
+    /// Writes the gradient of `x·Aᵀ` behind the columns of `dy`, and adds the gradients of each `B`.
+    fn low_rank_backward(
+        &self,
+        group: &Group,
+        weight: Rows,
+        (dy, low_rank): (Rows, Rows),
+        gradients: Address,
+    ) -> Result<(), EngineError> {
+        let (pass, rank) = (&self.pass, self.pass.layout.rank);
+        let (b, d_low_rank) = (weight.columns_from(group.inputs), dy.columns_from(group.outputs));
+        let d_b = |from: usize| gradients.at(from * Element::F32.bytes());
+        if let Some(scratch) = pass.activations.low_rank_sums {
+            let layer = |member: &Member| {
+                let (from, place) = member.b?;
+                let (output, width, column) = (member.output, member.width, place * rank);
+                Some(LowRankLayer { output, width, column, d_b: d_b(from) })
+            };
+            let layers: Vec<_> = group.members.iter().filter_map(layer).collect();
+            let kernel = LowRankBackward { rows: pass.rows, rank, scale: self.scale(), layers: &layers };
+            let operands = LowRankGradients { dy, ds: d_low_rank, s: low_rank, b, scratch };
+            return Ok(kernel.launch(pass.device, operands)?);
+        }
+        let shape = [pass.rows, group.low_rank, group.outputs];
+        pass.multiply(shape, [dy.operand(), b.operand()], &Output::to(d_low_rank))?;
+        for member in &group.members {
+            let Some((from, place)) = member.b else { continue };
+            let d_b = Operand { address: d_b(from), stride: rank, transposed: false };
+            pass.device.multiply(&Gemm {
+                m: member.width,
+                n: rank,
+                k: pass.rows,
+                alpha: self.scale(),
+                a: dy.columns_from(member.output).transposed(),
+                b: low_rank.columns_from(place * rank).operand(),
+                c: Some(d_b),
+                d: d_b,
+                result: Element::F32,
+                bias: None,
+            })?;
+        }
+        Ok(())
+    }
+
     /// Adds the gradients of a group's `A`, after [`Self::linear_backward`].
     pub(super) fn a_backward(
         &self,
@@ -170,18 +204,22 @@ impl<'a> Layer<'a> {
         if !self.is_adapted(group) {
             return Ok(());
         }
-        let d_a = Operand {
-            address: gradients.at(group.a * Element::F32.bytes()),
-            stride: group.inputs,
-            transposed: false,
-        };
+        let read = self.dropped(index, x)?;
+        let address = gradients.at(group.a * Element::F32.bytes());
+        if let Some(scratch) = pass.activations.low_rank_sums.filter(|_| is_narrow(group)) {
+            let (rows, inputs, low_rank) = (pass.rows, group.inputs, group.low_rank);
+            let ds = dy.columns_from(group.outputs);
+            let kernel = LowRankABackward { rows, inputs, low_rank };
+            return Ok(kernel.launch(pass.device, address, [read, ds], scratch)?);
+        }
+        let d_a = Operand { address, stride: group.inputs, transposed: false };
         Ok(pass.device.multiply(&Gemm {
             m: group.low_rank,
             n: group.inputs,
             k: pass.rows,
             alpha: 1.0,
             a: dy.columns_from(group.outputs).transposed(),
-            b: self.dropped(index, x)?.operand(),
+            b: read.operand(),
             c: Some(d_a),
             d: d_a,
             result: Element::F32,

@@ -71,6 +71,12 @@ impl Graphs {
         }
     }
 
+    /// How many passes have been recorded.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.recorded.values().filter(|recorded| matches!(recorded, Recorded::Graph(_))).count()
+    }
+
     fn clear(&mut self) {
         for recorded in std::mem::take(&mut self.recorded).into_values() {
             if let Recorded::Graph(graph) = recorded {

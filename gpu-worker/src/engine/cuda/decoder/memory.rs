@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     super::{
         activations::{Activations, Arena, Inputs, Room},
-        layout::Layout,
+        layout::{Layout, aligned},
     },
     graphs::Graphs,
 };
@@ -28,8 +28,6 @@ const ROW_UNIT: usize = 16;
 const LARGE_ROW_UNIT: usize = 64;
 /// Rows that only fill up, at most.
 const IDLE_ROWS: usize = LARGE_ROW_UNIT;
-/// What widths of rows are rounded to.
-const WIDTH_UNIT: usize = 8;
 /// Bytes of a number of a pass.
 const WORD: usize = 4;
 
@@ -106,7 +104,7 @@ impl Memory {
         let arrange = |base| -> Result<_, EngineError> {
             let (activations, bytes) = Activations::lay_out(base, model, layout, room)?;
             let mut arena = Arena { next: base.at(bytes) };
-            let stride = model.vocab_size.next_multiple_of(WIDTH_UNIT);
+            let stride = aligned(model.vocab_size);
             let fitting = LOGIT_BYTES / (4 * stride) / ROW_UNIT * ROW_UNIT;
             let head_rows = fitting.clamp(ROW_UNIT, rows.next_multiple_of(ROW_UNIT));
             let address = arena.words(head_rows * stride);

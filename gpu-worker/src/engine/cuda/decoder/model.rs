@@ -28,7 +28,7 @@ pub(super) struct Model {
     ropes: Ropes,
     pub(super) adapters: BTreeMap<String, LoadedAdapter>,
     held: Option<Held>,
-    memory: Option<Memory>,
+    pub(super) memory: Option<Memory>,
 }
 
 /// An adapter that sequences can use.

@@ -208,6 +208,8 @@ fn recorded_steps_agree_with_the_reference() {
         let next: Vec<_> = (step * 10..).zip(ids).map(|(seed, id)| (id, tokens(seed, 1))).collect();
         pair.extend(&next);
     }
+    let recorded = |pair: &Pair| pair.cuda.model.memory.as_ref().unwrap().graphs.count();
+    assert_eq!(recorded(&pair), 3, "one of each adapter and one without");
     // Fewer sequences, and other ones in their rows.
     pair.close(ids[0]);
     for step in 5..8 {
@@ -218,6 +220,7 @@ fn recorded_steps_agree_with_the_reference() {
     for step in 8..12 {
         pair.extend(&[(ids[2], tokens(step, 1)), (ids[3], tokens(step + 1, 1))]);
     }
+    assert_eq!(recorded(&pair), 2);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::{
-    cuda::{Buffer, testing::devices},
+    cuda::{Buffer, emulated::EmulatedDevice, testing::devices},
     ops::{
         attention::{Span, attention},
         matmul,
@@ -52,7 +52,8 @@ fn cache(device: &Arc<dyn Device>, heads: Heads, sequence: Sequence, [keys, valu
 
 #[track_caller]
 fn agrees(heads: Heads, sequences: &[Sequence]) {
-    for device in devices() {
+    let shuffled: Arc<dyn Device> = Arc::new(EmulatedDevice::in_random_order(7));
+    for device in devices().into_iter().chain([shuffled]) {
         let (width, query_width) = (heads.key_value_width(), heads.query_width());
         let rows: usize = sequences.iter().map(|sequence| sequence.new).sum();
         let seeds = (0..).step_by(2);
