@@ -73,6 +73,10 @@ impl Device for Profiler {
         self.timed("zero".to_owned(), || self.device.zero(at, bytes))
     }
 
+    fn has_kernel(&self, kernel: &'static str) -> Result<bool, DeviceError> {
+        self.device.has_kernel(kernel)
+    }
+
     fn launch(&self, launch: Launch<'_>) -> Result<(), DeviceError> {
         self.timed(launch.kernel.to_owned(), || self.device.launch(launch))
     }

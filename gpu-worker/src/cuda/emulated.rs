@@ -63,7 +63,7 @@ impl EmulatedDevice {
     /// # Panics
     /// As [`Self::new`].
     pub(crate) fn in_random_order(seed: u32) -> Self {
-        Self { emulator: library::emulator(), seed, warpgroups: true, allocations: Mutex::default() }
+        Self::with(seed, true)
     }
 
     /// A device of an architecture before Hopper.
@@ -71,9 +71,11 @@ impl EmulatedDevice {
     /// # Panics
     /// As [`Self::new`].
     pub(crate) fn without_warpgroups() -> Self {
-        let mut device = Self::new();
-        device.warpgroups = false;
-        device
+        Self::with(0, false)
+    }
+
+    fn with(seed: u32, warpgroups: bool) -> Self {
+        Self { emulator: library::emulator(), seed, warpgroups, allocations: Mutex::default() }
     }
 
     /// The allocation that holds all of a range.

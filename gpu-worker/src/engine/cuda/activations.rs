@@ -148,18 +148,6 @@ pub(super) struct DropoutRoom {
     pub(super) rows: Rows,
 }
 
-impl DropoutRoom {
-    fn lay_out(arena: &mut Arena, layout: &Layout, groups: [&Group; 4], rows: usize) -> Option<Self> {
-        let drops = layout.config.as_ref().is_some_and(|config| config.dropout > 0.0);
-        let adapted = groups.into_iter().filter(|group| group.low_rank > 0);
-        let widest = adapted.map(|group| group.inputs).max().unwrap_or_default();
-        (drops && rows > 0).then(|| Self {
-            key: arena.bytes(DeviceDropout::KEY_BYTES),
-            rows: arena.rows(rows, aligned(widest)),
-        })
-    }
-}
-
 /// Everything between input and loss.
 #[derive(Debug, Clone)]
 pub(super) struct Activations {
@@ -216,7 +204,8 @@ impl Activations {
         let hidden = model.hidden_size;
         let heads = heads(model, 0);
         let group = |index| layout.group(0, index);
-        let (input, output, gated, down) = (group(0)?, group(1)?, group(2)?, group(3)?);
+        let groups = [group(0)?, group(1)?, group(2)?, group(3)?];
+        let [input, output, _, down] = groups;
         let first_kept = model.layers.saturating_sub(keeping.map_or(0, |layers| layers.max(1)));
         let slots = model.layers - first_kept + usize::from(first_kept > 0);
         let inputs = Inputs::lay_out(&mut arena, rows);
@@ -229,13 +218,16 @@ impl Activations {
             Some(_) => (0..=model.layers).map(|_| arena.rows(rows, hidden)).collect(),
             None => vec![arena.rows(rows, hidden); model.layers + 1],
         };
-        let slots = (0..slots)
-            .map(|_| Slot::lay_out(&mut arena, model, [input, output, gated, down], rows))
-            .collect();
+        let slots = (0..slots).map(|_| Slot::lay_out(&mut arena, model, groups, rows)).collect();
         let d_width = aligned(hidden + output.low_rank.max(down.low_rank));
         let vocab = aligned(model.vocab_size);
         let trained = if keeping.is_some() { rows } else { 0 };
         let is_scaled = output.magnitudes.is_some() || down.magnitudes.is_some();
+        let sums_of = |group: &&Group| group.magnitudes.map_or(0, |_| partial_sums([trained, group.outputs]));
+        let column_sums = groups.iter().map(sums_of).max().unwrap_or_default();
+        let drops = layout.config.as_ref().is_some_and(|config| config.dropout > 0.0);
+        let adapted = groups.iter().filter(|group| group.low_rank > 0);
+        let widest_input = adapted.map(|group| group.inputs).max().unwrap_or_default();
         let head_rows = chunk_rows(model, trained);
         let activations = Self {
             rows,
@@ -248,14 +240,12 @@ impl Activations {
             activated: arena.rows(rows, down.stride()),
             d_residual: arena.rows(trained, d_width),
             d_output: (model.variant.output_norms || is_scaled).then(|| arena.rows(trained, d_width)),
-            column_sums: arena.words(column_sums([input, output, gated, down], trained)),
-            dropout: DropoutRoom::lay_out(&mut arena, layout, [input, output, gated, down], trained),
-            low_rank_sums: if keeping.is_some() {
-                low_rank_bytes([input, output, gated, down], layout.rank, rows)?
-                    .map(|bytes| arena.bytes(bytes))
-            } else {
-                None
-            },
+            column_sums: arena.words(column_sums),
+            low_rank_sums: low_rank_bytes(groups, layout.rank, trained)?.map(|bytes| arena.bytes(bytes)),
+            dropout: (drops && trained > 0).then(|| DropoutRoom {
+                key: arena.bytes(DeviceDropout::KEY_BYTES),
+                rows: arena.rows(trained, aligned(widest_input)),
+            }),
             d_normed: arena.rows(trained, hidden),
             d_attention: arena.rows(trained, output.inputs),
             d_projected: arena.rows(trained, aligned(input.outputs + input.low_rank)),
@@ -297,12 +287,6 @@ impl Activations {
     }
 }
 
-/// Values that the sums of the gradients of magnitudes take, for the widest group.
-fn column_sums(groups: [&Group; 4], rows: usize) -> usize {
-    let scaled = groups.into_iter().filter(|group| group.magnitudes.is_some());
-    scaled.map(|group| partial_sums([rows, group.outputs])).max().unwrap_or_default()
-}
-
 /// Rows of logits that are held at once, of `rows` in all.
 fn chunk_rows(model: &ModelConfig, rows: usize) -> usize {
     let fitting = LOGIT_BYTES / (2 * model.vocab_size.max(1));
@@ -313,7 +297,7 @@ fn chunk_rows(model: &ModelConfig, rows: usize) -> usize {
 /// Bytes that the gradients of any group's updates work in; `None` where there are no kernels for them, or nothing is updated.
 fn low_rank_bytes(groups: [&Group; 4], rank: usize, rows: usize) -> Result<Option<usize>, DeviceError> {
     let mut most = None;
-    for group in groups {
+    for group in groups.into_iter().filter(|_| rows > 0) {
         let layers: Vec<_> =
             group.members.iter().filter(|member| member.b.is_some()).map(low_rank_layer).collect();
         if layers.is_empty() {

@@ -313,3 +313,6 @@ impl PackedAttention {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

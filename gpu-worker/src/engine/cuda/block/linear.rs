@@ -60,15 +60,17 @@ impl<'a> Layer<'a> {
         if !self.is_adapted(group) {
             return Ok(group.inputs);
         }
-        let (read, a) = (self.dropped(index, x)?, weight.rows_from(group.outputs));
+        let a = weight.rows_from(group.outputs);
         let low_rank = x.columns_from(group.inputs);
+        let x = self.dropped(index, x)?;
         let shape = [self.pass.rows, group.inputs, group.low_rank];
         if is_narrow(group) {
-            low_rank_forward(self.pass.device, low_rank, [read, a], shape)?;
+            low_rank_forward(self.pass.device, low_rank, [x, a], shape)?;
             return Ok(group.widened_inputs());
         }
         let shape = [self.pass.rows, group.low_rank, group.inputs];
-        self.pass.multiply(shape, [read.operand(), a.transposed()], &Output::to(low_rank))?;
+        let factors = [x.operand(), a.transposed()];
+        self.pass.multiply(shape, factors, &Output::to(low_rank))?;
         Ok(group.widened_inputs())
     }
 
@@ -204,13 +206,13 @@ impl<'a> Layer<'a> {
         if !self.is_adapted(group) {
             return Ok(());
         }
-        let read = self.dropped(index, x)?;
+        let x = self.dropped(index, x)?;
         let address = gradients.at(group.a * Element::F32.bytes());
         if let Some(scratch) = pass.activations.low_rank_sums.filter(|_| is_narrow(group)) {
             let (rows, inputs, low_rank) = (pass.rows, group.inputs, group.low_rank);
             let ds = dy.columns_from(group.outputs);
             let kernel = LowRankABackward { rows, inputs, low_rank };
-            return Ok(kernel.launch(pass.device, address, [read, ds], scratch)?);
+            return Ok(kernel.launch(pass.device, address, [x, ds], scratch)?);
         }
         let d_a = Operand { address, stride: group.inputs, transposed: false };
         Ok(pass.device.multiply(&Gemm {
@@ -219,7 +221,7 @@ impl<'a> Layer<'a> {
             k: pass.rows,
             alpha: 1.0,
             a: dy.columns_from(group.outputs).transposed(),
-            b: read.operand(),
+            b: x.operand(),
             c: Some(d_a),
             d: d_a,
             result: Element::F32,
