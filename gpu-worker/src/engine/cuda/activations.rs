@@ -244,7 +244,7 @@ impl Activations {
             low_rank_sums: low_rank_bytes(groups, layout.rank, trained)?.map(|bytes| arena.bytes(bytes)),
             dropout: (drops && trained > 0).then(|| DropoutRoom {
                 key: arena.bytes(DeviceDropout::KEY_BYTES),
-                rows: arena.rows(trained, widest_input),
+                rows: arena.rows(trained, aligned(widest_input)),
             }),
             d_normed: arena.rows(trained, hidden),
             d_attention: arena.rows(trained, output.inputs),

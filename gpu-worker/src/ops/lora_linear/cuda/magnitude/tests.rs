@@ -2,9 +2,11 @@
 
 #![expect(clippy::cast_possible_truncation, reason = "sums in f64, compared in f32")]
 
+use std::sync::Arc;
+
 use super::*;
 use crate::{
-    cuda::testing::devices,
+    cuda::{emulated::EmulatedDevice, testing::devices},
     ops::testing::{
         assert_close,
         device::{Matrix, assert_rounded, download_floats, rounded, upload, upload_floats},
@@ -47,7 +49,8 @@ fn outputs_are_scaled_before_bias_and_residual_are_added() {
 
 #[test]
 fn gradients_of_magnitudes_are_sums_over_the_rows() {
-    for device in devices() {
+    let shuffled: Arc<dyn Device> = Arc::new(EmulatedDevice::in_random_order(7));
+    for device in devices().into_iter().chain([shuffled]) {
         for shape @ [rows, width] in SHAPES {
             let [d, x] = [1, 2].map(|seed| rounded(random(seed, rows * width)));
             let gains = random(3, width);
