@@ -10,7 +10,7 @@ use clara_runtime::{
 use crate::{
     cuda::{CudaDevice, CudaOptions, Device, DeviceError, availability::availability, telemetry::Telemetry},
     engine::{
-        Decoder, Engine, EngineError, LoraConfig,
+        Decoder, Engine, EngineError,
         cuda::{self, CudaDecoder, CudaEngine},
         reference::{ReferenceDecoder, ReferenceEngine},
     },
@@ -56,18 +56,13 @@ impl Devices {
         }
     }
 
-    /// Where a training on such a model runs: on the GPU if there is one that can, else on the CPU.
+    /// Where work on such a model runs: on the GPU if there is one that can, else on the CPU.
     ///
     /// # Errors
     /// [`EngineError::Unsupported`] when it must be the GPU, which cannot.
     pub fn place(&self, model: &ModelConfig) -> Result<Place, EngineError> {
-        self.place_if(cuda::check(model))
-    }
-
-    /// The GPU, unless there is none or it cannot.
-    fn place_if(&self, possible: Result<(), EngineError>) -> Result<Place, EngineError> {
         let Some(gpu) = &self.gpu else { return Ok(Place::Cpu) };
-        match possible {
+        match cuda::check(model) {
             Ok(()) => Ok(Place::Gpu(Arc::clone(gpu))),
             Err(error) if self.only_gpu => Err(error),
             Err(error) => {
@@ -78,17 +73,13 @@ impl Devices {
         }
     }
 
-    /// A decoder over a base model for such adapters, placed as a training is.
+    /// A decoder over a base model, placed as a training is.
     ///
     /// # Errors
     /// [`EngineError`] of the decoder.
-    pub fn decoder(
-        &self,
-        base: &Arc<BaseModel>,
-        adapters: &[&LoraConfig],
-    ) -> Result<Box<dyn Decoder>, EngineError> {
+    pub fn decoder(&self, base: &Arc<BaseModel>) -> Result<Box<dyn Decoder>, EngineError> {
         let base = Arc::clone(base);
-        Ok(match self.place_if(cuda::check_answers(&base.config, adapters))? {
+        Ok(match self.place(&base.config)? {
             Place::Cpu => Box::new(ReferenceDecoder::new(base)?),
             Place::Gpu(device) => Box::new(CudaDecoder::new(device, base)?),
         })

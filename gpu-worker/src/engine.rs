@@ -255,7 +255,7 @@ pub trait Decoder: Send {
     /// Opens an empty sequence.
     ///
     /// # Errors
-    /// [`EngineError::UnknownAdapter`].
+    /// [`EngineError::UnknownAdapter`]; what is wrong with an adapter that is put on a device only now.
     fn open(&mut self, adapter: Option<&str>) -> Result<SequenceId, EngineError>;
 
     /// Appends tokens to several sequences in one pass; returns for each the logits `[vocab]` after its last token.

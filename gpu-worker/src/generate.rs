@@ -190,10 +190,7 @@ impl<'a> Session<'a> {
         limits: BatchLimits,
     ) -> Result<Self, GenerateError> {
         let refused = |adapter| move |error: EngineError| failed(adapter, error.into());
-        let champion = contestants.champion.as_ref();
-        let adapters: Vec<_> =
-            champion.into_iter().chain([&contestants.candidate]).map(|adapter| &adapter.config).collect();
-        let decoder = model.decoder(&adapters).map_err(refused(None))?;
+        let decoder = model.decoder().map_err(refused(None))?;
         let mut batch = Batch::new(decoder, model.text_model(), limits);
         let mut names = vec![Some(CANDIDATE)];
         batch.decoder().add_adapter(CANDIDATE, &contestants.candidate).map_err(refused(Some(CANDIDATE)))?;

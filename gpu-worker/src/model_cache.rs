@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use crate::{
     devices::Devices,
-    engine::{Decoder, EngineError, LoraConfig},
+    engine::{Decoder, EngineError},
     model::{self, BaseModel, ModelError, Precision},
     template::{ChatTemplate, TemplateError},
     text::{BatchLimits, TextModel},
@@ -69,8 +69,8 @@ impl SharedModel {
     ///
     /// # Errors
     /// [`EngineError`] when the engine refuses the model.
-    pub fn decoder(&self, adapters: &[&LoraConfig]) -> Result<Box<dyn Decoder>, EngineError> {
-        self.devices.decoder(&self.base, adapters)
+    pub fn decoder(&self) -> Result<Box<dyn Decoder>, EngineError> {
+        self.devices.decoder(&self.base)
     }
 
     /// Limits for `sequences` texts at once whose keys and values may take `cache_bytes` in memory.

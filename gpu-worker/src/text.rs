@@ -145,7 +145,7 @@ impl TextEngine {
     /// # Errors
     /// [`TextError::Engine`] when the engine refuses the model, [`TextError::Thread`] when the system gives no thread.
     pub fn for_model(model: &Arc<SharedModel>, limits: BatchLimits) -> Result<Self, TextError> {
-        Self::start(model.decoder(&[])?, model.text_model(), limits)
+        Self::start(model.decoder()?, model.text_model(), limits)
     }
 
     /// What the model's texts are made of.

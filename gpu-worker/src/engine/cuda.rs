@@ -46,7 +46,7 @@ use crate::{
     },
 };
 
-pub use limits::{base_bytes, check, check_answers, training_memory, usable_bytes};
+pub use limits::{base_bytes, check, training_memory, usable_bytes};
 
 /// What the number of rows of a pass is rounded up to, by a document of its own without labels; so that few shapes occur.
 const ROW_UNIT: usize = 64;
@@ -169,7 +169,8 @@ impl CudaEngine {
         self.device.write(values, &float_bytes(&imported))?;
         training.frozen = Frozen::new(&self.device, &self.layout, &imported)?;
         self.weights.adapt(self.device.as_ref(), values)?;
-        training.magnitudes = Magnitudes::new(&self.device, &self.weights, &self.layout, values)?;
+        training.magnitudes =
+            Magnitudes::new(&self.device, &self.weights, &self.layout, (values, &config.targets))?;
         if let Some(memory) = &mut self.memory {
             memory.graphs.clear();
         }

@@ -1,7 +1,7 @@
 //! Inference on a GPU: many sequences, each with its own adapter and key-value cache.
 //!
 //! The frozen weights have margins for the widest adapter. The values of one adapter at a time stand there, and the sequences of a
-//! call run adapter by adapter.
+//! call run adapter by adapter. What a `DoRA` adapter multiplies outputs by is computed for its first sequence.
 
 mod cache;
 mod graphs;
@@ -143,9 +143,6 @@ impl Decoder for CudaDecoder {
     fn add_adapter(&mut self, name: &str, adapter: &AdapterWeights) -> Result<(), EngineError> {
         self.sequences.check_unused(name)?;
         check_tensors(&adapter.config, &adapter.tensors, self.model.config(), name)?;
-        if adapter.config.dora {
-            return Err(EngineError::Unsupported { reason: "it has no DoRA yet".to_owned() });
-        }
         self.model.insert(name, adapter.clone());
         Ok(())
     }
@@ -157,6 +154,7 @@ impl Decoder for CudaDecoder {
 
     fn open(&mut self, adapter: Option<&str>) -> Result<SequenceId, EngineError> {
         check_adapter(&self.model.adapters, adapter)?;
+        adapter.map_or(Ok(()), |name| self.model.check_magnitudes(name))?;
         Ok(self.sequences.open(adapter, Cache::default()))
     }
 

@@ -45,6 +45,8 @@ impl Factor {
 /// A layer in its group.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Member {
+    /// Which one it is.
+    pub(super) module: TargetModule,
     /// First of its outputs among those of the group.
     pub(super) output: usize,
     /// How many outputs.
@@ -186,7 +188,7 @@ impl Layout {
                 place += 1;
                 (from, place - 1)
             });
-            members.push(Member { output, width, b });
+            members.push(Member { module: *module, output, width, b });
             output += width;
         }
         let magnitudes = self.append_magnitudes(layer, modules, &members);

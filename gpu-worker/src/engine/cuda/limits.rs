@@ -13,26 +13,12 @@ use crate::{
     ops::attention::cuda::has_kernels,
 };
 
-/// Whether the engine can train adapters on such a model, by whatever method.
+/// Whether engine and decoder can work on such a model, by whatever method.
 ///
 /// # Errors
 /// [`EngineError::Unsupported`] says why not.
 pub fn check(model: &ModelConfig) -> Result<(), EngineError> {
     check_shape(model)
-}
-
-/// Whether the decoder can answer with a model and such adapters.
-///
-/// # Errors
-/// [`EngineError::Unsupported`] says why not.
-pub fn check_answers(model: &ModelConfig, adapters: &[&LoraConfig]) -> Result<(), EngineError> {
-    check_shape(model)?;
-    if adapters.iter().any(|adapter| adapter.dora) {
-        return Err(EngineError::Unsupported {
-            reason: "it does not answer with DoRA adapters yet".to_owned(),
-        });
-    }
-    Ok(())
 }
 
 /// Of free memory what an engine may take.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     cuda::{Address, Buffer, Device, DeviceError, Element, Gemm, Operand, Rows},
-    engine::{EngineError, LoraConfig, reference::GROUPS},
+    engine::{EngineError, LoraConfig, TargetModule},
     ops::lora_linear::cuda::{MagnitudeGains, row_squares},
 };
 
@@ -20,6 +20,8 @@ pub(super) struct Magnitudes {
     buffer: Buffer,
     /// Outputs of all groups with magnitudes.
     outputs: usize,
+    /// The layers that the adapter updates; its layout may have more.
+    targets: Vec<TargetModule>,
 }
 
 /// Where the outputs of a group find theirs.
@@ -45,7 +47,8 @@ impl Magnitudes {
         if layout.scaled_outputs == 0 { 0 } else { F32 * (3 * layout.scaled_outputs + scratch(layout)) }
     }
 
-    /// Those of an adapter's values, where its method has any; the weights hold its factors already.
+    /// Those of an adapter's values, where the layout has any; the weights hold its factors already. Layers that are not `targets`
+    /// stay as they are.
     ///
     /// # Errors
     /// [`EngineError::NoLength`] when the weights of an output are all zero.
@@ -53,13 +56,13 @@ impl Magnitudes {
         device: &Arc<dyn Device>,
         weights: &DeviceWeights,
         layout: &Layout,
-        values: Address,
+        (values, targets): (Address, &[TargetModule]),
     ) -> Result<Option<Self>, EngineError> {
         if layout.scaled_outputs == 0 {
             return Ok(None);
         }
         let buffer = Buffer::new(device, Self::bytes(layout))?;
-        let magnitudes = Self { buffer, outputs: layout.scaled_outputs };
+        let magnitudes = Self { buffer, outputs: layout.scaled_outputs, targets: targets.to_vec() };
         let each = |value: f32| float_bytes(&vec![value; magnitudes.outputs]);
         device.write(magnitudes.gains(), &each(1.0))?;
         device.write(magnitudes.norms(), &each(f32::INFINITY))?;
@@ -68,7 +71,8 @@ impl Magnitudes {
         Ok(Some(magnitudes))
     }
 
-    fn gains(&self) -> Address {
+    /// Where the gains of all groups begin.
+    pub(super) fn gains(&self) -> Address {
         self.buffer.address()
     }
 
@@ -125,6 +129,9 @@ impl Magnitudes {
         for (layer, groups) in layout.groups.iter().enumerate() {
             for (index, group) in groups.iter().enumerate() {
                 let Some(magnitudes) = group.magnitudes else { continue };
+                if !group.members.iter().any(|member| self.targets.contains(&member.module)) {
+                    continue;
+                }
                 let weight = weights.group(device, (layer, index), group, Some(values))?;
                 if with_squares {
                     let squares = self.of_group(magnitudes).squares;
@@ -160,7 +167,7 @@ impl Magnitudes {
             bias: None,
         })?;
         let OfGroup { gains, norms, squares } = self.of_group(magnitudes);
-        for member in &group.members {
+        for member in group.members.iter().filter(|member| self.targets.contains(&member.module)) {
             let Some((b, place)) = member.b else { continue };
             let output = member.output * F32;
             let at = |row: usize| projected.at((row * group.low_rank + place * rank) * F32);
@@ -187,13 +194,13 @@ impl Magnitudes {
         device.read(self.norms(), &mut bytes)?;
         let norms: Vec<f32> = floats(&bytes).collect();
         for (layer, groups) in layout.groups.iter().enumerate() {
-            for (group, modules) in groups.iter().zip(GROUPS) {
+            for group in groups {
                 let Some(magnitudes) = group.magnitudes else { continue };
-                for (member, module) in group.members.iter().zip(modules) {
+                for member in &group.members {
                     let first = magnitudes.first_output + member.output;
                     let lengths = norms.get(first..first + member.width).unwrap_or_default();
                     if lengths.iter().any(|norm| *norm <= 0.0) {
-                        return Err(EngineError::NoLength { tensor: module.weight_name(layer) });
+                        return Err(EngineError::NoLength { tensor: member.module.weight_name(layer) });
                     }
                 }
             }

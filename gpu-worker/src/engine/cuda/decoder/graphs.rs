@@ -19,6 +19,8 @@ pub(super) struct Key {
     pub(super) longest: usize,
     /// The adapter's values, where there is one.
     pub(super) values: Option<Address>,
+    /// What outputs are multiplied by, where its method has magnitudes.
+    pub(super) gains: Option<Address>,
 }
 
 #[derive(Debug, Clone, Copy)]

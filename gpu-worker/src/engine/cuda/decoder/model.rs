@@ -8,13 +8,14 @@ use std::{
 use super::{
     super::{
         layout::Layout,
+        magnitudes::Magnitudes,
         weights::{DeviceWeights, Source, float_bytes},
     },
     memory::Memory,
     pass::Running,
 };
 use crate::{
-    cuda::{Address, Buffer, Device},
+    cuda::{Buffer, Device},
     engine::{AdapterWeights, EngineError, LoraConfig},
     model::ModelConfig,
     ops::rope::Ropes,
@@ -35,8 +36,16 @@ pub(super) struct Model {
 #[derive(Debug)]
 pub(super) struct LoadedAdapter {
     weights: AdapterWeights,
-    /// Its values in the present layout, `B` scaled; from the first use on.
-    values: Option<Buffer>,
+    /// From the first use on.
+    placed: Option<PlacedAdapter>,
+}
+
+/// What the device holds of an adapter, in the present layout.
+#[derive(Debug)]
+struct PlacedAdapter {
+    /// `B` is scaled.
+    values: Buffer,
+    magnitudes: Option<Magnitudes>,
 }
 
 /// The model on the device.
@@ -62,7 +71,7 @@ impl Model {
     /// Makes an adapter available, in place of one of that name.
     pub(super) fn insert(&mut self, name: &str, weights: AdapterWeights) {
         self.forget(name);
-        self.adapters.insert(name.to_owned(), LoadedAdapter { weights, values: None });
+        self.adapters.insert(name.to_owned(), LoadedAdapter { weights, placed: None });
     }
 
     /// Removes an adapter.
@@ -85,7 +94,7 @@ impl Model {
         }
         (self.held, self.memory) = (None, None);
         for adapter in self.adapters.values_mut() {
-            adapter.values = None;
+            adapter.placed = None;
         }
         let layout = Layout::new(widest.as_ref(), self.source.config());
         let weights = DeviceWeights::load(&self.device, &self.source, &layout)?;
@@ -106,7 +115,7 @@ impl Model {
             // The scale is 1: each adapter's own is in its values.
             alpha: rank as f32,
             targets: targets.into_iter().collect(),
-            dora: false,
+            dora: configs().any(|config| config.dora),
             dropout: 0.0,
         })
     }
@@ -118,45 +127,75 @@ impl Model {
         }
     }
 
+    /// Refuses an adapter whose magnitudes cannot be computed, before its tokens share a call with those of others.
+    pub(super) fn check_magnitudes(&mut self, name: &str) -> Result<(), EngineError> {
+        let is_unknown = |adapter: &LoadedAdapter| adapter.weights.config.dora && adapter.placed.is_none();
+        if self.adapters.get(name).is_some_and(is_unknown) {
+            self.under(Some(name))?;
+        }
+        Ok(())
+    }
+
     /// Gets everything ready for passes under an adapter.
     pub(super) fn under(&mut self, adapter: Option<&str>) -> Result<Running<'_>, EngineError> {
         self.prepare()?;
         let Self { device, source, ropes, adapters, held, memory, .. } = self;
         let held = held.as_mut().ok_or(EngineError::NoAdapter)?;
-        let values = match adapter {
+        let placed = match adapter {
             Some(name) => Some(held.activate(device, name, adapters)?),
             None => None,
         };
+        let values = placed.map(|placed| placed.values.address());
+        let magnitudes = placed.and_then(|placed| placed.magnitudes.as_ref());
         let Held { layout, weights, .. } = held;
-        Ok(Running { device, config: source.config(), weights, layout, values, ropes, memory })
+        Ok(Running { device, config: source.config(), weights, layout, values, magnitudes, ropes, memory })
     }
 }
 
 impl Held {
-    /// Puts an adapter into the margins, if it is not there; returns where its values are.
-    fn activate(
+    /// Puts an adapter into the margins, if it is not there; returns what the device holds of it.
+    fn activate<'a>(
         &mut self,
         device: &Arc<dyn Device>,
         name: &str,
-        adapters: &mut BTreeMap<String, LoadedAdapter>,
-    ) -> Result<Address, EngineError> {
+        adapters: &'a mut BTreeMap<String, LoadedAdapter>,
+    ) -> Result<&'a PlacedAdapter, EngineError> {
         let unknown = || EngineError::UnknownAdapter { name: name.to_owned() };
-        let adapter = adapters.get_mut(name).ok_or_else(unknown)?;
-        let values = if let Some(values) = &adapter.values {
-            values.address()
+        let LoadedAdapter { weights, placed } = adapters.get_mut(name).ok_or_else(unknown)?;
+        let placed = if let Some(placed) = placed {
+            placed
         } else {
-            let mut values = self.layout.import(&adapter.weights.tensors);
-            self.layout.scale(&mut values, adapter.weights.config.scale());
-            let bytes = float_bytes(&values);
-            let buffer = Buffer::new(device, bytes.len())?;
-            device.write(buffer.address(), &bytes)?;
-            adapter.values.insert(buffer).address()
+            let found = self.place(device, weights)?;
+            self.active = Some(name.to_owned());
+            placed.insert(found)
         };
         if self.active.as_deref() != Some(name) {
             self.active = None;
-            self.weights.adapt(device.as_ref(), values)?;
+            self.weights.adapt(device.as_ref(), placed.values.address())?;
             self.active = Some(name.to_owned());
         }
-        Ok(values)
+        Ok(placed)
+    }
+
+    /// Puts an adapter on the device and into the margins: its magnitudes are computed from there.
+    fn place(
+        &mut self,
+        device: &Arc<dyn Device>,
+        AdapterWeights { config, tensors }: &AdapterWeights,
+    ) -> Result<PlacedAdapter, EngineError> {
+        let mut values = self.layout.import(tensors);
+        self.layout.scale(&mut values, config.scale());
+        let bytes = float_bytes(&values);
+        let buffer = Buffer::new(device, bytes.len())?;
+        let values = buffer.address();
+        device.write(values, &bytes)?;
+        self.active = None;
+        self.weights.adapt(device.as_ref(), values)?;
+        let magnitudes = if config.dora {
+            Magnitudes::new(device, &self.weights, &self.layout, (values, &config.targets))?
+        } else {
+            None
+        };
+        Ok(PlacedAdapter { values: buffer, magnitudes })
     }
 }

@@ -7,6 +7,7 @@ use super::{
         block::{Cached, Pass},
         floats,
         layout::Layout,
+        magnitudes::Magnitudes,
         weights::DeviceWeights,
     },
     cache::Cache,
@@ -47,6 +48,8 @@ pub(super) struct Running<'a> {
     pub(super) layout: &'a Layout,
     /// The adapter's values, where there is one.
     pub(super) values: Option<Address>,
+    /// What outputs are multiplied by, where its method has magnitudes.
+    pub(super) magnitudes: Option<&'a Magnitudes>,
     pub(super) ropes: &'a mut Ropes,
     pub(super) memory: &'a mut Option<Memory>,
 }
@@ -165,12 +168,13 @@ impl Running<'_> {
             activations,
             rows,
             values: self.values,
-            magnitudes: None,
+            magnitudes: self.magnitudes,
             dropout: None,
             cached: Some(cached),
         };
         if is_step {
-            let key = Key { rows, longest, values: self.values };
+            let gains = self.magnitudes.map(Magnitudes::gains);
+            let key = Key { rows, longest, values: self.values, gains };
             graphs.run(key, &mut || pass.blocks_forward())?;
         } else {
             pass.blocks_forward()?;
