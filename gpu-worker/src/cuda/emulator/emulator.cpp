@@ -74,6 +74,8 @@ void ballot(void* const* requests) {
 
 #pragma GCC visibility push(hidden)
 #include "../../ops/common.cuh"
+#include "../../ops/tiles.cuh"
+#include "../../ops/warpgroups.cuh"
 
 #include "../../ops/attention/attention.cu"
 #include "../../ops/attention/attention_backward.cu"
