@@ -4,7 +4,6 @@
 //! call run adapter by adapter.
 
 mod cache;
-mod graphs;
 mod memory;
 mod model;
 mod pass;

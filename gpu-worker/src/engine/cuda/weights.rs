@@ -8,7 +8,10 @@ use std::sync::Arc;
 use half::bf16;
 use rayon::prelude::*;
 
-use super::layout::{Group, Layout};
+use super::{
+    bytes::float_bytes,
+    layout::{Group, Layout},
+};
 use crate::{
     cuda::{Address, Buffer, Device, DeviceError, Rows},
     engine::{
@@ -145,11 +148,6 @@ impl Loader<'_> {
         let bound = (1.0 / shape[1].max(1) as f32).sqrt();
         fill_uniform(self.device.as_ref(), into, shape, self.filled, bound)
     }
-}
-
-/// Little-endian bytes of f32 values.
-pub(super) fn float_bytes(values: &[f32]) -> Vec<u8> {
-    values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
 /// Bytes in bf16 of rows of `width` values, each followed by `margin` zeros.

@@ -7,8 +7,9 @@ use std::{
 
 use super::{
     super::{
+        bytes::float_bytes,
         layout::Layout,
-        weights::{DeviceWeights, Source, float_bytes},
+        weights::{DeviceWeights, Source},
     },
     memory::Memory,
     pass::Running,
@@ -122,7 +123,7 @@ impl Model {
     pub(super) fn under(&mut self, adapter: Option<&str>) -> Result<Running<'_>, EngineError> {
         self.prepare()?;
         let Self { device, source, ropes, adapters, held, memory, .. } = self;
-        let held = held.as_mut().ok_or(EngineError::NoAdapter)?;
+        let held = held.as_mut().ok_or(EngineError::Defect { missing: "the model on the device" })?;
         let values = match adapter {
             Some(name) => Some(held.activate(device, name, adapters)?),
             None => None,
