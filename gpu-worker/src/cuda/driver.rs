@@ -132,6 +132,12 @@ impl CudaDevice {
         state.borrow().products.uses()
     }
 
+    /// How many recordings it holds.
+    #[cfg(test)]
+    pub(crate) fn recordings(&self) -> usize {
+        self.state.lock().borrow().graphs.len()
+    }
+
     /// Does something in the device's order, on whatever thread this is.
     fn with<T>(&self, work: impl FnOnce(&mut State) -> Result<T, DeviceError>) -> Result<T, DeviceError> {
         let state = self.state.lock();

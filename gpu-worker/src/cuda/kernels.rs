@@ -15,7 +15,9 @@ macro_rules! source {
     };
 }
 
-const COMMON: Source = source!("ops/common.cuh");
+/// What stands before every file, in this order.
+const SHARED: [Source; 3] =
+    [source!("ops/common.cuh"), source!("ops/tiles.cuh"), source!("ops/warpgroups.cuh")];
 
 /// Every file of kernels.
 pub const SOURCES: &[Source] = &[
@@ -46,8 +48,8 @@ impl Source {
     /// The text to compile; messages of the compiler name the file and the line in it.
     #[must_use]
     pub fn program(&self) -> String {
-        let mut program = String::with_capacity(COMMON.text.len() + self.text.len() + 64);
-        for part in [&COMMON, self] {
+        let mut program = String::new();
+        for part in SHARED.iter().chain([self]) {
             program.push_str("#line 1 \"");
             program.push_str(part.name);
             program.push_str("\"\n");

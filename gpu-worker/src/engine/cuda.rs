@@ -3,12 +3,15 @@
 
 mod activations;
 mod block;
+mod bytes;
 mod decoder;
 mod frozen;
+mod graphs;
 mod head;
 mod layout;
 mod limits;
 mod magnitudes;
+mod passes;
 mod training;
 mod weights;
 
@@ -17,14 +20,15 @@ use std::{collections::BTreeMap, sync::Arc};
 pub use decoder::CudaDecoder;
 
 use self::{
-    activations::{Activations, DropoutRoom, Room},
-    block::Pass,
+    activations::{Activations, Room},
+    bytes::float_bytes,
     frozen::Frozen,
     layout::Layout,
     limits::check_shape,
     magnitudes::Magnitudes,
-    training::{Training, floats},
-    weights::{DeviceWeights, Source, float_bytes},
+    passes::{Memory, Part},
+    training::Training,
+    weights::{DeviceWeights, Source},
 };
 use super::{
     AdapterWeights, Batch, BatchLoss, Engine, EngineError, LoraConfig, StepOptions, StepReport,
@@ -33,13 +37,9 @@ use super::{
     reference::{Weights, check_tensors},
 };
 use crate::{
-    cuda::{Address, Buffer, Device, DeviceError, GraphId},
+    cuda::{Address, Device},
     model::{BaseModel, HostTensor, ModelConfig},
-    ops::{
-        embedding::cuda::embed,
-        lora_linear::{Dropout, cuda::DeviceDropout},
-        rope::Ropes,
-    },
+    ops::rope::Ropes,
     optim::{
         clip_factor,
         cuda::{DeviceParameters, adamw, sum_of_squares},
@@ -52,10 +52,6 @@ pub use limits::{base_bytes, check, training_memory, usable_bytes};
 const ROW_UNIT: usize = 64;
 /// Tokens of a pass that keep a large GPU busy.
 const TOKENS_PER_PASS: usize = 8192;
-/// Bytes of an f32.
-const F32: usize = size_of::<f32>();
-/// Memory that is left free for the driver and its libraries.
-const RESERVE: u64 = 512 << 20;
 
 /// Trains a LoRA adapter on a GPU.
 #[derive(Debug)]
@@ -71,33 +67,6 @@ pub struct CudaEngine {
     /// At most so many layers keep their activations; for tests and comparisons.
     keep_at_most: usize,
     dropout_seed: u64,
-}
-
-/// Memory of the passes.
-#[derive(Debug)]
-struct Memory {
-    activations: Activations,
-    /// Recorded passes by their number of rows.
-    graphs: BTreeMap<usize, Recorded>,
-    _buffer: Buffer,
-}
-
-/// A pass of some number of rows.
-#[derive(Debug, Clone, Copy)]
-enum Recorded {
-    /// Was run once, so that every product has found its algorithm.
-    Seen,
-    /// The blocks forward, and backward.
-    Graphs(GraphId, GraphId),
-    /// The device does not record.
-    Never,
-}
-
-/// A part of a pass that can be recorded: the loss between the two depends on how many labels there are.
-#[derive(Debug, Clone, Copy)]
-enum Part {
-    Forward,
-    Backward,
 }
 
 impl CudaEngine {
@@ -207,206 +176,6 @@ impl CudaEngine {
     fn training(&self) -> Result<&Training, EngineError> {
         self.training.as_ref().ok_or(EngineError::NoAdapter)
     }
-
-    /// Makes room for passes of `rows` rows.
-    fn reserve(&mut self, rows: usize) -> Result<(), EngineError> {
-        if self.memory.as_ref().is_some_and(|memory| memory.activations.rows >= rows) {
-            return Ok(());
-        }
-        self.memory = None;
-        let config = self.source.config();
-        let lay_out =
-            |base, keeping| Activations::lay_out(base, config, &self.layout, Room::to_train(rows, keeping));
-        let free = usable_bytes(self.device.memory()?.free);
-        let fits = |keeping| lay_out(Address::NULL, keeping).map(|(_, bytes)| bytes as u64 <= free);
-        // The most layers that fit, by halving: memory grows with each.
-        let (mut keeping, mut too_many) = (1, config.layers.min(self.keep_at_most.max(1)) + 1);
-        while too_many - keeping > 1 {
-            let middle = usize::midpoint(keeping, too_many);
-            if fits(middle)? {
-                keeping = middle;
-            } else {
-                too_many = middle;
-            }
-        }
-        let (_, bytes) = lay_out(Address::NULL, keeping)?;
-        let buffer = Buffer::new(&self.device, bytes)?;
-        let (activations, _) = lay_out(buffer.address(), keeping)?;
-        if keeping < config.layers {
-            tracing::info!(
-                "{keeping} of {} blocks keep their activations, the others are computed again in the backward pass",
-                config.layers
-            );
-        }
-        // Rows that only fill up must hold numbers, or products with zero would not be zero.
-        self.device.zero(buffer.address(), bytes)?;
-        activations.write_ropes(self.device.as_ref(), &mut self.ropes, rows)?;
-        self.memory = Some(Memory { activations, graphs: BTreeMap::new(), _buffer: buffer });
-        Ok(())
-    }
-
-    /// Copies a batch to the device; returns the rows of the pass.
-    fn put(&mut self, batch: &Batch, checked: &CheckedBatch) -> Result<usize, EngineError> {
-        let rows = batch.tokens.len().next_multiple_of(ROW_UNIT);
-        self.reserve(rows)?;
-        let memory = self.memory.as_ref().ok_or(EngineError::NoAdapter)?;
-        let inputs = memory.activations.inputs;
-        let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
-        let filled = rows - batch.tokens.len();
-        let (mut starts, mut ends) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
-        let lengths = checked.documents.iter().copied().chain((filled > 0).then_some(filled));
-        for length in lengths {
-            let start = starts.len();
-            starts.extend(std::iter::repeat_n(number(start), length));
-            ends.extend(std::iter::repeat_n(number(start + length), length));
-        }
-        let numbers = |values: &[usize]| values.iter().map(|value| number(*value)).collect::<Vec<_>>();
-        let mut positions = numbers(&checked.positions);
-        positions.extend((0..filled).map(number));
-        let mut tokens = batch.tokens.clone();
-        tokens.resize(rows, 0);
-        let labelled = numbers(&checked.labelled);
-        for (address, values) in [
-            (inputs.tokens, &tokens),
-            (inputs.positions, &positions),
-            (inputs.starts, &starts),
-            (inputs.ends, &ends),
-            (inputs.labelled, &labelled),
-            (inputs.labels, &checked.labels),
-        ] {
-            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-            self.device.write(address, &bytes)?;
-        }
-        Ok(rows)
-    }
-
-    fn pass(&self, rows: usize) -> Result<Pass<'_>, EngineError> {
-        let memory = self.memory.as_ref().ok_or(EngineError::NoAdapter)?;
-        Ok(Pass {
-            device: self.device.as_ref(),
-            config: self.source.config(),
-            weights: &self.weights,
-            layout: &self.layout,
-            activations: &memory.activations,
-            rows,
-            values: self.training.as_ref().map(|training| training.parameters.values),
-            magnitudes: self.training.as_ref().and_then(|training| training.magnitudes.as_ref()),
-            dropout: None,
-            cached: None,
-        })
-    }
-
-    /// The dropout of the next pass in training.
-    fn dropout(&self) -> Result<Option<Dropout>, EngineError> {
-        let Training { steps, passes, .. } = self.training()?;
-        let share = self.layout.config.as_ref().map_or(0.0, |config| config.dropout);
-        let dropout = Dropout::new(share, self.dropout_seed);
-        Ok(dropout.map(|dropout| dropout.stream(*steps).stream(*passes)))
-    }
-
-    /// Puts the dropout's key where the kernels read it, recorded or not.
-    fn put_dropout(&self) -> Result<(), EngineError> {
-        let room = self.memory.as_ref().and_then(|memory| memory.activations.dropout);
-        if let (Some(dropout), Some(DropoutRoom { key, .. })) = (self.dropout()?, room) {
-            DeviceDropout::write_key(self.device.as_ref(), key, dropout)?;
-        }
-        Ok(())
-    }
-
-    /// The losses of the last pass.
-    fn losses(&self, checked: &CheckedBatch) -> Result<BatchLoss, EngineError> {
-        let memory = self.memory.as_ref().ok_or(EngineError::NoAdapter)?;
-        let mut bytes = vec![0; checked.labels.len() * F32];
-        self.device.read(memory.activations.losses, &mut bytes)?;
-        let losses = floats(&bytes);
-        Ok(BatchLoss { loss_sum: losses.map(f64::from).sum(), target_tokens: checked.labels.len() })
-    }
-
-    /// Runs a part of a pass, or repeats its recording.
-    fn run(&self, part: Part, rows: usize) -> Result<(), EngineError> {
-        match (self.recorded(rows), part) {
-            (Some(Recorded::Graphs(graph, _)), Part::Forward)
-            | (Some(Recorded::Graphs(_, graph)), Part::Backward) => Ok(self.device.replay(graph)?),
-            _ => self.start(part, rows),
-        }
-    }
-
-    fn start(&self, part: Part, rows: usize) -> Result<(), EngineError> {
-        let pass = Pass { dropout: self.dropout()?, ..self.pass(rows)? };
-        match part {
-            Part::Forward => pass.blocks_forward(),
-            Part::Backward => pass.blocks_backward(self.training()?.parameters.gradients),
-        }
-    }
-
-    fn recorded(&self, rows: usize) -> Option<Recorded> {
-        self.memory.as_ref().and_then(|memory| memory.graphs.get(&rows).copied())
-    }
-
-    /// Records the passes of `rows` rows at their second run.
-    fn record(&mut self, rows: usize) -> Result<(), EngineError> {
-        let next = match self.recorded(rows) {
-            Some(Recorded::Graphs(..) | Recorded::Never) => return Ok(()),
-            None => Recorded::Seen,
-            Some(Recorded::Seen) => {
-                let forward = self.recording(Part::Forward, rows)?;
-                let backward = self.recording(Part::Backward, rows)?;
-                match (forward, backward) {
-                    (Some(forward), Some(backward)) => Recorded::Graphs(forward, backward),
-                    _ => Recorded::Never,
-                }
-            }
-        };
-        if let Some(memory) = &mut self.memory {
-            memory.graphs.insert(rows, next);
-        }
-        Ok(())
-    }
-
-    fn recording(&self, part: Part, rows: usize) -> Result<Option<GraphId>, EngineError> {
-        recording(self.device.as_ref(), &mut || self.start(part, rows))
-    }
-}
-
-impl Pass<'_> {
-    /// Embeds the tokens and moves them through all blocks.
-    fn blocks_forward(&self) -> Result<(), EngineError> {
-        let Self { device, config, weights, activations, rows, .. } = *self;
-        let stream = activations.residual.first().copied().ok_or(EngineError::NoAdapter)?;
-        let scale = config.variant.embedding_scale.unwrap_or(1.0);
-        let (table, tokens) = (weights.embedding.address, activations.inputs.tokens);
-        embed(device, stream, table, tokens, [rows, config.hidden_size], scale)?;
-        (0..config.layers).try_for_each(|layer| self.forward(layer))
-    }
-
-    /// Moves the gradient of the residual stream back through all blocks.
-    fn blocks_backward(&self, gradients: Address) -> Result<(), EngineError> {
-        for layer in (0..self.config.layers).rev() {
-            if layer < self.activations.first_kept {
-                self.forward_again(layer)?;
-            }
-            self.backward(layer, gradients)?;
-        }
-        Ok(())
-    }
-}
-
-/// Records what `work` starts; `None` where the device cannot.
-fn recording(
-    device: &dyn Device,
-    work: &mut dyn FnMut() -> Result<(), EngineError>,
-) -> Result<Option<GraphId>, EngineError> {
-    let mut refused = None;
-    let graph = device.record(&mut || match work() {
-        Ok(()) => Ok(()),
-        Err(EngineError::Device(error)) => Err(error),
-        Err(error) => {
-            let call = error.to_string();
-            refused = Some(error);
-            Err(DeviceError::Failed { call, reason: "the pass was refused".to_owned() })
-        }
-    });
-    refused.map_or_else(|| Ok(graph?), Err)
 }
 
 impl Engine for CudaEngine {
@@ -447,10 +216,9 @@ impl Engine for CudaEngine {
         }
         let rows = self.put(batch, &checked)?;
         self.put_dropout()?;
-        self.record(rows)?;
         self.run(Part::Forward, rows)?;
         let scale = (1.0 / target_tokens_in_step as f64) as f32;
-        self.pass(rows)?.head(checked.labels.len(), Some(scale))?;
+        self.pass(rows)?.0.head(checked.labels.len(), Some(scale))?;
         self.run(Part::Backward, rows)?;
         let losses = self.losses(&checked)?;
         let training = self.training.as_mut().ok_or(EngineError::NoAdapter)?;
@@ -490,7 +258,7 @@ impl Engine for CudaEngine {
     fn evaluate(&mut self, batch: &Batch) -> Result<BatchLoss, EngineError> {
         let checked = CheckedBatch::new(batch, self.source.config())?;
         let rows = self.put(batch, &checked)?;
-        let pass = self.pass(rows)?;
+        let (pass, _) = self.pass(rows)?;
         pass.blocks_forward()?;
         pass.head(checked.labels.len(), None)?;
         self.losses(&checked)

@@ -173,6 +173,14 @@ pub enum EngineError {
         /// The tensor.
         tensor: String,
     },
+    /// The CUDA engine does not find what it made itself; a defect of it.
+    #[error(
+        "{missing} is missing in the CUDA engine, which is a defect of it; report it, and have the CPU do it, with `device = \"cpu\"`"
+    )]
+    Defect {
+        /// What it should have made.
+        missing: &'static str,
+    },
     /// The GPU refused or failed.
     #[error(transparent)]
     Device(#[from] DeviceError),

@@ -2,14 +2,22 @@
 
 #![expect(unsafe_code, reason = "the driver is a C library")]
 
+mod modules;
+mod stream;
+
 use std::{
-    ffi::{CStr, CString, c_void},
+    ffi::{CStr, c_void},
     ptr,
 };
 
 use cudarc::driver::sys::{self, CUdevice_attribute_enum as Attribute, CUresult};
 
 use crate::cuda::{Address, DeviceError, DeviceMemory, compiler::Architecture};
+
+pub(super) use self::{
+    modules::{Function, Module},
+    stream::{Event, Graph, Stream},
+};
 
 /// A handle of the driver. The driver's calls may come from any thread that has the context.
 #[derive(Debug)]
@@ -242,250 +250,5 @@ impl Drop for PinnedMemory {
     fn drop(&mut self) {
         // SAFETY: this owns the memory; whoever drops it has waited for the copies from it.
         log("cuMemFreeHost", unsafe { sys::cuMemFreeHost(self.start.0) });
-    }
-}
-
-/// Something in a stream's order that can be waited for.
-#[derive(Debug)]
-pub(super) struct Event(Handle<sys::CUevent_st>);
-
-impl Event {
-    pub(super) fn new() -> Result<Self, DeviceError> {
-        let mut handle = ptr::null_mut();
-        let flags = sys::CUevent_flags_enum::CU_EVENT_DISABLE_TIMING as u32;
-        // SAFETY: the pointer is valid for the call.
-        check("cuEventCreate", unsafe { sys::cuEventCreate(&raw mut handle, flags) })?;
-        Ok(Self(Handle(handle)))
-    }
-
-    pub(super) fn wait(&self) -> Result<(), DeviceError> {
-        // SAFETY: this owns the event.
-        check("cuEventSynchronize", unsafe { sys::cuEventSynchronize(self.0.0) })
-    }
-}
-
-impl Drop for Event {
-    fn drop(&mut self) {
-        // SAFETY: this owns the event; the driver keeps what it still needs of it.
-        log("cuEventDestroy", unsafe { sys::cuEventDestroy_v2(self.0.0) });
-    }
-}
-
-/// An order of execution.
-#[derive(Debug)]
-pub(super) struct Stream(Handle<sys::CUstream_st>);
-
-impl Stream {
-    pub(super) fn new() -> Result<Self, DeviceError> {
-        let mut handle = ptr::null_mut();
-        let flags = sys::CUstream_flags_enum::CU_STREAM_NON_BLOCKING as u32;
-        // SAFETY: the pointer is valid for the call.
-        check("cuStreamCreate", unsafe { sys::cuStreamCreate(&raw mut handle, flags) })?;
-        Ok(Self(Handle(handle)))
-    }
-
-    /// For cuBLASLt.
-    pub(super) fn as_raw(&self) -> *mut c_void {
-        self.0.0.cast()
-    }
-
-    pub(super) fn wait(&self, call: &str) -> Result<(), DeviceError> {
-        // SAFETY: this owns the stream.
-        check(call, unsafe { sys::cuStreamSynchronize(self.0.0) })
-    }
-
-    /// The bytes must stay as they are until the copy is done.
-    pub(super) fn write(
-        &self,
-        to: Address,
-        from: &PinnedMemory,
-        offset: usize,
-        bytes: usize,
-    ) -> Result<(), DeviceError> {
-        assert!(offset.checked_add(bytes).is_some_and(|end| end <= from.bytes), "beyond pinned memory");
-        // SAFETY: the source lies in pinned memory; the driver checks the target.
-        let answer = unsafe {
-            sys::cuMemcpyHtoDAsync_v2(to.0, from.start.0.cast::<u8>().add(offset).cast(), bytes, self.0.0)
-        };
-        check("cuMemcpyHtoDAsync", answer)
-    }
-
-    /// Waits for all before, and for the copy.
-    pub(super) fn read(&self, from: Address, bytes: &mut [u8]) -> Result<(), DeviceError> {
-        // SAFETY: the slice lives until the copy is done, because this waits for it; the driver checks the source.
-        let answer =
-            unsafe { sys::cuMemcpyDtoHAsync_v2(bytes.as_mut_ptr().cast(), from.0, bytes.len(), self.0.0) };
-        let waited = self.wait("cuMemcpyDtoHAsync");
-        check("cuMemcpyDtoHAsync", answer).and(waited)
-    }
-
-    pub(super) fn zero(&self, at: Address, bytes: usize) -> Result<(), DeviceError> {
-        // SAFETY: the driver checks the target.
-        check("cuMemsetD8Async", unsafe { sys::cuMemsetD8Async(at.0, 0, bytes, self.0.0) })
-    }
-
-    pub(super) fn record(&self, event: &Event) -> Result<(), DeviceError> {
-        // SAFETY: both handles are alive.
-        check("cuEventRecord", unsafe { sys::cuEventRecord(event.0.0, self.0.0) })
-    }
-
-    /// Starts a kernel; its arguments lie in the lower bytes of the values.
-    pub(super) fn launch(
-        &self,
-        function: &Function,
-        [x, y, z]: [u32; 3],
-        threads: u32,
-        shared_bytes: u32,
-        values: &mut [u64],
-    ) -> Result<(), DeviceError> {
-        let mut arguments: Vec<*mut c_void> =
-            values.iter_mut().map(|value| ptr::from_mut(value).cast()).collect();
-        // SAFETY: the kernel copies as many arguments as it has, of at most eight bytes each, before this returns; the
-        // caller compared their number and sizes with the kernel's parameters. What its addresses point to is the caller's promise, which the device enforces.
-        let answer = unsafe {
-            sys::cuLaunchKernel(
-                function.handle.0,
-                x,
-                y,
-                z,
-                threads,
-                1,
-                1,
-                shared_bytes,
-                self.0.0,
-                arguments.as_mut_ptr(),
-                ptr::null_mut(),
-            )
-        };
-        check(function.name, answer)
-    }
-
-    /// From now on, work of this thread on the stream is recorded and not done.
-    pub(super) fn begin_recording(&self) -> Result<(), DeviceError> {
-        let mode = sys::CUstreamCaptureMode_enum::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
-        // SAFETY: this owns the stream.
-        check("cuStreamBeginCapture", unsafe { sys::cuStreamBeginCapture_v2(self.0.0, mode) })
-    }
-
-    /// What was recorded, ready to run.
-    pub(super) fn end_recording(&self) -> Result<Graph, DeviceError> {
-        let (mut graph, mut executable) = (ptr::null_mut(), ptr::null_mut());
-        // SAFETY: this owns the stream, and the graph until it is destroyed. The executable one does not need it.
-        unsafe {
-            check("cuStreamEndCapture", sys::cuStreamEndCapture(self.0.0, &raw mut graph))?;
-            let answer = sys::cuGraphInstantiateWithFlags(&raw mut executable, graph, 0);
-            log("cuGraphDestroy", sys::cuGraphDestroy(graph));
-            check("cuGraphInstantiate", answer)?;
-        }
-        Ok(Graph(Handle(executable)))
-    }
-
-    pub(super) fn replay(&self, graph: &Graph) -> Result<(), DeviceError> {
-        // SAFETY: both handles are alive.
-        check("cuGraphLaunch", unsafe { sys::cuGraphLaunch(graph.0.0, self.0.0) })
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        // SAFETY: this owns the stream; work under way goes on.
-        log("cuStreamDestroy", unsafe { sys::cuStreamDestroy_v2(self.0.0) });
-    }
-}
-
-/// Recorded work.
-#[derive(Debug)]
-pub(super) struct Graph(Handle<sys::CUgraphExec_st>);
-
-impl Drop for Graph {
-    fn drop(&mut self) {
-        // SAFETY: this owns the graph; the driver keeps it while it runs.
-        log("cuGraphExecDestroy", unsafe { sys::cuGraphExecDestroy(self.0.0) });
-    }
-}
-
-/// Loaded machine code.
-#[derive(Debug)]
-pub(super) struct Module(Handle<sys::CUmod_st>);
-
-impl Module {
-    pub(super) fn new(name: &str, cubin: &[u8]) -> Result<Self, DeviceError> {
-        let mut handle = ptr::null_mut();
-        // SAFETY: the image is a whole cubin: it comes from the compiler or from the cache, which checks its digest.
-        match unsafe { sys::cuModuleLoadData(&raw mut handle, cubin.as_ptr().cast()) } {
-            CUresult::CUDA_SUCCESS => Ok(Self(Handle(handle))),
-            other => Err(DeviceError::Kernel { kernel: name.to_owned(), reason: words(other) }),
-        }
-    }
-
-    /// A kernel of it, if it has one of this name.
-    pub(super) fn function(&self, name: &'static str) -> Result<Option<Function>, DeviceError> {
-        let failed = |reason: String| DeviceError::Kernel { kernel: name.to_owned(), reason };
-        let c_name = CString::new(name).map_err(|error| failed(error.to_string()))?;
-        let mut handle = ptr::null_mut();
-        // SAFETY: the module is alive, and the name ends with a zero.
-        match unsafe { sys::cuModuleGetFunction(&raw mut handle, self.0.0, c_name.as_ptr()) } {
-            CUresult::CUDA_SUCCESS => Function::new(name, Handle(handle)).map(Some),
-            CUresult::CUDA_ERROR_NOT_FOUND => Ok(None),
-            other => Err(failed(words(other))),
-        }
-    }
-}
-
-impl Drop for Module {
-    fn drop(&mut self) {
-        // SAFETY: this owns the module; the device waits for work under way before it drops it.
-        log("cuModuleUnload", unsafe { sys::cuModuleUnload(self.0.0) });
-    }
-}
-
-/// A kernel of a loaded module.
-#[derive(Debug)]
-pub(super) struct Function {
-    name: &'static str,
-    handle: Handle<sys::CUfunc_st>,
-    /// Dynamic shared memory that a launch may ask for.
-    shared_bytes: u32,
-    /// Bytes of each parameter.
-    parameters: Vec<usize>,
-}
-
-impl Function {
-    fn new(name: &'static str, handle: Handle<sys::CUfunc_st>) -> Result<Self, DeviceError> {
-        let mut parameters = Vec::new();
-        loop {
-            let (mut offset, mut bytes) = (0, 0);
-            // SAFETY: the function's module is alive, and the pointers are valid for the call.
-            let answer = unsafe {
-                sys::cuFuncGetParamInfo(handle.0, parameters.len(), &raw mut offset, &raw mut bytes)
-            };
-            match answer {
-                CUresult::CUDA_SUCCESS => parameters.push(bytes),
-                CUresult::CUDA_ERROR_INVALID_VALUE => break,
-                other => {
-                    check("cuFuncGetParamInfo", other)?;
-                    break;
-                }
-            }
-        }
-        Ok(Self { name, handle, shared_bytes: 0, parameters })
-    }
-
-    /// Bytes of each parameter, in order.
-    pub(super) fn parameters(&self) -> &[usize] {
-        &self.parameters
-    }
-
-    /// Lets launches ask for so much dynamic shared memory.
-    pub(super) fn allow_shared(&mut self, bytes: u32) -> Result<(), DeviceError> {
-        if bytes <= self.shared_bytes {
-            return Ok(());
-        }
-        let which = sys::CUfunction_attribute_enum::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-        let value = i32::try_from(bytes).unwrap_or(i32::MAX);
-        // SAFETY: the function's module is alive.
-        check(self.name, unsafe { sys::cuFuncSetAttribute(self.handle.0, which, value) })?;
-        self.shared_bytes = bytes;
-        Ok(())
     }
 }

@@ -1,8 +1,8 @@
 //! Where everything between input and loss lies in a device's memory: laid out once for a number of rows, never allocated within a pass.
 
 use super::{
+    bytes::{WORD, float_bytes},
     layout::{Group, Layout, Member, aligned},
-    weights::float_bytes,
 };
 use crate::{
     cuda::{Address, Device, DeviceError, Rows},
@@ -36,7 +36,7 @@ impl Arena {
 
     /// Room for 32-bit values.
     pub(super) fn words(&mut self, count: usize) -> Address {
-        self.bytes(4 * count)
+        self.bytes(WORD * count)
     }
 
     pub(super) fn rows(&mut self, rows: usize, width: usize) -> Rows {
@@ -158,7 +158,7 @@ pub(super) struct Activations {
     /// Where windowed layers rotate by angles of their own.
     pub(super) windowed_rope: Option<RopeTables>,
     /// Residual stream before each block, and after the last.
-    pub(super) residual: Vec<Rows>,
+    residual: Vec<Rows>,
     slots: Vec<Slot>,
     /// Layers from here on keep their activations; those before share the first slot and are computed again.
     pub(super) first_kept: usize,
@@ -283,7 +283,12 @@ impl Activations {
     pub(super) fn slot(&self, layer: usize) -> Result<&Slot, EngineError> {
         let shared = usize::from(self.first_kept > 0);
         let slot = layer.checked_sub(self.first_kept).map_or(0, |kept| kept + shared);
-        self.slots.get(slot).ok_or(EngineError::NoAdapter)
+        self.slots.get(slot).ok_or(EngineError::Defect { missing: "the memory of a layer" })
+    }
+
+    /// The residual stream before a layer; after the last one for the number of layers.
+    pub(super) fn residual_before(&self, layer: usize) -> Result<Rows, EngineError> {
+        self.residual.get(layer).copied().ok_or(EngineError::Defect { missing: "the residual stream" })
     }
 }
 

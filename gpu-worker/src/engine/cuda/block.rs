@@ -17,6 +17,7 @@ use crate::{
             AttentionGradient, PackedAttention, Projected,
             cached::{CachedAttention, ROW_BYTES},
         },
+        embedding::cuda::embed,
         gated::cuda::{gated, gated_backward},
         lora_linear::Dropout,
         rms_norm::cuda::{Norm, NormBackward},
@@ -115,18 +116,36 @@ impl Pass<'_> {
         })?)
     }
 
-    fn layer(&self, layer: usize) -> Result<Layer<'_>, EngineError> {
-        let block = self.weights.blocks.get(layer).ok_or(EngineError::NoAdapter)?;
-        Ok(Layer { pass: *self, index: layer, block, slot: self.activations.slot(layer)? })
+    /// Embeds the tokens and moves them through all blocks.
+    pub(super) fn blocks_forward(&self) -> Result<(), EngineError> {
+        let Self { device, config, weights, activations, rows, .. } = *self;
+        let stream = activations.residual_before(0)?;
+        let scale = config.variant.embedding_scale.unwrap_or(1.0);
+        let (table, tokens) = (weights.embedding.address, activations.inputs.tokens);
+        embed(device, stream, table, tokens, [rows, config.hidden_size], scale)?;
+        (0..config.layers).try_for_each(|layer| self.forward(layer))
     }
 
-    fn residual(&self, layer: usize) -> Result<Rows, EngineError> {
-        self.activations.residual.get(layer).copied().ok_or(EngineError::NoAdapter)
+    /// Moves the gradient of the residual stream back through all blocks.
+    pub(super) fn blocks_backward(&self, gradients: Address) -> Result<(), EngineError> {
+        for layer in (0..self.config.layers).rev() {
+            if layer < self.activations.first_kept {
+                self.forward_again(layer)?;
+            }
+            self.backward(layer, gradients)?;
+        }
+        Ok(())
+    }
+
+    fn layer(&self, layer: usize) -> Result<Layer<'_>, EngineError> {
+        let block = self.weights.blocks.get(layer).ok_or(EngineError::Defect { missing: "a block" })?;
+        Ok(Layer { pass: *self, index: layer, block, slot: self.activations.slot(layer)? })
     }
 
     /// Moves the residual stream through a block, keeping what its backward pass needs.
     pub(super) fn forward(&self, layer: usize) -> Result<(), EngineError> {
-        let (input, output) = (self.residual(layer)?, self.residual(layer + 1)?);
+        let (input, output) =
+            (self.activations.residual_before(layer)?, self.activations.residual_before(layer + 1)?);
         let layer = self.layer(layer)?;
         layer.attention(input)?;
         layer.gated(output)
@@ -134,7 +153,7 @@ impl Pass<'_> {
 
     /// Computes again what a block did not keep.
     pub(super) fn forward_again(&self, layer: usize) -> Result<(), EngineError> {
-        let input = self.residual(layer)?;
+        let input = self.activations.residual_before(layer)?;
         let layer = self.layer(layer)?;
         layer.attention(input)?;
         layer.gated_inputs()?;
@@ -144,7 +163,7 @@ impl Pass<'_> {
     /// Turns the gradient of a block's output into that of its input, and adds the adapter's gradients to those at `gradients`;
     /// for the first block the former is left out.
     pub(super) fn backward(&self, layer: usize, gradients: Address) -> Result<(), EngineError> {
-        let input = self.residual(layer)?;
+        let input = self.activations.residual_before(layer)?;
         let layer = self.layer(layer)?;
         layer.gated_backward(gradients)?;
         layer.attention_backward(input, gradients)

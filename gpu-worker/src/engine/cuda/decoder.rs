@@ -4,7 +4,6 @@
 //! call run adapter by adapter. What a `DoRA` adapter multiplies outputs by is computed for its first sequence.
 
 mod cache;
-mod graphs;
 mod memory;
 mod model;
 mod pass;

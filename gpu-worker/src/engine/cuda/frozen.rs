@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{F32, layout::Layout, weights::float_bytes};
+use super::{
+    bytes::{WORD, float_bytes},
+    layout::Layout,
+};
 use crate::{
     cuda::{Address, Buffer, Device, DeviceError},
     optim::cuda::{HeldPart, hold_parts},
@@ -20,7 +23,7 @@ impl Frozen {
     /// Bytes that they take.
     pub(super) fn bytes(layout: &Layout) -> usize {
         let values: usize = layout.frozen.iter().map(|part| part.rows * part.columns).sum();
-        layout.frozen.len() * HeldPart::BYTES + values * F32
+        layout.frozen.len() * HeldPart::BYTES + values * WORD
     }
 
     /// Those of an adapter's values, where it has any.

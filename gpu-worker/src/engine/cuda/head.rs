@@ -3,6 +3,7 @@
 use super::{
     activations::{Activations, HEAD_UNIT},
     block::{Output, Pass},
+    bytes::WORD,
 };
 use crate::{
     cuda::Element,
@@ -13,9 +14,6 @@ use crate::{
     },
 };
 
-/// Bytes of a number of the batch.
-const WORD: usize = 4;
-
 impl Pass<'_> {
     /// Writes the loss of each of `labelled` rows; with a scale also the gradient of the sum of losses times that scale, for the
     /// residual stream, all of which is overwritten.
@@ -24,7 +22,7 @@ impl Pass<'_> {
         let Activations { inputs, head_input, d_head_input, logits, head_rows, losses, d_residual, .. } =
             activations;
         let (hidden, vocab) = (config.hidden_size, config.vocab_size);
-        let stream = activations.residual.get(config.layers).copied().ok_or(EngineError::NoAdapter)?;
+        let stream = activations.residual_before(config.layers)?;
         let norm = Norm { weight: weights.norm, width: hidden, eps: config.rms_norm_eps };
         norm.forward(device, *head_input, stream, Some(inputs.labelled), labelled)?;
         for first in (0..labelled).step_by(*head_rows) {

@@ -221,9 +221,12 @@ impl Layout {
     /// A group of a layer.
     ///
     /// # Errors
-    /// [`EngineError::Batch`] never in practice: layers come from the same configuration.
+    /// [`EngineError::Defect`] where there is none; layers come from the same configuration.
     pub(super) fn group(&self, layer: usize, group: usize) -> Result<&Group, EngineError> {
-        self.groups.get(layer).and_then(|groups| groups.get(group)).ok_or(EngineError::NoAdapter)
+        self.groups
+            .get(layer)
+            .and_then(|groups| groups.get(group))
+            .ok_or(EngineError::Defect { missing: "a group of layers" })
     }
 
     /// For each [`CLASS`] values 1 where they are of a `B` or a magnitude, else 0.

@@ -1,8 +1,9 @@
 //! What the engine can train, and the memory that it takes for it.
 
 use super::{
-    F32, RESERVE, ROW_UNIT,
+    ROW_UNIT,
     activations::{Activations, Room},
+    bytes::WORD,
     layout::{Group, Layout},
     training::Training,
 };
@@ -12,6 +13,9 @@ use crate::{
     model::{BaseModel, ModelConfig, Quantised, is_linear, tensor_shapes},
     ops::attention::cuda::has_kernels,
 };
+
+/// Memory that is left free for the driver and its libraries.
+const RESERVE: u64 = 512 << 20;
 
 /// Whether engine and decoder can work on such a model, by whatever method.
 ///
@@ -41,7 +45,7 @@ pub fn base_bytes(base: &BaseModel) -> usize {
 fn held_bytes((_, weight): (&String, &Quantised)) -> usize {
     let [rows, columns] = weight.shape();
     match weight {
-        Quantised::Nf4(tensor) => rows * columns / 2 + rows * columns / tensor.block() * F32,
+        Quantised::Nf4(tensor) => rows * columns / 2 + rows * columns / tensor.block() * WORD,
         Quantised::Blocks(_) => 2 * rows * columns,
     }
 }
@@ -49,7 +53,7 @@ fn held_bytes((_, weight): (&String, &Quantised)) -> usize {
 /// Memory of a training with passes of `rows` rows.
 ///
 /// # Errors
-/// None in practice; layers come from the same configuration.
+/// [`EngineError::Device`] when the kernels for low-rank updates take no such shape.
 pub fn training_memory(
     base: &BaseModel,
     lora: &LoraConfig,

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use super::{
-    F32,
+    bytes::{WORD, float_bytes, floats},
     layout::{Group, GroupMagnitudes, Layout},
-    training::floats,
-    weights::{DeviceWeights, float_bytes},
+    weights::DeviceWeights,
 };
 use crate::{
     cuda::{Address, Buffer, Device, DeviceError, Element, Gemm, Operand, Rows},
@@ -44,7 +43,7 @@ fn scratch(layout: &Layout) -> usize {
 impl Magnitudes {
     /// Bytes that they take.
     pub(super) fn bytes(layout: &Layout) -> usize {
-        if layout.scaled_outputs == 0 { 0 } else { F32 * (3 * layout.scaled_outputs + scratch(layout)) }
+        if layout.scaled_outputs == 0 { 0 } else { WORD * (3 * layout.scaled_outputs + scratch(layout)) }
     }
 
     /// Those of an adapter's values, where the layout has any; the weights hold its factors already. Layers that are not `targets`
@@ -77,14 +76,14 @@ impl Magnitudes {
     }
 
     fn norms(&self) -> Address {
-        self.gains().at(self.outputs * F32)
+        self.gains().at(self.outputs * WORD)
     }
 
     /// What the outputs of a group find.
     pub(super) fn of_group(&self, GroupMagnitudes { first_output, .. }: GroupMagnitudes) -> OfGroup {
-        let gains = self.gains().at(first_output * F32);
-        let norms = gains.at(self.outputs * F32);
-        OfGroup { gains, norms, squares: norms.at(self.outputs * F32) }
+        let gains = self.gains().at(first_output * WORD);
+        let norms = gains.at(self.outputs * WORD);
+        OfGroup { gains, norms, squares: norms.at(self.outputs * WORD) }
     }
 
     /// Sets each magnitude to the length of its row, so that nothing is scaled yet.
@@ -94,13 +93,13 @@ impl Magnitudes {
         layout: &Layout,
         values: Address,
     ) -> Result<(), DeviceError> {
-        let mut norms = vec![0; self.outputs * F32];
+        let mut norms = vec![0; self.outputs * WORD];
         device.read(self.norms(), &mut norms)?;
         for (group, magnitudes) in scaled(layout) {
             for member in group.members.iter().filter(|member| member.b.is_some()) {
                 let first = magnitudes.first_output + member.output;
-                let lengths = norms.get(first * F32..(first + member.width) * F32).unwrap_or_default();
-                device.write(values.at((magnitudes.from + member.output) * F32), lengths)?;
+                let lengths = norms.get(first * WORD..(first + member.width) * WORD).unwrap_or_default();
+                device.write(values.at((magnitudes.from + member.output) * WORD), lengths)?;
             }
         }
         device.write(self.gains(), &float_bytes(&vec![1.0; self.outputs]))
@@ -153,7 +152,7 @@ impl Magnitudes {
         values: Address,
         (rank, config): (usize, &LoraConfig),
     ) -> Result<(), EngineError> {
-        let projected = self.norms().at(2 * self.outputs * F32);
+        let projected = self.norms().at(2 * self.outputs * WORD);
         device.multiply(&Gemm {
             m: group.outputs + group.low_rank,
             n: group.low_rank,
@@ -169,14 +168,14 @@ impl Magnitudes {
         let OfGroup { gains, norms, squares } = self.of_group(magnitudes);
         for member in group.members.iter().filter(|member| self.targets.contains(&member.module)) {
             let Some((b, place)) = member.b else { continue };
-            let output = member.output * F32;
-            let at = |row: usize| projected.at((row * group.low_rank + place * rank) * F32);
+            let output = member.output * WORD;
+            let at = |row: usize| projected.at((row * group.low_rank + place * rank) * WORD);
             let computed = MagnitudeGains {
                 gains: gains.at(output),
                 norms: norms.at(output),
-                magnitudes: values.at(magnitudes.from * F32 + output),
+                magnitudes: values.at(magnitudes.from * WORD + output),
                 squares: squares.at(output),
-                b: values.at(b * F32),
+                b: values.at(b * WORD),
                 projected: at(member.output),
                 inner: at(group.outputs + place * rank),
                 stride: group.low_rank,
@@ -190,7 +189,7 @@ impl Magnitudes {
 
     /// Whether every updated output has a length.
     fn check(&self, device: &dyn Device, layout: &Layout) -> Result<(), EngineError> {
-        let mut bytes = vec![0; self.outputs * F32];
+        let mut bytes = vec![0; self.outputs * WORD];
         device.read(self.norms(), &mut bytes)?;
         let norms: Vec<f32> = floats(&bytes).collect();
         for (layer, groups) in layout.groups.iter().enumerate() {

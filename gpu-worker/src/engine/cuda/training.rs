@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{F32, frozen::Frozen, layout::Layout, magnitudes::Magnitudes};
+use super::{
+    bytes::{WORD, floats},
+    frozen::Frozen,
+    layout::Layout,
+    magnitudes::Magnitudes,
+};
 use crate::{
     cuda::{Address, Buffer, Device, DeviceError},
     engine::EngineError,
@@ -28,12 +33,12 @@ pub(super) struct Training {
 impl Training {
     /// Bytes that an adapter in training takes, but for what is in the margins of the weights.
     pub(super) fn bytes(layout: &Layout) -> usize {
-        4 * F32 * layout.length + Magnitudes::bytes(layout) + Frozen::bytes(layout)
+        4 * WORD * layout.length + Magnitudes::bytes(layout) + Frozen::bytes(layout)
     }
 
     pub(super) fn new(device: &Arc<dyn Device>, layout: &Layout) -> Result<Self, EngineError> {
         let count = layout.length;
-        let part = (count * F32).next_multiple_of(256);
+        let part = (count * WORD).next_multiple_of(256);
         let sums = (partials(count) * size_of::<f64>()).next_multiple_of(256);
         let classes = layout.classes();
         let buffer = Buffer::new(device, 4 * part + sums + 256 + classes.len())?;
@@ -63,13 +68,8 @@ impl Training {
     }
 
     pub(super) fn read(&self, device: &dyn Device, from: Address) -> Result<Vec<f32>, DeviceError> {
-        let mut bytes = vec![0; self.parameters.count * F32];
+        let mut bytes = vec![0; self.parameters.count * WORD];
         device.read(from, &mut bytes)?;
         Ok(floats(&bytes).collect())
     }
-}
-
-/// The f32 values of little-endian bytes.
-pub(super) fn floats(bytes: &[u8]) -> impl Iterator<Item = f32> {
-    bytes.chunks_exact(F32).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap_or_default()))
 }

@@ -37,7 +37,7 @@ impl<'a> Layer<'a> {
     /// The weights of a group with the adapter in their margins.
     pub(super) fn weight(&self, index: usize, group: &Group) -> Result<Rows, EngineError> {
         let Pass { device, weights, values, .. } = self.pass;
-        Ok(weights.group(device, (self.index, index), group, values)?)
+        weights.group(device, (self.index, index), group, values)
     }
 
     /// Under dropout its stream for a group, and room for rows of the group's input.

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{
-    super::{
-        activations::{Activations, Arena, Inputs, Room},
-        layout::{Layout, aligned},
-    },
+use super::super::{
+    activations::{Activations, Arena, Inputs, Room},
+    bytes::{WORD, number_bytes},
     graphs::Graphs,
+    layout::{Layout, aligned},
 };
 use crate::{
     cuda::{Address, Buffer, Device, Operand, Rows},
@@ -28,8 +27,8 @@ const ROW_UNIT: usize = 16;
 const LARGE_ROW_UNIT: usize = 64;
 /// Rows that only fill up, at most.
 const IDLE_ROWS: usize = LARGE_ROW_UNIT;
-/// Bytes of a number of a pass.
-const WORD: usize = 4;
+/// Recordings that are kept, at most.
+const MOST_GRAPHS: usize = 128;
 
 /// Rows of a product for so many that count.
 pub(super) fn padded(rows: usize) -> usize {
@@ -64,6 +63,18 @@ pub(super) struct Numbers {
     pub(super) labels: Vec<u32>,
 }
 
+/// What distinguishes steps of generation; those with equal keys start the same work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub(super) rows: usize,
+    /// What attention takes for the length of the longest sequence.
+    pub(super) longest: usize,
+    /// The adapter's values, where there is one.
+    pub(super) values: Option<Address>,
+    /// What outputs are multiplied by, where its method has magnitudes.
+    pub(super) gains: Option<Address>,
+}
+
 /// All memory of the passes.
 #[derive(Debug)]
 pub(super) struct Memory {
@@ -71,7 +82,7 @@ pub(super) struct Memory {
     pub(super) head: Head,
     /// For attention over caches.
     pub(super) scratch: Address,
-    pub(super) graphs: Graphs,
+    pub(super) graphs: Graphs<Key>,
     /// A cache for the rows that only fill up.
     idle: Address,
     numbers: Address,
@@ -105,7 +116,7 @@ impl Memory {
             let (activations, bytes) = Activations::lay_out(base, model, layout, room)?;
             let mut arena = Arena { next: base.at(bytes) };
             let stride = aligned(model.vocab_size);
-            let fitting = LOGIT_BYTES / (4 * stride) / ROW_UNIT * ROW_UNIT;
+            let fitting = LOGIT_BYTES / (WORD * stride) / ROW_UNIT * ROW_UNIT;
             let head_rows = fitting.clamp(ROW_UNIT, rows.next_multiple_of(ROW_UNIT));
             let address = arena.words(head_rows * stride);
             let head = Head {
@@ -125,7 +136,7 @@ impl Memory {
         // Products read rows that only fill up.
         device.zero(buffer.address(), buffer.bytes())?;
         activations.write_ropes(device.as_ref(), ropes, positions)?;
-        let graphs = Graphs::new(device);
+        let graphs = Graphs::new(device, MOST_GRAPHS);
         Ok(Self { activations, head, scratch, graphs, idle, numbers, positions, _buffer: buffer })
     }
 
@@ -146,7 +157,7 @@ impl Memory {
         bytes.extend_from_slice(table);
         bytes.resize(rows * ROW_BYTES, 0);
         for (section, values) in (1..).zip([tokens, positions, starts, wanted, labels]) {
-            bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+            bytes.extend(number_bytes(values));
             bytes.resize(rows * (ROW_BYTES + section * WORD), 0);
         }
         device.write(self.numbers, &bytes)?;

@@ -7,9 +7,10 @@ use std::{
 
 use super::{
     super::{
+        bytes::float_bytes,
         layout::Layout,
         magnitudes::Magnitudes,
-        weights::{DeviceWeights, Source, float_bytes},
+        weights::{DeviceWeights, Source},
     },
     memory::Memory,
     pass::Running,
@@ -140,7 +141,7 @@ impl Model {
     pub(super) fn under(&mut self, adapter: Option<&str>) -> Result<Running<'_>, EngineError> {
         self.prepare()?;
         let Self { device, source, ropes, adapters, held, memory, .. } = self;
-        let held = held.as_mut().ok_or(EngineError::NoAdapter)?;
+        let held = held.as_mut().ok_or(EngineError::Defect { missing: "the model on the device" })?;
         let placed = match adapter {
             Some(name) => Some(held.activate(device, name, adapters)?),
             None => None,

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use super::{
     super::{
         block::{Cached, Pass},
-        floats,
+        bytes::{WORD, floats, number},
         layout::Layout,
         magnitudes::Magnitudes,
         weights::DeviceWeights,
     },
     cache::Cache,
-    graphs::Key,
-    memory::{Head, Memory, Numbers, padded},
+    memory::{Head, Key, Memory, Numbers, padded},
 };
 use crate::{
     cuda::{Address, Device, Element, Gemm, Operand},
@@ -25,8 +24,8 @@ use crate::{
 const RECORDED_ROWS: usize = 256;
 /// What steps take for the length of the longest sequence at least; beyond it they know no more than the next power of two.
 const SHORTEST: usize = 256;
-/// Bytes of a number of a pass, and of a logit.
-const WORD: usize = 4;
+/// Every pass reserves its memory first.
+const NO_MEMORY: EngineError = EngineError::Defect { missing: "the memory of a pass" };
 
 /// New tokens of one sequence.
 #[derive(Debug)]
@@ -93,10 +92,6 @@ impl Gathered {
     }
 }
 
-fn number(value: usize) -> u32 {
-    u32::try_from(value).unwrap_or(u32::MAX)
-}
-
 impl Running<'_> {
     /// The logits of all wanted rows; `parts` that begin a sequence come first.
     pub(super) fn logits(&mut self, parts: &[Part<'_>]) -> Result<Vec<Vec<f32>>, EngineError> {
@@ -132,7 +127,7 @@ impl Running<'_> {
     }
 
     fn memory(&self) -> Result<&Memory, EngineError> {
-        self.memory.as_ref().ok_or(EngineError::NoAdapter)
+        self.memory.as_ref().ok_or(NO_MEMORY)
     }
 
     /// Moves the tokens through all blocks; returns how many rows are wanted.
@@ -141,7 +136,7 @@ impl Running<'_> {
         let (held, count) = (numbers.tokens.len(), numbers.wanted.len());
         let rows = padded(held);
         self.reserve([rows, longest])?;
-        let memory = self.memory.as_mut().ok_or(EngineError::NoAdapter)?;
+        let memory = self.memory.as_mut().ok_or(NO_MEMORY)?;
         // Steps of generation, whose work depends on no more than the key of their recording: rows that only fill up attend too.
         let is_step = fresh == 0 && is_stored && rows <= RECORDED_ROWS;
         if is_step {
@@ -197,7 +192,7 @@ impl Running<'_> {
     fn head(&self, first: usize, count: usize) -> Result<(), EngineError> {
         let Memory { activations, head, .. } = self.memory()?;
         let (hidden, vocab) = (self.config.hidden_size, self.config.vocab_size);
-        let stream = activations.residual.last().copied().ok_or(EngineError::NoAdapter)?;
+        let stream = activations.residual_before(self.config.layers)?;
         let norm = Norm { weight: self.weights.norm, width: hidden, eps: self.config.rms_norm_eps };
         let index = Some(activations.inputs.labelled.at(first * WORD));
         norm.forward(self.device.as_ref(), head.input, stream, index, count)?;

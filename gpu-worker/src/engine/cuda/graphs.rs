@@ -1,31 +1,15 @@
-//! Passes that come again and again, recorded: the steps of generation are too short for their launches.
+//! Work that comes again and again, recorded: a launch costs the host more than many a kernel takes.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::super::recording;
 use crate::{
-    cuda::{Address, Device, GraphId},
+    cuda::{Device, DeviceError, GraphId},
     engine::EngineError,
 };
 
-/// Recordings that are kept, at most.
-const MOST: usize = 128;
-
-/// What distinguishes passes; those with equal keys start the same work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Key {
-    pub(super) rows: usize,
-    /// What attention takes for the length of the longest sequence.
-    pub(super) longest: usize,
-    /// The adapter's values, where there is one.
-    pub(super) values: Option<Address>,
-    /// What outputs are multiplied by, where its method has magnitudes.
-    pub(super) gains: Option<Address>,
-}
-
 #[derive(Debug, Clone, Copy)]
 enum Recorded {
-    /// Was run once, so that every product has found its algorithm.
+    /// Was started once, so that every product has found its algorithm.
     Seen,
     Graph(GraphId),
     /// The device does not record.
@@ -34,26 +18,28 @@ enum Recorded {
 
 /// All recordings; they hold addresses of the memory that they are kept beside.
 #[derive(Debug)]
-pub(super) struct Graphs {
+pub(super) struct Graphs<K> {
     device: Arc<dyn Device>,
-    recorded: BTreeMap<Key, Recorded>,
+    recorded: BTreeMap<K, Recorded>,
+    most: usize,
 }
 
-impl Graphs {
-    pub(super) fn new(device: &Arc<dyn Device>) -> Self {
-        Self { device: Arc::clone(device), recorded: BTreeMap::new() }
+impl<K: Ord> Graphs<K> {
+    /// Keeps up to `most` recordings, then begins anew. Equal keys must start equal work.
+    pub(super) fn new(device: &Arc<dyn Device>, most: usize) -> Self {
+        Self { device: Arc::clone(device), recorded: BTreeMap::new(), most }
     }
 
-    /// Starts a pass, from its third time on by its recording.
+    /// Starts the work of a key, from its second time on by its recording.
     pub(super) fn run(
         &mut self,
-        key: Key,
+        key: K,
         start: &mut dyn FnMut() -> Result<(), EngineError>,
     ) -> Result<(), EngineError> {
         let recorded = match self.recorded.get(&key) {
             None => {
                 start()?;
-                if self.recorded.len() >= MOST {
+                if self.recorded.len() >= self.most {
                     self.clear();
                 }
                 self.recorded.insert(key, Recorded::Seen);
@@ -73,13 +59,16 @@ impl Graphs {
         }
     }
 
-    /// How many passes have been recorded.
+    /// How much work has been recorded.
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
         self.recorded.values().filter(|recorded| matches!(recorded, Recorded::Graph(_))).count()
     }
+}
 
-    fn clear(&mut self) {
+impl<K> Graphs<K> {
+    /// Forgets all recordings, for example because addresses in them are no longer right.
+    pub(super) fn clear(&mut self) {
         for recorded in std::mem::take(&mut self.recorded).into_values() {
             if let Recorded::Graph(graph) = recorded {
                 self.device.discard(graph);
@@ -88,8 +77,26 @@ impl Graphs {
     }
 }
 
-impl Drop for Graphs {
+impl<K> Drop for Graphs<K> {
     fn drop(&mut self) {
         self.clear();
     }
+}
+
+/// Records what `work` starts; `None` where the device cannot.
+fn recording(
+    device: &dyn Device,
+    work: &mut dyn FnMut() -> Result<(), EngineError>,
+) -> Result<Option<GraphId>, EngineError> {
+    let mut refused = None;
+    let graph = device.record(&mut || match work() {
+        Ok(()) => Ok(()),
+        Err(EngineError::Device(error)) => Err(error),
+        Err(error) => {
+            let call = error.to_string();
+            refused = Some(error);
+            Err(DeviceError::Failed { call, reason: "the pass was refused".to_owned() })
+        }
+    });
+    refused.map_or_else(|| Ok(graph?), Err)
 }
