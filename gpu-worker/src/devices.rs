@@ -56,6 +56,11 @@ impl Devices {
         }
     }
 
+    /// Why nothing more can be computed here: the GPU was lost. `None` where there is none.
+    pub fn lost(&self) -> Option<DeviceError> {
+        self.gpu.as_ref().and_then(|gpu| gpu.lost())
+    }
+
     /// Where a training on such a model runs: on the GPU if there is one that can, else on the CPU.
     ///
     /// # Errors
@@ -130,7 +135,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// Its rate and free memory, of which no more than `limit` is used.
+    /// Its rate and free memory; of the CPU's memory no more than `limit` is used.
     ///
     /// # Errors
     /// As [`Machine::measure`] and [`Machine::of_gpu`].
