@@ -125,7 +125,7 @@ fn watch(options: &CudaOptions, device: &CudaDevice) {
     }
 }
 
-/// Where a training runs.
+/// Where a training or a decoder runs.
 #[derive(Debug, Clone)]
 pub enum Place {
     /// On the CPU.
