@@ -56,6 +56,11 @@ impl Devices {
         }
     }
 
+    /// Why nothing more can be computed here: the GPU was lost. `None` where there is none.
+    pub fn lost(&self) -> Option<DeviceError> {
+        self.gpu.as_ref().and_then(|gpu| gpu.lost())
+    }
+
     /// Where work on such a model runs: on the GPU if there is one that can, else on the CPU.
     ///
     /// # Errors
@@ -111,7 +116,7 @@ fn watch(options: &CudaOptions, device: &CudaDevice) {
     }
 }
 
-/// Where a training runs.
+/// Where a training or a decoder runs.
 #[derive(Debug, Clone)]
 pub enum Place {
     /// On the CPU.
@@ -121,7 +126,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// Its rate and free memory, of which no more than `limit` is used.
+    /// Its rate and free memory; of the CPU's memory no more than `limit` is used.
     ///
     /// # Errors
     /// As [`Machine::measure`] and [`Machine::of_gpu`].

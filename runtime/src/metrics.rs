@@ -70,7 +70,7 @@ metrics! {
     TRAIN_LEARNING_RATE = Gauge "clara_train_learning_rate" [] "Learning rate of its newest step.";
     TRAIN_GRAD_NORM = Gauge "clara_train_grad_norm" [] "L2 norm of all gradients of its newest step before clipping.";
     TRAIN_LEFT = Gauge "clara_train_left_seconds" [] "Time that its remaining steps will take at the speed of the newest ones.";
-    ENGINE_FALLBACKS = Counter "clara_engine_fallbacks_total" ["reason"] "Trainings that ran on the CPU though a GPU is there: `unsupported` for what the CUDA engine cannot do.";
+    ENGINE_FALLBACKS = Counter "clara_engine_fallbacks_total" ["reason"] "Trainings and decoders on the CPU though a GPU is there: `unsupported` for what the CUDA engine cannot do.";
     RESIDENT = Gauge "clara_process_resident_bytes" [] "Memory that this process holds; Linux only.";
     GPU_BUSY = Gauge "clara_gpu_busy_ratio" [] "Share of the last minute in which this process carried out at least one attempt of train or generate, 0 to 1.";
     GPU_UTILIZATION = Gauge "clara_gpu_utilization_ratio" [] "Share of the last moments in which the GPU of this process ran a kernel of any process, 0 to 1; from NVML, as the next five.";
@@ -276,7 +276,7 @@ pub fn gpu_read(reading: GpuReading) {
     }
 }
 
-/// A training runs on the CPU because the engine for the GPU cannot do it.
+/// A training or a decoder runs on the CPU because the engine for the GPU cannot do it.
 pub fn engine_fell_back() {
     metrics::counter!(ENGINE_FALLBACKS, "reason" => "unsupported").increment(1);
 }

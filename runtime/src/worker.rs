@@ -27,6 +27,12 @@ pub trait StageHandler: Send + Sync {
         true
     }
 
+    /// Why no further attempt can succeed in this process, for example because its GPU was lost; the worker then ends with an
+    /// error, so that its supervisor starts it anew. Default: none.
+    fn unusable(&self) -> Option<String> {
+        None
+    }
+
     /// Carries out one attempt. Long computations look at `context.stop` at least once a second.
     ///
     /// # Errors

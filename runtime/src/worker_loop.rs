@@ -101,6 +101,14 @@ pub enum WorkerError {
         /// What failed.
         source: std::io::Error,
     },
+    /// No further attempt can succeed in its process.
+    #[error("worker {worker} takes no more tasks: {reason}")]
+    Unusable {
+        /// The worker.
+        worker: WorkerId,
+        /// What its handler says.
+        reason: String,
+    },
     /// It cannot work with the coordinator.
     #[error(transparent)]
     Introduction(#[from] IntroductionError),
@@ -125,7 +133,8 @@ struct Worker {
 /// Outages of broker and coordinator are waited out.
 ///
 /// # Errors
-/// [`WorkerError`] when there is no place for scratch files, or worker and coordinator share no protocol version.
+/// [`WorkerError`] when there is no place for scratch files, worker and coordinator share no protocol version, or the handler
+/// became unusable.
 pub async fn run_worker(
     handler: Arc<dyn StageHandler>,
     broker: Arc<dyn Broker>,
@@ -154,7 +163,7 @@ pub async fn run_worker(
         served,
         tasks,
     };
-    let id = &worker.options.worker_id;
+    let id = worker.options.worker_id.clone();
     let slots = (0..worker.options.slots.max(1)).map(|_| {
         let slot = worker.clone();
         worker.tasks.spawn("worker.slot", async move { slot.work().await })
@@ -162,7 +171,10 @@ pub async fn run_worker(
     // A panic in a slot is logged by its task and ends that slot alone.
     drop(futures::future::join_all(slots.collect::<Vec<_>>()).await);
     tracing::info!(worker.id = %id, %stage, "worker {id} ended");
-    Ok(())
+    match worker.handler.unusable() {
+        Some(reason) => Err(WorkerError::Unusable { worker: id, reason }),
+        None => Ok(()),
+    }
 }
 
 impl Worker {
@@ -182,7 +194,7 @@ impl Worker {
         let mut served = self.served.clone();
         let mut outage = Backoff::new(Duration::from_millis(200), Duration::from_secs(15));
         let mut open = None;
-        while !self.is_draining() {
+        while !self.is_draining() && self.handler.unusable().is_none() {
             if served.has_changed().unwrap_or_default() {
                 open = None;
             }
@@ -219,7 +231,7 @@ impl Worker {
     /// Claims what was delivered and carries it out.
     async fn take(&self, delivery: Delivery) {
         let stage = self.handler.stage();
-        if self.is_draining() {
+        if self.is_draining() || self.handler.unusable().is_some() {
             return self.give_back(&delivery).await;
         }
         let claim = Claim {

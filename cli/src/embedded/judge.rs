@@ -34,6 +34,10 @@ impl StageHandler for OwnJudge {
         Stage::Judge
     }
 
+    fn unusable(&self) -> Option<String> {
+        self.models.devices().lost().map(|lost| lost.to_string())
+    }
+
     async fn run(&self, context: AttemptContext) -> Result<StageResult, StageFailure> {
         if context.assignment.spec.judge.url.is_some() || self.config.default_url.is_some() {
             return JudgeHandler::new(self.config.clone()).run(context).await;

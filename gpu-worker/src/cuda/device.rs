@@ -164,13 +164,27 @@ pub enum DeviceError {
         reason: String,
     },
     /// The device refused something; the attempt may succeed elsewhere or later.
-    #[error("the GPU failed in {call}: {reason}")]
+    #[error(
+        "the GPU failed in {call}: {reason}; if it happens again, look into the kernel's log and free memory on the GPU"
+    )]
     Failed {
         /// What was asked of it.
         call: String,
         /// The driver's words.
         reason: String,
     },
+}
+
+impl DeviceError {
+    /// Whether the same work may succeed elsewhere or later; a kernel that does not compile never will.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Unavailable { .. } | Self::OutOfMemory { .. } | Self::Lost { .. } | Self::Failed { .. } => {
+                true
+            }
+            Self::Kernel { .. } => false,
+        }
+    }
 }
 
 /// Memory, kernels and products in one order of execution.
@@ -180,6 +194,11 @@ pub enum DeviceError {
 pub trait Device: fmt::Debug + Send + Sync {
     /// For people, e.g. `NVIDIA H100 80GB HBM3`.
     fn name(&self) -> String;
+
+    /// The error with which it broke down, if it did: every later call fails.
+    fn lost(&self) -> Option<DeviceError> {
+        None
+    }
 
     /// Its memory now.
     ///

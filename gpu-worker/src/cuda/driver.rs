@@ -8,6 +8,7 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, HashMap, hash_map::Entry},
     path::PathBuf,
+    sync::OnceLock,
 };
 
 use parking_lot::ReentrantMutex;
@@ -52,6 +53,7 @@ impl CudaOptions {
 #[derive(Debug)]
 pub struct CudaDevice {
     info: DeviceInfo,
+    lost: OnceLock<DeviceError>,
     /// A thread that records keeps the others out.
     state: ReentrantMutex<RefCell<State>>,
 }
@@ -118,7 +120,7 @@ impl CudaDevice {
             stream,
             context,
         };
-        Ok(Self { info, state: ReentrantMutex::new(RefCell::new(state)) })
+        Ok(Self { info, lost: OnceLock::new(), state: ReentrantMutex::new(RefCell::new(state)) })
     }
 
     /// Where the GPU sits, as NVML names it.
@@ -143,14 +145,21 @@ impl CudaDevice {
         let state = self.state.lock();
         let mut state =
             state.try_borrow_mut().map_err(|_| failed("a call", "the device is in use below it"))?;
-        state.context.bind()?;
-        work(&mut state)
+        let done = state.context.bind().and_then(|()| work(&mut state));
+        if let Err(error @ DeviceError::Lost { .. }) = &done {
+            self.lost.get_or_init(|| error.clone());
+        }
+        done
     }
 }
 
 impl Device for CudaDevice {
     fn name(&self) -> String {
         self.info.name.clone()
+    }
+
+    fn lost(&self) -> Option<DeviceError> {
+        self.lost.get().cloned()
     }
 
     fn memory(&self) -> Result<DeviceMemory, DeviceError> {

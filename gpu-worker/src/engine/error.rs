@@ -191,3 +191,10 @@ pub enum EngineError {
         reason: String,
     },
 }
+
+impl EngineError {
+    /// Whether the same work may succeed elsewhere or later: the device failed, not the input.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Device(error) if error.is_retryable())
+    }
+}

@@ -21,6 +21,7 @@ use crate::{
     model::Precision,
     model_cache::{ModelCache, SharedModel},
     peft,
+    text::TextError,
 };
 
 /// Layout of `answers.json`.
@@ -61,6 +62,10 @@ impl GenerateHandler {
 impl StageHandler for GenerateHandler {
     fn stage(&self) -> Stage {
         Stage::Generate
+    }
+
+    fn unusable(&self) -> Option<String> {
+        self.config.models.devices().lost().map(|lost| lost.to_string())
     }
 
     async fn run(&self, context: AttemptContext) -> Result<StageResult, StageFailure> {
@@ -220,6 +225,9 @@ fn training(assignment: &Assignment) -> Result<&TrainingResult, StageFailure> {
 fn failure(error: &GenerateError) -> StageFailure {
     match error {
         GenerateError::Stopped(reason) => StageFailure::Stopped(*reason),
+        GenerateError::Text { source: TextError::Engine(cause), .. } => {
+            StageFailure::of(error, cause.is_retryable())
+        }
         GenerateError::TooLong { .. }
         | GenerateError::NoExpectedOutput { .. }
         | GenerateError::Prompt { .. }

@@ -5,7 +5,6 @@ use clara_lifecycle::digest::Digest;
 use crate::{
     checkpoint::CheckpointError,
     collate::{CollateError, ReadError},
-    cuda::DeviceError,
     engine::EngineError,
     export::ExportError,
     folder::FolderError,
@@ -143,20 +142,14 @@ impl TrainError {
             | Self::WriteReport(_)
             | Self::Checkpoint(_)
             | Self::Model(ModelError::Io { .. })
-            | Self::Engine(EngineError::Device(
-                DeviceError::OutOfMemory { .. }
-                | DeviceError::Failed { .. }
-                | DeviceError::Lost { .. }
-                | DeviceError::Unavailable { .. },
-            ))
             | Self::Read(ReadError::Io { .. }) => true,
+            Self::Engine(error) => error.is_retryable(),
             Self::Model(_)
             | Self::Read(_)
             | Self::Collate(_)
             | Self::InitialAdapter(_)
             | Self::Options(_)
             | Self::Memory(_)
-            | Self::Engine(_)
             | Self::Diverged { .. }
             | Self::OtherTraining { .. }
             | Self::Position { .. }

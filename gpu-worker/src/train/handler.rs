@@ -63,6 +63,10 @@ impl StageHandler for TrainHandler {
         Stage::Train
     }
 
+    fn unusable(&self) -> Option<String> {
+        self.config.models.devices().lost().map(|lost| lost.to_string())
+    }
+
     async fn run(&self, context: AttemptContext) -> Result<StageResult, StageFailure> {
         let fetched = Fetched::new(&context).await?;
         let attempt = BlockingAttempt {

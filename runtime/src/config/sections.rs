@@ -128,8 +128,8 @@ pub struct WorkerSettings {
     pub gpu_memory: ByteSize,
     /// Kind of that GPU in small letters, e.g. `h100`. Default: none.
     pub gpu_kind: Option<String>,
-    /// What trainings compute on: `cpu`, `cuda` (an NVIDIA GPU; the worker does not start without one), or `auto`: the GPU where
-    /// there is one that can, else the CPU. Default `auto`.
+    /// What trainings and answers are computed on: `cpu`, `cuda` (an NVIDIA GPU; the worker does not start without one), or `auto`:
+    /// the GPU where there is one that can, else the CPU. Default `auto`.
     pub device: ComputeDevice,
     /// Memory that a training may take beside its base model; `0B`: what the system has free. Default `0B`.
     pub memory_limit: ByteSize,
@@ -177,7 +177,7 @@ pub struct TelemetrySettings {
     pub metrics_address: Option<SocketAddr>,
 }
 
-/// What trainings compute on.
+/// What trainings and answers are computed on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ComputeDevice {

@@ -13,7 +13,7 @@ use crate::{
     stop::StopReason,
     worker::{AttemptContext, StageFailure},
 };
-use script::{Answer, World, handler, result, task};
+use script::{Answer, Breaking, World, handler, result, task};
 
 mod greetings;
 mod leases;
@@ -60,6 +60,18 @@ async fn a_failure_is_reported_with_its_message() {
     let told = world.told();
     assert!(told.contains(&"fail job-1 rank 0 false".to_owned()), "{told:?}");
     assert!(told.contains(&"fail job-2 disk full true".to_owned()), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_can_compute_no_more_leaves_the_other_tasks_and_ends() {
+    let world = World::with_tasks([task(1), task(2)]);
+    let ended = world.start(Arc::new(Breaking::default()), 1).await.unwrap().unwrap_err();
+    assert!(
+        matches!(&ended, WorkerError::Unusable { reason, .. } if reason == "the GPU was lost"),
+        "{ended}"
+    );
+    assert_eq!(world.told(), ["claim job-1", "fail job-1 the GPU was lost true"]);
+    assert_eq!(world.broker.acknowledged(), 1);
 }
 
 #[tokio::test(start_paused = true)]

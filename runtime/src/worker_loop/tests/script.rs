@@ -1,6 +1,11 @@
 //! A broker, a coordinator and a handler that do what a test says.
 
-use std::{collections::VecDeque, future::Future, path::PathBuf};
+use std::{
+    collections::VecDeque,
+    future::Future,
+    path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use async_trait::async_trait;
 use clara_lifecycle::{
@@ -252,6 +257,28 @@ impl StageHandler for ScriptedHandler {
 
     async fn run(&self, context: AttemptContext) -> Result<StageResult, StageFailure> {
         (self.0)(context).await
+    }
+}
+
+/// A handler whose first attempt fails, and breaks what all would compute on.
+#[derive(Default)]
+pub(super) struct Breaking {
+    is_broken: AtomicBool,
+}
+
+#[async_trait]
+impl StageHandler for Breaking {
+    fn stage(&self) -> Stage {
+        Stage::Rollout
+    }
+
+    fn unusable(&self) -> Option<String> {
+        self.is_broken.load(Ordering::SeqCst).then(|| "the GPU was lost".to_owned())
+    }
+
+    async fn run(&self, _context: AttemptContext) -> Result<StageResult, StageFailure> {
+        self.is_broken.store(true, Ordering::SeqCst);
+        Err(StageFailure::retryable("the GPU was lost"))
     }
 }
 
