@@ -2,7 +2,7 @@
 # Times training, one linear layer and attention on this machine's GPU beside PyTorch + PEFT, by turns in one run, and prints tables.
 #
 #   scripts/bench-gpu.sh [--quick] [--rounds 1] [--out DIR] [--base MODEL.gguf --folder HF_FOLDER] [--tokens FILE.u32]
-#                        [--only linear,attention,train,losses] [--models smollm2-135m,llama-3.1-8b,qwen2.5-7b]
+#                        [--only linear,attention,train,losses,growth] [--models smollm2-135m,llama-3.1-8b,qwen2.5-7b]
 #
 # Builds and fetches nothing: our program must be target/release/examples/cuda_speed (CUDA_SPEED names another; if it is missing it is
 # passed over), and PYTHON (default: python3) must have torch, transformers and peft.
@@ -26,7 +26,7 @@ out="bench-gpu"
 base=""
 folder=""
 tokens=()
-only="linear,attention,train,losses"
+only="linear,attention,train,losses,growth"
 models="smollm2-135m,llama-3.1-8b,qwen2.5-7b"
 while (($#)); do
   case "$1" in
@@ -146,6 +146,20 @@ measure_all() {
   if wanted losses && [[ -n "$base" ]]; then
     measure_losses
   fi
+  if wanted growth; then
+    measure_growth
+  fi
+}
+
+# 8,192 tokens a pass of the smaller model: by the length of rows at rank 16, by rank at rows of 2,048.
+measure_growth() {
+  local sequence rank
+  for sequence in 512 1024 2048 4096 8192; do
+    run 20 "$speed" train "${small_ours[@]}" --sequence "$sequence" --micro-batch $((8192 / sequence)) "${tokens[@]}"
+  done
+  for rank in 4 64 256; do
+    run 20 "$speed" train "${small_ours[@]}" --sequence 2048 --micro-batch 4 --rank "$rank" "${tokens[@]}"
+  done
 }
 
 # 200 steps from the same adapter on the same rows.

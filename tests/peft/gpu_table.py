@@ -14,6 +14,8 @@ import sys
 from collections.abc import Iterable
 
 OURS = "clara"
+# What engines are compared at.
+RANK = 16
 GIB = 1 << 30
 
 
@@ -64,7 +66,8 @@ def losses_shown(lines: list[dict]) -> str:
 
 def train(lines: list[dict]) -> None:
     rows = []
-    for (model, sequence), settings in grouped(lines, "model", "sequence").items():
+    compared = [line for line in lines if line.get("rank", RANK) == RANK]
+    for (model, sequence), settings in grouped(compared, "model", "sequence").items():
         by_setting = grouped(settings, "engine", "micro_batch")
         best = max((median(runs, "tokens_per_second") or 0 for (engine, _), runs in by_setting.items() if engine == OURS), default=None)
         for (engine, micro_batch), runs in by_setting.items():
@@ -84,6 +87,12 @@ def train(lines: list[dict]) -> None:
             )
     head = ["model, sequence", "engine", "micro-batch", "tokens/s", "MFU, %", "clara over it", "peak memory, GiB", "gradient norm", "loss"]
     table("Training", head, rows)
+    growth = grouped([line for line in lines if line.get("rank", RANK) != RANK], "model", "sequence", "micro_batch", "rank")
+    rows = [
+        [*map(str, setting), shown(median(runs, "tokens_per_second")), shown(median(runs, "peak_bytes"), 1, 1 / GIB)]
+        for setting, runs in growth.items()
+    ]
+    table("Training at other ranks", ["model", "sequence", "micro-batch", "rank", "tokens/s", "peak memory, GiB"], rows)
 
 
 def linear(lines: list[dict]) -> None:

@@ -18,6 +18,9 @@ use crate::{
     shape::{Shape, name, shape, weights},
 };
 
+/// Operations per second in bf16 that an H100 or H200 names.
+const PEAK: f64 = 989.4e12;
+
 #[derive(Args)]
 pub(crate) struct TrainArgs {
     /// Shape of a model, with random weights.
@@ -184,9 +187,10 @@ pub(crate) fn train(device: &Arc<dyn Device>, args: &TrainArgs) -> anyhow::Resul
         "what": "train", "engine": "clara", "model": called, "device": device.name(), "rank": args.rank,
         "sequence": args.sequence, "micro_batch": args.micro_batch, "seconds": median,
         "tokens_per_second": tokens_per_second,
+        "mfu": 4.0 * weights(&config) as f64 * tokens_per_second / PEAK,
         "model_tflops": 4.0 * weights(&config) as f64 * tokens_per_second / 1e12,
-        "used_bytes": before - device.memory()?.free,
-        "grad_norm": grad_norm, "loss": losses.last(),
+        "peak_bytes": before - device.memory()?.free,
+        "grad_norm": grad_norm, "losses": losses,
     }))?;
     Ok(())
 }
