@@ -18,4 +18,4 @@ pub use device::{
 };
 pub use driver::{CudaDevice, CudaOptions, ProductUse};
 pub use rows::Rows;
-pub(crate) use rows::{THREADS, arguments, blocks, launch_strided};
+pub(crate) use rows::{THREADS, arguments, blocks, int_bytes, launch_strided};

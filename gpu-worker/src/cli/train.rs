@@ -80,9 +80,10 @@ impl TrainArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let options = self.options()?;
         if self.dry_run {
+            let devices = Devices::open(self.device)?;
             let (base, input) = self.read_input(options)?;
             describe(&input, &base);
-            let (forecast, place) = self.forecast(&input, &base)?;
+            let (forecast, place) = self.forecast(&devices, &input, &base)?;
             eprintln!("would take {forecast}, on {place}");
             return Ok(());
         }
@@ -91,9 +92,10 @@ impl TrainArgs {
             eprintln!("the training in {} is finished already", self.out.display());
             return print_file(&out.report());
         }
+        let devices = Devices::open(self.device)?;
         let (base, input) = self.read_input(options)?;
         describe(&input, &base);
-        let (forecast, place) = self.forecast(&input, &base)?;
+        let (forecast, place) = self.forecast(&devices, &input, &base)?;
         eprintln!("will take {forecast}, on {place}");
         let checkpoint = if self.resume { out.checkpoints().newest()? } else { None };
         if let Some(checkpoint) = &checkpoint {
@@ -108,8 +110,13 @@ impl TrainArgs {
         }
     }
 
-    fn forecast(&self, input: &TrainingInput, base: &BaseModel) -> anyhow::Result<(Forecast, Place)> {
-        let place = Devices::open(self.device)?.place(&base.config)?;
+    fn forecast(
+        &self,
+        devices: &Devices,
+        input: &TrainingInput,
+        base: &BaseModel,
+    ) -> anyhow::Result<(Forecast, Place)> {
+        let place = devices.place(&base.config)?;
         let machine = place.machine(self.memory_limit.map(|size| size.0))?;
         Ok((Forecast::new(input, base, &place, machine)?, place))
     }

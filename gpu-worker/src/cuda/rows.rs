@@ -71,6 +71,11 @@ impl From<f32> for Argument {
     }
 }
 
+/// A size as kernels read it in a table: an `int`, which the engine's checks keep it within.
+pub(crate) fn int_bytes(size: usize) -> [u8; 4] {
+    i32::try_from(size).unwrap_or(i32::MAX).to_le_bytes()
+}
+
 /// Arguments of a kernel, each converted.
 macro_rules! arguments {
     ($($value:expr),* $(,)?) => { &[$($crate::cuda::Argument::from($value)),*] };

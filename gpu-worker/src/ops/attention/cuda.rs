@@ -51,6 +51,12 @@ struct Plan {
     shared_bytes: u32,
 }
 
+impl Plan {
+    const fn new(kernel: &'static str, rows: usize, threads: u32, shared_bytes: u32) -> Self {
+        Self { kernel, rows, threads, shared_bytes }
+    }
+}
+
 /// Kernels for one width of heads.
 struct Kernels {
     dim: usize,
@@ -62,58 +68,33 @@ struct Kernels {
 const KERNELS: [Kernels; 5] = [
     Kernels {
         dim: 16,
-        forward: Plan { kernel: "attention_d16", rows: 128, threads: 128, shared_bytes: 12_800 },
-        keys: Plan { kernel: "attention_backward_keys_d16", rows: 128, threads: 256, shared_bytes: 55_552 },
-        queries: Plan {
-            kernel: "attention_backward_queries_d16",
-            rows: 128,
-            threads: 128,
-            shared_bytes: 12_800,
-        },
+        forward: Plan::new("attention_d16", 128, 128, 12_800),
+        keys: Plan::new("attention_backward_keys_d16", 128, 256, 55_552),
+        queries: Plan::new("attention_backward_queries_d16", 128, 128, 12_800),
     },
     Kernels {
         dim: 32,
-        forward: Plan { kernel: "attention_d32", rows: 128, threads: 128, shared_bytes: 25_088 },
-        keys: Plan { kernel: "attention_backward_keys_d32", rows: 128, threads: 256, shared_bytes: 76_032 },
-        queries: Plan {
-            kernel: "attention_backward_queries_d32",
-            rows: 128,
-            threads: 128,
-            shared_bytes: 25_088,
-        },
+        forward: Plan::new("attention_d32", 128, 128, 25_088),
+        keys: Plan::new("attention_backward_keys_d32", 128, 256, 76_032),
+        queries: Plan::new("attention_backward_queries_d32", 128, 128, 25_088),
     },
     Kernels {
         dim: 64,
-        forward: Plan { kernel: "attention_d64", rows: 128, threads: 128, shared_bytes: 49_664 },
-        keys: Plan { kernel: "attention_backward_keys_d64", rows: 128, threads: 256, shared_bytes: 116_992 },
-        queries: Plan {
-            kernel: "attention_backward_queries_d64",
-            rows: 128,
-            threads: 128,
-            shared_bytes: 49_664,
-        },
+        forward: Plan::new("attention_d64", 128, 128, 49_664),
+        keys: Plan::new("attention_backward_keys_d64", 128, 256, 116_992),
+        queries: Plan::new("attention_backward_queries_d64", 128, 128, 49_664),
     },
     Kernels {
         dim: 128,
-        forward: Plan { kernel: "attention_d128", rows: 128, threads: 128, shared_bytes: 98_816 },
-        keys: Plan { kernel: "attention_backward_keys_d128", rows: 128, threads: 256, shared_bytes: 132_224 },
-        queries: Plan {
-            kernel: "attention_backward_queries_d128",
-            rows: 128,
-            threads: 128,
-            shared_bytes: 98_816,
-        },
+        forward: Plan::new("attention_d128", 128, 128, 98_816),
+        keys: Plan::new("attention_backward_keys_d128", 128, 256, 132_224),
+        queries: Plan::new("attention_backward_queries_d128", 128, 128, 98_816),
     },
     Kernels {
         dim: 256,
-        forward: Plan { kernel: "attention_d256", rows: 128, threads: 256, shared_bytes: 131_584 },
-        keys: Plan { kernel: "attention_backward_keys_d256", rows: 64, threads: 256, shared_bytes: 107_648 },
-        queries: Plan {
-            kernel: "attention_backward_queries_d256",
-            rows: 64,
-            threads: 128,
-            shared_bytes: 131_328,
-        },
+        forward: Plan::new("attention_d256", 128, 256, 131_584),
+        keys: Plan::new("attention_backward_keys_d256", 64, 256, 107_648),
+        queries: Plan::new("attention_backward_queries_d256", 64, 128, 131_328),
     },
 ];
 
@@ -121,35 +102,15 @@ const KERNELS: [Kernels; 5] = [
 const HOPPER_KERNELS: [Kernels; 2] = [
     Kernels {
         dim: 64,
-        forward: Plan { kernel: "attention_hopper_d64", rows: 128, threads: 256, shared_bytes: 49_152 },
-        keys: Plan {
-            kernel: "attention_backward_keys_hopper_d64",
-            rows: 128,
-            threads: 256,
-            shared_bytes: 134_144,
-        },
-        queries: Plan {
-            kernel: "attention_backward_queries_hopper_d64",
-            rows: 128,
-            threads: 256,
-            shared_bytes: 131_072,
-        },
+        forward: Plan::new("attention_hopper_d64", 128, 256, 49_152),
+        keys: Plan::new("attention_backward_keys_hopper_d64", 128, 256, 134_144),
+        queries: Plan::new("attention_backward_queries_hopper_d64", 128, 256, 131_072),
     },
     Kernels {
         dim: 128,
-        forward: Plan { kernel: "attention_hopper_d128", rows: 128, threads: 256, shared_bytes: 163_840 },
-        keys: Plan {
-            kernel: "attention_backward_keys_hopper_d128",
-            rows: 128,
-            threads: 256,
-            shared_bytes: 165_376,
-        },
-        queries: Plan {
-            kernel: "attention_backward_queries_hopper_d128",
-            rows: 128,
-            threads: 256,
-            shared_bytes: 163_840,
-        },
+        forward: Plan::new("attention_hopper_d128", 128, 256, 163_840),
+        keys: Plan::new("attention_backward_keys_hopper_d128", 128, 256, 165_376),
+        queries: Plan::new("attention_backward_queries_hopper_d128", 128, 256, 163_840),
     },
 ];
 

@@ -10,7 +10,7 @@ pub use low_rank::{
 };
 pub use magnitude::{MagnitudeGains, MagnitudeGradient, ScaledColumns, partial_sums, row_squares};
 
-use crate::cuda::{Address, Argument, Device, DeviceError, Launch, THREADS};
+use crate::cuda::{Address, Argument, Device, DeviceError, Launch, THREADS, int_bytes};
 
 /// Bytes of one part in the table: target (8), first value (8), rows, columns, stride (4 each), scale (4).
 pub const PART_BYTES: usize = 32;
@@ -35,10 +35,10 @@ pub struct AdapterPart {
 impl AdapterPart {
     /// As the kernel reads it.
     pub fn bytes(self) -> [u8; PART_BYTES] {
-        let int = |value: usize| i32::try_from(value).unwrap_or(i32::MAX).to_le_bytes();
         let mut bytes = [0; PART_BYTES];
         let fields = self.to.0.to_le_bytes().into_iter().chain((self.from as u64).to_le_bytes());
-        let fields = fields.chain(int(self.rows)).chain(int(self.columns)).chain(int(self.stride));
+        let fields =
+            fields.chain(int_bytes(self.rows)).chain(int_bytes(self.columns)).chain(int_bytes(self.stride));
         bytes.iter_mut().zip(fields.chain(self.scale.to_le_bytes())).for_each(|(into, byte)| *into = byte);
         bytes
     }

@@ -1,6 +1,6 @@
 //! Launches the kernel of `hold.cu`.
 
-use crate::cuda::{Address, Device, DeviceError, Launch, THREADS, arguments};
+use crate::cuda::{Address, Device, DeviceError, Launch, THREADS, arguments, int_bytes};
 
 /// A matrix within a flat array of values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,10 +27,10 @@ impl HeldPart {
 
     /// As the kernel reads it; what was kept of it begins at `kept`.
     pub fn bytes(self, kept: usize) -> [u8; Self::BYTES] {
-        let int = |value: usize| i32::try_from(value).unwrap_or(i32::MAX).to_le_bytes();
         let mut bytes = [0; Self::BYTES];
         let fields = (self.from as u64).to_le_bytes().into_iter().chain((kept as u64).to_le_bytes());
-        let fields = fields.chain(int(self.rows)).chain(int(self.columns)).chain(int(self.stride));
+        let fields =
+            fields.chain(int_bytes(self.rows)).chain(int_bytes(self.columns)).chain(int_bytes(self.stride));
         bytes.iter_mut().zip(fields).for_each(|(into, byte)| *into = byte);
         bytes
     }

@@ -1,7 +1,7 @@
 //! Launches the kernels of `attention_cached.cu`.
 
 use super::{Heads, Projected};
-use crate::cuda::{Address, Device, DeviceError, Launch, Rows, arguments, launch_strided};
+use crate::cuda::{Address, Device, DeviceError, Launch, Rows, arguments, int_bytes, launch_strided};
 
 /// Bytes of one row in the table: cache (8), capacity and position (4 each).
 pub const ROW_BYTES: usize = 16;
@@ -28,9 +28,13 @@ pub struct CachedRow {
 impl CachedRow {
     /// As the kernels read it.
     pub fn bytes(self) -> [u8; ROW_BYTES] {
-        let int = |value: usize| i32::try_from(value).unwrap_or(i32::MAX).to_le_bytes();
-        let fields =
-            self.cache.0.to_le_bytes().into_iter().chain(int(self.capacity)).chain(int(self.position));
+        let fields = self
+            .cache
+            .0
+            .to_le_bytes()
+            .into_iter()
+            .chain(int_bytes(self.capacity))
+            .chain(int_bytes(self.position));
         let mut bytes = [0; ROW_BYTES];
         bytes.iter_mut().zip(fields).for_each(|(into, byte)| *into = byte);
         bytes
