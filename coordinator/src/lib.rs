@@ -10,6 +10,8 @@ mod golden;
 mod indexes;
 mod job_cache;
 mod job_log;
+#[expect(dead_code, reason = "the services that use it come with it")]
+mod labels;
 mod outage;
 mod outbox;
 mod presence;

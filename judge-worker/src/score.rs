@@ -2,7 +2,7 @@
 
 use clara_lifecycle::{
     golden::GoldenSample,
-    score::{Judgement, Scored, UnscoredReason},
+    score::{AnswerDetails, Judgement, Scored, UnscoredReason},
 };
 use clara_runtime::stop::StopSignal;
 use serde::Serialize;
@@ -149,7 +149,7 @@ fn read(reply: &Reply) -> Result<Scored, Unread> {
         return unread(UnscoredReason::EmptyReply, "the reply holds no text".to_owned(), false);
     }
     match parse::read_scores(&reply.text) {
-        Ok(scores) => Ok(Scored { scores, reply: reply.text.clone() }),
+        Ok(scores) => Ok(Scored { scores, reply: reply.text.clone(), details: AnswerDetails::default() }),
         Err(fault) if reply.finish == Finish::Length => {
             unread(UnscoredReason::Truncated, format!("the reply was cut off, {fault}"), false)
         }

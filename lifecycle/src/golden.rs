@@ -1,5 +1,6 @@
 //! Golden datasets: the prompts and expected outputs that every version of an adapter is judged with.
 
+mod checks;
 mod lint;
 mod stored;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use crate::{
     id::{Domain, GoldenDatasetId, GoldenReference},
 };
 
+pub use checks::AnswerChecks;
 pub use lint::{Finding, FindingCode, MIN_SAMPLES, MIN_SAMPLES_PER_DIFFICULTY, Severity};
 
 /// A golden dataset in one version. A frozen version never changes; a job pins it by [`Self::digest`].
@@ -81,6 +83,16 @@ pub struct GoldenSample {
     /// Notes for the judge by criterion, e.g. `accuracy`: "must name § 35 BauGB".
     #[serde(default)]
     pub criteria: BTreeMap<String, String>,
+    /// What it belongs to, e.g. its statute: confidence bounds take a cluster as one observation. Without it the sample
+    /// stands alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// What an answer must hold, whatever the judge thinks.
+    #[serde(default, skip_serializing_if = "AnswerChecks::is_empty")]
+    pub checks: AnswerChecks,
+    /// Kept back: not asked in this version, so that a later one can examine with it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub held_out: bool,
 }
 
 /// How hard a golden sample is.
@@ -236,6 +248,9 @@ impl GoldenSample {
             created_at: String::new(),
             source: manual(),
             criteria: BTreeMap::new(),
+            cluster: None,
+            checks: AnswerChecks::default(),
+            held_out: false,
         }
     }
 
@@ -259,8 +274,20 @@ impl GoldenSample {
             add("criterion", criterion);
             add("note", note);
         }
+        if let Some(cluster) = &self.cluster {
+            add("cluster", cluster);
+        }
+        self.checks.append_parts(&mut add);
+        if self.held_out {
+            add("held_out", "true");
+        }
         parts.push(("expected_score", self.expected_score.to_le_bytes().to_vec()));
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 fn full_score() -> f64 {

@@ -15,6 +15,7 @@ pub mod golden;
 pub mod hello;
 pub mod id;
 pub mod job;
+pub mod label;
 pub mod log;
 pub mod queue;
 pub mod resources;

@@ -1,7 +1,9 @@
 //! Scores: what a judge says about one answer, and the evaluation of a whole golden dataset.
 
+mod details;
 mod evaluation;
 mod gap;
+mod health;
 #[cfg(test)]
 mod tests;
 mod unscored;
@@ -10,11 +12,13 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+pub use details::{AnswerDetails, CheckFinding, CriterionVote, Flag, JudgeVote, Scoring, TextMetrics};
 pub use evaluation::{
     ChampionEvaluation, ChampionScore, Evaluation, EvaluationContext, JudgeIdentity, Judgement, SampleScore,
     Scored, Summary,
 };
 pub use gap::{GapSeverity, GapStatus, KnowledgeGap};
+pub use health::{JudgeHealth, PairwiseReport, PairwiseResult, Preference};
 pub use unscored::{Unscored, UnscoredReason};
 
 /// What an answer is scored by, each from 0 to 10.

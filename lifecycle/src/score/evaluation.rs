@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CriteriaScores, Criterion, KnowledgeGap, Unscored, UnscoredReason};
+use super::{
+    AnswerDetails, CriteriaScores, Criterion, JudgeHealth, KnowledgeGap, PairwiseReport, Unscored,
+    UnscoredReason,
+};
 use crate::{
     answers::{Answers, SampleAnswers},
     digest::Digest,
     gate::{GateInput, ScoredPair, reaches},
-    golden::{GoldenDataset, GoldenSample},
+    golden::{Difficulty, GoldenDataset, GoldenSample},
 };
 
 /// The evaluation of one adapter version with one golden dataset.
@@ -29,6 +32,15 @@ pub struct Evaluation {
     pub unscored: Vec<Unscored>,
     /// Scores of the version in production for the same samples, when one answered.
     pub champion: Option<ChampionEvaluation>,
+    /// All judges of the panel; `judge` is the first. Empty in evaluations of older versions.
+    #[serde(default)]
+    pub panel: Vec<JudgeIdentity>,
+    /// Candidate beside champion, in both orders.
+    #[serde(default)]
+    pub pairwise: Option<PairwiseReport>,
+    /// How well the judging went.
+    #[serde(default)]
+    pub health: JudgeHealth,
 }
 
 /// The figures of an evaluation at a glance; scores are 0–100.
@@ -89,6 +101,15 @@ pub struct SampleScore {
     pub evaluated_at: String,
     /// The model that judged.
     pub judge_model: String,
+    /// How hard the sample is.
+    #[serde(default)]
+    pub difficulty: Difficulty,
+    /// What the sample belongs to; alone when absent.
+    #[serde(default)]
+    pub cluster: Option<String>,
+    /// Checks, text metrics, votes and flags.
+    #[serde(flatten)]
+    pub details: AnswerDetails,
 }
 
 /// Who judged, and by what: two evaluations are comparable when all of this is equal.
@@ -136,6 +157,9 @@ pub struct ChampionScore {
     pub criteria_scores: CriteriaScores,
     /// The judge's reply, as it came.
     pub judge_reasoning: String,
+    /// Checks, text metrics, votes and flags.
+    #[serde(flatten)]
+    pub details: AnswerDetails,
 }
 
 /// What the judge said about one answer: scores, or the reason why there are none.
@@ -159,6 +183,8 @@ pub struct Scored {
     pub scores: CriteriaScores,
     /// The judge's reply, as it came.
     pub reply: String,
+    /// Checks, text metrics, votes and flags.
+    pub details: AnswerDetails,
 }
 
 /// What an evaluation is made of, besides the judgements.
@@ -215,6 +241,9 @@ impl Evaluation {
             judge: context.judge.clone(),
             unscored,
             champion: champion.map(|judgements| context.champion(judgements)),
+            panel: vec![context.judge.clone()],
+            pairwise: None,
+            health: JudgeHealth::default(),
         }
     }
 
@@ -267,6 +296,9 @@ impl<'a> EvaluationContext<'a> {
             passed: reaches(overall_score, self.pass_at),
             evaluated_at: self.evaluated_at.to_owned(),
             judge_model: self.judge.model.clone(),
+            difficulty: sample.difficulty,
+            cluster: sample.cluster.clone(),
+            details: scored.details.clone(),
         }
     }
 
@@ -283,6 +315,7 @@ impl<'a> EvaluationContext<'a> {
                     overall_score: scored.scores.overall(),
                     criteria_scores: scored.scores.clone(),
                     judge_reasoning: scored.reply.clone(),
+                    details: scored.details.clone(),
                 }),
                 Some(Judgement::Unscored { reason, detail }) => {
                     unscored.push(unscored_of(sample, &adapter_id, *reason, detail));

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    CriteriaScores, Criterion, Evaluation, EvaluationContext, GapSeverity, InvalidScores, JudgeIdentity,
-    Judgement, Scored, UnscoredReason,
+    AnswerDetails, CriteriaScores, Criterion, Evaluation, EvaluationContext, GapSeverity, InvalidScores,
+    JudgeIdentity, Judgement, Scored, UnscoredReason,
 };
 use crate::{
     answers::{Answer, Answers, FinishReason, SampleAnswers},
@@ -17,7 +17,11 @@ fn all(score: f64) -> CriteriaScores {
 }
 
 fn scored(score: f64) -> Judgement {
-    Judgement::Scored(Scored { scores: all(score), reply: format!("reply {score}") })
+    Judgement::Scored(Scored {
+        scores: all(score),
+        reply: format!("reply {score}"),
+        details: AnswerDetails::default(),
+    })
 }
 
 fn unscored() -> Judgement {
