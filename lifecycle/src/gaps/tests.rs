@@ -134,7 +134,7 @@ fn a_query_holds_each_word_once_and_ends_at_a_word() {
     let gaps = gaps_of(&[evaluation("law-lora-v1.0.0", [20.0, 30.0, 40.0])], &BTreeMap::new());
     assert_eq!(query_of(&gaps), "baurecht Wer plant genehmigt haftet");
     let mut long = gaps[0].clone();
-    long.suggested_data_query = Some((0..500).map(|n| format!("wort{n} ")).collect());
+    long.suggested_data_query = Some((0..500).map(|n| format!("wort{n}")).collect::<Vec<_>>().join(" "));
     let query = query_of(&[long]);
     assert!(query.chars().count() <= QUERY_CHARS, "{}", query.len());
     assert!(query.ends_with(|end: char| end.is_ascii_digit()), "{query}");
