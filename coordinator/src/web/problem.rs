@@ -38,7 +38,7 @@ struct FieldProblem {
 }
 
 /// The kinds of problems, with status and title; `/api` lists them.
-pub(super) const KINDS: [(&str, StatusCode, &str); 11] = [
+pub(super) const KINDS: [(&str, StatusCode, &str); 12] = [
     ("invalid_request", StatusCode::BAD_REQUEST, "The request cannot be carried out as it stands"),
     ("forbidden", StatusCode::FORBIDDEN, "The request is not taken from here"),
     ("unknown", StatusCode::NOT_FOUND, "There is no such thing"),
