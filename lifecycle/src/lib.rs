@@ -21,6 +21,7 @@ pub mod queue;
 pub mod resources;
 pub mod results;
 pub mod retry;
+pub mod rubric;
 #[cfg(any(test, feature = "testing"))]
 pub mod samples;
 pub mod score;

@@ -10,6 +10,7 @@ use crate::{
     answers::{Answer, Answers, FinishReason, SampleAnswers},
     digest::Digest,
     golden::{GoldenDataset, GoldenSample},
+    rubric::{Language, Rubric},
 };
 
 fn all(score: f64) -> CriteriaScores {
@@ -92,6 +93,7 @@ fn evaluate(candidate: [Judgement; 3], champion: Option<[Judgement; 3]>) -> Eval
         golden: &golden,
         answers: &answers,
         judge: &judge,
+        rubric: &Rubric::built_in(Language::German),
         pass_at: 70.0,
         evaluated_at: "2026-02-03T04:05:06Z",
     };
