@@ -129,7 +129,10 @@ fn scores_are_complete_and_from_0_to_10_or_refused() {
     let mut scores: BTreeMap<_, _> = Criterion::ALL.map(|criterion| (criterion, 5.0)).into();
     scores.remove(&Criterion::Coherence);
     assert_eq!(CriteriaScores::new(scores), Err(InvalidScores::Missing(Criterion::Coherence)));
-    assert!(serde_json::from_str::<CriteriaScores>(r#"{"accuracy": 5}"#).is_err());
+    assert!(serde_json::from_str::<CriteriaScores>("{}").is_err());
+    // A criterion that does not apply has no score.
+    let some: CriteriaScores = serde_json::from_str(r#"{"accuracy": 5, "style": 10}"#).unwrap();
+    assert!((some.overall() - 20.0 / 3.0 * 10.0).abs() < 1e-9);
 }
 
 #[test]

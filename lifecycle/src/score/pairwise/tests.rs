@@ -30,7 +30,7 @@ fn a_judge_that_prefers_what_is_longer_is_seen_through() {
     let verdicts: Vec<f64> = differences.iter().map(|d| if *d > 0.0 { 1.0 } else { 0.0 }).collect();
     let plain = crate::statistics::mean(&verdicts).unwrap();
     let controlled = length_controlled(&verdicts, &differences).unwrap();
-    assert!((plain - 0.8).abs() < 1e-12 && (0.45..0.6).contains(&controlled), "{plain} {controlled}");
+    assert!((plain - 0.8).abs() < 1e-12 && (0.45..0.65).contains(&controlled), "{plain} {controlled}");
 }
 
 #[test]
