@@ -10,8 +10,7 @@ use clara_runtime::{
 
 use super::{Access, Ask, CallError, Endpoint, Finish, Pacing, Reply, ReplyMode, Secret};
 use crate::{
-    prompt::{Message, Prompter, Schema},
-    rubric::Language,
+    prompt::{Message, Schema},
     testing::{Call, Canned, Double},
 };
 
@@ -27,7 +26,7 @@ fn access(url: &str) -> Access {
 }
 
 fn schema() -> Schema {
-    Prompter::new(Language::German, false).schema()
+    Schema::Object(vec![("scores", Schema::Mark)])
 }
 
 fn ask<'a>(messages: &'a [Message], schema: &'a Schema) -> Ask<'a> {
