@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use clara_lifecycle::{
     adapter::{
-        AdapterStatus, ImportError, Lineage, NewVersion, RegistrationError, StatusChange, StatusError,
+        AdapterStatus, Family, ImportError, Lineage, NewVersion, RegistrationError, StatusChange, StatusError,
     },
     attempt::ChampionInput,
     audit::AuditNote,
@@ -276,13 +276,15 @@ async fn register(
 async fn decide(change: &mut Change<'_>, job: &Job, report: &GateReport) -> Result<(), DriverError> {
     let Some(adapter_id) = job.adapter_id.clone() else { return Ok(()) };
     let pass_rate = report.pass_rate;
+    let family = change.family(&job.spec.domain, job.spec.method).await?;
+    let before = family.evaluations_with(&job.golden.digest, Some(&adapter_id));
     let metrics = [
-        ("llm_judge_score", report.mean),
+        (Family::SCORE, report.mean),
         ("pass_rate", pass_rate.map(|rate| rate * 100.0)),
         ("golden_dataset_accuracy", pass_rate),
+        (Family::EVALUATIONS, report.mean.map(|_| f64::from(before) + 1.0)),
     ];
     let metrics = metrics.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-    let family = change.family(&job.spec.domain, job.spec.method).await?;
     family.add_metrics(&adapter_id, metrics)?;
     let reasons: Vec<_> = report.reasons.iter().map(|reason| reason.text.as_str()).collect();
     let reasons = reasons.join("; ");

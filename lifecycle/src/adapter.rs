@@ -72,7 +72,7 @@ pub struct AdapterVersion {
     /// Free tags.
     #[serde(default)]
     pub tags: Vec<String>,
-    /// `llm_judge_score`, `pass_rate` (percent), `golden_dataset_accuracy` (0–1) and more.
+    /// `llm_judge_score`, `pass_rate` (percent), `golden_dataset_accuracy` (0–1), `golden_evaluations` and more.
     #[serde(default)]
     pub metrics: BTreeMap<String, f64>,
     /// Where it stands.
@@ -230,6 +230,11 @@ impl FromStr for AdapterStatus {
 }
 
 impl Family {
+    /// The metric that holds the mean score (0–100) of an evaluated version.
+    pub const SCORE: &str = "llm_judge_score";
+    /// The metric that counts the evaluations of the family with the same golden dataset, up to and with this one.
+    pub const EVALUATIONS: &str = "golden_evaluations";
+
     /// A family without versions.
     pub fn new(domain: Domain, method: Method) -> Self {
         Self { family_id: format!("{domain}-{method}"), domain, method, versions: Vec::new(), champion: None }
@@ -248,6 +253,17 @@ impl Family {
     /// The version in production.
     pub fn champion_version(&self) -> Option<&AdapterVersion> {
         self.champion.as_deref().and_then(|id| self.version(id))
+    }
+
+    /// How many versions other than `adapter_id` were evaluated with the golden dataset of this digest: trying until
+    /// it passes shows here.
+    pub fn evaluations_with(&self, golden: &Digest, adapter_id: Option<&str>) -> u32 {
+        let evaluated = self.versions.iter().filter(|version| {
+            Some(version.adapter_id.as_str()) != adapter_id
+                && version.metrics.contains_key(Self::SCORE)
+                && version.lineage.as_ref().is_some_and(|lineage| lineage.golden_digest == *golden)
+        });
+        u32::try_from(evaluated.count()).unwrap_or(u32::MAX)
     }
 
     /// Changes a version's status and notes the reason.

@@ -37,6 +37,9 @@ pub struct Assignment {
     pub champion: Option<ChampionInput>,
     /// The newest checkpoint of this stage, if an earlier attempt left one.
     pub checkpoint: Option<ArtifactRef>,
+    /// Gate stage: how many other versions of the family were evaluated with the same golden dataset before.
+    #[serde(default)]
+    pub evaluations: u32,
 }
 
 /// A pinned golden dataset.

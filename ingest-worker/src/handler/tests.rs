@@ -87,6 +87,7 @@ async fn run(
         adapter_id: None,
         champion: None,
         checkpoint: None,
+        evaluations: 0,
     };
     let (progress, _newest) = ProgressSender::new();
     let context = AttemptContext { assignment, artifacts: artifacts.clone(), scratch, progress, stop };

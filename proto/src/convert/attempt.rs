@@ -58,6 +58,7 @@ impl From<Assignment> for v1::Assignment {
                 adapter: Some(champion.adapter.into()),
             }),
             checkpoint: assignment.checkpoint.map(Into::into),
+            evaluations: assignment.evaluations,
         }
     }
 }
@@ -87,6 +88,7 @@ impl TryFrom<v1::Assignment> for Assignment {
             adapter_id: assignment.adapter_id,
             champion: assignment.champion.map(champion).transpose()?,
             checkpoint: assignment.checkpoint.map(TryInto::try_into).transpose()?,
+            evaluations: assignment.evaluations,
         })
     }
 }

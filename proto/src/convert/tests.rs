@@ -231,6 +231,7 @@ fn an_assignment_comes_back_as_it_went() {
             adapter: samples::artifact("champion"),
         }),
         checkpoint: Some(samples::artifact("checkpoint")),
+        evaluations: 4,
     };
     let bare = Assignment {
         stage: Stage::Ingest,

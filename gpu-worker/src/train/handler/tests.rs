@@ -106,6 +106,7 @@ impl Rig {
             adapter_id: None,
             champion: None,
             checkpoint: None,
+            evaluations: 0,
         };
         Self { folder, artifacts, assignment }
     }
