@@ -19,5 +19,5 @@ mod split;
 
 pub use error::IngestError;
 pub use handler::IngestHandler;
-pub use leak::{Leak, LeakReport, find_leaks};
 pub use ingest::{GoldenText, GoldenTexts, IngestObserver, IngestRequest};
+pub use leak::{Leak, LeakReport, find_leaks};

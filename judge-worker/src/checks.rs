@@ -42,12 +42,9 @@ pub(crate) fn examine(golden: &GoldenDataset, answers: &Answers) -> Examination 
         .iter()
         .filter_map(|answers| Some((golden.sample(&answers.sample_id)?, answers)))
         .collect();
-    let candidate: Vec<_> =
-        answered.iter().map(|(sample, answers)| (*sample, &answers.candidate)).collect();
-    let champion: Vec<_> = answered
-        .iter()
-        .filter_map(|(sample, answers)| Some((*sample, answers.champion.as_ref()?)))
-        .collect();
+    let candidate: Vec<_> = answered.iter().map(|(sample, answers)| (*sample, &answers.candidate)).collect();
+    let champion: Vec<_> =
+        answered.iter().filter_map(|(sample, answers)| Some((*sample, answers.champion.as_ref()?))).collect();
     Examination { candidate: examine_all(&candidate), champion: examine_all(&champion) }
 }
 
@@ -117,7 +114,8 @@ fn examine_one(sample: &GoldenSample, answer: &Answer) -> Examined {
     checks.extend(content::unrelated(sample, &seen));
     checks.extend(repeated::repeated(&seen));
     if answer.finish_reason == FinishReason::Length {
-        let text = format!("cut off after {} tokens, the limit; raise generation.max_new_tokens", answer.tokens);
+        let text =
+            format!("cut off after {} tokens, the limit; raise generation.max_new_tokens", answer.tokens);
         checks.push(CheckCode::Truncated.soft(text));
     }
     if sample.checks.language.is_none() {

@@ -110,9 +110,10 @@ impl Cited {
         self.citations.iter().enumerate().any(|(index, found)| {
             found.kind == required.kind
                 && found.number == required.number
-                && required.parts.iter().all(|(part, values)| {
-                    found.parts.get(part).is_some_and(|found| values.is_subset(found))
-                })
+                && required
+                    .parts
+                    .iter()
+                    .all(|(part, values)| found.parts.get(part).is_some_and(|found| values.is_subset(found)))
                 && required.statute.as_ref().is_none_or(|statute| {
                     self.statutes_of(index).any(|found| statute::key(found) == statute::key(statute))
                 })

@@ -59,15 +59,20 @@ mod tests {
 
     #[test]
     fn sentences_of_a_statute_are_told_from_english_and_french() {
-        let german = "Im Außenbereich ist ein Vorhaben nur zulässig, wenn öffentliche Belange nicht entgegenstehen.";
-        let english = "In the outer zone a project is permitted only if no public interests conflict with it.";
-        let french = "Un projet n'est autorisé que si aucun intérêt public ne s'y oppose et si l'accès est assuré.";
+        let german =
+            "Im Außenbereich ist ein Vorhaben nur zulässig, wenn öffentliche Belange nicht entgegenstehen.";
+        let english =
+            "In the outer zone a project is permitted only if no public interests conflict with it.";
+        let french =
+            "Un projet n'est autorisé que si aucun intérêt public ne s'y oppose et si l'accès est assuré.";
         assert_eq!([german, english, french].map(detect), [Some("de"), Some("en"), Some("fr")]);
     }
 
     #[test]
     fn short_texts_and_bare_citations_have_no_language() {
-        for text in ["", "Ja.", "§ 35 Abs. 1 Nr. 1 BauGB", "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20"] {
+        for text in
+            ["", "Ja.", "§ 35 Abs. 1 Nr. 1 BauGB", "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20"]
+        {
             assert_eq!(detect(text), None, "{text}");
         }
         assert!(is_known("de") && !is_known("deu") && !is_known("DE"));

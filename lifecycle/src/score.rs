@@ -140,7 +140,8 @@ impl CriteriaScores {
     /// These scores with that of `criterion` brought down to `limit` (0–10).
     #[must_use]
     pub fn with_at_most(&self, criterion: Criterion, limit: f64) -> Self {
-        let limited = self.iter().map(|(of, score)| (of, if of == criterion { score.min(limit) } else { score }));
+        let limited =
+            self.iter().map(|(of, score)| (of, if of == criterion { score.min(limit) } else { score }));
         Self(limited.collect())
     }
 

@@ -231,7 +231,7 @@ async fn the_gate_is_told_how_often_the_family_was_tried_with_the_same_golden_da
         let figure = adapter.version.metrics["golden_evaluations"];
         assert!((figure - f64::from(before + 1)).abs() < 1e-9, "{figure}");
     }
-    let used = house.job(&house.jobs().await[0].id).await.golden.digest;
+    let used = house.job(&house.jobs().await[0].id).await.golden.digest.clone();
     assert_eq!(house.driver.evaluations_with(&used).await.unwrap(), 3);
     assert_eq!(house.driver.evaluations_with(&samples::digest("other")).await.unwrap(), 0);
 }

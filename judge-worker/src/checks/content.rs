@@ -65,7 +65,8 @@ pub(super) fn nothing(sample: &GoldenSample, answer: &str) -> Option<CheckFindin
         return Some(CheckCode::NoContent.hard("the answer is the question again".to_owned()));
     }
     let rest = without_openings(&folded);
-    rest.is_empty().then(|| CheckCode::NoContent.hard("the answer holds an opening or punctuation alone".to_owned()))
+    rest.is_empty()
+        .then(|| CheckCode::NoContent.hard("the answer holds an opening or punctuation alone".to_owned()))
 }
 
 /// Whether the answer shares no word with question, context and expected output.
@@ -80,7 +81,8 @@ pub(super) fn unrelated(sample: &GoldenSample, seen: &str) -> Option<CheckFindin
     let folded = fold(seen);
     let shares = words(&folded).any(|word| known.contains(word));
     (!shares).then(|| {
-        CheckCode::Unrelated.hard("the answer shares no word with the question and the expected output".to_owned())
+        CheckCode::Unrelated
+            .hard("the answer shares no word with the question and the expected output".to_owned())
     })
 }
 

@@ -103,8 +103,10 @@ fn a_good_answer_passes_every_check_and_keeps_its_scores() {
 #[test]
 fn an_answer_without_content_gets_the_lowest_scores_and_no_judge() {
     let empty = ["", " \n", "\u{200B}\u{2060}\u{FEFF}", "\u{E0041}\u{E0042}"];
-    let openings = [":", ".", "…", "Thought process:", "Let's solve this problem step by step.", "Solution", "解"];
-    let german = ["Gedankengang:", "Lösung: Schritt für Schritt", "**Antwort:**", "Ist die Scheune zulässig?"];
+    let openings =
+        [":", ".", "…", "Thought process:", "Let's solve this problem step by step.", "Solution", "解"];
+    let german =
+        ["Gedankengang:", "Lösung: Schritt für Schritt", "**Antwort:**", "Ist die Scheune zulässig?"];
     let all = empty.iter().map(|text| (text, "empty!"));
     let all = all.chain(openings.iter().chain(&german).map(|text| (text, "no_content!")));
     for (text, code) in all {
@@ -125,7 +127,8 @@ fn an_opening_that_is_the_expected_output_is_an_answer() {
 fn no_other_criterion_buys_back_a_failed_hard_check() {
     let checks = AnswerChecks { must_cite: vec!["§ 36 BauGB".into()], ..AnswerChecks::default() };
     let scored = scored(one(answer(GOOD), checks).complete(judged(10.0)));
-    let accuracy = scored.criteria().iter().find(|(criterion, _)| *criterion == Criterion::Accuracy).unwrap().1;
+    let accuracy =
+        scored.criteria().iter().find(|(criterion, _)| *criterion == Criterion::Accuracy).unwrap().1;
     assert!((accuracy - HARD_CHECK_ACCURACY).abs() < 1e-9);
     assert!((scored.overall() - HARD_CHECK_OVERALL).abs() < 1e-9);
     // A low score is not raised to the cap.
@@ -137,9 +140,15 @@ fn no_other_criterion_buys_back_a_failed_hard_check() {
 #[test]
 fn each_check_of_a_sample_has_its_own_code() {
     let cases = [
-        (AnswerChecks { must_cite: vec!["§ 34 BauGB".into()], ..AnswerChecks::default() }, "citation_missing!"),
+        (
+            AnswerChecks { must_cite: vec!["§ 34 BauGB".into()], ..AnswerChecks::default() },
+            "citation_missing!",
+        ),
         (AnswerChecks { must_contain: vec!["Gemeinde".into()], ..AnswerChecks::default() }, "text_missing!"),
-        (AnswerChecks { must_not_contain: vec!["Betrieb".into()], ..AnswerChecks::default() }, "text_forbidden!"),
+        (
+            AnswerChecks { must_not_contain: vec!["Betrieb".into()], ..AnswerChecks::default() },
+            "text_forbidden!",
+        ),
         (AnswerChecks { language: Some("en".into()), ..AnswerChecks::default() }, "other_language!"),
         (AnswerChecks { min_chars: Some(1000), ..AnswerChecks::default() }, "too_short!"),
         (AnswerChecks { max_chars: Some(10), ..AnswerChecks::default() }, "too_long!"),
@@ -158,7 +167,8 @@ fn a_forbidden_text_cannot_hide_behind_invisible_characters() {
 
 #[test]
 fn another_language_than_the_expected_one_is_shown_without_a_cap() {
-    let english = "Yes, the barn serves an agricultural business and is therefore privileged under § 35 BauGB.";
+    let english =
+        "Yes, the barn serves an agricultural business and is therefore privileged under § 35 BauGB.";
     let examined = one(answer(english), AnswerChecks::default());
     assert_eq!(codes(&examined), ["other_language"]);
     assert!((scored(examined.complete(judged(9.0))).overall() - 90.0).abs() < 1e-9);
@@ -166,11 +176,15 @@ fn another_language_than_the_expected_one_is_shown_without_a_cap() {
 
 #[test]
 fn loops_are_found_and_enumerations_are_not() {
-    let loops = ["Das Vorhaben ist nach § 35 BauGB zulässig. ".repeat(12), format!("Das Vorhaben ist {}", "a".repeat(30))];
+    let loops = [
+        "Das Vorhaben ist nach § 35 BauGB zulässig. ".repeat(12),
+        format!("Das Vorhaben ist {}", "a".repeat(30)),
+    ];
     for text in &loops {
         assert_eq!(codes(&one(answer(text), AnswerChecks::default())), ["repeated!"], "{text}");
     }
-    let list: Vec<_> = (1..=12).map(|n| format!("{n}. Nach Nr. {n} ist das Vorhaben Nummer {n} privilegiert.")).collect();
+    let list: Vec<_> =
+        (1..=12).map(|n| format!("{n}. Nach Nr. {n} ist das Vorhaben Nummer {n} privilegiert.")).collect();
     for text in [list.join("\n"), format!("| a | b |\n|{}|\n| Betrieb | Fläche |", "-".repeat(60))] {
         assert_eq!(codes(&one(answer(&text), AnswerChecks::default())), Vec::<String>::new(), "{text}");
     }

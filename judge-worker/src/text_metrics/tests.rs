@@ -28,7 +28,10 @@ fn figures_are_those_of_the_libraries_of_reference() {
             ("exact_match", found.exact_match, wanted.exact_match),
         ];
         for (name, found, wanted) in pairs {
-            assert!((found - wanted).abs() < 1e-9, "{name} of {answer:?} by {expected:?}: {found}, not {wanted}");
+            assert!(
+                (found - wanted).abs() < 1e-9,
+                "{name} of {answer:?} by {expected:?}: {found}, not {wanted}"
+            );
         }
     }
 }

@@ -217,7 +217,8 @@ impl<'a> Reader<'a> {
     /// The bytes from token `first` to the one that was read last.
     fn range(&self, first: usize) -> std::ops::Range<usize> {
         let start = self.tokens.get(first).map_or(0, |token| token.start);
-        let end = self.at.checked_sub(1).and_then(|last| self.tokens.get(last)).map_or(start, |token| token.end);
+        let end =
+            self.at.checked_sub(1).and_then(|last| self.tokens.get(last)).map_or(start, |token| token.end);
         start..end
     }
 }

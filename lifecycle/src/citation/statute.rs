@@ -98,7 +98,10 @@ pub(super) fn roman(word: &str) -> Option<u32> {
 /// Short names have two capital letters or more and no blanks.
 fn is_short_name(word: &str) -> bool {
     let capitals = word.chars().filter(|character| character.is_uppercase()).count();
-    word.starts_with(char::is_uppercase) && capitals >= 2 && word.chars().count() <= 20 && roman(word).is_none()
+    word.starts_with(char::is_uppercase)
+        && capitals >= 2
+        && word.chars().count() <= 20
+        && roman(word).is_none()
 }
 
 fn without_genitive(folded: &str) -> &str {

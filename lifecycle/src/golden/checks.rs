@@ -48,7 +48,9 @@ impl AnswerChecks {
         for wanted in self.must_contain.iter().filter(|wanted| !spelled.contains(&comparable(wanted))) {
             findings.push(CheckCode::TextMissing.hard(format!("`{wanted}` does not occur")));
         }
-        for unwanted in self.must_not_contain.iter().filter(|unwanted| spelled.contains(&comparable(unwanted))) {
+        for unwanted in
+            self.must_not_contain.iter().filter(|unwanted| spelled.contains(&comparable(unwanted)))
+        {
             findings.push(CheckCode::TextForbidden.hard(format!("`{unwanted}` occurs")));
         }
         if let (Some(expected), Some(found)) = (self.language.as_deref(), language::detect(&seen))
@@ -76,7 +78,9 @@ impl AnswerChecks {
             .map(|error| format!("must_cite: {error}"))
             .collect();
         let lists = [("must_contain", &self.must_contain), ("must_not_contain", &self.must_not_contain)];
-        for (name, _) in lists.iter().filter(|(_, texts)| texts.iter().any(|text| comparable(text).is_empty())) {
+        for (name, _) in
+            lists.iter().filter(|(_, texts)| texts.iter().any(|text| comparable(text).is_empty()))
+        {
             problems.push(format!("{name} holds an empty text; write what is meant or leave it out"));
         }
         if let Some(code) = self.language.as_deref().filter(|code| !language::is_known(code)) {

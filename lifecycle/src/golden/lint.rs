@@ -171,7 +171,9 @@ pub(super) fn lint(dataset: &GoldenDataset) -> Vec<Finding> {
         }
     }
     for (index, first, share) in near::near_duplicates(&dataset.samples) {
-        let (Some(sample), Some(first)) = (dataset.samples.get(index), dataset.samples.get(first)) else { continue };
+        let (Some(sample), Some(first)) = (dataset.samples.get(index), dataset.samples.get(first)) else {
+            continue;
+        };
         let message = format!(
             "asks nearly the same as {}: {:.0} % of the letter triples are common; remove one of the two, or give \
              both one cluster",
@@ -256,7 +258,9 @@ fn check_size(dataset: &GoldenDataset, found: &mut Vec<Finding>) {
     if samples == 0 {
         let message = match dataset.samples.len() {
             0 => "there are no samples; add some with `clara golden add`".to_owned(),
-            all => format!("all {all} samples are held out, so that none is asked; take `held_out` from most of them"),
+            all => format!(
+                "all {all} samples are held out, so that none is asked; take `held_out` from most of them"
+            ),
         };
         add(FindingCode::NoSamples, message);
         return;

@@ -37,7 +37,8 @@ fn drawn(samples: &[GoldenSample], seed: u64) -> Vec<usize> {
 fn of_each_difficulty(samples: &[GoldenSample], order: &[usize], share: f64, wanted: usize) -> Vec<usize> {
     let mut chosen = Vec::new();
     for difficulty in Difficulty::ALL {
-        let has_it = |index: &&usize| samples.get(**index).is_some_and(|sample| sample.difficulty == difficulty);
+        let has_it =
+            |index: &&usize| samples.get(**index).is_some_and(|sample| sample.difficulty == difficulty);
         let all = order.iter().filter(has_it).count();
         chosen.extend(order.iter().filter(has_it).take(part_below(share, all)));
     }

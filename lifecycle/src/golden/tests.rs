@@ -188,7 +188,8 @@ fn prompts_that_ask_nearly_the_same_are_warned_about() {
     dataset.samples[8].prompt.push_str(" (2. Fall)");
     assert_eq!(codes(&dataset), []);
     dataset.samples[8].prompt = dataset.samples[3].prompt.clone();
-    dataset.samples[8].context = Some("Die Anlage steht auf einem Dach in der Altstadt, neben einem Denkmal.".into());
+    dataset.samples[8].context =
+        Some("Die Anlage steht auf einem Dach in der Altstadt, neben einem Denkmal.".into());
     assert_eq!(codes(&dataset), []);
 }
 
@@ -223,13 +224,18 @@ fn checks_that_cannot_be_carried_out_are_errors() {
 #[test]
 fn samples_of_one_statute_should_share_a_cluster() {
     let mut dataset = with_samples(30);
-    for (index, cited) in [(2, "§ 35 Abs. 1 BauGB"), (5, "§ 34 BauGB"), (7, "§§ 10, 11 BauGB"), (9, "Art. 14 GG")] {
+    for (index, cited) in
+        [(2, "§ 35 Abs. 1 BauGB"), (5, "§ 34 BauGB"), (7, "§§ 10, 11 BauGB"), (9, "Art. 14 GG")]
+    {
         dataset.samples[index].expected_output = format!("Das folgt aus {cited}.");
     }
     let findings = dataset.lint();
     assert_eq!(codes(&dataset), [FindingCode::MissingCluster]);
     let message = &findings[0].message;
-    assert!(message.contains("3 samples about BauGB") && message.contains("\"cluster\": \"BauGB\""), "{message}");
+    assert!(
+        message.contains("3 samples about BauGB") && message.contains("\"cluster\": \"BauGB\""),
+        "{message}"
+    );
     dataset.samples[2].cluster = Some("Bauplanungsrecht".into());
     let message = &dataset.lint()[0].message;
     assert!(message.contains("other samples about it are in Bauplanungsrecht"), "{message}");
@@ -269,4 +275,11 @@ fn every_finding_code_is_documented() {
     for code in FindingCode::ALL {
         assert!(page.contains(&format!("`{code}`")), "docs/golden.md does not name {code}");
     }
+}
+
+#[test]
+fn the_dataset_of_the_example_has_no_findings() {
+    let text = include_str!("../../../examples/verwaltungsrecht/golden.json");
+    let example: GoldenDataset = serde_json::from_str(text).unwrap();
+    assert_eq!(example.lint(), Vec::new());
 }

@@ -45,7 +45,8 @@ impl Asked {
     /// Share of the trigrams of both that are common; 0 when their numbers differ.
     #[expect(clippy::cast_precision_loss, reason = "a prompt has far fewer than 2^53 trigrams")]
     fn likeness(&self, other: &Self) -> f64 {
-        let (fewer, more) = (self.trigrams.len().min(other.trigrams.len()), self.trigrams.len().max(other.trigrams.len()));
+        let (fewer, more) =
+            (self.trigrams.len().min(other.trigrams.len()), self.trigrams.len().max(other.trigrams.len()));
         // No intersection can lift the share above the ratio of the sizes.
         if self.numbers != other.numbers || (fewer as f64) < LIMIT * more as f64 {
             return 0.0;

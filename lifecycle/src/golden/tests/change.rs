@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{with_samples, AnswerChecks, Difficulty, GoldenDataset};
+use super::{AnswerChecks, Difficulty, GoldenDataset, with_samples};
 
 #[test]
 fn equal_datasets_have_no_differences_whoever_made_them() {
@@ -22,16 +22,22 @@ fn samples_are_added_removed_and_changed_field_by_field() {
     after.version = "1.1.0".parse().unwrap();
     let removed = after.samples.remove(0);
     after.samples[0].prompt = "Neu?".into();
-    after.samples[0].checks = AnswerChecks { must_cite: vec!["§ 35 BauGB".into()], ..AnswerChecks::default() };
+    after.samples[0].checks =
+        AnswerChecks { must_cite: vec!["§ 35 BauGB".into()], ..AnswerChecks::default() };
     after.samples[1].held_out = true;
     let mut new = removed.clone();
     new.sample_id = "neu-1".into();
     after.samples.push(new);
     let diff = before.diff(&after).unwrap();
-    assert_eq!((diff.added, diff.removed, diff.reordered), (vec!["neu-1".into()], vec![removed.sample_id], false));
+    assert_eq!(
+        (diff.added, diff.removed, diff.reordered),
+        (vec!["neu-1".into()], vec![removed.sample_id], false)
+    );
     let fields = |index: usize| {
         let fields = diff.changed[index].fields.iter();
-        fields.map(|change| (change.field.clone(), change.old.clone(), change.new.clone())).collect::<Vec<_>>()
+        fields
+            .map(|change| (change.field.clone(), change.old.clone(), change.new.clone()))
+            .collect::<Vec<_>>()
     };
     let cite = ("checks.must_cite".to_owned(), Value::Null, json!(["§ 35 BauGB"]));
     assert_eq!(fields(0), [cite, ("prompt".to_owned(), json!("Frage 1?"), json!("Neu?"))]);
