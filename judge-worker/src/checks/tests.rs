@@ -96,7 +96,7 @@ fn a_good_answer_passes_every_check_and_keeps_its_scores() {
     assert_eq!(codes(&examined), Vec::<String>::new());
     assert_eq!(examined.verdict(), None);
     let scored = scored(examined.complete(judged(9.0)));
-    assert!((scored.overall() - 90.0).abs() < 1e-9);
+    assert!((scored.overall(CriteriaScores::overall) - 90.0).abs() < 1e-9);
     assert!(scored.details.metrics.is_some_and(|metrics| metrics.rouge_l > 0.3), "{scored:?}");
 }
 
@@ -113,7 +113,7 @@ fn an_answer_without_content_gets_the_lowest_scores_and_no_judge() {
         let examined = one(answer(text), AnswerChecks::default());
         assert_eq!(codes(&examined), [code], "{text:?}");
         let scored = scored(examined.verdict().unwrap_or_else(|| panic!("{text:?} goes to the judge")));
-        assert!(scored.overall().abs() < 1e-9 && scored.reply.starts_with("not judged: "), "{scored:?}");
+        assert!(scored.overall(CriteriaScores::overall).abs() < 1e-9 && scored.reply.starts_with("not judged: "), "{scored:?}");
     }
 }
 
@@ -130,11 +130,11 @@ fn no_other_criterion_buys_back_a_failed_hard_check() {
     let accuracy =
         scored.criteria().iter().find(|(criterion, _)| *criterion == Criterion::Accuracy).unwrap().1;
     assert!((accuracy - HARD_CHECK_ACCURACY).abs() < 1e-9);
-    assert!((scored.overall() - HARD_CHECK_OVERALL).abs() < 1e-9);
+    assert!((scored.overall(CriteriaScores::overall) - HARD_CHECK_OVERALL).abs() < 1e-9);
     // A low score is not raised to the cap.
     let checks = AnswerChecks { must_cite: vec!["§ 36 BauGB".into()], ..AnswerChecks::default() };
     let low = self::scored(one(answer(GOOD), checks).complete(judged(1.0)));
-    assert!((low.overall() - 10.0).abs() < 1e-9);
+    assert!((low.overall(CriteriaScores::overall) - 10.0).abs() < 1e-9);
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn another_language_than_the_expected_one_is_shown_without_a_cap() {
         "Yes, the barn serves an agricultural business and is therefore privileged under § 35 BauGB.";
     let examined = one(answer(english), AnswerChecks::default());
     assert_eq!(codes(&examined), ["other_language"]);
-    assert!((scored(examined.complete(judged(9.0))).overall() - 90.0).abs() < 1e-9);
+    assert!((scored(examined.complete(judged(9.0))).overall(CriteriaScores::overall) - 90.0).abs() < 1e-9);
 }
 
 #[test]

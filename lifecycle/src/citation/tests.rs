@@ -1,6 +1,7 @@
 //! Citations as lawyers write them.
 
 use super::{Cited, RequiredCitation};
+use crate::statistics::SplitMix64;
 
 fn holds(text: &str, required: &str) -> bool {
     Cited::of(text).holds(&required.parse::<RequiredCitation>().unwrap())
@@ -103,4 +104,23 @@ fn ranges_cover_the_citation_in_the_text() {
     let ranges: Vec<_> =
         Cited::of(text).citations().iter().map(|citation| &text[citation.range.clone()]).collect();
     assert_eq!(ranges, ["§§ 34, 35 BauGB", "§§ 34, 35 BauGB", "Art. 14 GG"]);
+}
+
+#[test]
+fn any_text_is_read_and_every_range_lies_within_it() {
+    const PIECES: [&str; 20] = [
+        "§", "§§", "Art.", "35", "35a", "Abs.", "1", "und", "bis", "–", "BauGB", "GG", "SGB", "II", "Nr.", "lit. a",
+        "\u{A0}", "\u{200B}", "ä\u{308}", "…",
+    ];
+    let seed = 20_261_126;
+    let mut random = SplitMix64::new(seed);
+    for _ in 0..2000 {
+        let pieces = (0..random.below(12)).map(|_| PIECES[random.below(PIECES.len())]).collect::<Vec<_>>();
+        let text = pieces.join(if random.below(2) == 0 { " " } else { "" });
+        for citation in Cited::of(&text).citations() {
+            let cited = text.get(citation.range.clone());
+            let holds_a_number = cited.is_some_and(|cited| cited.contains(|c: char| c.is_ascii_digit()));
+            assert!(holds_a_number && !citation.number.is_empty(), "seed {seed}: {text:?}");
+        }
+    }
 }

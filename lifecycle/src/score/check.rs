@@ -121,9 +121,9 @@ impl Scored {
         }
     }
 
-    /// The overall score that counts, 0–100: capped after a failed hard check.
-    pub fn overall(&self) -> f64 {
-        let overall = self.criteria().overall();
+    /// The overall score that counts, 0–100: what `weigh` makes of the scores that count, capped after a failed hard check.
+    pub fn overall(&self, weigh: impl Fn(&CriteriaScores) -> f64) -> f64 {
+        let overall = weigh(&self.criteria());
         if self.details.failed_hard() { overall.min(HARD_CHECK_OVERALL) } else { overall }
     }
 }

@@ -283,7 +283,7 @@ impl<'a> EvaluationContext<'a> {
     }
 
     fn sample_score(&self, sample: &GoldenSample, answers: &SampleAnswers, scored: &Scored) -> SampleScore {
-        let overall_score = scored.overall();
+        let overall_score = scored.overall(CriteriaScores::overall);
         SampleScore {
             sample_id: sample.sample_id.clone(),
             adapter_id: self.answers.adapter_id.clone(),
@@ -312,7 +312,7 @@ impl<'a> EvaluationContext<'a> {
                 Some(Judgement::Scored(scored)) => results.push(ChampionScore {
                     sample_id: sample.sample_id.clone(),
                     adapter_output: answer.text.clone(),
-                    overall_score: scored.overall(),
+                    overall_score: scored.overall(CriteriaScores::overall),
                     criteria_scores: scored.criteria(),
                     judge_reasoning: scored.reply.clone(),
                     details: scored.details.clone(),

@@ -1,9 +1,9 @@
 //! Prompts that ask nearly the same: trigrams of characters, numbers apart.
 
-use std::collections::BTreeSet;
+use std::{cmp::Ordering, collections::BTreeSet};
 
 use super::super::GoldenSample;
-use crate::text::{fold, words};
+use crate::text::{collapse, fold, words};
 
 /// Share of common trigrams (Jaccard, 0–1) from which on two prompts count as nearly the same.
 const LIMIT: f64 = 0.8;
@@ -18,7 +18,7 @@ pub(super) fn near_duplicates(samples: &[GoldenSample]) -> Vec<(usize, usize, f6
         let mut earlier = asked.iter().take(index).enumerate();
         let like = |(first, other): (usize, &Asked)| {
             let share = asked_now.likeness(other);
-            (share >= LIMIT && !asked_now.same_words(other)).then_some((index, first, share))
+            (share >= LIMIT && asked_now.spelled != other.spelled).then_some((index, first, share))
         };
         found.extend(earlier.find_map(like));
     }
@@ -28,8 +28,10 @@ pub(super) fn near_duplicates(samples: &[GoldenSample]) -> Vec<(usize, usize, f6
 #[derive(Debug)]
 struct Asked {
     numbers: BTreeSet<String>,
-    words: Vec<String>,
-    trigrams: BTreeSet<[char; 3]>,
+    /// What the check for equal prompts compares; it reports those.
+    spelled: String,
+    /// Packed into numbers, sorted.
+    trigrams: Vec<u64>,
 }
 
 impl Asked {
@@ -38,8 +40,10 @@ impl Asked {
         let words: Vec<String> = words(&fold(&text)).map(str::to_owned).collect();
         let numbers = words.iter().filter(|word| word.starts_with(|c: char| c.is_ascii_digit()));
         let letters: Vec<char> = format!(" {} ", words.join(" ")).chars().collect();
-        let trigrams = letters.windows(3).filter_map(|window| <[char; 3]>::try_from(window).ok());
-        Self { numbers: numbers.cloned().collect(), trigrams: trigrams.collect(), words }
+        let mut trigrams: Vec<u64> = letters.windows(3).map(packed).collect();
+        trigrams.sort_unstable();
+        trigrams.dedup();
+        Self { numbers: numbers.cloned().collect(), spelled: collapse(&text), trigrams }
     }
 
     /// Share of the trigrams of both that are common; 0 when their numbers differ.
@@ -51,12 +55,31 @@ impl Asked {
         if self.numbers != other.numbers || (fewer as f64) < LIMIT * more as f64 {
             return 0.0;
         }
-        let common = self.trigrams.intersection(&other.trigrams).count();
+        let common = common(&self.trigrams, &other.trigrams);
         let all = self.trigrams.len() + other.trigrams.len() - common;
         if all == 0 { 0.0 } else { common as f64 / all as f64 }
     }
+}
 
-    fn same_words(&self, other: &Self) -> bool {
-        self.words == other.words
+/// Letters in one number; a letter has 21 bits at most.
+fn packed(letters: &[char]) -> u64 {
+    letters.iter().fold(0, |packed, letter| packed << 21 | u64::from(u32::from(*letter)))
+}
+
+/// How many numbers two sorted lists have in common.
+fn common(one: &[u64], other: &[u64]) -> usize {
+    let (mut one, mut other) = (one.iter().peekable(), other.iter().peekable());
+    let mut common = 0;
+    while let (Some(left), Some(right)) = (one.peek(), other.peek()) {
+        match left.cmp(right) {
+            Ordering::Less => drop(one.next()),
+            Ordering::Greater => drop(other.next()),
+            Ordering::Equal => {
+                common += 1;
+                one.next();
+                other.next();
+            }
+        }
     }
+    common
 }
