@@ -18,8 +18,8 @@ use crate::text::fold;
 /// One cited provision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Citation {
-    /// Where it stands in the text, in bytes; provisions that are cited together have one range.
-    pub range: Range<usize>,
+    /// Where it stands in the text, in bytes; provisions that are cited together have one place.
+    pub place: Range<usize>,
     /// Section or article.
     pub kind: CitationKind,
     /// Its number, e.g. `35` or `35a`.

@@ -24,6 +24,7 @@ pub mod queue;
 pub mod resources;
 pub mod results;
 pub mod retry;
+pub mod review;
 #[cfg(any(test, feature = "testing"))]
 pub mod samples;
 pub mod score;

@@ -62,11 +62,11 @@ impl<'a> Reader<'a> {
             }
         }
         let statute = self.statute();
-        let range = self.range(first);
+        let place = self.place(first);
         sections
             .into_iter()
             .map(|(number, parts)| Citation {
-                range: range.clone(),
+                place: place.clone(),
                 kind,
                 number,
                 parts,
@@ -215,7 +215,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The bytes from token `first` to the one that was read last.
-    fn range(&self, first: usize) -> std::ops::Range<usize> {
+    fn place(&self, first: usize) -> std::ops::Range<usize> {
         let start = self.tokens.get(first).map_or(0, |token| token.start);
         let end =
             self.at.checked_sub(1).and_then(|last| self.tokens.get(last)).map_or(start, |token| token.end);

@@ -33,6 +33,9 @@ const LONG_NAMES: [(&str, &str); 24] = [
     ("zivilprozessordnung", "ZPO"),
 ];
 
+/// Lands behind the short name of a statute of theirs, as in `BauO NRW`.
+const LANDS: [&str; 9] = ["NRW", "NW", "BW", "Bln", "LSA", "SH", "MV", "RP", "SN"];
+
 /// How other long names end; their last word names the statute.
 const ENDINGS: [&str; 5] = ["gesetz", "gesetzbuch", "ordnung", "verordnung", "satzung"];
 
@@ -40,9 +43,12 @@ const ENDINGS: [&str; 5] = ["gesetz", "gesetzbuch", "ordnung", "verordnung", "sa
 pub(super) fn at(tokens: &[Token]) -> Option<(String, usize)> {
     let word = tokens.first()?.word()?;
     if is_short_name(word) {
-        let numbered = word.eq_ignore_ascii_case("sgb").then(|| tokens.get(1)).flatten();
-        if let Some(book) = numbered.and_then(|token| token.word()).filter(|book| roman(book).is_some()) {
-            return Some((format!("{word} {book}"), 2));
+        let is_rest = |next: &&str| match word {
+            "SGB" => roman(next).is_some(),
+            _ => LANDS.contains(next),
+        };
+        if let Some(rest) = tokens.get(1).and_then(Token::word).filter(is_rest) {
+            return Some((format!("{word} {rest}"), 2));
         }
         return Some((word.to_owned(), 1));
     }

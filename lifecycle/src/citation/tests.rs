@@ -99,10 +99,10 @@ fn a_requirement_names_provisions_or_one_statute() {
 fn ranges_cover_the_citation_in_the_text() {
     let text = "Vgl. § 35 Abs. 1 BauGB, ständige Rechtsprechung.";
     let cited = Cited::of(text);
-    assert_eq!(&text[cited.citations()[0].range.clone()], "§ 35 Abs. 1 BauGB");
+    assert_eq!(&text[cited.citations()[0].place.clone()], "§ 35 Abs. 1 BauGB");
     let text = "§§ 34, 35 BauGB und Art. 14 GG.";
     let ranges: Vec<_> =
-        Cited::of(text).citations().iter().map(|citation| &text[citation.range.clone()]).collect();
+        Cited::of(text).citations().iter().map(|citation| &text[citation.place.clone()]).collect();
     assert_eq!(ranges, ["§§ 34, 35 BauGB", "§§ 34, 35 BauGB", "Art. 14 GG"]);
 }
 
@@ -118,9 +118,45 @@ fn any_text_is_read_and_every_range_lies_within_it() {
         let pieces = (0..random.below(12)).map(|_| PIECES[random.below(PIECES.len())]).collect::<Vec<_>>();
         let text = pieces.join(if random.below(2) == 0 { " " } else { "" });
         for citation in Cited::of(&text).citations() {
-            let cited = text.get(citation.range.clone());
+            let cited = text.get(citation.place.clone());
             let holds_a_number = cited.is_some_and(|cited| cited.contains(|c: char| c.is_ascii_digit()));
             assert!(holds_a_number && !citation.number.is_empty(), "seed {seed}: {text:?}");
         }
+    }
+}
+
+/// Each place once, with the first provision that is cited there.
+fn places(text: &str) -> Vec<(&str, String)> {
+    let cited = Cited::of(text);
+    let mut places: Vec<_> = cited.citations().iter().map(|of| (&text[of.place.clone()], of.provision())).collect();
+    places.dedup_by_key(|(place, _)| *place);
+    places
+}
+
+#[test]
+fn places_hold_the_parts_and_the_statute() {
+    let cases = [
+        ("Nach § 35 Abs. 1 Nr. 3 BauGB ist es zulässig.", "§ 35 Abs. 1 Nr. 3 BauGB", "§ 35 BauGB"),
+        ("Art. 20 Abs. 3 GG bindet.", "Art. 20 Abs. 3 GG", "Art. 20 GG"),
+        ("Artikel 14 GG", "Artikel 14 GG", "Art. 14 GG"),
+        ("gemäß §35a\u{a0}VwVfG, sofern", "§35a\u{a0}VwVfG", "§ 35a VwVfG"),
+        ("§§ 29 bis 38 BauGB", "§§ 29 bis 38 BauGB", "§ 29 BauGB"),
+        ("§ 45 SGB X gilt", "§ 45 SGB X", "§ 45 SGB X"),
+        ("§ 6 BauO NRW", "§ 6 BauO NRW", "§ 6 BauO NRW"),
+        ("§ 2 Abs. 1 S. 2 lit. b EStG", "§ 2 Abs. 1 S. 2 lit. b EStG", "§ 2 EStG"),
+        ("siehe § 35 Abs. 2 und die Satzung", "§ 35 Abs. 2", "§ 35"),
+        ("§ 34 ff. regeln", "§ 34 ff.", "§ 34"),
+    ];
+    for (text, place, provision) in cases {
+        assert_eq!(places(text), [(place, provision.to_owned())], "in `{text}`");
+    }
+    let several: Vec<_> = places("§ 35 BauGB i.V.m. § 30 BauGB; Art. 3 GG").into_iter().map(|(_, of)| of).collect();
+    assert_eq!(several, ["§ 35 BauGB", "§ 30 BauGB", "Art. 3 GG"]);
+}
+
+#[test]
+fn words_that_only_look_like_citations_are_left() {
+    for text in ["", "§", "§ x", "Art und Weise", "Artikel ohne Zahl", "Arten 3 GG", "die Kunstart. 5 GG"] {
+        assert_eq!(places(text), [], "in `{text}`");
     }
 }
