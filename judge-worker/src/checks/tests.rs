@@ -113,7 +113,10 @@ fn an_answer_without_content_gets_the_lowest_scores_and_no_judge() {
         let examined = one(answer(text), AnswerChecks::default());
         assert_eq!(codes(&examined), [code], "{text:?}");
         let scored = scored(examined.verdict().unwrap_or_else(|| panic!("{text:?} goes to the judge")));
-        assert!(scored.overall(CriteriaScores::overall).abs() < 1e-9 && scored.reply.starts_with("not judged: "), "{scored:?}");
+        assert!(
+            scored.overall(CriteriaScores::overall).abs() < 1e-9 && scored.reply.starts_with("not judged: "),
+            "{scored:?}"
+        );
     }
 }
 

@@ -109,8 +109,26 @@ fn ranges_cover_the_citation_in_the_text() {
 #[test]
 fn any_text_is_read_and_every_range_lies_within_it() {
     const PIECES: [&str; 20] = [
-        "§", "§§", "Art.", "35", "35a", "Abs.", "1", "und", "bis", "–", "BauGB", "GG", "SGB", "II", "Nr.", "lit. a",
-        "\u{A0}", "\u{200B}", "ä\u{308}", "…",
+        "§",
+        "§§",
+        "Art.",
+        "35",
+        "35a",
+        "Abs.",
+        "1",
+        "und",
+        "bis",
+        "–",
+        "BauGB",
+        "GG",
+        "SGB",
+        "II",
+        "Nr.",
+        "lit. a",
+        "\u{A0}",
+        "\u{200B}",
+        "ä\u{308}",
+        "…",
     ];
     let seed = 20_261_126;
     let mut random = SplitMix64::new(seed);
@@ -128,7 +146,8 @@ fn any_text_is_read_and_every_range_lies_within_it() {
 /// Each place once, with the first provision that is cited there.
 fn places(text: &str) -> Vec<(&str, String)> {
     let cited = Cited::of(text);
-    let mut places: Vec<_> = cited.citations().iter().map(|of| (&text[of.place.clone()], of.provision())).collect();
+    let mut places: Vec<_> =
+        cited.citations().iter().map(|of| (&text[of.place.clone()], of.provision())).collect();
     places.dedup_by_key(|(place, _)| *place);
     places
 }
@@ -150,7 +169,8 @@ fn places_hold_the_parts_and_the_statute() {
     for (text, place, provision) in cases {
         assert_eq!(places(text), [(place, provision.to_owned())], "in `{text}`");
     }
-    let several: Vec<_> = places("§ 35 BauGB i.V.m. § 30 BauGB; Art. 3 GG").into_iter().map(|(_, of)| of).collect();
+    let several: Vec<_> =
+        places("§ 35 BauGB i.V.m. § 30 BauGB; Art. 3 GG").into_iter().map(|(_, of)| of).collect();
     assert_eq!(several, ["§ 35 BauGB", "§ 30 BauGB", "Art. 3 GG"]);
 }
 
