@@ -23,10 +23,11 @@ use clara_runtime::{
     stop::StopSignal,
     worker::{AttemptContext, ProgressSender, StageFailure, StageHandler},
 };
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 
 use crate::{
-    client::{Access, CallError, Endpoint, Pacing, Secret},
+    client::{Access, Allowance, CallError, Endpoint, Endpoints, Pacing, Secret},
+    ledger::{Ledger, Terms},
     prompt::Prompter,
     rubric::Language,
     score::{Judge, KeptReply, Subject},
@@ -44,6 +45,10 @@ pub struct JudgeConfig {
     pub default_url: Option<String>,
     /// Model at that endpoint; without it the first one that it lists.
     pub default_model: Option<String>,
+    /// Whether that endpoint lives as long as one attempt, at a URL of its own: its replies are kept for the job alone.
+    pub is_own: bool,
+    /// What this process knows of endpoints; clones share it.
+    pub endpoints: Endpoints,
     /// Language of rubric and prompts.
     pub language: Language,
     /// Pause before the second try of a call; doubles from try to try, up to eight seconds.
@@ -66,6 +71,8 @@ impl Default for JudgeConfig {
         Self {
             default_url: None,
             default_model: None,
+            is_own: false,
+            endpoints: Endpoints::default(),
             language: Language::German,
             first_pause: Pacing::patient(1).first_pause,
             clock: Arc::new(SystemClock),
@@ -107,27 +114,53 @@ impl StageHandler for JudgeHandler {
     async fn run(&self, context: AttemptContext) -> Result<StageResult, StageFailure> {
         let input = Input::read(&context.assignment, &context.artifacts).await?;
         let options = &context.assignment.spec.judge;
-        let judge = self.judge(options, &context.stop).await.map_err(failure)?;
+        let is_own = self.config.is_own && options.url.is_none();
+        let terms = Terms { is_shared: options.cache && !is_own, budget: options.budget.clone() };
+        let ledger = Arc::new(
+            Ledger::open(
+                &context.artifacts,
+                context.assignment.job.as_str(),
+                context.assignment.fence,
+                terms,
+            )
+            .await?,
+        );
+        let judge = self.judge(options, &ledger, &context.stop).await.map_err(failure)?;
         let identity = judge.prompter.identity(&judge.model, judge.endpoint.url(), options.calibrated);
         let round = Round { judge: &judge, input: &input, stop: &context.stop, progress: &context.progress };
         let judged = round.judge_all(options.concurrency).await?;
-        let evaluation = self.evaluation(&context, &input, &identity, &judged)?;
+        let mut evaluation = self.evaluation(&context, &input, &identity, &judged)?;
+        evaluation.health = ledger.health().await?;
         let replies = judged.into_iter().flat_map(|judged| judged.replies).collect::<Vec<_>>();
-        output::store(&context, &evaluation, &replies).await
+        let result = output::store(&context, &evaluation, &replies).await?;
+        ledger.finish().await?;
+        Ok(result)
     }
 }
 
 impl JudgeHandler {
     /// The judge that `options` ask for; asks the endpoint for a model when none is named.
-    async fn judge(&self, options: &JudgeOptions, stop: &StopSignal) -> Result<Judge, CallError> {
+    async fn judge(
+        &self,
+        options: &JudgeOptions,
+        ledger: &Arc<Ledger>,
+        stop: &StopSignal,
+    ) -> Result<Judge, CallError> {
         let url = options.url.as_ref().or(self.config.default_url.as_ref()).ok_or(CallError::Unnamed)?;
-        let endpoint = Endpoint::new(Access {
+        let access = Access {
             url: url.clone(),
             key: self.key(url, options.api_key_env.as_deref())?,
             timeout: Duration::from_secs(options.timeout_seconds.into()),
             pacing: Pacing { first_pause: self.config.first_pause, ..Pacing::patient(options.max_tries) },
+            allowance: Allowance {
+                concurrency: options.concurrency,
+                requests_per_minute: options.requests_per_minute,
+                tokens_per_minute: options.tokens_per_minute,
+            },
+            is_own: self.config.is_own && options.url.is_none(),
             clock: Arc::clone(&self.config.clock),
-        })?;
+        };
+        let endpoint = Endpoint::new(access, &self.config.endpoints, ledger)?;
         let by_worker = self.config.default_model.as_ref().filter(|_| options.url.is_none());
         let model = match options.model.as_ref().or(by_worker) {
             Some(model) => model.clone(),
@@ -194,17 +227,26 @@ struct Round<'a> {
 }
 
 impl Round<'_> {
-    /// Judges all samples, several at once, in the order of the golden dataset.
+    /// Judges all samples, several at once. A sample that waits long for its judge holds nobody up, and after an
+    /// error calls on their way still end: they are paid for.
     async fn judge_all(&self, concurrency: u32) -> Result<Vec<Judged>, StageFailure> {
         let pairs = self.input.pairs()?;
         self.progress.update(|progress| {
             "samples".clone_into(&mut progress.unit);
             progress.total = Some(pairs.len() as u64);
         });
-        let calls: Vec<_> =
-            pairs.into_iter().map(|(sample, answers)| self.judge_sample(sample, answers)).collect();
-        let judged: Vec<Judged> =
-            stream::iter(calls).buffered(concurrency.max(1) as usize).try_collect().await.map_err(failure)?;
+        let calls: Vec<_> = pairs
+            .into_iter()
+            .enumerate()
+            .map(
+                |(place, (sample, answers))| async move { (place, self.judge_sample(sample, answers).await) },
+            )
+            .collect();
+        let mut judged: Vec<_> =
+            stream::iter(calls).buffer_unordered(concurrency.max(1) as usize).collect().await;
+        judged.sort_by_key(|(place, _)| *place);
+        let judged = judged.into_iter().map(|(_, judged)| judged);
+        let judged: Vec<Judged> = judged.collect::<Result<_, _>>().map_err(failure)?;
         broken_endpoint(&judged).map_or(Ok(judged), Err)
     }
 

@@ -3,6 +3,7 @@
 
 mod client;
 mod handler;
+mod ledger;
 mod parse;
 mod prompt;
 mod rubric;
@@ -10,5 +11,6 @@ mod score;
 #[cfg(test)]
 mod testing;
 
+pub use client::Endpoints;
 pub use handler::{JudgeConfig, JudgeHandler};
 pub use rubric::Language;

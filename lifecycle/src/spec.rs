@@ -1,5 +1,6 @@
 //! What a user asks for: the specification of a job, validated once before anything is queued.
 
+mod budget;
 mod problems;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use crate::{
     retry::RetryPolicy,
 };
 
+pub use budget::JudgeBudget;
 pub use problems::SpecProblem;
 
 /// Everything a job needs to know, fixed at submission.
@@ -391,6 +393,14 @@ pub struct JudgeOptions {
     pub timeout_seconds: u32,
     /// Whether the scores of this judge were compared with human labels.
     pub calibrated: bool,
+    /// Calls per minute at most; 0 means no limit.
+    pub requests_per_minute: u32,
+    /// Tokens of prompts and replies per minute at most; 0 means no limit.
+    pub tokens_per_minute: u32,
+    /// Whether replies of earlier jobs to the same questions are taken, and those of this job kept for later ones.
+    pub cache: bool,
+    /// What the calls cost and may cost; without it costs are not known.
+    pub budget: Option<JudgeBudget>,
 }
 
 impl Default for JudgeOptions {
@@ -404,6 +414,10 @@ impl Default for JudgeOptions {
             max_tries: 4,
             timeout_seconds: 120,
             calibrated: false,
+            requests_per_minute: 0,
+            tokens_per_minute: 0,
+            cache: true,
+            budget: None,
         }
     }
 }

@@ -135,6 +135,13 @@ impl IngestOptions {
 }
 
 impl JudgeOptions {
+    /// Everything that is wrong with the options by themselves.
+    pub fn problems(&self) -> Vec<SpecProblem> {
+        let mut found = Findings::default();
+        self.check(&mut found);
+        found.0
+    }
+
     fn check(&self, found: &mut Findings) {
         found.require("judge.concurrency", (1..=256).contains(&self.concurrency), || {
             format!("is {}; expected 1 to 256", self.concurrency)
@@ -145,6 +152,9 @@ impl JudgeOptions {
         found.require("judge.timeout_seconds", self.timeout_seconds > 0, || {
             "is 0; expected at least 1".into()
         });
+        if let Some(budget) = &self.budget {
+            budget.check(found);
+        }
         if let Some(url) = &self.url {
             found.require("judge.url", url.starts_with("http://") || url.starts_with("https://"), || {
                 format!("`{url}` is not a URL; expected e.g. http://localhost:8000/v1")
@@ -153,15 +163,16 @@ impl JudgeOptions {
     }
 }
 
+/// Collects problems.
 #[derive(Default)]
-struct Findings(Vec<SpecProblem>);
+pub(super) struct Findings(Vec<SpecProblem>);
 
 impl Findings {
     fn add(&mut self, field: &'static str, message: String) {
         self.0.push(SpecProblem { field, message });
     }
 
-    fn require(&mut self, field: &'static str, holds: bool, message: impl FnOnce() -> String) {
+    pub(super) fn require(&mut self, field: &'static str, holds: bool, message: impl FnOnce() -> String) {
         if !holds {
             self.add(field, message());
         }

@@ -5,8 +5,8 @@ use clara_lifecycle::{
     id::ClassName,
     retry::RetryPolicy,
     spec::{
-        AdapterInit, FieldNames, GenerationOptions, IngestOptions, JobSpec, JudgeOptions, Method, NoPattern,
-        Overlong, Schedule, TrainingOptions,
+        AdapterInit, FieldNames, GenerationOptions, IngestOptions, JobSpec, JudgeBudget, JudgeOptions,
+        Method, NoPattern, Overlong, Schedule, TrainingOptions,
     },
 };
 
@@ -219,7 +219,25 @@ impl From<JudgeOptions> for v1::JudgeOptions {
             max_tries: options.max_tries,
             timeout_seconds: options.timeout_seconds,
             calibrated: options.calibrated,
+            requests_per_minute: options.requests_per_minute,
+            tokens_per_minute: options.tokens_per_minute,
+            cache: Some(options.cache),
+            budget: options.budget.map(Into::into),
         }
+    }
+}
+
+impl From<JudgeBudget> for v1::JudgeBudget {
+    fn from(budget: JudgeBudget) -> Self {
+        let JudgeBudget { most, prompt_price, reply_price, currency } = budget;
+        Self { most, prompt_price, reply_price, currency }
+    }
+}
+
+impl From<v1::JudgeBudget> for JudgeBudget {
+    fn from(budget: v1::JudgeBudget) -> Self {
+        let v1::JudgeBudget { most, prompt_price, reply_price, currency } = budget;
+        Self { most, prompt_price, reply_price, currency }
     }
 }
 
@@ -234,6 +252,10 @@ impl From<v1::JudgeOptions> for JudgeOptions {
             max_tries: options.max_tries,
             timeout_seconds: options.timeout_seconds,
             calibrated: options.calibrated,
+            requests_per_minute: options.requests_per_minute,
+            tokens_per_minute: options.tokens_per_minute,
+            cache: options.cache.unwrap_or(true),
+            budget: options.budget.map(Into::into),
         }
     }
 }

@@ -16,8 +16,8 @@ use clara_lifecycle::{
     retry::RetryPolicy,
     samples,
     spec::{
-        AdapterInit, FieldNames, GenerationOptions, IngestOptions, JobSpec, JudgeOptions, Method, Overlong,
-        Schedule, TrainingOptions,
+        AdapterInit, FieldNames, GenerationOptions, IngestOptions, JobSpec, JudgeBudget, JudgeOptions,
+        Method, Overlong, Schedule, TrainingOptions,
     },
     stage::Stage,
     time::Timestamp,
@@ -110,6 +110,15 @@ fn spec() -> JobSpec {
             max_tries: 12,
             timeout_seconds: 53,
             calibrated: true,
+            requests_per_minute: 54,
+            tokens_per_minute: 55_000,
+            cache: false,
+            budget: Some(JudgeBudget {
+                most: Some(5.6),
+                prompt_price: 0.57,
+                reply_price: 5.8,
+                currency: "EUR".to_owned(),
+            }),
         },
         gate: GatePolicy {
             mode: GateMode::Point,
