@@ -80,7 +80,8 @@ async fn chat(endpoint: &Endpoint) -> Result<Reply, CallError> {
 }
 
 async fn chat_with(double: &Double) -> Result<Reply, CallError> {
-    chat(&endpoint(access(&double.url)).await?).await
+    let called = endpoint(access(&double.url)).await?;
+    chat(&called).await
 }
 
 /// A script that answers `first` to the first calls, then well.
@@ -148,7 +149,8 @@ async fn nobody_at_the_port_is_down() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/v1", listener.local_addr().unwrap());
     drop(listener);
-    let error = chat(&endpoint(access(&url)).await.unwrap()).await.unwrap_err();
+    let called = endpoint(access(&url)).await.unwrap();
+    let error = chat(&called).await.unwrap_err();
     assert!(matches!(&error, CallError::Down { .. }), "{error:?}");
     assert!(error.to_string().contains(&url), "{error}");
 }
@@ -161,7 +163,8 @@ async fn an_endpoint_that_never_answers_is_down_after_the_timeout() {
     let mut access = access(&url);
     access.timeout = Duration::from_millis(20);
     access.pacing.max_tries = 2;
-    let error = chat(&endpoint(access).await.unwrap()).await.unwrap_err();
+    let called = endpoint(access).await.unwrap();
+    let error = chat(&called).await.unwrap_err();
     assert!(matches!(&error, CallError::Down { tries: 2, .. }), "{error:?}");
 }
 
