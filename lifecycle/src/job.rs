@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     artifact::ArtifactRef,
-    attempt::{Assignment, ChampionInput, GoldenInput, Progress},
+    attempt::{Assignment, ChampionInput, GoldenInput, JudgeOffsets, Progress},
     gate::Decision,
     id::{Attempt, Fence, JobId},
     results::StageResult,
@@ -300,6 +300,7 @@ impl Job {
             adapter_id: self.adapter_id.clone(),
             champion,
             checkpoint: record.checkpoint.clone(),
+            judge_offsets: JudgeOffsets::new(),
         })
     }
 }
