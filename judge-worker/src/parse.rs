@@ -36,7 +36,10 @@ impl ReplyFault {
     /// The code under which the sample stays unscored.
     pub(crate) fn reason(&self) -> UnscoredReason {
         match self {
-            Self::NoScores | Self::NotANumber { .. } | Self::Ambiguous(_) => UnscoredReason::Unparsable,
+            Self::NoScores
+            | Self::NotANumber { .. }
+            | Self::Ambiguous(_)
+            | Self::Invalid(InvalidScores::Empty) => UnscoredReason::Unparsable,
             Self::Invalid(InvalidScores::Missing(_)) => UnscoredReason::MissingCriterion,
             Self::Invalid(InvalidScores::OutOfRange { .. }) => UnscoredReason::ScoreOutOfRange,
         }
