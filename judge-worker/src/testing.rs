@@ -75,7 +75,7 @@ impl Canned {
         Self::status(200, body.to_string())
     }
 
-    /// A good reply that gives the same score everywhere.
+    /// A good reply that gives the same score (0–10) everywhere.
     pub(crate) fn scores(score: u8) -> Self {
         Self::reply(scores_json(score), "stop")
     }
@@ -87,10 +87,11 @@ impl Canned {
     }
 }
 
-/// The text of a good reply that gives the same score everywhere.
+/// The text of a good reply that gives the same score (0–10) everywhere, in the judge's halves.
 pub(crate) fn scores_json(score: u8) -> String {
+    let mark = Value::from(f64::from(score) / 2.0);
     let scores: serde_json::Map<_, _> =
-        Criterion::ALL.map(|criterion| (criterion.to_string(), Value::from(score))).into_iter().collect();
+        Criterion::ALL.map(|criterion| (criterion.to_string(), mark.clone())).into_iter().collect();
     json!({ "scores": scores }).to_string()
 }
 

@@ -23,13 +23,13 @@ const KILLS: usize = 3;
 const LEASE: (&str, &str) = ("CLARA_LEASE__TTL", "1s");
 
 const REPLAY: Replay =
-    Replay { seed: 11, per_second: PER_SECOND, busy: 0.10, failing: 0.05, bad: 0.05, score: 8 };
+    Replay { seed: 11, per_second: PER_SECOND, busy: 0.10, failing: 0.05, bad: 0.05, score: 4 };
 
 fn specification() -> String {
     format!(
         "[training]\nrank = 4\nalpha = 8.0\nmax_steps = 1\nepochs = 1\nsequence_length = 128\naccumulation = 1\n\n\
          [generation]\nmax_new_tokens = 2\n\n[gate]\nmode = \"point\"\n\n\
-         [judge]\nmax_tries = 12\nreasoning = false\nconcurrency = {CONCURRENCY}\nrequests_per_minute = {}\n\n\
+         [judge]\nmax_tries = 12\nreasoning = false\ncanaries = 0\nconcurrency = {CONCURRENCY}\nrequests_per_minute = {}\n\n\
          [judge.budget]\nmost = 100.0\nprompt_price = 0.15\nreply_price = 0.6\ncurrency = \"EUR\"\n\n\
          [retry]\nmax_attempts = 20\nfirst_pause_ms = 50\nlongest_pause_ms = 50\n",
         PER_SECOND * 60.0

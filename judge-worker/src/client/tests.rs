@@ -15,8 +15,7 @@ use super::{
 };
 use crate::{
     ledger::Terms,
-    prompt::{Message, Prompter, Schema},
-    rubric::Language,
+    prompt::{Message, Schema},
     testing::{Call, Canned, Desk, Double},
 };
 
@@ -34,7 +33,7 @@ fn access(url: &str) -> Access {
 }
 
 fn schema() -> Schema {
-    Prompter::new(Language::German, false).schema()
+    Schema::Object(vec![("scores", Schema::Mark)])
 }
 
 fn ask<'a>(messages: &'a [Message], schema: &'a Schema) -> Ask<'a> {

@@ -8,8 +8,7 @@ use clara_runtime::{clock::SystemClock, stop::stop_switch};
 use super::{Ledger, Terms};
 use crate::{
     client::{Access, Allowance, Ask, CallError, Endpoint, Endpoints, Pacing, Reply},
-    prompt::{Message, Prompter},
-    rubric::Language,
+    prompt::{Message, Schema},
     testing::{Call, Canned, Desk, Double},
 };
 
@@ -37,7 +36,7 @@ async fn ask(double: &Double, ledger: &Arc<Ledger>, question: &str) -> Result<Re
     let ask = Ask {
         model: "judge-model",
         messages: &messages,
-        schema: &Prompter::new(Language::German, false).schema(),
+        schema: &Schema::Object(vec![("scores", Schema::Mark)]),
         max_tokens: 20,
         temperature: 0.0,
         logprobs: false,

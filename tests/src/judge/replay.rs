@@ -31,7 +31,7 @@ pub struct Replay {
     pub failing: f64,
     /// Share that gets a malformed reply, or one that is cut off.
     pub bad: f64,
-    /// The score of good replies, 0 to 10.
+    /// The score of good replies, 0 to 5.
     pub score: u8,
 }
 

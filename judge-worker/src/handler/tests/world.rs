@@ -181,7 +181,12 @@ fn spec(url: &str, golden: &GoldenDataset) -> JobSpec {
         method: Method::Lora,
         training: TrainingOptions::default(),
         generation: GenerationOptions::default(),
-        judge: JudgeOptions { url: Some(url.to_owned()), reasoning: false, ..JudgeOptions::default() },
+        judge: JudgeOptions {
+            url: Some(url.to_owned()),
+            reasoning: false,
+            canaries: 0,
+            ..JudgeOptions::default()
+        },
         gate: GatePolicy::default(),
         retry: RetryPolicy::default(),
         version: None,
