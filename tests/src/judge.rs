@@ -21,7 +21,7 @@ use replay::Replaying;
 pub use replay::{Bill, Replay};
 
 /// What the judge says to every question.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Script {
     /// This score, 0 to 10, for every criterion; canaries get 0.
     Score(u8),
