@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     artifact::ArtifactRef,
+    calibration::KnownJudge,
     curve::CurvePoint,
     digest::Digest,
     id::{Attempt, Fence, JobId},
@@ -37,6 +38,9 @@ pub struct Assignment {
     pub champion: Option<ChampionInput>,
     /// The newest checkpoint of this stage, if an earlier attempt left one.
     pub checkpoint: Option<ArtifactRef>,
+    /// For the gate: the judges that were compared with human labels.
+    #[serde(default)]
+    pub calibrations: Vec<KnownJudge>,
 }
 
 /// A pinned golden dataset.

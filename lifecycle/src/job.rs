@@ -299,6 +299,7 @@ impl Job {
             adapter_id: self.adapter_id.clone(),
             champion,
             checkpoint: record.checkpoint.clone(),
+            calibrations: Vec::new(),
         })
     }
 }

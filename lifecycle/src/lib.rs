@@ -7,6 +7,8 @@ pub mod answers;
 pub mod artifact;
 pub mod attempt;
 pub mod audit;
+pub mod calibration;
+pub mod comparison;
 pub mod curve;
 pub mod dataset;
 pub mod digest;

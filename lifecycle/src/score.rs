@@ -4,6 +4,7 @@ mod details;
 mod evaluation;
 mod gap;
 mod health;
+mod reading;
 #[cfg(test)]
 mod tests;
 mod unscored;

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     answers::{Answers, SampleAnswers},
     digest::Digest,
-    gate::{GateInput, ScoredPair, reaches},
+    gate::reaches,
     golden::{Difficulty, GoldenDataset, GoldenSample},
 };
 
@@ -41,6 +41,9 @@ pub struct Evaluation {
     /// How well the judging went.
     #[serde(default)]
     pub health: JudgeHealth,
+    /// Digest of the golden dataset; absent in evaluations of older versions.
+    #[serde(default)]
+    pub golden_digest: Option<Digest>,
 }
 
 /// The figures of an evaluation at a glance; scores are 0–100.
@@ -244,31 +247,7 @@ impl Evaluation {
             panel: vec![context.judge.clone()],
             pairwise: None,
             health: JudgeHealth::default(),
-        }
-    }
-
-    /// What the gate decides on.
-    pub fn gate_input(&self) -> GateInput {
-        let champion = self.champion.as_ref().map(|champion| {
-            let of_champion: BTreeMap<_, _> = champion
-                .results
-                .iter()
-                .map(|score| (score.sample_id.as_str(), score.overall_score))
-                .collect();
-            self.results
-                .iter()
-                .filter_map(|score| {
-                    of_champion
-                        .get(score.sample_id.as_str())
-                        .map(|&champion| ScoredPair { candidate: score.overall_score, champion })
-                })
-                .collect()
-        });
-        GateInput {
-            scores: self.results.iter().map(|score| score.overall_score).collect(),
-            unscored: u32::try_from(self.unscored.len()).unwrap_or(u32::MAX),
-            champion,
-            calibrated: self.judge.calibrated,
+            golden_digest: Some(context.golden.digest()),
         }
     }
 }

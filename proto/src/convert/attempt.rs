@@ -58,6 +58,7 @@ impl From<Assignment> for v1::Assignment {
                 adapter: Some(champion.adapter.into()),
             }),
             checkpoint: assignment.checkpoint.map(Into::into),
+            calibrations: assignment.calibrations.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -87,6 +88,7 @@ impl TryFrom<v1::Assignment> for Assignment {
             adapter_id: assignment.adapter_id,
             champion: assignment.champion.map(champion).transpose()?,
             checkpoint: assignment.checkpoint.map(TryInto::try_into).transpose()?,
+            calibrations: assignment.calibrations.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
         })
     }
 }

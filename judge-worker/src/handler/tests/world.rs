@@ -76,6 +76,7 @@ impl World {
             adapter_id: Some(answers.adapter_id),
             champion: None,
             checkpoint: None,
+            calibrations: Vec::new(),
         };
         let config = JudgeConfig {
             first_pause: Duration::from_millis(1),
