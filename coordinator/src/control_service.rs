@@ -1,5 +1,6 @@
 //! What users say, over gRPC: jobs, registry, golden datasets.
 
+mod calibration;
 mod curve;
 mod jobs;
 mod library;
@@ -80,4 +81,8 @@ control_service! {
     get_golden: GetGoldenRequest => GetGoldenResponse;
     list_golden: ListGoldenRequest => ListGoldenResponse;
     freeze_golden: FreezeGoldenRequest => FreezeGoldenResponse;
+    put_label: PutLabelRequest => PutLabelResponse;
+    list_labels: ListLabelsRequest => ListLabelsResponse;
+    calibrate: CalibrateRequest => CalibrateResponse;
+    list_calibrations: ListCalibrationsRequest => ListCalibrationsResponse;
 }

@@ -18,6 +18,7 @@ use clara_lifecycle::{
 };
 use clara_runtime::{
     artifacts::ArtifactError,
+    config::CalibrationSettings,
     state::{Limit, StateError, StateStore},
 };
 use tokio::sync::Notify;
@@ -100,6 +101,8 @@ pub struct Driver {
     pub(crate) wake: Arc<Notify>,
     /// Takes what this coordinator committed and should publish at once.
     pub(crate) relay: Option<Relay>,
+    /// When a judge counts as calibrated.
+    pub(crate) calibration: CalibrationSettings,
 }
 
 impl Driver {
@@ -108,7 +111,8 @@ impl Driver {
     pub fn new(state: Arc<dyn StateStore>, schedule: Schedule) -> Self {
         let (schedule, classes) = (Arc::new(schedule), Arc::new([ResourceClass::default_class()]));
         let (cache, wake) = (JobCache::default(), Arc::new(Notify::new()));
-        Self { records: Records { state }, cache, schedule, classes, wake, relay: None }
+        let (records, calibration) = (Records { state }, CalibrationSettings::default());
+        Self { records, cache, schedule, classes, wake, relay: None, calibration }
     }
 
     /// Lets `event` happen to a job: decides, commits, and decides anew when another commit was faster.

@@ -1,6 +1,7 @@
 //! Drives jobs from event to commit, and serves workers and users.
 #![forbid(unsafe_code)]
 
+mod calibration;
 mod census;
 mod change;
 mod control_service;
@@ -10,7 +11,6 @@ mod golden;
 mod indexes;
 mod job_cache;
 mod job_log;
-#[expect(dead_code, reason = "the services that use it come with it")]
 mod labels;
 mod outage;
 mod outbox;

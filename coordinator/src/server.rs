@@ -9,7 +9,7 @@ use clara_proto::v1::{
 use clara_runtime::{
     artifacts::ArtifactStore,
     broker::Broker,
-    config::{Settings, TenantSettings},
+    config::{CalibrationSettings, Settings, TenantSettings},
     grpc,
     health::Health,
     state::StateStore,
@@ -45,6 +45,8 @@ pub struct CoordinatorOptions {
     pub schedule: Schedule,
     /// Resource classes that jobs may ask for.
     pub classes: Vec<ResourceClass>,
+    /// When a judge counts as calibrated.
+    pub calibration: CalibrationSettings,
     /// Looks at what only the surroundings know before a job is accepted.
     pub check: Option<Arc<dyn SubmissionCheck>>,
     /// What health over gRPC tells.
@@ -70,6 +72,7 @@ impl CoordinatorOptions {
                 shares: shares.collect(),
             },
             classes: std::iter::once(ResourceClass::default_class()).chain(named).collect(),
+            calibration: settings.calibration,
             check: None,
             health: Health::default(),
         }
@@ -100,6 +103,7 @@ impl Coordinator {
         let driver = Driver {
             relay: Some(relay),
             classes: options.classes.into(),
+            calibration: options.calibration,
             ..Driver::new(Arc::clone(&state), options.schedule)
         };
         let workers = WorkerServiceServer::new(Workers { driver: driver.clone(), terms: options.lease });
