@@ -2,6 +2,7 @@
 
 mod calibration;
 mod curve;
+mod gaps;
 mod jobs;
 mod library;
 mod logs;
@@ -81,6 +82,9 @@ control_service! {
     get_golden: GetGoldenRequest => GetGoldenResponse;
     list_golden: ListGoldenRequest => ListGoldenResponse;
     freeze_golden: FreezeGoldenRequest => FreezeGoldenResponse;
+    list_gaps: ListGapsRequest => ListGapsResponse;
+    resolve_gaps: ResolveGapsRequest => ResolveGapsResponse;
+    train_gaps: TrainGapsRequest => TrainGapsResponse;
     put_label: PutLabelRequest => PutLabelResponse;
     list_labels: ListLabelsRequest => ListLabelsResponse;
     calibrate: CalibrateRequest => CalibrateResponse;

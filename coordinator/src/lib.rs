@@ -7,6 +7,7 @@ mod change;
 mod control_service;
 pub mod daemon;
 mod driver;
+mod gaps;
 mod golden;
 mod indexes;
 mod job_cache;

@@ -12,6 +12,7 @@ pub mod comparison;
 pub mod curve;
 pub mod dataset;
 pub mod digest;
+pub mod gaps;
 pub mod gate;
 pub mod golden;
 pub mod hello;

@@ -12,7 +12,7 @@ use super::{Control, library::document};
 use crate::{change::time_text, driver::DriverError};
 
 impl Control {
-    pub(super) async fn put_label(
+    pub(crate) async fn put_label(
         &self,
         request: v1::PutLabelRequest,
     ) -> Result<v1::PutLabelResponse, DriverError> {
@@ -28,7 +28,7 @@ impl Control {
         Ok(v1::PutLabelResponse { json: document(&label)? })
     }
 
-    pub(super) async fn list_labels(
+    pub(crate) async fn list_labels(
         &self,
         request: v1::ListLabelsRequest,
     ) -> Result<v1::ListLabelsResponse, DriverError> {
@@ -39,7 +39,7 @@ impl Control {
         Ok(v1::ListLabelsResponse { json: wanted.map(document).collect::<Result<_, _>>()? })
     }
 
-    pub(super) async fn calibrate(
+    pub(crate) async fn calibrate(
         &self,
         request: v1::CalibrateRequest,
     ) -> Result<v1::CalibrateResponse, DriverError> {
@@ -50,7 +50,7 @@ impl Control {
         })
     }
 
-    pub(super) async fn list_calibrations(
+    pub(crate) async fn list_calibrations(
         &self,
         _: v1::ListCalibrationsRequest,
     ) -> Result<v1::ListCalibrationsResponse, DriverError> {
