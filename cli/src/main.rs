@@ -12,6 +12,7 @@ mod follow;
 mod golden_file;
 mod output;
 mod progress;
+mod report;
 mod session;
 mod spec;
 
