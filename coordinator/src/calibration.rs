@@ -94,9 +94,8 @@ impl Driver {
         let mut judges = BTreeMap::new();
         for adapter_id in adapters {
             match self.evaluation_of(artifacts, adapter_id).await {
-                Ok(evaluation) => judges.extend(
-                    evaluation.judges().iter().map(|judge| (judge.judge_id.clone(), judge.clone())),
-                ),
+                Ok(evaluation) => judges
+                    .extend(evaluation.judges().iter().map(|judge| (judge.judge_id.clone(), judge.clone()))),
                 // Its labels count for judges that are known from elsewhere; the others are told to the user.
                 Err(DriverError::Invalid(reason)) => {
                     tracing::warn!("labels of {adapter_id} are there without its evaluation: {reason}");

@@ -70,7 +70,8 @@ impl Driver {
         let bytes = artifacts.read(&judged.evaluation, "evaluation.json").await?;
         let text = std::str::from_utf8(&bytes);
         let key = format!("evaluation of {adapter_id}");
-        let text = text.map_err(|error| DriverError::Record { key: key.clone(), reason: error.to_string() })?;
+        let text =
+            text.map_err(|error| DriverError::Record { key: key.clone(), reason: error.to_string() })?;
         from_json(&key, text)
     }
 }

@@ -90,10 +90,8 @@ impl Calibration {
     /// Compares what `judge` said with what people said about the same answers; `None` when no label holds a score of
     /// this judge.
     pub fn of(judge: &JudgeIdentity, labels: &[HumanLabel], context: CalibrationContext<'_>) -> Option<Self> {
-        let judged: Vec<_> = labels
-            .iter()
-            .filter_map(|label| Some((label, label.judged.get(&judge.judge_id)?)))
-            .collect();
+        let judged: Vec<_> =
+            labels.iter().filter_map(|label| Some((label, label.judged.get(&judge.judge_id)?))).collect();
         let criteria: BTreeMap<_, _> = Criterion::ALL
             .into_iter()
             .filter_map(|criterion| {

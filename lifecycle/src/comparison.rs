@@ -161,11 +161,10 @@ impl fmt::Display for ComparisonVerdict {
 
 fn verdict(delta: Option<&PairedTest>, margin: f64) -> ComparisonVerdict {
     match delta {
-        None => ComparisonVerdict::Inconclusive,
         Some(delta) if delta.p_value < LEVEL && delta.mean > 0.0 => ComparisonVerdict::Better,
         Some(delta) if delta.lower_bound > -margin => ComparisonVerdict::NotWorse,
         Some(delta) if delta.p_value < LEVEL => ComparisonVerdict::Worse,
-        Some(_) => ComparisonVerdict::Inconclusive,
+        Some(_) | None => ComparisonVerdict::Inconclusive,
     }
 }
 
@@ -181,9 +180,8 @@ fn differences(candidate: &Evaluation, baseline: &Evaluation) -> Vec<String> {
         None if ours != theirs => found.push(format!("the golden dataset is {ours} and {theirs}")),
         Some(_) | None => {}
     }
-    let judges = |evaluation: &Evaluation| -> BTreeSet<_> {
-        evaluation.judges().iter().map(judge_of).collect()
-    };
+    let judges =
+        |evaluation: &Evaluation| -> BTreeSet<_> { evaluation.judges().iter().map(judge_of).collect() };
     let (ours, theirs) = (judges(candidate), judges(baseline));
     if ours != theirs {
         let names = |judges: &BTreeSet<(String, String, String)>| {
@@ -230,16 +228,14 @@ impl<'a> Pairs<'a> {
     }
 
     fn differences(&self) -> Option<Clustered> {
-        Clustered::new(self.pairs.iter().map(|(ours, theirs)| {
-            (ours.overall_score - theirs.overall_score, ours.cluster.as_deref())
-        }))
+        Clustered::new(
+            self.pairs
+                .iter()
+                .map(|(ours, theirs)| (ours.overall_score - theirs.overall_score, ours.cluster.as_deref())),
+        )
     }
 
-    fn side(
-        &self,
-        evaluation: &Evaluation,
-        score: fn(&(&SampleScore, &SampleScore)) -> f64,
-    ) -> Side {
+    fn side(&self, evaluation: &Evaluation, score: fn(&(&SampleScore, &SampleScore)) -> f64) -> Side {
         Side {
             adapter_id: evaluation.summary.adapter_id.clone(),
             golden_dataset: evaluation.summary.golden_dataset_id.clone(),
@@ -274,7 +270,9 @@ impl<'a> Pairs<'a> {
                 candidate_passed: ours.passed,
                 baseline_passed: theirs.passed,
             })
-            .filter(|change| change.change.abs() >= NOTABLE || change.candidate_passed != change.baseline_passed)
+            .filter(|change| {
+                change.change.abs() >= NOTABLE || change.candidate_passed != change.baseline_passed
+            })
             .collect();
         changes.sort_by(|a, b| a.change.total_cmp(&b.change).then_with(|| a.sample_id.cmp(&b.sample_id)));
         let (regressions, mut improvements): (Vec<_>, Vec<_>) =

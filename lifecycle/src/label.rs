@@ -65,7 +65,9 @@ pub struct NewLabel {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum InvalidLabel {
     /// No such answer.
-    #[error("the evaluation of {adapter_id} has no scored answer to sample {sample_id}; `clara eval show` lists them")]
+    #[error(
+        "the evaluation of {adapter_id} has no scored answer to sample {sample_id}; `clara eval show` lists them"
+    )]
     UnknownSample {
         /// The version.
         adapter_id: String,

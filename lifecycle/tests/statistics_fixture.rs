@@ -1,8 +1,8 @@
 //! Our statistics against values that `SciPy` computed (`fixtures/README.md`).
 
 use clara_lifecycle::statistics::{
-    Clustered, FEWEST_CLUSTERS, PairedTest, RESAMPLES, Weighting, cohen_kappa, mean, minimum_detectable_effect,
-    spearman, standard_deviation, student_t_quantile, wilson_interval,
+    Clustered, FEWEST_CLUSTERS, PairedTest, RESAMPLES, Weighting, cohen_kappa, mean,
+    minimum_detectable_effect, spearman, standard_deviation, student_t_quantile, wilson_interval,
 };
 use serde::Deserialize;
 
@@ -141,7 +141,8 @@ fn detectable_effects_agree_with_scipy() {
 #[test]
 fn errors_over_clusters_agree_with_statsmodels_and_tests_with_scipy() {
     for sample in fixture().unwrap().clustered {
-        let values = sample.values.iter().copied().zip(sample.labels.iter().map(|label| Some(label.as_str())));
+        let values =
+            sample.values.iter().copied().zip(sample.labels.iter().map(|label| Some(label.as_str())));
         let clustered = Clustered::new(values).unwrap();
         let test = PairedTest::of(&clustered, 42).unwrap();
         let pairs = [
@@ -157,7 +158,12 @@ fn errors_over_clusters_agree_with_statsmodels_and_tests_with_scipy() {
         // Up to 14 clusters both try every combination of signs.
         let tolerance = if clustered.clusters() <= 14 { 1e-9 } else { 0.01 };
         let p_value = test.p_value;
-        assert!((p_value - sample.p_value).abs() < tolerance, "{}: {p_value} is not {}", sample.name, sample.p_value);
+        assert!(
+            (p_value - sample.p_value).abs() < tolerance,
+            "{}: {p_value} is not {}",
+            sample.name,
+            sample.p_value
+        );
     }
 }
 
@@ -165,7 +171,8 @@ fn errors_over_clusters_agree_with_statsmodels_and_tests_with_scipy() {
 fn agreements_agree_with_scikit_learn_and_scipy() {
     for raters in fixture().unwrap().agreements {
         let whole: Vec<_> = raters.first.iter().copied().zip(raters.second.iter().copied()).collect();
-        let scores: Vec<_> = whole.iter().map(|(first, second)| (f64::from(*first), f64::from(*second))).collect();
+        let scores: Vec<_> =
+            whole.iter().map(|(first, second)| (f64::from(*first), f64::from(*second))).collect();
         let pairs = [
             (cohen_kappa(&whole, Weighting::Equal).unwrap(), raters.kappa),
             (cohen_kappa(&whole, Weighting::Quadratic).unwrap(), raters.quadratic_kappa),

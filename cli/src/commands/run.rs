@@ -170,12 +170,7 @@ async fn check(
 }
 
 /// Prints the summary, writes the reports that were asked for, and answers the exit code.
-async fn tell_end(
-    session: &Session,
-    connection: &Connection,
-    job: &Job,
-    report: &ReportFiles,
-) -> Result<u8> {
+async fn tell_end(session: &Session, connection: &Connection, job: &Job, report: &ReportFiles) -> Result<u8> {
     let summary = summary::Summary::of(session, &connection.client, job).await?;
     if session.output.is_json() {
         session.output.json(&summary)?;

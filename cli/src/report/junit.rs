@@ -14,12 +14,7 @@ pub(super) fn text(report: &Report) -> String {
     // Writing to a String cannot fail.
     let _ = writeln!(xml, "<testsuites {counts}>\n  <testsuite name=\"{title}\" {counts}>\n    <properties>");
     for (name, value) in &report.facts {
-        let _ = writeln!(
-            xml,
-            "      <property name=\"{}\" value=\"{}\"/>",
-            escaped(name),
-            escaped(value)
-        );
+        let _ = writeln!(xml, "      <property name=\"{}\" value=\"{}\"/>", escaped(name), escaped(value));
     }
     xml.push_str("    </properties>\n");
     for case in &report.cases {
@@ -35,8 +30,7 @@ pub(super) fn text(report: &Report) -> String {
             Outcome::Broken(said) => ("error", said),
         };
         let first = escaped(said.lines().next().unwrap_or_default());
-        let attribute =
-            if tag == "system-out" { String::new() } else { format!(" message=\"{first}\"") };
+        let attribute = if tag == "system-out" { String::new() } else { format!(" message=\"{first}\"") };
         let _ = writeln!(xml, "<{tag}{attribute}>{}</{tag}></testcase>", escaped(said));
     }
     xml.push_str("  </testsuite>\n</testsuites>\n");

@@ -130,8 +130,7 @@ async fn what_users_ask_over_grpc_is_answered_and_recorded() {
     let wrong = v1::PutLabelRequest { scores: [("wit".to_owned(), 7.5)].into(), ..request.clone() };
     let refused = control.put_label(wrong).await.unwrap_err().to_string();
     assert!(refused.contains("`wit` is not a criterion"), "{refused}");
-    let stored: HumanLabel =
-        serde_json::from_str(&control.put_label(request).await.unwrap().json).unwrap();
+    let stored: HumanLabel = serde_json::from_str(&control.put_label(request).await.unwrap().json).unwrap();
     assert_eq!((stored.reason.as_str(), stored.source), ("nearly", LabelSource::Label));
     let all = control.list_labels(v1::ListLabelsRequest { adapter_id: None }).await.unwrap();
     assert_eq!(all.json.len(), 1);

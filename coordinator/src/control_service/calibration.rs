@@ -59,9 +59,7 @@ impl Control {
     }
 }
 
-fn scores(
-    given: impl IntoIterator<Item = (String, f64)>,
-) -> Result<BTreeMap<Criterion, f64>, DriverError> {
+fn scores(given: impl IntoIterator<Item = (String, f64)>) -> Result<BTreeMap<Criterion, f64>, DriverError> {
     let one = |(name, score): (String, f64)| match name.parse() {
         Ok(criterion) => Ok((criterion, score)),
         Err(error) => Err(DriverError::Invalid(format!("field `scores`: {error}"))),

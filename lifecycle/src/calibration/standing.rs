@@ -73,7 +73,8 @@ pub struct KnownJudge {
 
 /// The standing of a panel: that of its least trusted judge.
 pub fn standing_of(judges: &[JudgeIdentity], known: &[KnownJudge]) -> JudgeStanding {
-    let worst = judges.iter().map(|judge| standing_of_one(judge, known)).min_by_key(|standing| standing.state);
+    let worst =
+        judges.iter().map(|judge| standing_of_one(judge, known)).min_by_key(|standing| standing.state);
     worst.unwrap_or_else(|| JudgeStanding::uncalibrated("nobody judged".to_owned()))
 }
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Calibration, CalibrationContext, CalibrationPolicy, CalibrationState, JudgeStanding, KnownJudge, standing_of,
+    Calibration, CalibrationContext, CalibrationPolicy, CalibrationState, JudgeStanding, KnownJudge,
+    standing_of,
 };
 use crate::{
     digest::Digest,
@@ -59,7 +60,10 @@ fn a_judge_that_agrees_with_people_is_calibrated() {
     let kappa = calibration.overall.quadratic_kappa.unwrap();
     assert!(kappa.value > 0.9 && kappa.lower.unwrap() < kappa.value, "{kappa:?}");
     assert_eq!(calibration.standing().state, CalibrationState::Calibrated);
-    assert!(calibration.standing().reason.contains("labels of 40 answers: quadratic kappa 0.9"), "{calibration:?}");
+    assert!(
+        calibration.standing().reason.contains("labels of 40 answers: quadratic kappa 0.9"),
+        "{calibration:?}"
+    );
 }
 
 #[test]
@@ -132,8 +136,11 @@ fn a_judge_has_the_standing_of_its_calibration() {
 #[test]
 fn a_changed_judge_is_stale_and_the_reason_says_what_changed() {
     let calibrated = [known(trusted())];
-    let rubric =
-        JudgeIdentity { judge_id: "judge-model#new".to_owned(), rubric_digest: Digest::of(b"new"), ..judge() };
+    let rubric = JudgeIdentity {
+        judge_id: "judge-model#new".to_owned(),
+        rubric_digest: Digest::of(b"new"),
+        ..judge()
+    };
     let model = JudgeIdentity { judge_id: "other#1-2".to_owned(), model: "other".to_owned(), ..judge() };
     let prompt = JudgeIdentity { prompt_digest: Digest::of(b"new"), ..judge() };
     let table = [

@@ -53,7 +53,7 @@ fn a_difference_that_the_samples_cannot_show_is_inconclusive() {
 #[test]
 fn samples_of_one_cluster_go_together() {
     // Two statutes: one gains, the other does not. Forty answers show nothing about statutes in general.
-    let gain = |number: u32| if number % 2 == 0 { 6.0 } else { 1.0 };
+    let gain = |number: u32| if number.is_multiple_of(2) { 6.0 } else { 1.0 };
     assert_eq!(compared(gain).verdict, ComparisonVerdict::Better);
     let cluster = |mut evaluation: Evaluation| {
         for (index, score) in evaluation.results.iter_mut().enumerate() {
@@ -90,8 +90,7 @@ fn regressions_and_improvements_are_named_the_largest_first() {
 fn another_dataset_or_judge_is_refused_unless_forced() {
     let (candidate, baseline) = (evaluation("v2", usual), evaluation("v1", usual));
     let forced = ComparisonOptions { force: true, ..OPTIONS };
-    let other_golden =
-        Evaluation { golden_digest: Some(Digest::of(b"other dataset")), ..baseline.clone() };
+    let other_golden = Evaluation { golden_digest: Some(Digest::of(b"other dataset")), ..baseline.clone() };
     let mut other_rubric = baseline.clone();
     other_rubric.judge.rubric_digest = Digest::of(b"other rubric");
     let mut other_judge = baseline.clone();

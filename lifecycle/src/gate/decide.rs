@@ -35,8 +35,7 @@ pub fn decide(policy: &GatePolicy, input: &GateInput) -> GateReport {
 fn broken(evidence: &Evidence, policy: &GatePolicy, input: &GateInput) -> Option<Reason> {
     let all = u64::from(evidence.scored) + u64::from(input.unscored);
     if evidence.scored == 0 {
-        let text =
-            format!("none of {all} samples has a score; look at the judge's replies in replies.jsonl");
+        let text = format!("none of {all} samples has a score; look at the judge's replies in replies.jsonl");
         return Some(ReasonCode::NothingScored.because(text));
     }
     let share = f64::from(input.unscored) / (f64::from(evidence.scored) + f64::from(input.unscored));

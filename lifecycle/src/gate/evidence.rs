@@ -26,14 +26,13 @@ pub(super) struct Evidence {
 impl Evidence {
     pub(super) fn of(policy: &GatePolicy, input: &GateInput) -> Self {
         let samples = &input.samples;
-        let pass_or_fail = |sample: &GateSample| if reaches(sample.score, policy.pass_at) { 1.0 } else { 0.0 };
+        let pass_or_fail =
+            |sample: &GateSample| if reaches(sample.score, policy.pass_at) { 1.0 } else { 0.0 };
         let passes: Vec<f64> = samples.iter().map(pass_or_fail).collect();
         let scores = Clustered::new(samples.iter().map(|sample| (sample.score, sample.cluster())));
         let bounds = scores.as_ref().and_then(|scores| scores.bounds(RESAMPLES, policy.seed));
         let differences = Clustered::new(
-            samples
-                .iter()
-                .filter_map(|sample| Some((sample.score - sample.champion?, sample.cluster()))),
+            samples.iter().filter_map(|sample| Some((sample.score - sample.champion?, sample.cluster()))),
         );
         let delta = differences.as_ref().and_then(|differences| differences.bounds(RESAMPLES, policy.seed));
         let more = GateEvidence {
@@ -69,8 +68,7 @@ fn strata(policy: &GatePolicy, samples: &[GateSample]) -> Vec<Stratum> {
     let stratum = |difficulty| {
         let of_level = samples.iter().filter(|sample| sample.difficulty == difficulty);
         let scores = Clustered::new(of_level.map(|sample| (sample.score, sample.cluster())))?;
-        let bounds =
-            scores.bounds(RESAMPLES, policy.seed).map(|bounds| within(bounds, 0.0, 100.0));
+        let bounds = scores.bounds(RESAMPLES, policy.seed).map(|bounds| within(bounds, 0.0, 100.0));
         Some(Stratum {
             difficulty,
             samples: whole(scores.values().len()),

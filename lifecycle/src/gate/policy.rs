@@ -125,7 +125,9 @@ impl GatePolicy {
         let (review, reject) = (self.max_hard_failure_share, self.reject_hard_failure_share);
         require(
             review <= reject,
-            format!("max_hard_failure_share is {review}; expected at most reject_hard_failure_share ({reject})"),
+            format!(
+                "max_hard_failure_share is {review}; expected at most reject_hard_failure_share ({reject})"
+            ),
         );
         let fewest = self.min_stratum_samples;
         require(

@@ -26,9 +26,11 @@ impl Case<'_> {
         if let Some(reason) = self.failed_canary() {
             return (Decision::Error, vec![reason]);
         }
-        let enough = self.evidence.more.effective_samples.is_some_and(|samples| {
-            reaches(samples, f64::from(self.policy.min_samples))
-        });
+        let enough = self
+            .evidence
+            .more
+            .effective_samples
+            .is_some_and(|samples| reaches(samples, f64::from(self.policy.min_samples)));
         let (Some(mean), Some(bounds), true) = (self.evidence.mean, self.evidence.bounds, enough) else {
             return (Decision::Inconclusive, vec![self.too_few()]);
         };
@@ -230,8 +232,7 @@ impl Case<'_> {
 
     fn approvals(&self, mean: f64, bounds: Bounds) -> Vec<Reason> {
         let policy = self.policy;
-        let guard =
-            format!("the lower bound {:.2} reaches the guard {:.2}", bounds.lower, policy.guard());
+        let guard = format!("the lower bound {:.2} reaches the guard {:.2}", bounds.lower, policy.guard());
         let mut reasons = vec![mean_reason(mean, policy), ReasonCode::LowerBoundReachesGuard.because(guard)];
         if let Some(delta) = self.evidence.champion_delta {
             let text = format!(

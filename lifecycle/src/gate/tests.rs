@@ -13,7 +13,8 @@ fn around(mean: f64, spread: f64, count: u32) -> Vec<f64> {
 }
 
 fn scored(scores: Vec<f64>) -> GateInput {
-    let sample = |(index, score)| GateSample { sample_id: format!("s{index}"), score, ..GateSample::default() };
+    let sample =
+        |(index, score)| GateSample { sample_id: format!("s{index}"), score, ..GateSample::default() };
     GateInput {
         samples: scores.into_iter().enumerate().map(sample).collect(),
         standing: JudgeStanding::calibrated("it agrees with people".to_owned()),
@@ -239,13 +240,17 @@ fn point_mode_looks_at_nothing_but_the_mean() {
 #[test]
 fn samples_of_one_cluster_that_are_alike_count_as_one() {
     // Sixty answers about six statutes, alike within a statute.
-    let scores = (0..60).map(|index| 84.0 + 3.0 * f64::from(index % 6) + 0.1 * f64::from(index / 6)).collect();
+    let scores =
+        (0..60).map(|index| 84.0 + 3.0 * f64::from(index % 6) + 0.1 * f64::from(index / 6)).collect();
     let alone = scored(scores);
     assert_eq!(decide(&GatePolicy::default(), &alone).decision, Decision::Approve);
     let report = decide(&GatePolicy::default(), &in_clusters(alone, 6));
     assert_eq!((report.decision, codes(&report)), (Decision::Inconclusive, vec!["too_few_samples"]));
     assert!(report.evidence.effective_samples.unwrap() < 6.5, "{report:?}");
-    assert!(report.reasons[0].text.contains("60 scored samples in 6 clusters say as much as 6."), "{report:?}");
+    assert!(
+        report.reasons[0].text.contains("60 scored samples in 6 clusters say as much as 6."),
+        "{report:?}"
+    );
     // One statute has no bounds at all.
     let one = in_clusters(scored(around(90.0, 4.0, 60)), 1);
     assert_eq!(decide(&GatePolicy::default(), &one).decision, Decision::Inconclusive);
@@ -281,7 +286,8 @@ fn one_weak_difficulty_stands_against_an_approval() {
     let report = decide(&GatePolicy::default(), &weak(8));
     assert_eq!((report.decision, codes(&report)), (Decision::Review, vec!["stratum_below_review"]));
     assert!(report.reasons[0].text.starts_with("the 8 hard samples have the mean 57.00"), "{report:?}");
-    let levels: Vec<_> = report.evidence.strata.iter().map(|level| (level.difficulty, level.samples)).collect();
+    let levels: Vec<_> =
+        report.evidence.strata.iter().map(|level| (level.difficulty, level.samples)).collect();
     assert_eq!(levels, [(Difficulty::Medium, 52), (Difficulty::Hard, 8)]);
     // Seven samples are too few to say so.
     assert_eq!(decide(&GatePolicy::default(), &weak(7)).decision, Decision::Approve);

@@ -72,7 +72,7 @@ pub fn cohen_kappa(ratings: &[(i32, i32)], weighting: Weighting) -> Option<f64> 
 pub fn spearman(pairs: &[(f64, f64)]) -> Option<f64> {
     let first = ranks(pairs.iter().map(|pair| pair.0).collect());
     let second = ranks(pairs.iter().map(|pair| pair.1).collect());
-    let middle = (count(pairs.len()) + 1.0) / 2.0;
+    let middle = f64::midpoint(count(pairs.len()), 1.0);
     let (mut product, mut squares_first, mut squares_second) = (0.0, 0.0, 0.0);
     for (first, second) in first.iter().zip(&second) {
         product += (first - middle) * (second - middle);
@@ -117,7 +117,7 @@ fn ranks(values: Vec<f64>) -> Vec<f64> {
     let mut ranked = Vec::with_capacity(order.len());
     for equal in order.chunk_by(|a, b| a.1.total_cmp(&b.1).is_eq()) {
         let before = count(ranked.len());
-        let rank = before + (count(equal.len()) + 1.0) / 2.0;
+        let rank = before + f64::midpoint(count(equal.len()), 1.0);
         ranked.extend(equal.iter().map(|(index, _)| (*index, rank)));
     }
     ranked.sort_by_key(|(index, _)| *index);

@@ -117,8 +117,7 @@ impl Clustered {
         let typical_size = (n - squares / n) / (groups - 1.0);
         let between_mean = between / (groups - 1.0);
         let within_mean = (all - between).max(0.0) / (n - groups);
-        let correlation =
-            (between_mean - within_mean) / (between_mean + (typical_size - 1.0) * within_mean);
+        let correlation = (between_mean - within_mean) / (between_mean + (typical_size - 1.0) * within_mean);
         correlation.clamp(0.0, 1.0)
     }
 

@@ -71,7 +71,10 @@ fn repeating_every_value_within_its_cluster_tells_nothing_new() {
     let (once, four_times) = (alone(&values), Clustered::new(repeated).unwrap());
     assert!((four_times.effective_size() - 11.0).abs() < 1e-9, "{}", four_times.effective_size());
     let (few, many) = (once.bounds(2_000, 5).unwrap(), four_times.bounds(2_000, 5).unwrap());
-    assert!((few.lower - many.lower).abs() < 1e-9 && (few.upper - many.upper).abs() < 1e-9, "{few:?} {many:?}");
+    assert!(
+        (few.lower - many.lower).abs() < 1e-9 && (few.upper - many.upper).abs() < 1e-9,
+        "{few:?} {many:?}"
+    );
     let tests = [PairedTest::of(&once, 5).unwrap(), PairedTest::of(&four_times, 5).unwrap()];
     assert!((tests[0].p_value - tests[1].p_value).abs() < 1e-12, "{tests:?}");
     assert!(
@@ -90,7 +93,10 @@ fn few_clusters_have_bounds_at_least_as_wide_as_those_of_student() {
 #[test]
 fn no_difference_at_all_is_certain_and_has_no_effect() {
     let test = PairedTest::of(&alone(&[0.0; 12]), 1).unwrap();
-    assert_eq!((test.mean, test.lower, test.upper, test.p_value, test.effect_size), (0.0, 0.0, 0.0, 1.0, 0.0));
+    assert_eq!(
+        (test.mean, test.lower, test.upper, test.p_value, test.effect_size),
+        (0.0, 0.0, 0.0, 1.0, 0.0)
+    );
 }
 
 #[test]

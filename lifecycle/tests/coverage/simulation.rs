@@ -1,8 +1,11 @@
-//! Scores to try statistics with: beta variables, each alone or in clusters whose members are alike.
+//! Scores to try statistics with: beta variables, each alone or in clusters whose members are alike; and how often
+//! bounds and tests are right about them.
 
 use std::fmt;
 
-use clara_lifecycle::statistics::{Clustered, SplitMix64};
+use clara_lifecycle::statistics::{Clustered, PairedTest, SplitMix64};
+
+pub(crate) const SEED: u64 = 20_260_101;
 
 /// How scores (0–100) are distributed: 100 times a beta variable with this mean and deviation.
 #[derive(Debug, Clone, Copy)]
@@ -71,7 +74,9 @@ impl fmt::Display for Design {
         let (least, most) = (self.sizes.iter().min().unwrap(), self.sizes.iter().max().unwrap());
         match (least, most) {
             (1, 1) => write!(formatter, "{samples}"),
-            (least, most) if least == most => write!(formatter, "{samples} in {clusters} clusters of {least}"),
+            (least, most) if least == most => {
+                write!(formatter, "{samples} in {clusters} clusters of {least}")
+            }
             (least, most) => write!(formatter, "{samples} in {clusters} clusters of {least} to {most}"),
         }
     }
@@ -84,6 +89,46 @@ impl Scores {
         let (hit, miss) = (gamma(share * total, random), gamma((1.0 - share) * total, random));
         100.0 * hit / (hit + miss)
     }
+}
+
+/// How often both one-sided bounds and those of Student's t hold.
+pub(crate) struct Coverage {
+    pub(crate) lower: f64,
+    pub(crate) upper: f64,
+    pub(crate) lower_by_t: f64,
+}
+
+pub(crate) fn coverage(scores: Scores, design: &Design, rounds: u32, resamples: usize) -> Coverage {
+    let mut random = SplitMix64::new(SEED);
+    let (mut lower, mut upper, mut lower_by_t) = (0, 0, 0);
+    for round in 0..rounds {
+        let drawn = design.draw(scores, &mut random);
+        let bounds = drawn.bounds(resamples, u64::from(round)).unwrap();
+        lower += u32::from(bounds.lower <= scores.mean);
+        upper += u32::from(bounds.upper >= scores.mean);
+        lower_by_t += u32::from(drawn.t_bounds().unwrap().lower <= scores.mean);
+    }
+    let share = |count: u32| f64::from(count) / f64::from(rounds);
+    Coverage { lower: share(lower), upper: share(upper), lower_by_t: share(lower_by_t) }
+}
+
+/// How often a difference is called shown though there is none; `naive` passes over the clusters.
+pub(crate) fn false_alarms(design: &Design, deviations: (f64, f64), rounds: u32, naive: bool) -> f64 {
+    let mut random = SplitMix64::new(SEED);
+    let [ours, theirs] = [deviations.0, deviations.1].map(|deviation| Scores { mean: 85.0, deviation });
+    let mut alarms = 0;
+    for round in 0..rounds {
+        let (candidate, baseline) = (design.draw(ours, &mut random), design.draw(theirs, &mut random));
+        let differences =
+            candidate.values().iter().zip(baseline.values()).map(|(ours, theirs)| ours - theirs);
+        let names = design.names();
+        let clustered = Clustered::new(
+            differences.zip(&names).map(|(value, name)| (value, (!naive).then_some(name.as_str()))),
+        );
+        let test = PairedTest::of(&clustered.unwrap(), u64::from(round)).unwrap();
+        alarms += u32::from(test.p_value < 0.05);
+    }
+    f64::from(alarms) / f64::from(rounds)
 }
 
 /// A normal variable, by Box and Muller.

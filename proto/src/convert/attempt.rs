@@ -88,7 +88,11 @@ impl TryFrom<v1::Assignment> for Assignment {
             adapter_id: assignment.adapter_id,
             champion: assignment.champion.map(champion).transpose()?,
             checkpoint: assignment.checkpoint.map(TryInto::try_into).transpose()?,
-            calibrations: assignment.calibrations.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            calibrations: assignment
+                .calibrations
+                .into_iter()
+                .map(TryInto::try_into)
+                .collect::<Result<_, _>>()?,
         })
     }
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use clara_lifecycle::{
     attempt::{Assignment, ChampionInput, Progress},
+    calibration::{JudgeStanding, KnownJudge},
     curve::{CurvePoint, StepPoint, ValidationPoint},
     dataset::DropReason,
-    calibration::{JudgeStanding, KnownJudge},
     gate::{Decision, GateEvidence, GateMode, GatePolicy, GateReport, PairedDelta, Reason, Stratum},
     golden::Difficulty,
     hello::{Hello, ProtocolRange, Welcome},

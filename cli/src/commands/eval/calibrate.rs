@@ -50,13 +50,22 @@ fn print(output: Output, calibrations: &[CalibrationDocument]) -> Result<u8> {
         output.fields(&[
             ("judge", calibration.judge_id.clone()),
             ("standing", format!("{}\n{}", standing.state.as_str(), standing.reason)),
-            ("labels", format!("{} by {} people about {} answers", calibration.labels, calibration.people, calibration.answers)),
+            (
+                "labels",
+                format!(
+                    "{} by {} people about {} answers",
+                    calibration.labels, calibration.people, calibration.answers
+                ),
+            ),
             ("made", format!("{} by {}", calibration.at, calibration.actor)),
             ("", String::new()),
         ])?;
         let mut rows = vec![row("overall", &calibration.overall)];
-        rows.extend(calibration.criteria.iter().map(|(criterion, agreement)| row(criterion.as_str(), agreement)));
-        let header = ["criterion", "labels", "kappa at 7", "quadratic kappa", "spearman", "offset", "mean distance"];
+        rows.extend(
+            calibration.criteria.iter().map(|(criterion, agreement)| row(criterion.as_str(), agreement)),
+        );
+        let header =
+            ["criterion", "labels", "kappa at 7", "quadratic kappa", "spearman", "offset", "mean distance"];
         output.table(header, rows)?;
         output.line("")?;
     }

@@ -125,13 +125,17 @@ fn facts(comparison: &Comparison, age: Option<Duration>) -> Vec<(String, String)
                 delta.mean, delta.lower, delta.upper, delta.p_value
             ),
         ));
-        facts.push(("effect size", format!("{:+.2} (Hedges' g of the paired differences)", delta.effect_size)));
+        facts.push((
+            "effect size",
+            format!("{:+.2} (Hedges' g of the paired differences)", delta.effect_size),
+        ));
         let smallest = delta.minimum_detectable_effect;
         facts.push(("detectable", format!("a difference of {smallest:.1} points in 80 of 100 cases")));
         let mut pairs = format!("{} pairs", delta.pairs);
         if delta.clusters < delta.pairs {
             let effective = delta.effective_pairs;
-            pairs = format!("{pairs} in {} clusters, as much as {effective:.1} that stand alone", delta.clusters);
+            pairs =
+                format!("{pairs} in {} clusters, as much as {effective:.1} that stand alone", delta.clusters);
         }
         facts.push(("evidence", pairs));
     }
@@ -139,7 +143,10 @@ fn facts(comparison: &Comparison, age: Option<Duration>) -> Vec<(String, String)
         comparison.criteria.iter().map(|(criterion, change)| format!("{criterion} {change:+.2}")).collect();
     facts.push(("criteria", criteria.join(", ")));
     if !comparison.unpaired.is_empty() {
-        facts.push(("not paired", format!("{} samples: {}", comparison.unpaired.len(), some(&comparison.unpaired))));
+        facts.push((
+            "not paired",
+            format!("{} samples: {}", comparison.unpaired.len(), some(&comparison.unpaired)),
+        ));
     }
     if !comparison.differences.is_empty() {
         facts.push(("compared by force", comparison.differences.join("\n")));
@@ -153,7 +160,9 @@ fn verdict_text(comparison: &Comparison) -> String {
         ComparisonVerdict::Better => "better".to_owned(),
         ComparisonVerdict::NotWorse => format!("not worse by more than {margin} points"),
         ComparisonVerdict::Worse => "worse".to_owned(),
-        ComparisonVerdict::Inconclusive => "inconclusive: the samples show neither a difference nor its absence".to_owned(),
+        ComparisonVerdict::Inconclusive => {
+            "inconclusive: the samples show neither a difference nor its absence".to_owned()
+        }
     }
 }
 

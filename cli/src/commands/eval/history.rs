@@ -51,11 +51,22 @@ pub(super) async fn run(session: &Session, args: &HistoryArgs) -> Result<u8> {
         session.output.json(&entries)?;
         return Ok(DONE);
     }
-    let header =
-        ["version", "made", "score", "95 % bounds", "pass rate", "decision", "golden dataset", "before", "judge"];
+    let header = [
+        "version",
+        "made",
+        "score",
+        "95 % bounds",
+        "pass rate",
+        "decision",
+        "golden dataset",
+        "before",
+        "judge",
+    ];
     session.output.table(header, entries.iter().map(row).collect())?;
     if entries.iter().any(|entry| entry.changed) {
-        session.output.note("* golden dataset or judge changed: the score does not compare with the one above");
+        session
+            .output
+            .note("* golden dataset or judge changed: the score does not compare with the one above");
     }
     Ok(DONE)
 }

@@ -97,10 +97,17 @@ pub(super) async fn list(session: &Session, args: LabelsArgs) -> Result<u8> {
     }
     let row = |label: &HumanLabel| {
         let list = |scores: &BTreeMap<Criterion, f64>| {
-            let scores: Vec<_> = scores.iter().map(|(criterion, score)| format!("{criterion} {score}")).collect();
+            let scores: Vec<_> =
+                scores.iter().map(|(criterion, score)| format!("{criterion} {score}")).collect();
             scores.join(", ")
         };
-        [label.adapter_id.clone(), label.sample_id.clone(), label.actor.clone(), list(&label.scores), label.at.clone()]
+        [
+            label.adapter_id.clone(),
+            label.sample_id.clone(),
+            label.actor.clone(),
+            list(&label.scores),
+            label.at.clone(),
+        ]
     };
     session.output.table(["version", "sample", "who", "scores", "when"], labels.iter().map(row).collect())?;
     Ok(DONE)
@@ -182,9 +189,11 @@ async fn one_after_another(session: &Session, client: &Client, args: &LabelArgs)
 /// Shows one answer and asks for a score by criterion.
 fn ask(sample: &SampleScore, place: &str, input: &mut impl BufRead, talk: &mut impl Write) -> Result<Said> {
     writeln!(talk, "\n— {} ({place}) —", sample.sample_id)?;
-    for (name, text) in
-        [("prompt", &sample.prompt), ("expected", &sample.expected_output), ("answer", &sample.adapter_output)]
-    {
+    for (name, text) in [
+        ("prompt", &sample.prompt),
+        ("expected", &sample.expected_output),
+        ("answer", &sample.adapter_output),
+    ] {
         writeln!(talk, "{name}:\n{}\n", figures::plain(text))?;
     }
     writeln!(talk, "scores from 0 to 10; Enter leaves one out, q ends")?;
@@ -221,6 +230,7 @@ fn score_of(text: &str) -> Result<(Criterion, f64)> {
 
 /// A score from 0 to 10, with a point or a comma.
 fn number_of(text: &str) -> Result<f64> {
-    let score = text.trim().replace(',', ".").parse::<f64>().ok().filter(|score| (0.0..=10.0).contains(score));
+    let score =
+        text.trim().replace(',', ".").parse::<f64>().ok().filter(|score| (0.0..=10.0).contains(score));
     score.with_context(|| format!("`{}` is no score; expected 0 to 10", text.trim()))
 }

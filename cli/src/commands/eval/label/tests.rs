@@ -47,10 +47,16 @@ fn a_score_on_the_command_line_names_its_criterion() {
 fn a_file_is_read_whole_before_anything_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("labels.jsonl");
-    std::fs::write(&path, "{\"sample_id\": \"s1\", \"scores\": {\"accuracy\": 8}}\n\n{\"sample\": 1}\n").unwrap();
+    std::fs::write(&path, "{\"sample_id\": \"s1\", \"scores\": {\"accuracy\": 8}}\n\n{\"sample\": 1}\n")
+        .unwrap();
     let refused = read_lines(&path).unwrap_err().to_string();
     assert!(refused.ends_with(":3 is no label; nothing was kept"), "{refused}");
-    std::fs::write(&path, "\n{\"sample_id\": \"s1\", \"scores\": {\"accuracy\": 8}, \"reason\": \"fits\"}\n").unwrap();
-    let line = Line { sample_id: "s1".to_owned(), scores: [(Criterion::Accuracy, 8.0)].into(), reason: "fits".to_owned() };
+    std::fs::write(&path, "\n{\"sample_id\": \"s1\", \"scores\": {\"accuracy\": 8}, \"reason\": \"fits\"}\n")
+        .unwrap();
+    let line = Line {
+        sample_id: "s1".to_owned(),
+        scores: [(Criterion::Accuracy, 8.0)].into(),
+        reason: "fits".to_owned(),
+    };
     assert_eq!(read_lines(&path).unwrap(), [(2, line)]);
 }
