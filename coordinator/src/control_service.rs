@@ -5,7 +5,7 @@ mod curve;
 mod gaps;
 mod jobs;
 mod library;
-mod logs;
+pub(crate) mod logs;
 mod watch;
 
 use std::{pin::Pin, sync::Arc};

@@ -8,6 +8,7 @@ pub mod artifact;
 pub mod attempt;
 pub mod audit;
 pub mod calibration;
+pub mod citation;
 pub mod comparison;
 pub mod curve;
 pub mod dataset;
@@ -24,6 +25,7 @@ pub mod queue;
 pub mod resources;
 pub mod results;
 pub mod retry;
+pub mod review;
 #[cfg(any(test, feature = "testing"))]
 pub mod samples;
 pub mod score;

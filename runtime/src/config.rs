@@ -16,8 +16,8 @@ mod units;
 
 pub use sections::{
     BrokerSettings, CalibrationSettings, ClassSettings, ComputeDevice, JudgeSettings, LeaseSettings,
-    LogFormat, SchedulerSettings, ServeSettings, Settings, StateSettings, TelemetrySettings, TenantSettings,
-    WorkerSettings,
+    LogFormat, PageAudience, RegistrySettings, SchedulerSettings, ServeSettings, Settings, StateSettings,
+    TelemetrySettings, TenantSettings, WorkerSettings,
 };
 pub use units::{ByteSize, HumanDuration, InvalidUnit, Secret};
 
