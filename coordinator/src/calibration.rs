@@ -14,11 +14,12 @@ use clara_lifecycle::{
     score::JudgeIdentity,
     time::Timestamp,
 };
-use clara_runtime::{artifacts::ArtifactStore, state::RecordKey};
+use clara_runtime::state::RecordKey;
 use serde::Serialize;
 
 use crate::{
     change::Change,
+    control_service::Control,
     driver::{Driver, DriverError, audit},
     records::{Stored, is_conflict},
 };
@@ -33,28 +34,50 @@ pub(crate) struct CalibrationView {
     pub(crate) standing: JudgeStanding,
 }
 
-impl Driver {
+impl Control {
     /// Compares every judge with the labels of answers that it scored, and stores the results. Answers them, and the
     /// judges whose evaluations cannot be read.
-    pub(crate) async fn calibrate(
+    pub(crate) async fn calibrate_all(
         &self,
-        artifacts: &ArtifactStore,
         actor: &str,
     ) -> Result<(Vec<CalibrationView>, BTreeSet<String>), DriverError> {
         if actor.trim().is_empty() {
             return Err(DriverError::Invalid("a calibration needs who made it (--actor)".into()));
         }
-        let labels = self.labels().await?;
-        let judges = self.judges_of(artifacts, &labels).await?;
+        let labels = self.driver.labels().await?;
+        let judges = self.judges_of(&labels).await?;
         let named: BTreeSet<_> = labels.iter().flat_map(|label| label.judged.keys().cloned()).collect();
         let unknown = named.into_iter().filter(|judge| !judges.contains_key(judge)).collect();
         let mut views = Vec::new();
         for judge in judges.values() {
-            views.extend(self.calibrate_one(judge, &labels, actor).await?);
+            views.extend(self.driver.calibrate_one(judge, &labels, actor).await?);
         }
         Ok((views, unknown))
     }
 
+    /// The judges of the evaluations that the labels are about, by id.
+    async fn judges_of(
+        &self,
+        labels: &[HumanLabel],
+    ) -> Result<BTreeMap<String, JudgeIdentity>, DriverError> {
+        let adapters: BTreeSet<_> = labels.iter().map(|label| label.adapter_id.as_str()).collect();
+        let mut judges = BTreeMap::new();
+        for adapter_id in adapters {
+            match self.evaluation_of(adapter_id).await {
+                Ok(evaluation) => judges
+                    .extend(evaluation.judges().iter().map(|judge| (judge.judge_id.clone(), judge.clone()))),
+                // Its labels count for judges that are known from elsewhere; the others are told to the user.
+                Err(DriverError::Invalid(reason)) => {
+                    tracing::warn!("labels of {adapter_id} are there without its evaluation: {reason}");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(judges)
+    }
+}
+
+impl Driver {
     async fn calibrate_one(
         &self,
         judge: &JudgeIdentity,
@@ -82,28 +105,6 @@ impl Driver {
                 Ok(()) => return Ok(Some(CalibrationView { calibration, standing })),
             }
         }
-    }
-
-    /// The judges of the evaluations that the labels are about, by id.
-    async fn judges_of(
-        &self,
-        artifacts: &ArtifactStore,
-        labels: &[HumanLabel],
-    ) -> Result<BTreeMap<String, JudgeIdentity>, DriverError> {
-        let adapters: BTreeSet<_> = labels.iter().map(|label| label.adapter_id.as_str()).collect();
-        let mut judges = BTreeMap::new();
-        for adapter_id in adapters {
-            match self.evaluation_of(artifacts, adapter_id).await {
-                Ok(evaluation) => judges
-                    .extend(evaluation.judges().iter().map(|judge| (judge.judge_id.clone(), judge.clone()))),
-                // Its labels count for judges that are known from elsewhere; the others are told to the user.
-                Err(DriverError::Invalid(reason)) => {
-                    tracing::warn!("labels of {adapter_id} are there without its evaluation: {reason}");
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(judges)
     }
 
     /// All calibrations, measured by the settings of now.

@@ -2,35 +2,39 @@
 
 use clara_lifecycle::{
     label::{HumanLabel, InvalidLabel, NewLabel},
-    results::StageResult,
     score::Evaluation,
-    stage::Stage,
 };
-use clara_runtime::{artifacts::ArtifactStore, state::RecordKey};
+use clara_runtime::state::RecordKey;
 
 use crate::{
     change::Change,
+    control_service::Control,
     driver::{Driver, DriverError},
-    records::{Stored, from_json, is_conflict},
+    records::{Stored, is_conflict},
 };
 
 const LABEL: &str = "label";
 
-impl Driver {
+impl Control {
     /// Stores what a person says about an answer of a version, beside what its judges said.
-    pub(crate) async fn label(
-        &self,
-        artifacts: &ArtifactStore,
-        adapter_id: &str,
-        new: NewLabel,
-    ) -> Result<HumanLabel, DriverError> {
-        let evaluation = self.evaluation_of(artifacts, adapter_id).await?;
+    pub(crate) async fn label(&self, adapter_id: &str, new: NewLabel) -> Result<HumanLabel, DriverError> {
+        let evaluation = self.evaluation_of(adapter_id).await?;
         let invalid = |error: InvalidLabel| DriverError::Invalid(error.to_string());
         let label = HumanLabel::of(&evaluation, new).map_err(invalid)?;
-        self.put_label(&label).await?;
+        self.driver.put_label(&label).await?;
         Ok(label)
     }
 
+    /// The evaluation of a version.
+    pub(crate) async fn evaluation_of(&self, adapter_id: &str) -> Result<Evaluation, DriverError> {
+        let job = self.job_behind(adapter_id).await?;
+        self.evaluation(&job).await?.ok_or_else(|| {
+            DriverError::Invalid(format!("{adapter_id} has no evaluation yet; its job {} has not come so far", job.id))
+        })
+    }
+}
+
+impl Driver {
     /// Stores what a person says about an answer; a later word of the same person replaces the earlier one.
     pub(crate) async fn put_label(&self, label: &HumanLabel) -> Result<(), DriverError> {
         let key = RecordKey::new(LABEL, label.id());
@@ -49,29 +53,5 @@ impl Driver {
     /// All labels, in order of version, sample and person.
     pub(crate) async fn labels(&self) -> Result<Vec<HumanLabel>, DriverError> {
         self.records.all(LABEL).await
-    }
-
-    /// The evaluation of a version.
-    pub(crate) async fn evaluation_of(
-        &self,
-        artifacts: &ArtifactStore,
-        adapter_id: &str,
-    ) -> Result<Evaluation, DriverError> {
-        let view = self.adapter(adapter_id).await?;
-        let adapter_id = &view.version.adapter_id;
-        let none = || {
-            DriverError::Invalid(format!(
-                "{adapter_id} has no evaluation here: it was imported, or its job has not come so far"
-            ))
-        };
-        let job = &view.version.lineage.as_ref().ok_or_else(none)?.job;
-        let job = self.records.job(job).await?.value;
-        let Some(StageResult::Judge(judged)) = job.result(Stage::Judge) else { return Err(none()) };
-        let bytes = artifacts.read(&judged.evaluation, "evaluation.json").await?;
-        let text = std::str::from_utf8(&bytes);
-        let key = format!("evaluation of {adapter_id}");
-        let text =
-            text.map_err(|error| DriverError::Record { key: key.clone(), reason: error.to_string() })?;
-        from_json(&key, text)
     }
 }

@@ -52,7 +52,7 @@ fn says(sample: usize, accuracy: f64) -> NewLabel {
 }
 
 async fn label(house: &House, new: NewLabel) -> Result<HumanLabel, DriverError> {
-    house.driver.label(&house.artifacts, ADAPTER, new).await
+    house.control().label(ADAPTER, new).await
 }
 
 /// Labels `count` answers as the judge scored them, every fourth one a point lower.
@@ -100,11 +100,11 @@ async fn enough_labels_calibrate_a_judge_until_it_is_too_old() {
     let house = House::new().await;
     let evaluation = judged(&house).await;
     label_many(&house, &evaluation, 29).await;
-    let (views, unknown) = house.driver.calibrate(&house.artifacts, "anna").await.unwrap();
+    let (views, unknown) = house.control().calibrate_all("anna").await.unwrap();
     assert!(unknown.is_empty());
     assert_eq!(views[0].standing.state, CalibrationState::Uncalibrated, "{views:?}");
     label_many(&house, &evaluation, 40).await;
-    house.driver.calibrate(&house.artifacts, "anna").await.unwrap();
+    house.control().calibrate_all("anna").await.unwrap();
     let known = house.driver.known_judges().await.unwrap();
     assert_eq!(standing_of(evaluation.judges(), &known).state, CalibrationState::Calibrated, "{known:?}");
 

@@ -24,7 +24,7 @@ impl Control {
             at: time_text(self.driver.records.state.now().await?),
             source: LabelSource::Label,
         };
-        let label = self.driver.label(&self.artifacts, &request.adapter_id, new).await?;
+        let label = self.label(&request.adapter_id, new).await?;
         Ok(v1::PutLabelResponse { json: document(&label)? })
     }
 
@@ -43,7 +43,7 @@ impl Control {
         &self,
         request: v1::CalibrateRequest,
     ) -> Result<v1::CalibrateResponse, DriverError> {
-        let (views, unknown) = self.driver.calibrate(&self.artifacts, &request.actor).await?;
+        let (views, unknown) = self.calibrate_all(&request.actor).await?;
         Ok(v1::CalibrateResponse {
             json: views.iter().map(document).collect::<Result<_, _>>()?,
             unknown_judges: unknown.into_iter().collect(),
