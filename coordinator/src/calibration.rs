@@ -9,6 +9,7 @@ use std::{
 };
 
 use clara_lifecycle::{
+    attempt::JudgeOffsets,
     calibration::{Calibration, CalibrationContext, CalibrationState, JudgeStanding, KnownJudge},
     label::HumanLabel,
     score::JudgeIdentity,
@@ -131,6 +132,13 @@ impl Driver {
             standing,
         };
         Ok(self.calibrations().await?.into_iter().map(known).collect())
+    }
+
+    /// What is added to the scores of judges that may be trusted, as a panel needs it.
+    pub(crate) async fn judge_offsets(&self) -> Result<JudgeOffsets, DriverError> {
+        let calibrations = self.calibrations().await?.into_iter();
+        let trusted = calibrations.filter(|view| view.standing.state == CalibrationState::Calibrated);
+        Ok(trusted.map(|view| (view.calibration.judge_id.clone(), view.calibration.offsets())).collect())
     }
 }
 

@@ -165,10 +165,12 @@ impl JudgeHandler {
         let candidate = by_sample(|judged| Some(&judged.candidate));
         let champion =
             input.answers.champion_id.as_ref().map(|_| by_sample(|judged| judged.champion.as_ref()));
+        let rubric = context.assignment.spec.judge.rubric.rubric().map_err(StageFailure::permanent)?;
         let evaluation = EvaluationContext {
             golden: &input.golden,
             answers: &input.answers,
             judge: identity,
+            rubric: &rubric,
             pass_at: context.assignment.spec.gate.pass_at,
             evaluated_at: &evaluated_at,
         };

@@ -11,6 +11,7 @@ use crate::{
     digest::Digest,
     id::{Attempt, Fence, JobId},
     results::StageResult,
+    score::Criterion,
     spec::JobSpec,
     stage::Stage,
 };
@@ -41,7 +42,13 @@ pub struct Assignment {
     /// For the gate: the judges that were compared with human labels.
     #[serde(default)]
     pub calibrations: Vec<KnownJudge>,
+    /// What human labels say about the judges, for the stage judge.
+    #[serde(default)]
+    pub judge_offsets: JudgeOffsets,
 }
+
+/// By judge id and criterion: what is added to a judge's score (0–10) so that it agrees with people on the mean.
+pub type JudgeOffsets = BTreeMap<String, BTreeMap<Criterion, f64>>;
 
 /// A pinned golden dataset.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

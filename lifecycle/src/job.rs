@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     artifact::ArtifactRef,
-    attempt::{Assignment, ChampionInput, GoldenInput, Progress},
+    attempt::{Assignment, ChampionInput, GoldenInput, JudgeOffsets, Progress},
     gate::Decision,
     id::{Attempt, Fence, JobId},
     results::StageResult,
@@ -300,6 +300,7 @@ impl Job {
             champion,
             checkpoint: record.checkpoint.clone(),
             calibrations: Vec::new(),
+            judge_offsets: JudgeOffsets::new(),
         })
     }
 }

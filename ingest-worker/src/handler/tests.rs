@@ -88,6 +88,7 @@ async fn run(
         champion: None,
         checkpoint: None,
         calibrations: Vec::new(),
+        judge_offsets: std::collections::BTreeMap::new(),
     };
     let (progress, _newest) = ProgressSender::new();
     let context = AttemptContext { assignment, artifacts: artifacts.clone(), scratch, progress, stop };

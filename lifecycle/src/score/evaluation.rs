@@ -10,9 +10,11 @@ use super::{
 };
 use crate::{
     answers::{Answers, SampleAnswers},
+    attempt::JudgeOffsets,
     digest::Digest,
     gate::reaches,
     golden::{Difficulty, GoldenDataset, GoldenSample},
+    rubric::Rubric,
 };
 
 /// The evaluation of one adapter version with one golden dataset.
@@ -44,6 +46,12 @@ pub struct Evaluation {
     /// Digest of the golden dataset; absent in evaluations of older versions.
     #[serde(default)]
     pub golden_digest: Option<Digest>,
+    /// What was scored, and how much it counts; absent in evaluations of older versions, whose weights are the usual.
+    #[serde(default)]
+    pub rubric: Option<Rubric>,
+    /// What was added to the scores of each judge before their mean was taken.
+    #[serde(default)]
+    pub offsets: JudgeOffsets,
 }
 
 /// The figures of an evaluation at a glance; scores are 0–100.
@@ -199,6 +207,8 @@ pub struct EvaluationContext<'a> {
     pub answers: &'a Answers,
     /// Who judged.
     pub judge: &'a JudgeIdentity,
+    /// By what.
+    pub rubric: &'a Rubric,
     /// Overall score (0–100) from which on a sample passes.
     pub pass_at: f64,
     /// When, RFC 3339.
@@ -248,6 +258,8 @@ impl Evaluation {
             pairwise: None,
             health: JudgeHealth::default(),
             golden_digest: Some(context.golden.digest()),
+            rubric: Some(context.rubric.clone()),
+            offsets: JudgeOffsets::new(),
         }
     }
 }
@@ -262,7 +274,7 @@ impl<'a> EvaluationContext<'a> {
     }
 
     fn sample_score(&self, sample: &GoldenSample, answers: &SampleAnswers, scored: &Scored) -> SampleScore {
-        let overall_score = scored.scores.overall();
+        let overall_score = self.rubric.overall(&scored.scores);
         SampleScore {
             sample_id: sample.sample_id.clone(),
             adapter_id: self.answers.adapter_id.clone(),
@@ -291,7 +303,7 @@ impl<'a> EvaluationContext<'a> {
                 Some(Judgement::Scored(scored)) => results.push(ChampionScore {
                     sample_id: sample.sample_id.clone(),
                     adapter_output: answer.text.clone(),
-                    overall_score: scored.scores.overall(),
+                    overall_score: self.rubric.overall(&scored.scores),
                     criteria_scores: scored.scores.clone(),
                     judge_reasoning: scored.reply.clone(),
                     details: scored.details.clone(),

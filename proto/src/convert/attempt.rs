@@ -7,7 +7,7 @@ use clara_lifecycle::{
     stage::Stage,
 };
 
-use super::{ConvertError, names::known, parsed, required};
+use super::{ConvertError, judge, names::known, parsed, required};
 use crate::v1;
 
 /// The wire form of the key of an attempt of `job`.
@@ -59,6 +59,7 @@ impl From<Assignment> for v1::Assignment {
             }),
             checkpoint: assignment.checkpoint.map(Into::into),
             calibrations: assignment.calibrations.into_iter().map(Into::into).collect(),
+            judge_offsets: judge::offsets_to_wire(assignment.judge_offsets),
         }
     }
 }
@@ -93,6 +94,7 @@ impl TryFrom<v1::Assignment> for Assignment {
                 .into_iter()
                 .map(TryInto::try_into)
                 .collect::<Result<_, _>>()?,
+            judge_offsets: judge::offsets_from_wire(assignment.judge_offsets)?,
         })
     }
 }

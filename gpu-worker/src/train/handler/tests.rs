@@ -107,6 +107,7 @@ impl Rig {
             champion: None,
             checkpoint: None,
             calibrations: Vec::new(),
+            judge_offsets: std::collections::BTreeMap::new(),
         };
         Self { folder, artifacts, assignment }
     }

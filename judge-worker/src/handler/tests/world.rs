@@ -77,6 +77,7 @@ impl World {
             champion: None,
             checkpoint: None,
             calibrations: Vec::new(),
+            judge_offsets: std::collections::BTreeMap::new(),
         };
         let config = JudgeConfig {
             first_pause: Duration::from_millis(1),

@@ -111,6 +111,7 @@ impl ScriptedCoordinator {
             champion: None,
             checkpoint: None,
             calibrations: Vec::new(),
+            judge_offsets: std::collections::BTreeMap::new(),
         };
         ClaimAnswer::Granted { assignment: Box::new(assignment), lease_ttl: self.lease_ttl }
     }
