@@ -140,6 +140,6 @@ async fn what_users_ask_over_grpc_is_answered_and_recorded() {
     let listed = control.list_calibrations(v1::ListCalibrationsRequest {}).await.unwrap();
     assert_eq!(made.json.len(), 1);
     assert!(listed.json[0].contains("at least 30 are needed"), "{}", listed.json[0]);
-    let (entries, broken) = house.driver.audit_log(Some(&evaluation.judge.judge_id)).await.unwrap();
+    let (entries, broken) = house.driver.audit_log(Some(evaluation.judge.judge_id.as_str())).await.unwrap();
     assert_eq!((entries.len(), entries[0].action.as_str(), broken), (1, "judge.not_calibrated", None));
 }
