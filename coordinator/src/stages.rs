@@ -39,7 +39,8 @@ impl StageHandler for GateHandler {
             .map_err(|error| StageFailure::permanent(format!("evaluation.json is not valid: {error}")))?;
         let standing = standing_of(evaluation.judges(), &context.assignment.calibrations);
         let state = standing.state;
-        let input = GateInput { standing, ..evaluation.gate_input() };
+        let evaluations = context.assignment.evaluations;
+        let input = GateInput { standing, evaluations, ..evaluation.gate_input() };
         let report = decide(&context.assignment.spec.gate, &input);
         metrics::gate_decided(report.decision, state);
         Ok(StageResult::Gate(report))

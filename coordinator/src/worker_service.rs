@@ -61,7 +61,10 @@ impl Workers {
             .ok_or(DriverError::Rejected(Rejected::StaleFence { got: key.fence, live: job.fence }))?;
         match stage {
             Stage::Judge => assignment.judge_offsets = self.driver.judge_offsets().await?,
-            Stage::Gate => assignment.calibrations = self.driver.known_judges().await?,
+            Stage::Gate => {
+                assignment.evaluations = self.driver.evaluations_before(job).await?;
+                assignment.calibrations = self.driver.known_judges().await?;
+            }
             Stage::Ingest | Stage::Train | Stage::Generate | Stage::Rollout => {}
         }
         let lease_ttl = prost_types::Duration::try_from(self.terms.ttl)

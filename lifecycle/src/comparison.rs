@@ -248,10 +248,11 @@ impl<'a> Pairs<'a> {
     fn criteria(&self) -> BTreeMap<Criterion, f64> {
         let mut changes = BTreeMap::<Criterion, Vec<f64>>::new();
         for (ours, theirs) in &self.pairs {
-            for ((criterion, ours), (_, theirs)) in
-                ours.criteria_scores.iter().zip(theirs.criteria_scores.iter())
-            {
-                changes.entry(criterion).or_default().push(ours - theirs);
+            let of_baseline: BTreeMap<_, _> = theirs.criteria_scores.iter().collect();
+            for (criterion, score) in ours.criteria_scores.iter() {
+                if let Some(before) = of_baseline.get(&criterion) {
+                    changes.entry(criterion).or_default().push(score - before);
+                }
             }
         }
         changes.into_iter().filter_map(|(criterion, changes)| Some((criterion, mean(&changes)?))).collect()

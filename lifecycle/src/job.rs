@@ -301,6 +301,7 @@ impl Job {
             checkpoint: record.checkpoint.clone(),
             calibrations: Vec::new(),
             judge_offsets: JudgeOffsets::new(),
+            evaluations: 0,
         })
     }
 }

@@ -89,6 +89,7 @@ async fn run(
         checkpoint: None,
         calibrations: Vec::new(),
         judge_offsets: std::collections::BTreeMap::new(),
+        evaluations: 0,
     };
     let (progress, _newest) = ProgressSender::new();
     let context = AttemptContext { assignment, artifacts: artifacts.clone(), scratch, progress, stop };

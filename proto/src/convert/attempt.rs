@@ -60,6 +60,7 @@ impl From<Assignment> for v1::Assignment {
             checkpoint: assignment.checkpoint.map(Into::into),
             calibrations: assignment.calibrations.into_iter().map(Into::into).collect(),
             judge_offsets: judge::offsets_to_wire(assignment.judge_offsets),
+            evaluations: assignment.evaluations,
         }
     }
 }
@@ -95,6 +96,7 @@ impl TryFrom<v1::Assignment> for Assignment {
                 .map(TryInto::try_into)
                 .collect::<Result<_, _>>()?,
             judge_offsets: judge::offsets_from_wire(assignment.judge_offsets)?,
+            evaluations: assignment.evaluations,
         })
     }
 }

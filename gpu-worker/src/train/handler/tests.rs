@@ -108,6 +108,7 @@ impl Rig {
             checkpoint: None,
             calibrations: Vec::new(),
             judge_offsets: std::collections::BTreeMap::new(),
+            evaluations: 0,
         };
         Self { folder, artifacts, assignment }
     }

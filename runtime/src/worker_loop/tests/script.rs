@@ -112,6 +112,7 @@ impl ScriptedCoordinator {
             checkpoint: None,
             calibrations: Vec::new(),
             judge_offsets: std::collections::BTreeMap::new(),
+            evaluations: 0,
         };
         ClaimAnswer::Granted { assignment: Box::new(assignment), lease_ttl: self.lease_ttl }
     }
