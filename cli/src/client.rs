@@ -21,9 +21,11 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tonic::{Code, Status, Streaming, transport::Channel};
 
 pub(crate) use gaps::GapTraining;
+pub(crate) use labels::CalibrationDocument;
 pub(crate) use log::LogQuery;
 
 mod gaps;
+mod labels;
 mod log;
 
 /// As the coordinator allows.

@@ -19,6 +19,7 @@ use clara_lifecycle::{
 };
 use clara_runtime::{
     artifacts::ArtifactError,
+    config::CalibrationSettings,
     state::{Limit, StateError, StateStore},
 };
 use tokio::sync::Notify;
@@ -135,6 +136,8 @@ pub struct Driver {
     pub(crate) wake: Arc<Notify>,
     /// Takes what this coordinator committed and should publish at once.
     pub(crate) relay: Option<Relay>,
+    /// When a judge counts as calibrated.
+    pub(crate) calibration: CalibrationSettings,
 }
 
 impl Driver {
@@ -143,8 +146,17 @@ impl Driver {
     pub fn new(state: Arc<dyn StateStore>, schedule: Schedule) -> Self {
         let (schedule, classes) = (Arc::new(schedule), Arc::new([ResourceClass::default_class()]));
         let (cache, wake) = (JobCache::default(), Arc::new(Notify::new()));
-        let registry = Arc::default();
-        Self { records: Records { state }, cache, schedule, classes, registry, wake, relay: None }
+        let (registry, calibration) = (Arc::default(), CalibrationSettings::default());
+        Self {
+            records: Records { state },
+            cache,
+            schedule,
+            classes,
+            registry,
+            wake,
+            relay: None,
+            calibration,
+        }
     }
 
     /// Lets `event` happen to a job: decides, commits, and decides anew when another commit was faster.

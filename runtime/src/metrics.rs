@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
 
-use clara_lifecycle::stage::Stage;
+use clara_lifecycle::{calibration::CalibrationState, gate::Decision, stage::Stage};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::{broker::QueueDepth, memory};
@@ -106,6 +106,8 @@ metrics! {
     JUDGE_TOKENS = Counter "clara_judge_tokens_total" ["kind"] "Tokens that judges read (`prompt`) and wrote (`reply`).";
     JUDGE_COST = Counter "clara_judge_cost_micros_total" [] "What judges cost, in millionths of the currency of the jobs' budgets.";
     JUDGE_BREAKS = Counter "clara_judge_breaker_opened_total" [] "Times that an endpoint was left alone for a while because it failed again and again.";
+    GATE_DECISIONS = Counter "clara_gate_decisions_total" ["decision"] "Decisions of the gate.";
+    GATE_JUDGES = Counter "clara_gate_judges_total" ["standing"] "Evaluations that came to the gate, by how far their judges may be trusted: `calibrated`, `uncalibrated`, or `stale` when a judge changed since its calibration.";
 }
 
 /// Figures of a training's progress, and the gauges that show them. Its speed is the rate of [`TRAIN_TOKENS`].
@@ -418,6 +420,12 @@ pub fn tokens_trained(tokens: u64) {
 /// Tokens were generated.
 pub fn tokens_generated(tokens: u64) {
     metrics::counter!(GENERATED_TOKENS).increment(tokens);
+}
+
+/// The gate decided about an evaluation whose judges have this standing.
+pub fn gate_decided(decision: Decision, standing: CalibrationState) {
+    metrics::counter!(GATE_DECISIONS, "decision" => decision.as_str()).increment(1);
+    metrics::counter!(GATE_JUDGES, "standing" => standing.as_str()).increment(1);
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]

@@ -16,7 +16,7 @@ use crate::{
         AnswerDetails, ChampionScore, CriteriaScores, Criterion, Evaluation, PairwiseResult, SampleScore,
         Unscored,
     },
-    statistics::t_bounds,
+    statistics::Clustered,
 };
 
 /// What is reviewed: an evaluation, the answers it rests on, and how the gate saw it.
@@ -446,7 +446,7 @@ impl Subject {
                 .filter_map(|score| of(&score.criteria_scores, criterion))
                 .collect();
             let mean = crate::statistics::mean(&scores)?;
-            let bounds = t_bounds(&scores);
+            let bounds = Clustered::alone(&scores).and_then(|scores| scores.t_bounds());
             let champion: Vec<_> = self
                 .champion_scores()
                 .values()

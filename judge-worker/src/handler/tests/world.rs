@@ -81,6 +81,7 @@ impl World {
             adapter_id: Some(answers.adapter_id),
             champion: None,
             checkpoint: None,
+            calibrations: Vec::new(),
             judge_offsets: std::collections::BTreeMap::new(),
             evaluations: 0,
         };

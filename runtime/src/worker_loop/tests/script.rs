@@ -110,6 +110,7 @@ impl ScriptedCoordinator {
             adapter_id: None,
             champion: None,
             checkpoint: None,
+            calibrations: Vec::new(),
             judge_offsets: std::collections::BTreeMap::new(),
             evaluations: 0,
         };
