@@ -21,8 +21,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tonic::{Code, Status, Streaming, transport::Channel};
 
 pub(crate) use log::LogQuery;
+pub(crate) use registry::{AuditDocument, LineageDocument, VerificationDocument};
 
 mod log;
+mod registry;
 
 /// As the coordinator allows.
 const LARGEST_MESSAGE_BYTES: usize = 64 << 20;

@@ -5,6 +5,7 @@ mod allocate;
 mod card;
 mod file;
 mod four_eyes;
+mod lineage;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ pub use allocate::{NewVersion, Registered, RegistrationError};
 pub use card::{CardContext, model_card};
 pub use file::{ImportError, RegistryFile};
 pub use four_eyes::{FourEyes, FourEyesError};
+pub use lineage::{LineageFact, LineageStep, lineage_steps};
 pub use record::{Deprecation, EvaluationRecord, ReviewRecord, RolloutRecord};
 
 /// All versions of one domain and method.
