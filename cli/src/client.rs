@@ -20,9 +20,11 @@ use clara_runtime::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tonic::{Code, Status, Streaming, transport::Channel};
 
+pub(crate) use gaps::GapTraining;
 pub(crate) use log::LogQuery;
 pub(crate) use registry::{AuditDocument, LineageDocument, VerificationDocument};
 
+mod gaps;
 mod log;
 mod registry;
 

@@ -3,14 +3,19 @@
 
 mod census;
 mod change;
+pub mod chart;
 mod control_service;
 pub mod daemon;
 mod driver;
+mod evidence;
+pub mod figures;
+mod gaps;
 mod golden;
 mod indexes;
 mod job_cache;
 mod job_log;
 mod labels;
+mod listing;
 mod outage;
 mod outbox;
 mod presence;
@@ -27,6 +32,7 @@ mod stored_job;
 mod submit;
 #[cfg(test)]
 mod testing;
+mod web;
 mod worker_service;
 
 pub use driver::{Driver, DriverError};

@@ -91,9 +91,7 @@ impl Driver {
 
     /// One version by its id, `FAMILY@ALIAS` or `FAMILY@RANGE`.
     pub(crate) async fn adapter(&self, adapter_id: &str) -> Result<AdapterView, DriverError> {
-        let unknown = || {
-            DriverError::Invalid(format!("there is no adapter {adapter_id}; `clara registry list` shows all"))
-        };
+        let unknown = || DriverError::UnknownAdapter { adapter: adapter_id.to_owned() };
         let query: AdapterQuery = adapter_id.parse().map_err(|_| unknown())?;
         let family = self.records.family(query.family_id()).await?.ok_or_else(unknown)?.value;
         let version = family.find(&query).ok_or_else(unknown)?.clone();

@@ -209,7 +209,9 @@ fn refusal(reason: &dyn std::fmt::Display) -> v1::claim_response::Answer {
 pub(crate) fn status_of(error: &DriverError) -> Status {
     let message = error.to_string();
     match error {
-        DriverError::UnknownJob { .. } | DriverError::UnknownGolden { .. } => Status::not_found(message),
+        DriverError::UnknownJob { .. }
+        | DriverError::UnknownAdapter { .. }
+        | DriverError::UnknownGolden { .. } => Status::not_found(message),
         DriverError::Invalid(_) | DriverError::Spec(_) | DriverError::Import(_) => {
             Status::invalid_argument(message)
         }
