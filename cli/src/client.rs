@@ -22,7 +22,7 @@ use tonic::{Code, Status, Streaming, transport::Channel};
 
 pub(crate) use gaps::GapTraining;
 pub(crate) use log::LogQuery;
-pub(crate) use registry::{AuditDocument, LineageDocument, VerificationDocument};
+pub(crate) use registry::LineageDocument;
 
 mod gaps;
 mod log;

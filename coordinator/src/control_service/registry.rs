@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clara_lifecycle::{
-    adapter::{Alias, CardContext, LineageStep, lineage_steps, model_card},
+    adapter::{Alias, CardContext, Expected, LineageStep, lineage_steps, model_card},
     score::{Evaluation, JudgeIdentity},
 };
 use clara_proto::v1;
@@ -34,7 +34,11 @@ impl Control {
     ) -> Result<v1::MoveAliasResponse, DriverError> {
         let v1::MoveAliasRequest { family_id, alias, adapter_id, expected, actor, reason } = request;
         let alias: Alias = parsed(&alias)?;
-        let expected = expected.map(|id| (!id.is_empty()).then_some(id));
+        let expected = match expected {
+            None => Expected::Anything,
+            Some(id) if id.is_empty() => Expected::Nothing,
+            Some(id) => Expected::Version(id),
+        };
         let wish = AliasChange { family_id, alias, to: adapter_id, expected, actor, reason };
         let (view, before) = self.driver.move_alias(&wish).await?;
         let json = view.as_ref().map(document).transpose()?;

@@ -1,7 +1,7 @@
 //! Aliases and deprecation: which names point at which version, moved by compare-and-swap.
 
 use clara_lifecycle::adapter::{
-    AdapterQuery, AdapterStatus, Alias, AliasMove, Deprecation, Family, RolloutRecord, StatusChange,
+    AdapterQuery, AdapterStatus, Alias, AliasMove, Deprecation, Expected, Family, RolloutRecord, StatusChange,
 };
 use semver::Version;
 
@@ -19,8 +19,8 @@ pub(crate) struct AliasChange {
     pub(crate) alias: Alias,
     /// A version, an id or a query within the family; `None` takes the alias away.
     pub(crate) to: Option<String>,
-    /// What it must point at now; `Some(None)` for nothing.
-    pub(crate) expected: Option<Option<String>>,
+    /// What it must point at now; a version is named as in `to`.
+    pub(crate) expected: Expected,
     pub(crate) actor: String,
     pub(crate) reason: String,
 }
@@ -48,15 +48,13 @@ impl Driver {
             let id = |text: &String| id_in(&family, text);
             let to = wish.to.as_ref().map(id).transpose()?;
             let expected = match &wish.expected {
-                Some(Some(expected)) => Some(Some(id(expected)?)),
-                Some(None) => Some(None),
-                None => None,
+                Expected::Version(named) => Expected::Version(id(named)?),
+                Expected::Anything | Expected::Nothing => wish.expected.clone(),
             };
             let mut change = Change::begin(self).await?;
             let at = change.now_text();
             let now = change.family(&family.domain, family.method).await?;
-            let expected = expected.as_ref().map(Option::as_deref);
-            let moved = AliasMove { alias: &wish.alias, to: to.as_deref(), expected };
+            let moved = AliasMove { alias: &wish.alias, to: to.as_deref(), expected: &expected };
             let before = now.move_alias(moved)?;
             let view = to.as_deref().and_then(|id| now.version(id)).cloned();
             let view = view.map(|version| view_of(now, version));
@@ -104,7 +102,7 @@ impl Driver {
             }
             let moved: Vec<Alias> = family.aliases_of(&adapter_id).into_iter().cloned().collect();
             for alias in &moved {
-                let (to, expected) = (successor.as_deref(), Some(Some(adapter_id.as_str())));
+                let (to, expected) = (successor.as_deref(), &Expected::Anything);
                 family.move_alias(AliasMove { alias, to, expected })?;
             }
             let (actor, reason) = (wish.actor.as_str(), wish.reason.as_str());

@@ -120,16 +120,15 @@ impl Driver {
         }
         let references = self.references(&jobs, &families, &surplus).await?;
         for object in objects {
-            match keeper_of(&object, &references, now, options.grace) {
-                Some(keeper) => report.kept.entry(keeper).or_default().add(&object),
-                None => {
-                    report.removed_files += 1;
-                    report.removed_bytes += object.size_bytes;
-                    report.removed.entry(owner_of(&object.path)).or_default().add(&object);
-                    if !options.dry_run {
-                        artifacts.remove(&object.path).await?;
-                    }
-                }
+            if let Some(keeper) = keeper_of(&object, &references, now, options.grace) {
+                report.kept.entry(keeper).or_default().add(&object);
+                continue;
+            }
+            report.removed_files += 1;
+            report.removed_bytes += object.size_bytes;
+            report.removed.entry(owner_of(&object.path)).or_default().add(&object);
+            if !options.dry_run {
+                artifacts.remove(&object.path).await?;
             }
         }
         report.versions = surplus.into_iter().collect();

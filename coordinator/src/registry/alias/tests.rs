@@ -19,12 +19,12 @@ async fn house_with(decisions: &[Decision]) -> House {
     house
 }
 
-fn wish(alias: &str, to: Option<&str>, expected: Option<Option<&str>>) -> AliasChange {
+fn wish(alias: &str, to: Option<&str>, expected: Expected) -> AliasChange {
     AliasChange {
         family_id: "law-lora".to_owned(),
         alias: alias.parse().unwrap(),
         to: to.map(str::to_owned),
-        expected: expected.map(|id| id.map(str::to_owned)),
+        expected,
         actor: "anna".to_owned(),
         reason: "a trial".to_owned(),
     }
@@ -35,18 +35,18 @@ async fn an_alias_moves_only_from_where_it_was_seen() {
     let house = house_with(&[Decision::Approve, Decision::Approve]).await;
     let driver = &house.driver;
     assert_eq!(driver.adapter("law-lora@champion").await.unwrap().version.adapter_id, "law-lora-v1.0.1");
-    let stale = wish("champion", Some("1.0.0"), Some(Some("1.0.0")));
+    let stale = wish("champion", Some("1.0.0"), Expected::Version("1.0.0".to_owned()));
     let refused = driver.move_alias(&stale).await.unwrap_err().to_string();
     assert!(refused.contains("points at law-lora-v1.0.1, not at law-lora-v1.0.0"), "{refused}");
-    let seen = wish("champion", Some("1.0.0"), Some(Some("law-lora-v1.0.1")));
+    let seen = wish("champion", Some("1.0.0"), Expected::Version("law-lora-v1.0.1".to_owned()));
     let (view, before) = driver.move_alias(&seen).await.unwrap();
     assert_eq!(
         (view.unwrap().aliases, before.as_deref()),
         (vec!["champion".to_owned()], Some("law-lora-v1.0.1"))
     );
-    driver.move_alias(&wish("canary", Some("law-lora@^1.0"), Some(None))).await.unwrap();
+    driver.move_alias(&wish("canary", Some("law-lora@^1.0"), Expected::Nothing)).await.unwrap();
     assert_eq!(driver.adapter("law-lora@canary").await.unwrap().version.adapter_id, "law-lora-v1.0.1");
-    driver.move_alias(&wish("canary", None, None)).await.unwrap();
+    driver.move_alias(&wish("canary", None, Expected::Anything)).await.unwrap();
     assert!(driver.adapter("law-lora@canary").await.is_err());
     let (log, broken) = driver.audit_log(None).await.unwrap();
     let actions: Vec<&str> = log.iter().rev().take(3).map(|entry| entry.action.as_str()).collect();
@@ -56,8 +56,12 @@ async fn an_alias_moves_only_from_where_it_was_seen() {
 #[tokio::test]
 async fn the_champion_must_be_approved() {
     let house = house_with(&[Decision::Reject]).await;
-    let refused =
-        house.driver.move_alias(&wish("champion", Some("1.0.0"), None)).await.unwrap_err().to_string();
+    let refused = house
+        .driver
+        .move_alias(&wish("champion", Some("1.0.0"), Expected::Anything))
+        .await
+        .unwrap_err()
+        .to_string();
     assert_eq!(refused, "law-lora-v1.0.0 is rejected and cannot become champion; approve it first");
 }
 

@@ -15,10 +15,14 @@ fn in_memory() -> Arc<dyn StateStore> {
     Arc::new(MemoryState::new(Arc::new(TestClock::at(Timestamp(1_700_000_000_000)))))
 }
 
+/// Stores that lose calls or answers, and take their time, so that all registrations are under way together.
 fn faulty(state: &Arc<dyn StateStore>, seed: u64) -> Vec<Arc<dyn StateStore>> {
     let faults = [(Fault::Flaky, 10), (Fault::Unanswered, 10), (Fault::Flaky, 0), (Fault::Unanswered, 25)];
     let over = |(number, (fault, percent))| {
-        Arc::new(Faulty::new(Arc::clone(state), fault, percent, seed + number)) as Arc<dyn StateStore>
+        let lossy: Arc<dyn StateStore> =
+            Arc::new(Faulty::new(Arc::clone(state), fault, percent, seed + number));
+        let slow = Fault::Slow(Duration::from_millis(1));
+        Arc::new(Faulty::new(lossy, slow, 50, seed + number)) as Arc<dyn StateStore>
     };
     (0..).zip(faults).map(over).collect()
 }

@@ -114,7 +114,7 @@ async fn an_alias_and_the_grace_time_keep_a_rejected_version() {
         family_id: "law-lora".to_owned(),
         alias: "study".parse().unwrap(),
         to: Some("1.0.0".to_owned()),
-        expected: None,
+        expected: clara_lifecycle::adapter::Expected::Anything,
         actor: "anna".to_owned(),
         reason: "how it failed".to_owned(),
     };
