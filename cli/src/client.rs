@@ -23,10 +23,12 @@ use tonic::{Code, Status, Streaming, transport::Channel};
 pub(crate) use gaps::GapTraining;
 pub(crate) use labels::CalibrationDocument;
 pub(crate) use log::LogQuery;
+pub(crate) use registry::LineageDocument;
 
 mod gaps;
 mod labels;
 mod log;
+mod registry;
 
 /// As the coordinator allows.
 const LARGEST_MESSAGE_BYTES: usize = 64 << 20;
