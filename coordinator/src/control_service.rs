@@ -4,6 +4,7 @@ mod curve;
 mod jobs;
 mod library;
 mod logs;
+mod reviews;
 mod watch;
 
 use std::{pin::Pin, sync::Arc};
@@ -15,6 +16,7 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     driver::{Driver, DriverError},
+    review::Reviews,
     submit::SubmissionCheck,
     worker_service::status_of,
 };
@@ -25,6 +27,7 @@ pub(crate) struct Control {
     pub(crate) driver: Driver,
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) artifacts: ArtifactStore,
+    pub(crate) reviews: Reviews,
     pub(crate) check: Option<Arc<dyn SubmissionCheck>>,
     pub(crate) tasks: Tasks,
 }
@@ -73,6 +76,9 @@ control_service! {
     list_adapters: ListAdaptersRequest => ListAdaptersResponse;
     get_adapter: GetAdapterRequest => GetAdapterResponse;
     review_adapter: ReviewAdapterRequest => ReviewAdapterResponse;
+    list_reviews: ListReviewsRequest => ListReviewsResponse;
+    get_review: GetReviewRequest => GetReviewResponse;
+    save_review: SaveReviewRequest => SaveReviewResponse;
     list_audit: ListAuditRequest => ListAuditResponse;
     export_registry: ExportRegistryRequest => ExportRegistryResponse;
     import_registry: ImportRegistryRequest => ImportRegistryResponse;

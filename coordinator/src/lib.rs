@@ -10,7 +10,6 @@ mod golden;
 mod indexes;
 mod job_cache;
 mod job_log;
-#[expect(dead_code, reason = "the services that use it come with it")]
 mod labels;
 mod outage;
 mod outbox;
@@ -19,6 +18,7 @@ mod queues;
 mod reaper;
 mod records;
 mod registry;
+mod review;
 mod scheduler;
 mod server;
 #[cfg(feature = "testing")]

@@ -23,6 +23,7 @@ use crate::{
     driver::Driver,
     outbox::{self, Relay},
     reaper,
+    review::Reviews,
     scheduler::{self, Schedule, Share},
     submit::SubmissionCheck,
     worker_service::Workers,
@@ -106,6 +107,7 @@ impl Coordinator {
         let control = Control {
             driver: driver.clone(),
             broker: Arc::clone(&broker),
+            reviews: Reviews::new(driver.clone(), artifacts.clone()),
             artifacts,
             check: options.check,
             tasks: tasks.clone(),

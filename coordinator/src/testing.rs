@@ -29,6 +29,7 @@ use crate::{
     control_service::Control,
     driver::{Driver, DriverError},
     indexes,
+    review::Reviews,
     scheduler::Schedule,
     submit::Submission,
 };
@@ -53,9 +54,15 @@ impl House {
             driver: self.driver.clone(),
             broker: Arc::clone(&self.broker) as _,
             artifacts: self.artifacts.clone(),
+            reviews: self.reviews(),
             check: None,
             tasks: Tasks::new(CancellationToken::new()),
         }
+    }
+
+    /// Reviews as people do them.
+    pub(crate) fn reviews(&self) -> Reviews {
+        Reviews::new(self.driver.clone(), self.artifacts.clone())
     }
 
     pub(crate) fn empty() -> Self {

@@ -8,6 +8,7 @@ use clara_lifecycle::{
     job::{AttemptKey, Event, Job, LeaseTerms, Rejected, StageState},
     log::LogLine,
     resources::ResourceClass,
+    review::ReviewError,
     stage::Stage,
 };
 use clara_proto::{
@@ -208,13 +209,17 @@ fn refusal(reason: &dyn std::fmt::Display) -> v1::claim_response::Answer {
 pub(crate) fn status_of(error: &DriverError) -> Status {
     let message = error.to_string();
     match error {
-        DriverError::UnknownJob { .. } | DriverError::UnknownGolden { .. } => Status::not_found(message),
+        DriverError::UnknownJob { .. }
+        | DriverError::UnknownGolden { .. }
+        | DriverError::Review(ReviewError::UnknownSample { .. }) => Status::not_found(message),
         DriverError::Invalid(_) | DriverError::Spec(_) | DriverError::Import(_) => {
             Status::invalid_argument(message)
         }
         DriverError::Rejected(_) | DriverError::Registration(_) | DriverError::Status(_) => {
             Status::failed_precondition(message)
         }
+        DriverError::Review(ReviewError::Conflict { .. }) => Status::aborted(message),
+        DriverError::Review(_) => Status::invalid_argument(message),
         DriverError::State(error) if error.is_retryable() => Status::unavailable(message),
         DriverError::State(clara_runtime::state::StateError::Conflict { .. }) => Status::aborted(message),
         DriverError::Record { .. } | DriverError::State(_) => Status::internal(message),

@@ -6,6 +6,7 @@
 mod compare;
 mod priority;
 mod sheet;
+mod subject;
 #[cfg(test)]
 mod tests;
 
@@ -21,9 +22,9 @@ use crate::score::{CriteriaScores, Criterion, Preference};
 pub use compare::{CitationMark, Piece, PieceChange, compare, marked};
 pub use priority::{Concern, Priority, Standing, sample_priority, version_priority};
 pub use sheet::{
-    AnswerView, CriterionFigures, QueuedReview, ReviewItem, ReviewLine, ReviewSheet, Subject,
-    candidate_stands_first,
+    AnswerView, CriterionFigures, QueuedReview, ReviewItem, ReviewLine, ReviewSheet, SavedReview,
 };
+pub use subject::{Subject, candidate_stands_first};
 
 /// Longest comment or reason, in characters.
 pub const LONGEST_TEXT: usize = 10_000;

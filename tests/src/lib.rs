@@ -3,20 +3,24 @@
 
 pub mod faults;
 
+mod browser;
 mod daemon;
 mod judge;
 mod process;
 mod prometheus;
 mod proxy;
+mod reviews;
 mod sandbox;
 mod services;
 mod until;
 
+pub use browser::{Browser, Look};
 pub use daemon::Daemon;
 pub use judge::{Judge, Script};
 pub use process::Process;
 pub use prometheus::{Prometheus, fetch};
 pub use proxy::{Direction, Proxy};
+pub use reviews::{HOSTILE, REVIEWED, version_in_review};
 pub use sandbox::{Ended, Running, Sandbox, fixture};
 pub use services::Services;
 pub use until::until;

@@ -21,7 +21,10 @@ fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T,
     text.parse().map_err(|error: T::Err| DriverError::Invalid(error.to_string()))
 }
 
-fn from_document<T: serde::de::DeserializeOwned>(what: &str, json: &str) -> Result<T, DriverError> {
+pub(super) fn from_document<T: serde::de::DeserializeOwned>(
+    what: &str,
+    json: &str,
+) -> Result<T, DriverError> {
     serde_json::from_str(json)
         .map_err(|error| DriverError::Invalid(format!("the {what} cannot be read: {error}")))
 }
@@ -71,7 +74,7 @@ impl Control {
     ) -> Result<v1::ReviewAdapterResponse, DriverError> {
         let verdict = if request.approve { Verdict::Approve } else { Verdict::Reject };
         let review = Review { verdict, actor: request.actor, reason: request.reason };
-        let (view, job) = self.driver.review(&request.adapter_id, review).await?;
+        let (view, job) = self.reviews.decide(&request.adapter_id, review, request.review_revision).await?;
         Ok(v1::ReviewAdapterResponse { json: document(&view)?, job_id: job.map(String::from) })
     }
 
