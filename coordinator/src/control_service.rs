@@ -3,7 +3,7 @@
 mod curve;
 mod jobs;
 mod library;
-mod logs;
+pub(crate) mod logs;
 mod reviews;
 mod watch;
 

@@ -43,6 +43,12 @@ pub enum DriverError {
         /// The job.
         job: String,
     },
+    /// There is no such adapter version, or no such alias.
+    #[error("there is no adapter {adapter}; `clara registry list` shows all")]
+    UnknownAdapter {
+        /// As asked for.
+        adapter: String,
+    },
     /// There is no such golden dataset, draft or version.
     #[error("there is no golden dataset {reference}; `clara golden list` shows all")]
     UnknownGolden {

@@ -3,14 +3,18 @@
 
 mod census;
 mod change;
+pub mod chart;
 mod control_service;
 pub mod daemon;
 mod driver;
+mod evidence;
+pub mod figures;
 mod golden;
 mod indexes;
 mod job_cache;
 mod job_log;
 mod labels;
+mod listing;
 mod outage;
 mod outbox;
 mod presence;
@@ -28,6 +32,7 @@ mod stored_job;
 mod submit;
 #[cfg(test)]
 mod testing;
+mod web;
 mod worker_service;
 
 pub use driver::{Driver, DriverError};

@@ -52,9 +52,7 @@ impl Driver {
 
     /// One version, or the champion by `{family}@champion`.
     pub(crate) async fn adapter(&self, adapter_id: &str) -> Result<AdapterView, DriverError> {
-        let unknown = || {
-            DriverError::Invalid(format!("there is no adapter {adapter_id}; `clara registry list` shows all"))
-        };
+        let unknown = || DriverError::UnknownAdapter { adapter: adapter_id.to_owned() };
         let (family_id, alias) = match adapter_id.rsplit_once('@') {
             Some((family_id, "champion")) => (family_id, true),
             Some(_) => return Err(unknown()),

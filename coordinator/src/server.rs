@@ -9,7 +9,7 @@ use clara_proto::v1::{
 use clara_runtime::{
     artifacts::ArtifactStore,
     broker::Broker,
-    config::{Settings, TenantSettings},
+    config::{PageAudience, Settings, TenantSettings},
     grpc,
     health::Health,
     state::StateStore,
@@ -26,6 +26,7 @@ use crate::{
     review::Reviews,
     scheduler::{self, Schedule, Share},
     submit::SubmissionCheck,
+    web,
     worker_service::Workers,
 };
 
@@ -81,6 +82,7 @@ impl CoordinatorOptions {
 #[derive(Debug)]
 pub struct Coordinator {
     address: SocketAddr,
+    control: Control,
 }
 
 impl Coordinator {
@@ -112,13 +114,13 @@ impl Coordinator {
             check: options.check,
             tasks: tasks.clone(),
         };
-        let control = ControlServiceServer::new(control);
+        let calls = ControlServiceServer::new(control.clone());
         let server = Server::builder()
             .http2_keepalive_interval(Some(PROBE_EVERY))
             .add_routes(grpc::routes(&options.health, tasks.shutdown()))
             .add_service(workers.max_decoding_message_size(LARGEST_MESSAGE_BYTES))
             .add_service(
-                control
+                calls
                     .max_decoding_message_size(LARGEST_MESSAGE_BYTES)
                     .max_encoding_message_size(LARGEST_MESSAGE_BYTES),
             )
@@ -139,11 +141,17 @@ impl Coordinator {
         );
         tasks.spawn("coordinator.schedule", scheduler::schedule(driver.clone(), shutdown.clone()));
         tasks.spawn("coordinator.reap", reaper::reap(driver, broker, shutdown));
-        Ok(Self { address })
+        Ok(Self { address, control })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The web page and the REST interface for `audience`; nothing for nobody. To be shown by the listener for health
+    /// and metrics.
+    pub fn pages(&self, audience: PageAudience) -> Option<axum::Router> {
+        web::router(&self.control, audience)
     }
 }

@@ -210,6 +210,7 @@ pub(crate) fn status_of(error: &DriverError) -> Status {
     let message = error.to_string();
     match error {
         DriverError::UnknownJob { .. }
+        | DriverError::UnknownAdapter { .. }
         | DriverError::UnknownGolden { .. }
         | DriverError::Review(ReviewError::UnknownSample { .. }) => Status::not_found(message),
         DriverError::Invalid(_) | DriverError::Spec(_) | DriverError::Import(_) => {

@@ -15,7 +15,7 @@ mod tests;
 mod units;
 
 pub use sections::{
-    BrokerSettings, ClassSettings, ComputeDevice, JudgeSettings, LeaseSettings, LogFormat, SchedulerSettings,
+    BrokerSettings, ClassSettings, ComputeDevice, JudgeSettings, LeaseSettings, LogFormat, PageAudience, SchedulerSettings,
     ServeSettings, Settings, StateSettings, TelemetrySettings, TenantSettings, WorkerSettings,
 };
 pub use units::{ByteSize, HumanDuration, InvalidUnit, Secret};

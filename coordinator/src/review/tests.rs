@@ -3,68 +3,16 @@
 use std::collections::BTreeMap;
 
 use clara_lifecycle::{
-    gate::Decision,
-    golden::{GoldenDataset, GoldenSample},
-    job::Verdict,
-    label::LabelSource,
-    results::StageResult,
-    samples::{self, JudgedAnswers},
-    score::{AnswerDetails, CheckFinding, Criterion},
-    stage::Stage,
+    gate::Decision, job::Verdict, label::LabelSource, samples, score::Criterion, stage::Stage,
 };
 
 use super::*;
 use crate::{
     records::is_conflict,
-    testing::{House, complete, result},
+    testing::{House, judged_in_review},
 };
 
 const ADAPTER: &str = "law-lora-v1.0.0";
-
-/// A version in review with the artifacts that its evaluation lies in; the sample called `bad` failed a hard check.
-async fn in_review(house: &House) -> JobId {
-    let mut golden: GoldenDataset = crate::testing::golden("1.0.0");
-    let mut bad = GoldenSample::new("Was regelt Art. 14 GG?".to_owned(), "Das Eigentum.".to_owned());
-    bad.sample_id = "bad".to_owned();
-    golden.add(bad);
-    let check = CheckFinding { code: "citation_missing".into(), is_hard: true, text: "no Art. 14".into() };
-    let (answers, evaluation) = samples::evaluation(&golden, ADAPTER, |number| {
-        let checks = if number == 1 { vec![check.clone()] } else { Vec::new() };
-        let details = AnswerDetails { checks, ..AnswerDetails::default() };
-        JudgedAnswers {
-            candidate: (format!("answer {number}"), samples::judged(9.0, details)),
-            champion: Some((
-                format!("older answer {number}"),
-                samples::judged(8.0, AnswerDetails::default()),
-            )),
-        }
-    });
-    let put = async |prefix: &str, file: &str, json: Vec<u8>| {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join(file), json).unwrap();
-        house.artifacts.put_folder(prefix, folder.path()).await.unwrap()
-    };
-    let answers = put("answers", "answers.json", serde_json::to_vec(&answers).unwrap()).await;
-    let evaluation = put("evaluation", "evaluation.json", serde_json::to_vec(&evaluation).unwrap()).await;
-    let job = house.submit(samples::spec()).await.id;
-    for stage in Stage::ALL.into_iter().take_while(|stage| *stage != Stage::Rollout) {
-        let result = match result(stage, Decision::Review) {
-            StageResult::Generate(generated) => {
-                StageResult::Generate(clara_lifecycle::results::AnswersResult {
-                    answers: answers.clone(),
-                    ..generated
-                })
-            }
-            StageResult::Judge(judged) => StageResult::Judge(clara_lifecycle::results::EvaluationResult {
-                evaluation: evaluation.clone(),
-                ..judged
-            }),
-            other => other,
-        };
-        complete(&house.driver, &job, result).await.unwrap();
-    }
-    job
-}
 
 fn accuracy(score: f64, based_on: u64) -> ReviewChange {
     let scores = BTreeMap::from([(Criterion::Accuracy, score)]);
@@ -78,7 +26,7 @@ fn verdict(actor: &str) -> Review {
 #[tokio::test]
 async fn a_version_in_review_is_queued_with_its_hard_failures_first() {
     let house = House::new().await;
-    in_review(&house).await;
+    judged_in_review(&house).await;
     let reviews = house.reviews();
     let queue = reviews.queue("anna").await.unwrap();
     let [queued] = queue.as_slice() else { panic!("one version: {queue:?}") };
@@ -86,7 +34,7 @@ async fn a_version_in_review_is_queued_with_its_hard_failures_first() {
     let sheet = reviews.sheet(ADAPTER, "anna").await.unwrap();
     assert_eq!((sheet.next.as_deref(), sheet.champion_mean), (Some("bad"), Some(80.0)));
     let item = reviews.item(ADAPTER, "bad", "anna").await.unwrap();
-    assert_eq!((item.place, item.of, item.candidate.text.as_str()), (1, 2, "answer 1"));
+    assert_eq!((item.place, item.of, item.candidate.text.starts_with("answer 1 ")), (1, 2, true));
     assert_eq!(item.champion.unwrap().text, "older answer 1");
     let unknown = reviews.item(ADAPTER, "nonsense", "anna").await.unwrap_err().to_string();
     assert!(unknown.contains("no sample nonsense"), "{unknown}");
@@ -95,7 +43,7 @@ async fn a_version_in_review_is_queued_with_its_hard_failures_first() {
 #[tokio::test]
 async fn an_override_is_a_label_and_an_audit_entry_until_it_is_taken_back() {
     let house = House::new().await;
-    in_review(&house).await;
+    judged_in_review(&house).await;
     let reviews = house.reviews();
     let saved = reviews.save(ADAPTER, "anna", &accuracy(2.0, 0)).await.unwrap();
     assert_eq!(saved.revision, 1);
@@ -121,7 +69,7 @@ async fn an_override_is_a_label_and_an_audit_entry_until_it_is_taken_back() {
 #[tokio::test]
 async fn of_two_reviewers_the_second_is_told_what_the_first_did() {
     let house = House::new().await;
-    in_review(&house).await;
+    judged_in_review(&house).await;
     let (anna, bert) = (house.reviews(), house.reviews());
     let (first, second) = (accuracy(2.0, 0), accuracy(5.0, 0));
     let saves = tokio::join!(anna.save(ADAPTER, "anna", &first), bert.save(ADAPTER, "bert", &second));
@@ -142,7 +90,7 @@ async fn of_two_reviewers_the_second_is_told_what_the_first_did() {
 #[tokio::test]
 async fn a_draft_ends_with_the_verdict() {
     let house = House::new().await;
-    in_review(&house).await;
+    judged_in_review(&house).await;
     let reviews = house.reviews();
     reviews.save(ADAPTER, "anna", &ReviewChange::Draft { text: "so far".into() }).await.unwrap();
     reviews.save(ADAPTER, "anna", &ReviewChange::Seen { sample_id: "bad".into() }).await.unwrap();

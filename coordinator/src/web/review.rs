@@ -116,7 +116,8 @@ impl ChangeForm {
             "comment" => ReviewChange::Comment { sample_id, text },
             "draft" => ReviewChange::Draft { text },
             "prefer" => {
-                let preference = self.preference.ok_or_else(|| problem("choose one of the answers".to_owned()))?;
+                let preference =
+                    self.preference.ok_or_else(|| problem("choose one of the answers".to_owned()))?;
                 ReviewChange::Prefer { sample_id, preference }
             }
             "override" => ReviewChange::Override {
@@ -137,11 +138,14 @@ impl ChangeForm {
     fn scores(&self) -> Result<BTreeMap<Criterion, f64>, PageError> {
         let mut scores = BTreeMap::new();
         for criterion in Criterion::ALL {
-            let field = |name: String| self.scores.get(&name).map(|text| text.trim()).filter(|text| !text.is_empty());
+            let field =
+                |name: String| self.scores.get(&name).map(|text| text.trim()).filter(|text| !text.is_empty());
             let given = field(criterion.to_string()).or_else(|| field(format!("{criterion}_mark")));
             let Some(given) = given else { continue };
             let score = given.replace(',', ".").parse().map_err(|_| {
-                Problem::bad_request(&format!("the score for {criterion} is `{given}`; expected a number from 0 to 10"))
+                Problem::bad_request(&format!(
+                    "the score for {criterion} is `{given}`; expected a number from 0 to 10"
+                ))
             })?;
             scores.insert(criterion, score);
         }
@@ -196,3 +200,6 @@ fn encoded(text: &str) -> String {
     let one = |byte: u8| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
     text.bytes().map(one).collect()
 }
+
+#[cfg(test)]
+mod tests;

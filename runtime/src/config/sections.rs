@@ -161,8 +161,24 @@ pub struct ServeSettings {
     pub grpc_address: SocketAddr,
     /// The coordinator's web page and metrics. Default `127.0.0.1:7401`.
     pub http_address: SocketAddr,
+    /// Who may use the web page and the REST interface: `loopback` (programs of the same machine), `everyone` or
+    /// `nobody`. Default `loopback`.
+    pub pages: PageAudience,
     /// The OpenAI-compatible endpoint. Default `127.0.0.1:7402`.
     pub openai_address: SocketAddr,
+}
+
+/// Who may use the coordinator's web page and REST interface; neither asks for a password.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PageAudience {
+    /// Programs of the same machine.
+    #[default]
+    Loopback,
+    /// Everyone who can reach the address.
+    Everyone,
+    /// Nobody: there is no page.
+    Nobody,
 }
 
 /// Logs and metrics.
@@ -296,7 +312,12 @@ impl Default for WorkerSettings {
 impl Default for ServeSettings {
     fn default() -> Self {
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        Self { grpc_address: local(7400), http_address: local(7401), openai_address: local(7402) }
+        Self {
+            grpc_address: local(7400),
+            http_address: local(7401),
+            pages: PageAudience::default(),
+            openai_address: local(7402),
+        }
     }
 }
 

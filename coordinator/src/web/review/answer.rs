@@ -4,14 +4,20 @@ mod forms;
 mod scores;
 
 use clara_lifecycle::{
-    review::{AnswerView, CitationMark, Piece, PieceChange, ReviewItem, ReviewSheet, candidate_stands_first, compare, marked},
+    review::{
+        AnswerView, CitationMark, Piece, PieceChange, ReviewItem, ReviewSheet, candidate_stands_first,
+        compare, marked,
+    },
     score::{Flag, Preference},
 };
 use maud::{Markup, html};
 
 use crate::{
     figures,
-    web::{Visitor, page::{badge, folded}},
+    web::{
+        Visitor,
+        page::{badge, folded},
+    },
 };
 
 pub(super) use scores::bar;
@@ -148,7 +154,9 @@ fn text(class: &str, pieces: &[Piece]) -> Markup {
         let citation = match piece.citation {
             None => html! { (piece.text) },
             Some(CitationMark::Shared) => html! { cite.shared title="both texts cite it" { (piece.text) } },
-            Some(CitationMark::Alone) => html! { cite.alone title="the text beside it does not cite it" { (piece.text) } },
+            Some(CitationMark::Alone) => {
+                html! { cite.alone title="the text beside it does not cite it" { (piece.text) } }
+            }
         };
         match piece.change {
             PieceChange::Same => citation,

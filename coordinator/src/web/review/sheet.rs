@@ -9,7 +9,10 @@ use maud::{Markup, html};
 use super::{Asked, answer, encoded};
 use crate::{
     figures,
-    web::{Visitor, page::{badge, score_bar}},
+    web::{
+        Visitor,
+        page::{badge, score_bar},
+    },
 };
 
 const KEYS: [(&str, &str); 11] = [
@@ -26,7 +29,12 @@ const KEYS: [(&str, &str); 11] = [
     ("?", "these keys"),
 ];
 
-pub(super) fn body(sheet: &ReviewSheet, item: Option<&ReviewItem>, asked: &Asked, visitor: &Visitor) -> Markup {
+pub(super) fn body(
+    sheet: &ReviewSheet,
+    item: Option<&ReviewItem>,
+    asked: &Asked,
+    visitor: &Visitor,
+) -> Markup {
     let is_blind = asked.is_blind();
     let current = item.map(|item| item.sample_id.as_str());
     html! {

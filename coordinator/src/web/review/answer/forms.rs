@@ -12,7 +12,8 @@ use crate::web::Visitor;
 /// Which answer is better, before anything is told about them.
 pub(super) fn choice(item: &ReviewItem, reviewer: &str, visitor: &Visitor) -> Markup {
     let first_is_candidate = candidate_stands_first(&item.adapter_id, &item.sample_id, reviewer);
-    let (first, second) = if first_is_candidate { ("candidate", "champion") } else { ("champion", "candidate") };
+    let (first, second) =
+        if first_is_candidate { ("candidate", "champion") } else { ("champion", "candidate") };
     html! {
         @if reviewer.is_empty() {
             p.notice { a href="/name" { "Say who you are" } " to choose." }

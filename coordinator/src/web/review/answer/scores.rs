@@ -6,10 +6,7 @@ use clara_lifecycle::{
 };
 use maud::{Markup, html};
 
-use crate::{
-    figures,
-    web::page::folded,
-};
+use crate::{figures, web::page::folded};
 
 pub(super) fn body(item: &ReviewItem) -> Markup {
     let details = &item.candidate.details;
@@ -83,7 +80,8 @@ fn score_of(answer: &AnswerView, wanted: Criterion) -> Option<f64> {
 
 /// From the lowest judge to the highest; `None` for fewer than two.
 fn range(answer: &AnswerView, criterion: Criterion) -> Option<(f64, f64)> {
-    let votes = answer.details.votes.iter().filter_map(|vote| vote.criteria.get(&criterion)).map(|vote| vote.mean);
+    let votes =
+        answer.details.votes.iter().filter_map(|vote| vote.criteria.get(&criterion)).map(|vote| vote.mean);
     let votes: Vec<_> = votes.collect();
     let low = votes.iter().copied().reduce(f64::min)?;
     let high = votes.iter().copied().reduce(f64::max)?;
