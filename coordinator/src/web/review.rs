@@ -15,7 +15,7 @@ use axum::{
 };
 use clara_lifecycle::{
     job::Verdict,
-    review::ReviewChange,
+    review::{ReviewChange, candidate_stands_first},
     score::{Criterion, Preference},
 };
 use serde::Deserialize;
@@ -101,14 +101,33 @@ struct ChangeForm {
     text: String,
     reason: String,
     based_on: u64,
-    preference: Option<Preference>,
+    choice: Option<Choice>,
     blind: Option<String>,
     #[serde(flatten)]
     scores: BTreeMap<String, String>,
 }
 
+/// Which of two answers without names is better.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Choice {
+    First,
+    Second,
+    Neither,
+}
+
+impl Choice {
+    fn preference(self, first_is_candidate: bool) -> Preference {
+        match (self, first_is_candidate) {
+            (Self::First, true) | (Self::Second, false) => Preference::Candidate,
+            (Self::First, false) | (Self::Second, true) => Preference::Champion,
+            (Self::Neither, _) => Preference::Tie,
+        }
+    }
+}
+
 impl ChangeForm {
-    fn change(&self) -> Result<ReviewChange, PageError> {
+    fn change(&self, adapter_id: &str, reviewer: &str) -> Result<ReviewChange, PageError> {
         let (sample_id, text) = (self.sample.clone(), self.text.clone());
         let problem = |message: String| PageError::from(Problem::bad_request(&message));
         Ok(match self.change.as_str() {
@@ -116,9 +135,10 @@ impl ChangeForm {
             "comment" => ReviewChange::Comment { sample_id, text },
             "draft" => ReviewChange::Draft { text },
             "prefer" => {
-                let preference =
-                    self.preference.ok_or_else(|| problem("choose one of the answers".to_owned()))?;
-                ReviewChange::Prefer { sample_id, preference }
+                let choice =
+                    self.choice.ok_or_else(|| problem("choose one of the answers".to_owned()))?;
+                let first_is_candidate = candidate_stands_first(adapter_id, &sample_id, reviewer);
+                ReviewChange::Prefer { sample_id, preference: choice.preference(first_is_candidate) }
             }
             "override" => ReviewChange::Override {
                 sample_id,
@@ -160,7 +180,8 @@ async fn change(
     headers: HeaderMap,
     SignedForm(form): SignedForm<ChangeForm>,
 ) -> Result<Response, PageError> {
-    control.reviews.save(&adapter_id, visitor.named()?, &form.change()?).await?;
+    let reviewer = visitor.named()?;
+    control.reviews.save(&adapter_id, reviewer, &form.change(&adapter_id, reviewer)?).await?;
     if headers.contains_key(PART) && !form.sample.is_empty() {
         let asked = Asked { sample: None, blind: form.blind.clone() };
         return part(&control, (&adapter_id, &form.sample), &asked, &visitor).await;

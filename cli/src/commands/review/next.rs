@@ -4,7 +4,12 @@ use std::io::{self, IsTerminal};
 
 use anyhow::{Result, bail};
 use clap::Args;
-use clara_lifecycle::review::{AnswerView, Piece, PieceChange, ReviewChange, ReviewItem, ReviewSheet, candidate_stands_first, compare};
+use clara_lifecycle::{
+    review::{
+        AnswerView, Piece, PieceChange, ReviewChange, ReviewItem, ReviewSheet, candidate_stands_first, compare,
+    },
+    score::CriteriaScores,
+};
 use clara_proto::v1;
 use ratatui::crossterm::event::{Event, KeyEventKind};
 
@@ -202,7 +207,7 @@ fn described(sheet: &ReviewSheet, item: &ReviewItem, blind_reviewer: Option<&str
 }
 
 fn scores(answer: &AnswerView) -> String {
-    let criteria = answer.scores.iter().flat_map(|scores| scores.iter());
+    let criteria = answer.scores.iter().flat_map(CriteriaScores::iter);
     let criteria: Vec<_> = criteria.map(|(criterion, score)| format!("{criterion} {score:.1}")).collect();
     format!("{} ({})", figures::number(answer.overall, 1), criteria.join(", "))
 }

@@ -31,8 +31,9 @@ pub(super) fn part(sheet: &ReviewSheet, item: &ReviewItem, is_blind: bool, visit
     html! {
         section.answer data-sample=(item.sample_id) data-previous=[item.previous.as_ref()] data-next=[item.next.as_ref()]
             data-hidden[is_hidden] data-seen[item.notes.seen_by.contains(reviewer)] data-revision=(sheet.revision)
-            data-score=(figures::number(score, 1)) data-corrected[item.corrected.is_some()]
-            data-mean=(figures::number(sheet.corrected_mean, 1)) {
+            data-corrected[item.corrected.is_some()]
+            data-score=[(!is_hidden).then(|| figures::number(score, 1))]
+            data-mean=[(!is_hidden).then(|| figures::number(sheet.corrected_mean, 1))] {
             header.answer-head {
                 h2 { (item.sample_id) " " span.faint { (item.place) " of " (item.of) " · " (item.difficulty) } }
                 (steps(sheet, item, is_blind))

@@ -94,7 +94,7 @@ async fn a_blind_answer_names_nobody_until_the_choice() {
         assert!(!hidden.contains(told), "`{told}` is told:\n{hidden}");
     }
     assert!(hidden.contains("Answer 2"));
-    let fields = "change=prefer&sample=bad&preference=champion&blind=1";
+    let fields = "change=prefer&sample=bad&choice=first&blind=1";
     let shown = anna.send(&format!("{PAGE}/changes"), fields).await.text;
     assert!(shown.contains("chose blindly") && shown.contains("Candidate"), "{shown}");
 }

@@ -2,7 +2,7 @@
 
 use clara_lifecycle::{
     review::{AnswerView, CitationMark, Piece, PieceChange, compare, marked},
-    score::{Criterion, Preference},
+    score::{CriteriaScores, Criterion, Preference},
 };
 use ratatui::{
     Frame,
@@ -143,7 +143,7 @@ impl Screen {
         let overridden = self.item.notes.overridden.as_ref();
         let rows = Criterion::ALL.into_iter().enumerate().map(|(index, criterion)| {
             let of = |answer: &AnswerView| {
-                let mut scores = answer.scores.iter().flat_map(|scores| scores.iter());
+                let mut scores = answer.scores.iter().flat_map(CriteriaScores::iter);
                 scores.find(|(of, _)| *of == criterion).map(|(_, score)| score)
             };
             let judged = of(&self.item.candidate);

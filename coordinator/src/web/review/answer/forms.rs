@@ -1,7 +1,7 @@
 //! What a reviewer can do about an answer: choose blindly, comment, score.
 
 use clara_lifecycle::{
-    review::{LONGEST_TEXT, ReviewItem, candidate_stands_first},
+    review::{LONGEST_TEXT, ReviewItem},
     score::Criterion,
 };
 use maud::{Markup, html};
@@ -11,9 +11,6 @@ use crate::web::Visitor;
 
 /// Which answer is better, before anything is told about them.
 pub(super) fn choice(item: &ReviewItem, reviewer: &str, visitor: &Visitor) -> Markup {
-    let first_is_candidate = candidate_stands_first(&item.adapter_id, &item.sample_id, reviewer);
-    let (first, second) =
-        if first_is_candidate { ("candidate", "champion") } else { ("champion", "candidate") };
     html! {
         @if reviewer.is_empty() {
             p.notice { a href="/name" { "Say who you are" } " to choose." }
@@ -21,9 +18,9 @@ pub(super) fn choice(item: &ReviewItem, reviewer: &str, visitor: &Visitor) -> Ma
             form.inline.choice method="post" action=(action(item)) data-change {
                 (hidden(item, true, "prefer", visitor))
                 b { "Which answer is better?" }
-                button name="preference" value=(first) data-key="1" { "Answer 1 " kbd { "1" } }
-                button name="preference" value=(second) data-key="2" { "Answer 2 " kbd { "2" } }
-                button.quiet name="preference" value="tie" data-key="0" { "Neither " kbd { "0" } }
+                button name="choice" value="first" data-key="1" { "Answer 1 " kbd { "1" } }
+                button name="choice" value="second" data-key="2" { "Answer 2 " kbd { "2" } }
+                button.quiet name="choice" value="neither" data-key="0" { "Neither " kbd { "0" } }
             }
         }
     }
@@ -65,17 +62,20 @@ pub(super) fn body(item: &ReviewItem, is_blind: bool, visitor: &Visitor) -> Mark
 
 fn row(item: &ReviewItem, criterion: Criterion) -> Markup {
     let given = item.notes.overridden.as_ref().and_then(|by| by.scores.get(&criterion).copied());
+    let is_mark = |mark: u8, given: f64| (given - f64::from(mark * 2)).abs() < 1e-9;
+    // The number wins over the mark, so that it stands only where no mark says it.
+    let exact = given.filter(|given| !(1..=5).any(|mark| is_mark(mark, *given)));
     html! {
         fieldset.mark {
             legend { (criterion) }
             @for mark in 1..=5_u8 {
                 label {
                     input type="radio" name={ (criterion) "_mark" } value=(mark * 2)
-                        checked[given.is_some_and(|given| (given - f64::from(mark * 2)).abs() < 1e-9)];
+                        checked[given.is_some_and(|given| is_mark(mark, given))];
                     (mark)
                 }
             }
-            input type="number" name=(criterion) min="0" max="10" step="0.5" value=[given]
+            input type="number" name=(criterion) min="0" max="10" step="0.5" value=[exact]
                 aria-label={ (criterion) " from 0 to 10" };
         }
     }

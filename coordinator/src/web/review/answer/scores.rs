@@ -2,7 +2,7 @@
 
 use clara_lifecycle::{
     review::{AnswerView, ReviewItem},
-    score::{Criterion, JudgeVote},
+    score::{CriteriaScores, Criterion, JudgeVote},
 };
 use maud::{Markup, html};
 
@@ -74,7 +74,7 @@ fn judge(vote: &JudgeVote) -> Markup {
 }
 
 fn score_of(answer: &AnswerView, wanted: Criterion) -> Option<f64> {
-    let mut scores = answer.scores.iter().flat_map(|scores| scores.iter());
+    let mut scores = answer.scores.iter().flat_map(CriteriaScores::iter);
     scores.find(|(criterion, _)| *criterion == wanted).map(|(_, score)| score)
 }
 
