@@ -8,9 +8,8 @@ use std::sync::Arc;
 
 use clara_lifecycle::{
     adapter::AdapterStatus,
-    id::JobId,
     review::{
-        Changed, QueuedReview, ReviewChange, ReviewError, ReviewItem, ReviewRecord, ReviewSheet, Reviewer,
+        Changed, QueuedReview, ReviewChange, ReviewError, ReviewItem, ReviewNotes, ReviewSheet, Reviewer,
         SavedReview, Subject,
     },
 };
@@ -20,7 +19,7 @@ use crate::{
     change::Change,
     driver::{Driver, DriverError, action_of, audit},
     records::{Stored, is_conflict},
-    registry::{AdapterFilter, AdapterView, Review},
+    registry::{AdapterFilter, AdapterView, Review, Reviewed},
     review::subjects::Subjects,
 };
 
@@ -95,7 +94,7 @@ impl Reviews {
         adapter_id: &str,
         review: Review,
         seen_revision: Option<u64>,
-    ) -> Result<(AdapterView, Option<JobId>), DriverError> {
+    ) -> Result<Reviewed, DriverError> {
         let view = self.driver.adapter(adapter_id).await?;
         let adapter_id = view.version.adapter_id.clone();
         if let Some(revision) = seen_revision {
@@ -178,9 +177,9 @@ impl Reviews {
         Ok((view, subject))
     }
 
-    async fn record(&self, adapter_id: &str) -> Result<Stored<ReviewRecord>, DriverError> {
+    async fn record(&self, adapter_id: &str) -> Result<Stored<ReviewNotes>, DriverError> {
         let stored = self.driver.records.load(&key(adapter_id)).await?;
-        Ok(stored.unwrap_or(Stored { version: None, value: ReviewRecord::default() }))
+        Ok(stored.unwrap_or(Stored { version: None, value: ReviewNotes::default() }))
     }
 
     /// Who decided, when and why, for the reviewer who comes second.

@@ -11,6 +11,7 @@ pub mod citation;
 pub mod curve;
 pub mod dataset;
 pub mod digest;
+pub mod gaps;
 pub mod gate;
 pub mod golden;
 pub mod hello;

@@ -1,6 +1,6 @@
 //! Review: what people note about a version's answers before it is decided on, and what they look at first.
 //!
-//! The evaluation never changes. What a reviewer says stands beside it in a [`ReviewRecord`]: comments and choices
+//! The evaluation never changes. What a reviewer says stands beside it in a [`ReviewNotes`]: comments and choices
 //! belong to one person each; an override of scores belongs to the sample, and names what it was based on.
 
 mod compare;
@@ -31,7 +31,7 @@ pub const LONGEST_TEXT: usize = 10_000;
 
 /// What reviewers noted about one version.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct ReviewRecord {
+pub struct ReviewNotes {
     /// Grows with every override.
     pub revision: u64,
     /// By sample.
@@ -207,7 +207,7 @@ impl ReviewChange {
     }
 }
 
-impl ReviewRecord {
+impl ReviewNotes {
     /// What was noted about a sample.
     pub fn notes(&self, sample_id: &str) -> SampleNotes {
         self.samples.get(sample_id).cloned().unwrap_or_default()

@@ -10,7 +10,7 @@ use clara_lifecycle::review::QueuedReview;
 use clara_proto::v1;
 
 use super::{Actor, DONE, INTERRUPTED, eval, registry};
-use crate::{embedded::Workers, figures, follow::follow, session::Session};
+use crate::{client::Reviewed, embedded::Workers, figures, follow::follow, session::Session};
 
 /// What to do with versions that wait for a person.
 #[derive(Debug, Clone, Subcommand)]
@@ -41,7 +41,7 @@ pub(crate) enum ReviewCommand {
 /// One version.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct AdapterArg {
-    /// The version's id, or FAMILY@champion
+    /// The version's id, FAMILY@ALIAS or FAMILY@RANGE, e.g. law-lora@champion or law-lora@^1.2
     pub(crate) adapter: String,
 }
 
@@ -112,7 +112,7 @@ pub(crate) async fn decide(session: &Session, args: DecisionArgs, approve: bool)
     // Without a sheet of answers there is no revision that was seen.
     let request = v1::ReviewAdapterRequest { adapter_id: adapter, approve, actor, reason, review_revision: None };
     let decided = tokio::select! {
-        decided = carry_through(&connection.client, request) => decided,
+        decided = carry_through(session, &connection.client, request) => decided,
         () = session.interrupt.cancelled() => Ok(None),
     };
     connection.close().await;
@@ -132,18 +132,26 @@ pub(crate) async fn decide(session: &Session, args: DecisionArgs, approve: bool)
     Ok(DONE)
 }
 
+/// Follows a job that goes on by a decision.
+async fn see_through(client: &crate::client::Client, job_id: &str) -> Result<()> {
+    let job = follow(client, job_id, |_| Ok(())).await?;
+    if let clara_lifecycle::job::JobState::Stuck { stage } = job.state {
+        bail!("the decision is recorded, but job {job_id} is stuck at {stage}; see `clara job show {job_id}`");
+    }
+    Ok(())
+}
+
 async fn carry_through(
+    session: &Session,
     client: &crate::client::Client,
     request: v1::ReviewAdapterRequest,
 ) -> Result<Option<crate::client::AdapterDocument>> {
-    let (adapter, job) = client.review(request).await?;
-    if let Some(job_id) = job {
-        let job = follow(client, &job_id, |_| Ok(())).await?;
-        if let clara_lifecycle::job::JobState::Stuck { stage } = job.state {
-            bail!(
-                "the decision is recorded, but job {job_id} is stuck at {stage}; see `clara job show {job_id}`"
-            );
-        }
+    let Reviewed { adapter, job_id, waits } = client.review(request).await?;
+    if let Some(waits) = waits {
+        session.output.note(format!("recorded; {waits}"));
+    }
+    if let Some(job_id) = job_id {
+        see_through(client, &job_id).await?;
     }
     Ok(Some(client.adapter(&adapter.version.adapter_id).await?))
 }

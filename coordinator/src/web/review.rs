@@ -41,6 +41,8 @@ pub(super) fn routes() -> Router<Site> {
 struct Asked {
     sample: Option<String>,
     blind: Option<String>,
+    /// Set after an approval that waits for a second one.
+    waits: Option<String>,
 }
 
 impl Asked {
@@ -183,7 +185,7 @@ async fn change(
     let reviewer = visitor.named()?;
     control.reviews.save(&adapter_id, reviewer, &form.change(&adapter_id, reviewer)?).await?;
     if headers.contains_key(PART) && !form.sample.is_empty() {
-        let asked = Asked { sample: None, blind: form.blind.clone() };
+        let asked = Asked { blind: form.blind.clone(), ..Asked::default() };
         return part(&control, (&adapter_id, &form.sample), &asked, &visitor).await;
     }
     let blind = if form.blind.as_deref().is_some_and(|blind| !blind.is_empty()) { "&blind=1" } else { "" };
@@ -206,8 +208,9 @@ async fn decide(
 ) -> Result<Response, PageError> {
     let VerdictForm { verdict, reason, revision } = form;
     let review = Review { verdict, actor: visitor.named()?.to_owned(), reason };
-    control.reviews.decide(&adapter_id, review, Some(revision)).await?;
-    Ok(Redirect::to(&format!("/review/{}", encoded(&adapter_id))).into_response())
+    let reviewed = control.reviews.decide(&adapter_id, review, Some(revision)).await?;
+    let waits = if reviewed.waits.is_some() { "?waits=1" } else { "" };
+    Ok(Redirect::to(&format!("/review/{}{waits}", encoded(&adapter_id))).into_response())
 }
 
 /// The page of a version with one of its answers.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    AnswerView, Concern, CriterionFigures, QueuedReview, ReviewItem, ReviewLine, ReviewRecord, ReviewSheet,
+    AnswerView, Concern, CriterionFigures, QueuedReview, ReviewItem, ReviewLine, ReviewNotes, ReviewSheet,
     SampleNotes, Standing, sample_priority, version_priority,
 };
 use crate::{
@@ -52,7 +52,7 @@ impl Subject {
     }
 
     /// The answers, what deserves a look first; equal ones in the order of the golden dataset.
-    pub fn lines(&self, record: &ReviewRecord, reviewer: &str) -> Vec<ReviewLine> {
+    pub fn lines(&self, record: &ReviewNotes, reviewer: &str) -> Vec<ReviewLine> {
         let champion = self.champion_scores();
         let flipped = self.flipped();
         let none = SampleNotes::default();
@@ -115,7 +115,7 @@ impl Subject {
         &self,
         adapter_id: &str,
         status: AdapterStatus,
-        record: &ReviewRecord,
+        record: &ReviewNotes,
         reviewer: &str,
     ) -> ReviewSheet {
         let lines = self.lines(record, reviewer);
@@ -150,7 +150,7 @@ impl Subject {
     }
 
     /// One answer whole; `None` when there is no such sample.
-    pub fn item(&self, sample_id: &str, record: &ReviewRecord, reviewer: &str) -> Option<ReviewItem> {
+    pub fn item(&self, sample_id: &str, record: &ReviewNotes, reviewer: &str) -> Option<ReviewItem> {
         let lines = self.lines(record, reviewer);
         let index = lines.iter().position(|line| line.sample_id == sample_id)?;
         let line = lines.get(index)?;
@@ -195,7 +195,7 @@ impl Subject {
     /// The label that an override of a sample is for calibration; `None` where nothing is overridden.
     pub fn label(&self, sample_id: &str, notes: &SampleNotes) -> Option<HumanLabel> {
         let overridden = notes.overridden.as_ref()?;
-        let item = self.item(sample_id, &ReviewRecord::default(), "")?;
+        let item = self.item(sample_id, &ReviewNotes::default(), "")?;
         let mut judged: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
         for vote in &item.candidate.details.votes {
             let means = vote.criteria.iter().map(|(criterion, vote)| (*criterion, vote.mean));

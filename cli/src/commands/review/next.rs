@@ -15,12 +15,12 @@ use ratatui::crossterm::event::{Event, KeyEventKind};
 
 use super::{
     super::{Actor, DONE, INTERRUPTED},
-    carry_through,
     screen::{Screen, Todo},
+    see_through,
     terminal::Terminal,
 };
 use crate::{
-    client::Client,
+    client::{Client, Reviewed},
     embedded::Workers,
     figures,
     output::Output,
@@ -77,7 +77,7 @@ async fn review(session: &Session, client: &Client, args: &NextArgs, on_terminal
     };
     let item = client.review_item(&adapter_id, reviewer, &sample_id).await?;
     if on_terminal {
-        return on_screen(client, Screen::new(reviewer, sheet, item, args.blind)).await;
+        return on_screen(session, client, Screen::new(reviewer, sheet, item, args.blind)).await;
     }
     if session.output.is_json() {
         session.output.json(&item)?;
@@ -88,7 +88,7 @@ async fn review(session: &Session, client: &Client, args: &NextArgs, on_terminal
 }
 
 /// Lets the reviewer work until the verdict, or the wish to stop.
-async fn on_screen(client: &Client, mut screen: Screen) -> Result<u8> {
+async fn on_screen(session: &Session, client: &Client, mut screen: Screen) -> Result<u8> {
     let mut terminal = Terminal::open()?;
     saw(client, &mut screen).await;
     loop {
@@ -117,12 +117,18 @@ async fn on_screen(client: &Client, mut screen: Screen) -> Result<u8> {
                     reason,
                     review_revision: Some(screen.revision()),
                 };
-                match carry_through(client, request).await {
-                    Ok(_) => {
+                match client.review(request).await {
+                    Ok(Reviewed { waits: Some(waits), .. }) => {
+                        screen.tell(&format!("recorded; {waits}"));
+                        refresh(client, &mut screen).await;
+                    }
+                    Ok(Reviewed { adapter, job_id, .. }) => {
                         drop(terminal);
-                        let (word, adapter_id) =
-                            (if approve { "approved" } else { "rejected" }, screen.adapter_id());
-                        crate::output::complain(&format!("{adapter_id} is {word}"));
+                        if let Some(job_id) = job_id {
+                            see_through(client, &job_id).await?;
+                        }
+                        let word = if approve { "approved" } else { "rejected" };
+                        session.output.note(format!("{} is {word}", adapter.version.adapter_id));
                         return Ok(DONE);
                     }
                     Err(error) => {

@@ -27,13 +27,16 @@ pub(super) struct ListQuery {
     domain: Option<Domain>,
     method: Option<Method>,
     status: Option<AdapterStatus>,
+    /// A range of versions, e.g. `^1.2`.
+    version: Option<semver::VersionReq>,
 }
 
 pub(super) async fn list(
     State(control): State<Control>,
-    Asked(ListQuery { domain, method, status }): Asked<ListQuery>,
+    Asked(ListQuery { domain, method, status, version }): Asked<ListQuery>,
 ) -> Answer<Vec<AdapterView>> {
-    Ok(Json(control.driver.adapters(&AdapterFilter { domain, method, status }).await?))
+    let filter = AdapterFilter { domain, method, status, range: version };
+    Ok(Json(control.driver.adapters(&filter).await?))
 }
 
 pub(super) async fn show(State(control): State<Control>, Path(adapter): Path<String>) -> Answer<AdapterView> {
@@ -58,6 +61,8 @@ pub(super) struct Reviewed {
     adapter: AdapterView,
     /// The job that goes on, if one was in review.
     job: Option<JobId>,
+    /// Why the version is not decided yet, if somebody else must approve it too.
+    waits: Option<String>,
 }
 
 pub(super) async fn review(
@@ -65,9 +70,8 @@ pub(super) async fn review(
     Path(adapter): Path<String>,
     Body(ReviewBody { verdict, actor, reason, review_revision }): Body<ReviewBody>,
 ) -> Answer<Reviewed> {
-    let (adapter, job) =
-        control.reviews.decide(&adapter, Review { verdict, actor, reason }, review_revision).await?;
-    Ok(Json(Reviewed { adapter, job }))
+    let reviewed = control.reviews.decide(&adapter, Review { verdict, actor, reason }, review_revision).await?;
+    Ok(Json(Reviewed { adapter: reviewed.view, job: reviewed.job, waits: reviewed.waits }))
 }
 
 #[derive(Debug, Default, Deserialize)]

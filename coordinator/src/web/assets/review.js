@@ -106,7 +106,7 @@
 
   async function decide(form) {
     const reply = await send(form, new FormData(form));
-    if (reply) location.assign(path);
+    if (reply) location.assign(reply.url);
   }
 
   // A reason that was begun is kept for the next time.

@@ -45,6 +45,7 @@ pub(super) fn body(
                 (summary(sheet, is_blind))
                 (tools(sheet, current, is_blind))
                 (verdict(sheet, visitor))
+                @if asked.waits.is_some() { p.notice { "Recorded; another person must approve it too." } }
                 p #notice .notice role="alert" hidden {}
             }
             div #answer {

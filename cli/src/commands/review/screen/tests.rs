@@ -4,7 +4,7 @@ use clara_lifecycle::{
     adapter::AdapterStatus,
     gate::GatePolicy,
     golden::{GoldenDataset, GoldenSample},
-    review::{Reviewer, ReviewRecord, Subject},
+    review::{Reviewer, ReviewNotes, Subject},
     samples::{self, JudgedAnswers},
     score::AnswerDetails,
 };
@@ -30,7 +30,7 @@ fn subject(champion: bool) -> Subject {
     Subject { evaluation, answers: Some(answers), golden: Some(golden), policy, report: None }
 }
 
-fn screen(subject: &Subject, record: &ReviewRecord, is_blind: bool) -> Screen {
+fn screen(subject: &Subject, record: &ReviewNotes, is_blind: bool) -> Screen {
     let sheet = subject.sheet(ADAPTER, AdapterStatus::InReview, record, "anna");
     let item = subject.item("s-1", record, "anna").unwrap();
     Screen::new("anna", sheet, item, is_blind)
@@ -59,7 +59,7 @@ fn picture(screen: &Screen, width: u16) -> String {
 
 #[test]
 fn the_answers_stand_beside_each_other_with_scores_and_without_control_characters() {
-    let screen = screen(&subject(true), &ReviewRecord::default(), false);
+    let screen = screen(&subject(true), &ReviewNotes::default(), false);
     for width in [140, 60] {
         let picture = picture(&screen, width);
         for part in ["Expected", "Champion 80.0", "Candidate 90.0", "accuracy", "1 of 3", "Frage 1?"] {
@@ -71,7 +71,7 @@ fn the_answers_stand_beside_each_other_with_scores_and_without_control_character
 
 #[test]
 fn the_keys_go_on_and_back_and_say_where_it_ends() {
-    let mut screen = screen(&subject(true), &ReviewRecord::default(), false);
+    let mut screen = screen(&subject(true), &ReviewNotes::default(), false);
     assert_eq!(press(&mut screen, "j"), Todo::Show("s-2".into()));
     assert_eq!(press(&mut screen, "k"), Todo::Nothing);
     assert!(picture(&screen, 100).contains("this is the first answer"));
@@ -82,7 +82,7 @@ fn the_keys_go_on_and_back_and_say_where_it_ends() {
 
 #[test]
 fn a_verdict_wants_a_reason_and_keeps_one_that_was_begun() {
-    let mut screen = screen(&subject(true), &ReviewRecord::default(), false);
+    let mut screen = screen(&subject(true), &ReviewNotes::default(), false);
     assert_eq!(press(&mut screen, "r\n"), Todo::Nothing);
     assert!(picture(&screen, 100).contains("a reason is required"));
     assert_eq!(press(&mut screen, "cites\u{1b}"), Todo::Save(ReviewChange::Draft { text: "cites".into() }));
@@ -92,7 +92,7 @@ fn a_verdict_wants_a_reason_and_keeps_one_that_was_begun() {
 
 #[test]
 fn digits_score_the_criteria_one_after_another_and_a_reason_keeps_them() {
-    let mut screen = screen(&subject(true), &ReviewRecord::default(), false);
+    let mut screen = screen(&subject(true), &ReviewNotes::default(), false);
     let saved = press(&mut screen, "s25\ntoo vague\n");
     let scores = [(Criterion::Accuracy, 4.0), (Criterion::Relevance, 10.0)];
     let expected = ReviewChange::Override {
@@ -106,7 +106,7 @@ fn digits_score_the_criteria_one_after_another_and_a_reason_keeps_them() {
 
 #[test]
 fn blind_mode_tells_neither_names_nor_scores_before_the_choice() {
-    let (subject, mut record) = (subject(true), ReviewRecord::default());
+    let (subject, mut record) = (subject(true), ReviewNotes::default());
     let mut hidden = screen(&subject, &record, true);
     assert_eq!(hidden.unseen(), None);
     let before = picture(&hidden, 140);
@@ -128,7 +128,7 @@ fn blind_mode_tells_neither_names_nor_scores_before_the_choice() {
 
 #[test]
 fn without_a_champion_there_is_nothing_to_compare_blindly() {
-    let mut screen = screen(&subject(false), &ReviewRecord::default(), false);
+    let mut screen = screen(&subject(false), &ReviewNotes::default(), false);
     press(&mut screen, "b");
     assert!(picture(&screen, 100).contains("no champion's answer"));
 }
