@@ -153,7 +153,9 @@ impl Drop for Browser {
 fn port_of(output: &mut BufReader<ChildStdout>) -> Result<u16> {
     let mut said = String::new();
     while output.read_line(&mut said)? > 0 {
-        let port = said.lines().find_map(|line| line.split_once("started successfully on port ")?.1.split('.').next());
+        let port = said
+            .lines()
+            .find_map(|line| line.split_once("started successfully on port ")?.1.split('.').next());
         if let Some(port) = port {
             return Ok(port.parse()?);
         }

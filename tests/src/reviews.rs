@@ -22,11 +22,14 @@ use serde::Serialize;
 pub const REVIEWED: &str = "law-lora-v1.0.0";
 
 /// The text that the first answer holds: nothing of it may become markup.
-pub const HOSTILE: &str =
-    "</textarea></script><script>window.broken = 1</script><img src=x onerror=\"window.broken = 2\"><b>fett</b>";
+pub const HOSTILE: &str = "</textarea></script><script>window.broken = 1</script><img src=x onerror=\"window.broken = 2\"><b>fett</b>";
 
 const TOPICS: [(&str, &str, &str); 5] = [
-    ("Wann ist eine Photovoltaikanlage im Außenbereich zulässig?", "§ 35 Abs. 1 Nr. 8 BauGB", "§ 34 Abs. 1 BauGB"),
+    (
+        "Wann ist eine Photovoltaikanlage im Außenbereich zulässig?",
+        "§ 35 Abs. 1 Nr. 8 BauGB",
+        "§ 34 Abs. 1 BauGB",
+    ),
     ("Wer ist Eigentümer im Sinne des Grundgesetzes?", "Art. 14 Abs. 1 GG", "Art. 12 Abs. 1 GG"),
     ("Welche Frist gilt für den Widerspruch?", "§ 70 Abs. 1 VwGO", "§ 74 Abs. 1 VwGO"),
     ("Wann ist ein Verwaltungsakt nichtig?", "§ 44 Abs. 1 VwVfG", "§ 48 Abs. 1 VwVfG"),

@@ -1,5 +1,4 @@
 //! The review page in a headless Chromium, driven by keys alone.
-#![expect(clippy::print_stderr, reason = "measurements are printed")]
 
 use std::{path::Path, time::Duration};
 
@@ -67,7 +66,9 @@ async fn thirty_answers_are_reviewed_by_keys_alone_to_a_decision() -> Result<()>
     browser.until("document.activeElement.name === 'style_mark'").await?;
     browser.value("document.querySelector('#scores textarea').focus()").await?;
     browser.press("nennt die falsche Norm\n").await?;
-    browser.until("document.querySelector('.answer [data-corrected], .answer[data-corrected]') !== null").await?;
+    browser
+        .until("document.querySelector('.answer [data-corrected], .answer[data-corrected]') !== null")
+        .await?;
     browser.press("c").await?;
     browser.press("bitte nachbessern\n").await?;
     browser.until("document.querySelector('.answer').innerText.includes('bitte nachbessern')").await?;
@@ -156,7 +157,9 @@ async fn blind_mode_names_nobody_before_the_choice() -> Result<()> {
     site.open(&browser, "anna").await?;
     browser.press("b").await?;
     browser.until("document.querySelector('.answer[data-hidden]') !== null").await?;
-    let html = browser.value("document.querySelector('#answer').innerText + document.querySelector('#answers').innerText").await?;
+    let html = browser
+        .value("document.querySelector('#answer').innerText + document.querySelector('#answers').innerText")
+        .await?;
     for told in ["Champion", "Candidate", "champion", "Judges"] {
         ensure!(!html.as_str().unwrap_or_default().contains(told), "{told}: {html}");
     }
@@ -191,7 +194,10 @@ async fn a_page_of_a_thousand_answers_is_painted_at_once_and_can_be_read_without
     ensure!(median < 1_000.0, "the first paint took {median:.0} ms");
     browser.close().await?;
     let (status, page) = site.daemon.get(&format!("/review/{REVIEWED}?sample=fall-0003"))?;
-    ensure!(status == 200 && page.contains("citation_missing") && page.contains("sample=fall-0004"), "{page}");
+    ensure!(
+        status == 200 && page.contains("citation_missing") && page.contains("sample=fall-0004"),
+        "{page}"
+    );
     Ok(())
 }
 

@@ -6,7 +6,8 @@ use anyhow::{Result, bail};
 use clap::Args;
 use clara_lifecycle::{
     review::{
-        AnswerView, Piece, PieceChange, ReviewChange, ReviewItem, ReviewSheet, candidate_stands_first, compare,
+        AnswerView, Piece, PieceChange, ReviewChange, ReviewItem, ReviewSheet, candidate_stands_first,
+        compare,
     },
     score::CriteriaScores,
 };
@@ -169,7 +170,11 @@ async fn refresh(client: &Client, screen: &mut Screen) {
 }
 
 /// The answer as names and values; without whose is whose for `blind_reviewer`.
-fn described(sheet: &ReviewSheet, item: &ReviewItem, blind_reviewer: Option<&str>) -> Vec<(&'static str, String)> {
+fn described(
+    sheet: &ReviewSheet,
+    item: &ReviewItem,
+    blind_reviewer: Option<&str>,
+) -> Vec<(&'static str, String)> {
     let mut fields = vec![
         ("adapter", format!("{}, answer {} of {}", item.adapter_id, item.place, item.of)),
         ("sample", item.sample_id.clone()),

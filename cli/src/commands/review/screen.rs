@@ -159,7 +159,9 @@ impl Screen {
 
     /// Whether the reviewer must not know yet whose answer is whose.
     fn is_hidden(&self) -> bool {
-        self.is_blind && self.item.champion.is_some() && !self.item.notes.preferences.contains_key(&self.reviewer)
+        self.is_blind
+            && self.item.champion.is_some()
+            && !self.item.notes.preferences.contains_key(&self.reviewer)
     }
 
     fn candidate_is_first(&self) -> bool {
@@ -168,7 +170,9 @@ impl Screen {
 
     fn read(&mut self, key: KeyCode) -> Todo {
         match key {
-            KeyCode::Char('j') | KeyCode::Right => return self.go(self.item.next.clone(), "this is the last answer"),
+            KeyCode::Char('j') | KeyCode::Right => {
+                return self.go(self.item.next.clone(), "this is the last answer");
+            }
             KeyCode::Char('k') | KeyCode::Left => {
                 return self.go(self.item.previous.clone(), "this is the first answer");
             }
@@ -177,7 +181,9 @@ impl Screen {
             KeyCode::Char('d') => self.marks = self.next_marks(),
             KeyCode::Char('b') => self.turn_blind(),
             KeyCode::Char('c') => self.comment(),
-            KeyCode::Char('s') if self.is_hidden() => self.tell("first choose an answer: 1, 2, or 0 for neither"),
+            KeyCode::Char('s') if self.is_hidden() => {
+                self.tell("first choose an answer: 1, 2, or 0 for neither")
+            }
             KeyCode::Char('s') => self.mode = Mode::Scoring { chosen: 0, scores: self.overridden() },
             KeyCode::Char('a') => self.decide(Typed::Approve),
             KeyCode::Char('r') => self.decide(Typed::Reject),
@@ -244,9 +250,12 @@ impl Screen {
     fn score(&mut self, key: KeyCode, chosen: usize, mut scores: BTreeMap<Criterion, f64>) -> Todo {
         let last = Criterion::ALL.len() - 1;
         let Some(&criterion) = Criterion::ALL.get(chosen) else { return Todo::Nothing };
-        let judged = self.item.candidate.scores.as_ref().and_then(|judged| {
-            judged.iter().find(|(of, _)| *of == criterion).map(|(_, score)| score)
-        });
+        let judged = self
+            .item
+            .candidate
+            .scores
+            .as_ref()
+            .and_then(|judged| judged.iter().find(|(of, _)| *of == criterion).map(|(_, score)| score));
         let now = scores.get(&criterion).copied().or(judged).unwrap_or(5.0);
         let mut next = chosen;
         match key {
@@ -284,7 +293,11 @@ impl Screen {
             KeyCode::Esc => {
                 let is_reason = matches!(about, Typed::Approve | Typed::Reject);
                 let is_new = self.sheet.draft.as_deref().unwrap_or_default() != text;
-                return if is_reason && is_new { Todo::Save(ReviewChange::Draft { text }) } else { Todo::Nothing };
+                return if is_reason && is_new {
+                    Todo::Save(ReviewChange::Draft { text })
+                } else {
+                    Todo::Nothing
+                };
             }
             KeyCode::Backspace => {
                 text.pop();

@@ -2,7 +2,10 @@
 
 use axum::{
     body::Body,
-    http::{Request, StatusCode, header::{CONTENT_TYPE, COOKIE, SET_COOKIE}},
+    http::{
+        Request, StatusCode,
+        header::{CONTENT_TYPE, COOKIE, SET_COOKIE},
+    },
 };
 use serde_json::json;
 
@@ -70,10 +73,18 @@ async fn forms_change_the_review_once_and_a_stale_one_is_a_conflict() {
     let scores = "change=override&sample=bad&based_on=0&accuracy_mark=4&style=7%2C5&relevance=&reason=falsch";
     let done = anna.send(&changes, scores).await;
     assert_eq!(done.status, StatusCode::OK, "{}", done.text);
-    assert!(done.text.contains("scored otherwise") && done.text.contains("data-revision=\"1\""), "{}", done.text);
+    assert!(
+        done.text.contains("scored otherwise") && done.text.contains("data-revision=\"1\""),
+        "{}",
+        done.text
+    );
     let late = bert.send(&changes, scores).await;
     assert_eq!(late.status, StatusCode::CONFLICT);
-    assert!(late.text.contains("bad was changed meanwhile: anna accuracy 9.0 → 4.0, style 9.0 → 7.5"), "{}", late.text);
+    assert!(
+        late.text.contains("bad was changed meanwhile: anna accuracy 9.0 → 4.0, style 9.0 → 7.5"),
+        "{}",
+        late.text
+    );
     let silent = bert.send(&changes, "change=override&sample=bad&based_on=1&accuracy=3&reason=").await;
     assert_eq!(silent.status, StatusCode::BAD_REQUEST);
     let stale = bert.send(&format!("{PAGE}/verdict"), "verdict=reject&reason=no&revision=0").await;

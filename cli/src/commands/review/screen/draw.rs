@@ -63,7 +63,10 @@ impl Screen {
         let place = format!("  {} of {}  {}  seen {seen}", item.place, item.of, item.sample_id);
         let mut first = vec![item.adapter_id.clone().bold(), place.into()];
         if self.is_hidden() {
-            return vec![Line::from(first), Line::from("blind: which answer is better? 1, 2, or 0 for neither".bold())];
+            return vec![
+                Line::from(first),
+                Line::from("blind: which answer is better? 1, 2, or 0 for neither".bold()),
+            ];
         }
         let mean = format!(
             "  mean {} (approved from {}, corrected {})",
@@ -164,7 +167,8 @@ impl Screen {
         let block = Block::new().borders(Borders::TOP).title("Candidate, override, champion");
         frame.render_widget(Paragraph::new(rows.collect::<Vec<_>>()).block(block), table);
         let words_block = Block::new().borders(Borders::TOP).title("Checks, judges, reviewers");
-        frame.render_widget(Paragraph::new(self.words()).wrap(Wrap { trim: false }).block(words_block), words);
+        frame
+            .render_widget(Paragraph::new(self.words()).wrap(Wrap { trim: false }).block(words_block), words);
     }
 
     fn words(&self) -> Vec<Line<'static>> {
@@ -183,7 +187,9 @@ impl Screen {
             lines.push(Line::from(format!("{who} preferred {what} blindly")));
         }
         if let Some(overridden) = &self.item.notes.overridden {
-            lines.push(Line::from(format!("{}: {}", overridden.by, figures::plain(&overridden.reason))).yellow());
+            lines.push(
+                Line::from(format!("{}: {}", overridden.by, figures::plain(&overridden.reason))).yellow(),
+            );
         }
         for (who, comment) in &self.item.notes.comments {
             lines.push(Line::from(format!("{who}: {}", figures::plain(&comment.text))).cyan());
@@ -192,7 +198,10 @@ impl Screen {
             for (criterion, vote_of) in &vote.criteria {
                 if let Some(reason) = &vote_of.reason {
                     let reason = figures::plain(reason);
-                    lines.push(Line::from(format!("{} {criterion} {:.1}: {reason}", vote.judge_id, vote_of.mean)));
+                    lines.push(Line::from(format!(
+                        "{} {criterion} {:.1}: {reason}",
+                        vote.judge_id, vote_of.mean
+                    )));
                 }
             }
         }
@@ -205,8 +214,12 @@ impl Screen {
     fn foot(&self) -> Vec<Line<'static>> {
         let message = self.message.clone().unwrap_or_default();
         let keys = match &self.mode {
-            Mode::Reading | Mode::Help => "j next  k previous  a approve  r reject  c comment  s scores  d marks  b blind  ? help  q quit",
-            Mode::Scoring { .. } => "1 to 5 set 2 to 10   + - by halves   x as judged   up down criterion   Enter done   Esc cancel",
+            Mode::Reading | Mode::Help => {
+                "j next  k previous  a approve  r reject  c comment  s scores  d marks  b blind  ? help  q quit"
+            }
+            Mode::Scoring { .. } => {
+                "1 to 5 set 2 to 10   + - by halves   x as judged   up down criterion   Enter done   Esc cancel"
+            }
             Mode::Typing { .. } => "Enter done   Esc cancel",
         };
         vec![Line::from(message.yellow()), Line::from(keys.dim())]

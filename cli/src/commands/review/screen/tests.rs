@@ -4,7 +4,7 @@ use clara_lifecycle::{
     adapter::AdapterStatus,
     gate::GatePolicy,
     golden::{GoldenDataset, GoldenSample},
-    review::{Reviewer, ReviewNotes, Subject},
+    review::{ReviewNotes, Reviewer, Subject},
     samples::{self, JudgedAnswers},
     score::AnswerDetails,
 };
@@ -16,15 +16,21 @@ const ADAPTER: &str = "law-lora-v1.0.0";
 const AT: &str = "2026-01-01T00:00:00Z";
 
 fn subject(champion: bool) -> Subject {
-    let mut golden = GoldenDataset::new("law-golden".parse().unwrap(), "law".parse().unwrap(), "anna".into(), AT.into());
+    let mut golden =
+        GoldenDataset::new("law-golden".parse().unwrap(), "law".parse().unwrap(), "anna".into(), AT.into());
     for number in 1..=3 {
-        let mut sample = GoldenSample::new(format!("Frage {number}?"), "Nach § 35 BauGB zulässig.".to_owned());
+        let mut sample =
+            GoldenSample::new(format!("Frage {number}?"), "Nach § 35 BauGB zulässig.".to_owned());
         sample.sample_id = format!("s-{number}");
         golden.add(sample);
     }
     let (answers, evaluation) = samples::evaluation(&golden, ADAPTER, |_| JudgedAnswers {
-        candidate: ("Nach § 34 BauGB \u{1b}[31munzulässig.".to_owned(), samples::judged(9.0, AnswerDetails::default())),
-        champion: champion.then(|| ("Nach § 35 BauGB.".to_owned(), samples::judged(8.0, AnswerDetails::default()))),
+        candidate: (
+            "Nach § 34 BauGB \u{1b}[31munzulässig.".to_owned(),
+            samples::judged(9.0, AnswerDetails::default()),
+        ),
+        champion: champion
+            .then(|| ("Nach § 35 BauGB.".to_owned(), samples::judged(8.0, AnswerDetails::default()))),
     });
     let policy = GatePolicy::default();
     Subject { evaluation, answers: Some(answers), golden: Some(golden), policy, report: None }
