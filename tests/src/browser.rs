@@ -1,164 +1,175 @@
-//! A headless Chromium that a test drives by keys, as a person would.
+//! Headless Chromium, driven over the WebDriver protocol.
 
 use std::{
-    io::{BufRead, BufReader},
+    net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
-    process::{Child, ChildStdout, Command, Stdio},
-    time::Duration,
+    process::Command,
 };
 
-use anyhow::{Context, Result, bail};
-use fantoccini::{Client, ClientBuilder, Locator};
-use hyper_util::client::legacy::connect::HttpConnector;
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-/// How long a page may take for anything; much, since tests share few cores.
-const WITHIN: Duration = Duration::from_secs(60);
-/// How often a condition is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+use crate::{Process, site::exchange, until};
 
-/// How a browser looks.
-#[derive(Debug, Clone, Copy)]
-pub struct Look {
-    /// Columns and rows of the window, in CSS pixels.
-    pub size: (u32, u32),
-    /// Whether its user likes dark pages.
-    pub is_dark: bool,
-}
-
-/// A browser with one window; it ends when dropped.
+/// A browser with one window; closed when dropped.
 #[derive(Debug)]
 pub struct Browser {
-    client: Client,
-    driver: Child,
-    // Its reader is kept so that the driver can go on writing.
-    _output: BufReader<ChildStdout>,
-    _profile: tempfile::TempDir,
+    driver: SocketAddr,
+    session: String,
+    _process: Process,
+    _folder: tempfile::TempDir,
 }
 
 impl Browser {
-    /// Starts Chromium through its driver.
+    /// With a window of that size in light or dark mode.
     ///
     /// # Errors
-    /// When one of them is not installed (`scripts/setup.sh test`) or does not start.
-    pub async fn start(look: Look) -> Result<Self> {
-        let profile = tempfile::tempdir()?;
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("chromedriver does not start; `scripts/setup.sh test` installs it")?;
-        let mut output = BufReader::new(driver.stdout.take().context("the driver has no output")?);
-        let port = port_of(&mut output)?;
-        let mut arguments = vec![
+    /// When it cannot be started; `scripts/setup.sh test` installs it.
+    pub fn start((width, height): (u32, u32), is_dark: bool) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let driver = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let mut command = Command::new("chromedriver");
+        command.arg(format!("--port={}", driver.port()));
+        let process = Process::start(&mut command, folder.path().join("chromedriver.log"))?;
+        until("chromedriver to listen", || Ok(TcpStream::connect(driver).ok()))?;
+        let mut args = vec![
             "--headless=new".to_owned(),
-            // Tests may run as root, in containers with little shared memory and without a GPU.
             "--no-sandbox".to_owned(),
             "--disable-dev-shm-usage".to_owned(),
             "--disable-gpu".to_owned(),
             "--hide-scrollbars".to_owned(),
-            format!("--window-size={},{}", look.size.0, look.size.1),
-            format!("--user-data-dir={}", profile.path().display()),
+            format!("--window-size={width},{height}"),
+            format!("--user-data-dir={}", folder.path().join("profile").display()),
         ];
-        if look.is_dark {
-            arguments.push("--blink-settings=preferredColorScheme=0".to_owned());
+        if is_dark {
+            args.push("--blink-settings=preferredColorScheme=0".to_owned());
         }
-        let capabilities = json!({ "browserName": "chrome", "goog:chromeOptions": { "args": arguments } });
-        let Value::Object(capabilities) = capabilities else { bail!("capabilities are an object") };
-        let client = ClientBuilder::new(HttpConnector::new())
-            .capabilities(capabilities)
-            .connect(&format!("http://127.0.0.1:{port}"))
-            .await
-            .context("the driver starts no Chromium")?;
-        Ok(Self { client, driver, _output: output, _profile: profile })
+        let wanted = json!({ "capabilities": { "alwaysMatch": {
+            "browserName": "chrome", "goog:chromeOptions": { "args": args },
+            "goog:loggingPrefs": { "browser": "ALL" }, "unhandledPromptBehavior": "ignore",
+        } } });
+        let (status, answer) = exchange(driver, "POST", "/session", &wanted)?;
+        ensure!(status == 200, "no session: {answer}");
+        let session = answer.pointer("/value/sessionId").and_then(Value::as_str).context("no session id")?;
+        let session = session.to_owned();
+        Ok(Self { driver, session, _process: process, _folder: folder })
     }
 
-    /// Opens a page.
+    fn command(&self, method: &str, path: &str, body: &Value) -> Result<Value> {
+        let path = format!("/session/{}/{path}", self.session);
+        let (status, mut answer) = exchange(self.driver, method, &path, body)?;
+        ensure!(status == 200, "{method} {path}: {answer}");
+        Ok(answer.get_mut("value").map(Value::take).unwrap_or_default())
+    }
+
+    /// Goes to a page and waits until it is loaded.
     ///
     /// # Errors
     /// When it cannot be loaded.
-    pub async fn open(&self, url: &str) -> Result<()> {
-        Ok(self.client.goto(url).await?)
+    pub fn open(&self, url: &str) -> Result<()> {
+        self.command("POST", "url", &json!({ "url": url })).map(drop)
     }
 
-    /// Presses keys, one after the other, where the focus is.
-    ///
-    /// # Errors
-    /// When the page takes none.
-    pub async fn press(&self, keys: &str) -> Result<()> {
-        for key in keys.chars() {
-            self.client.active_element().await?.send_keys(&key.to_string()).await?;
-        }
-        Ok(())
-    }
-
-    /// Waits until an expression of JavaScript is true.
-    ///
-    /// # Errors
-    /// When it is not in time; with what the page shows.
-    pub async fn until(&self, expression: &str) -> Result<()> {
-        let deadline = tokio::time::Instant::now() + WITHIN;
-        while self.value(expression).await? != Value::Bool(true) {
-            if tokio::time::Instant::now() > deadline {
-                bail!("`{expression}` did not become true on:\n{}", self.text("body").await?);
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-        Ok(())
-    }
-
-    /// The value of an expression of JavaScript.
+    /// What a script answers, e.g. `return document.title`.
     ///
     /// # Errors
     /// When it throws.
-    pub async fn value(&self, expression: &str) -> Result<Value> {
-        Ok(self.client.execute(&format!("return ({expression});"), Vec::new()).await?)
+    pub fn run(&self, script: &str) -> Result<Value> {
+        self.command("POST", "execute/sync", &json!({ "script": script, "args": [] }))
     }
 
-    /// The visible text of an element.
+    /// The visible text of the page.
     ///
     /// # Errors
-    /// When there is none.
-    pub async fn text(&self, css: &str) -> Result<String> {
-        let element = self.client.find(Locator::Css(css)).await;
-        Ok(element.with_context(|| format!("the page has no {css}"))?.text().await?)
+    /// When there is no page.
+    pub fn text(&self) -> Result<String> {
+        let text = self.run("return document.body.innerText")?;
+        Ok(text.as_str().unwrap_or_default().to_owned())
     }
 
-    /// Writes what the window shows as PNG.
+    /// Waits until the page shows `words`.
+    ///
+    /// # Errors
+    /// When it does not for two minutes; with what it shows.
+    pub fn wait_for(&self, words: &str) -> Result<()> {
+        let shown = until(words, || Ok(Some(self.text()?).filter(|text| text.contains(words))));
+        shown.map(drop).with_context(|| format!("the page shows:\n{}", self.text().unwrap_or_default()))
+    }
+
+    /// Presses keys where the focus is.
+    ///
+    /// # Errors
+    /// When the browser is gone.
+    pub fn press(&self, keys: &str) -> Result<()> {
+        let actions = keys.chars().flat_map(|key| {
+            [json!({ "type": "keyDown", "value": key }), json!({ "type": "keyUp", "value": key })]
+        });
+        let actions: Vec<Value> = actions.collect();
+        let keyboard = json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": actions }] });
+        self.command("POST", "actions", &keyboard).map(drop)
+    }
+
+    /// Says yes to a question of the page.
+    ///
+    /// # Errors
+    /// When it asks nothing.
+    pub fn confirm(&self) -> Result<()> {
+        self.command("POST", "alert/accept", &json!({})).map(drop)
+    }
+
+    /// What the browser complained of: errors of scripts, refused resources, broken policies.
+    ///
+    /// # Errors
+    /// When the browser is gone.
+    pub fn complaints(&self) -> Result<Vec<String>> {
+        let entries = self.command("POST", "se/log", &json!({ "type": "browser" }))?;
+        let entries = entries.as_array().cloned().unwrap_or_default();
+        let severe = entries.iter().filter(|entry| entry.get("level").and_then(Value::as_str) == Some("SEVERE"));
+        Ok(severe.map(ToString::to_string).collect())
+    }
+
+    /// Milliseconds from the request to the first paint with content.
+    ///
+    /// # Errors
+    /// When nothing was painted.
+    pub fn first_paint_ms(&self) -> Result<f64> {
+        until("the first paint", || {
+            let paint = "return performance.getEntriesByName('first-contentful-paint')[0]?.startTime";
+            Ok(self.run(paint)?.as_f64())
+        })
+    }
+
+    /// Writes what the window shows as a PNG file.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn picture(&self, file: &Path) -> Result<()> {
-        Ok(std::fs::write(file, self.client.screenshot().await?)?)
-    }
-
-    /// Ends the browser.
-    ///
-    /// # Errors
-    /// When it does not answer.
-    pub async fn close(self) -> Result<()> {
-        Ok(self.client.clone().close().await?)
+    pub fn screenshot(&self, file: &Path) -> Result<()> {
+        let image = self.command("GET", "screenshot", &Value::Null)?;
+        let image = bytes_of(image.as_str().context("no image")?).context("the image is not base64")?;
+        std::fs::write(file, image).with_context(|| format!("cannot write {}", file.display()))
     }
 }
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The driver takes its browser along; it may have ended by itself.
-        let _ = self.driver.kill();
-        let _ = self.driver.wait();
+        // It may be gone already.
+        let _ = exchange(self.driver, "DELETE", &format!("/session/{}", self.session), &Value::Null);
     }
 }
 
-fn port_of(output: &mut BufReader<ChildStdout>) -> Result<u16> {
-    let mut said = String::new();
-    while output.read_line(&mut said)? > 0 {
-        let port = said
-            .lines()
-            .find_map(|line| line.split_once("started successfully on port ")?.1.split('.').next());
-        if let Some(port) = port {
-            return Ok(port.parse()?);
+/// The bytes of text in base64.
+fn bytes_of(text: &str) -> Option<Vec<u8>> {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut bytes = Vec::with_capacity(text.len() * 3 / 4);
+    let (mut held, mut bits) = (0_u32, 0_u32);
+    for letter in text.bytes().filter(|letter| *letter != b'=') {
+        let value = LETTERS.iter().position(|known| *known == letter)?;
+        held = (held << 6) | u32::try_from(value).ok()?;
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            bytes.push(u8::try_from((held >> bits) & 0xff).ok()?);
         }
     }
-    bail!("the driver names no port:\n{said}")
+    Some(bytes)
 }

@@ -12,9 +12,10 @@ mod proxy;
 mod reviews;
 mod sandbox;
 mod services;
+mod site;
 mod until;
 
-pub use browser::{Browser, Look};
+pub use browser::Browser;
 pub use daemon::Daemon;
 pub use judge::{Judge, Script};
 pub use process::Process;
@@ -23,4 +24,5 @@ pub use proxy::{Direction, Proxy};
 pub use reviews::{HOSTILE, REVIEWED, version_in_review};
 pub use sandbox::{Ended, Running, Sandbox, fixture};
 pub use services::Services;
+pub use site::Site;
 pub use until::until;

@@ -1,22 +1,20 @@
-//! A home with a version in review, as large as a test wants it, without a training.
+//! A version in review, as large as a test wants it, without a training.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, bail};
-use clara_coordinator::simulation::Users;
+use anyhow::{Context, Result};
 use clara_lifecycle::{
     artifact::ArtifactRef,
     gate::{Decision, GateMode, GateReport, Reason},
     golden::{GoldenDataset, GoldenSample},
     id::JobId,
-    job::{AttemptKey, Event, LeaseTerms, StageState},
     results::{AnswersResult, DatasetResult, EvaluationResult, StageResult, TrainingResult},
     samples::{self, JudgedAnswers},
     score::{AnswerDetails, CheckFinding, Criterion, CriterionVote, Evaluation, Flag, JudgeVote, Scoring},
-    stage::Stage,
 };
-use clara_runtime::{artifacts::ArtifactStore, state::sqlite::SqliteState};
-use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::Site;
 
 /// The version that [`version_in_review`] makes.
 pub const REVIEWED: &str = "law-lora-v1.0.0";
@@ -36,23 +34,26 @@ const TOPICS: [(&str, &str, &str); 5] = [
     ("Wer schuldet die Grundsteuer?", "§ 10 Abs. 1 GrStG", "§ 9 Abs. 1 GrStG"),
 ];
 
-/// Fills the home's state file and artifacts with a version in review whose golden dataset has so many samples.
+/// Leads a job to a version in review whose golden dataset has so many samples.
 ///
 /// # Errors
 /// When something cannot be stored.
-pub async fn version_in_review(home: &Path, count: usize) -> Result<()> {
-    std::fs::create_dir_all(home)?;
-    let state = Arc::new(SqliteState::open(home.join("clara.db"))?);
-    let artifacts = ArtifactStore::local(home.join("artifacts"))?;
-    let users = Users::over(state);
+pub fn version_in_review(site: &Site, count: usize) -> Result<()> {
     let golden = golden(count)?;
-    users.freeze(golden.clone(), &artifacts).await?;
+    site.call("PUT", "/golden/law-golden", &serde_json::to_value(&golden)?)?;
+    site.call("POST", "/golden/law-golden/freeze", &json!({ "actor": "anna" }))?;
+    let spec = json!({
+        "domain": "law", "golden_dataset": "law-golden", "base_model": "tiny",
+        "ingest": { "sources": ["law.jsonl"] },
+    });
+    let job = site.call("POST", "/jobs", &spec)?;
+    let job: JobId = job.get("id").and_then(Value::as_str).context("the job has no id")?.parse()?;
     let (answers, evaluation) = samples::evaluation(&golden, REVIEWED, judged);
-    let answers = stored(&artifacts, "generated", "answers.json", &answers).await?;
-    let judged = stored(&artifacts, "judged", "evaluation.json", &evaluation).await?;
-    let job = users.submit(samples::spec()).await?.context("no job was made")?.id;
+    let answers = site.store("generated", &BTreeMap::from([("answers.json", serde_json::to_string(&answers)?)]))?;
+    let judged =
+        site.store("judged", &BTreeMap::from([("evaluation.json", serde_json::to_string(&evaluation)?)]))?;
     for result in results(&evaluation, answers, judged) {
-        complete(&users, &job, result).await?;
+        site.complete(&job, "worker-1", result)?;
     }
     Ok(())
 }
@@ -182,27 +183,4 @@ fn results(evaluation: &Evaluation, answers: ArtifactRef, judged: ArtifactRef) -
             champion_delta: None,
         }),
     ]
-}
-
-async fn stored<T: Serialize>(
-    artifacts: &ArtifactStore,
-    prefix: &str,
-    file: &str,
-    document: &T,
-) -> Result<ArtifactRef> {
-    let folder = tempfile::tempdir()?;
-    std::fs::write(folder.path().join(file), serde_json::to_vec(document)?)?;
-    Ok(artifacts.put_folder(prefix, folder.path()).await?)
-}
-
-async fn complete(users: &Users, job: &JobId, result: StageResult) -> Result<()> {
-    let stage: Stage = result.stage();
-    let attempt = users.job(job).await?.stages.get(stage).attempt;
-    let terms = LeaseTerms { ttl: Duration::from_secs(60), progress_within: Duration::from_mins(10) };
-    let (worker, claim) = ("worker-1".to_owned(), "claim-1".to_owned());
-    let claimed = users.driver().apply(job, Event::Claimed { stage, attempt, worker, claim, terms }).await?;
-    let StageState::Leased(lease) = &claimed.stages.get(stage).state else { bail!("{stage} is not leased") };
-    let key = AttemptKey { stage, attempt, fence: lease.fence };
-    users.driver().apply(job, Event::Completed { key, result: Arc::new(result) }).await?;
-    Ok(())
 }

@@ -1,220 +1,198 @@
 //! The review page in a headless Chromium, driven by keys alone.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use clara_tests::{Browser, Daemon, HOSTILE, Look, REVIEWED, Sandbox, version_in_review};
+use clara_tests::{Browser, HOSTILE, REVIEWED, Site, until, version_in_review};
 use serde_json::{Value, json};
 
-const DESKTOP: Look = Look { size: (1440, 1000), is_dark: false };
-const DARK: Look = Look { size: (1440, 1000), is_dark: true };
+const DESKTOP: (u32, u32) = (1440, 1000);
 /// Chromium makes no narrower window.
-const PHONE: Look = Look { size: (500, 900), is_dark: false };
-
-/// A coordinator over a home with a version in review.
-struct Site {
-    _sandbox: Sandbox,
-    daemon: Daemon,
-    url: String,
-}
-
-async fn site(samples: usize) -> Result<Site> {
-    let sandbox = Sandbox::new(1)?;
-    version_in_review(&sandbox.home, samples).await?;
-    let daemon = Daemon::start(&sandbox, &["coordinator"], &[("CLARA_SERVE__GRPC_ADDRESS", "127.0.0.1:0")])?;
-    daemon.until_ready()?;
-    let url = daemon.url()?;
-    Ok(Site { _sandbox: sandbox, daemon, url })
-}
-
-impl Site {
-    fn page(&self) -> String {
-        format!("{}/review/{REVIEWED}", self.url)
-    }
-
-    /// Opens the page of the version as `name`.
-    async fn open(&self, browser: &Browser, name: &str) -> Result<()> {
-        browser.open(&format!("{}/name?next=/review/{REVIEWED}", self.url)).await?;
-        browser.press(&format!("{name}\n")).await?;
-        browser.until("document.querySelector('.review[data-named] .answer') !== null").await
-    }
-
-    /// What the REST interface tells.
-    fn document(&self, path: &str) -> Result<Value> {
-        let (status, body) = self.daemon.get(&format!("/api/v1{path}"))?;
-        ensure!(status == 200, "{path} answers {status}: {body}");
-        serde_json::from_str(&body).with_context(|| format!("{path} answers no document: {body}"))
-    }
-
-    fn status(&self) -> Result<Value> {
-        Ok(self.document(&format!("/adapters/{REVIEWED}"))?["status"].clone())
-    }
-}
-
-/// Answers that the page has as seen.
+const PHONE: (u32, u32) = (500, 900);
+const ENTER: &str = "\u{e007}";
+const ESCAPE: &str = "\u{e00c}";
+/// How many answers the page has as seen.
 const SEEN: &str = "document.querySelectorAll('#answers a.seen').length";
 
-#[tokio::test(flavor = "multi_thread")]
-async fn thirty_answers_are_reviewed_by_keys_alone_to_a_decision() -> Result<()> {
-    let site = site(30).await?;
-    let browser = Browser::start(DESKTOP).await?;
-    site.open(&browser, "anna").await?;
-    browser.until(&format!("{SEEN} === 1")).await?;
-    // An override of the first answer: accuracy 2 of 5, relevance 4 of 5, and why.
-    let first = browser.value("document.querySelector('.answer').dataset.sample").await?;
-    browser.press("s24").await?;
-    browser.until("document.activeElement.name === 'style_mark'").await?;
-    browser.value("document.querySelector('#scores textarea').focus()").await?;
-    browser.press("nennt die falsche Norm\n").await?;
-    browser
-        .until("document.querySelector('.answer [data-corrected], .answer[data-corrected]') !== null")
-        .await?;
-    browser.press("c").await?;
-    browser.press("bitte nachbessern\n").await?;
-    browser.until("document.querySelector('.answer').innerText.includes('bitte nachbessern')").await?;
+fn site(samples: usize) -> Result<Site> {
+    let site = Site::start()?;
+    version_in_review(&site, samples)?;
+    Ok(site)
+}
+
+fn page(site: &Site) -> String {
+    site.url(&format!("/review/{REVIEWED}"))
+}
+
+/// A browser that shows the page of the version to `name`.
+fn reviewer(site: &Site, name: &str, size: (u32, u32), is_dark: bool) -> Result<Browser> {
+    let browser = Browser::start(size, is_dark)?;
+    browser.open(&site.url(&format!("/name?next=/review/{REVIEWED}")))?;
+    browser.press(&format!("{name}{ENTER}"))?;
+    holds(&browser, "document.querySelector('.review[data-named] .answer') !== null")?;
+    Ok(browser)
+}
+
+fn value(browser: &Browser, expression: &str) -> Result<Value> {
+    browser.run(&format!("return ({expression});"))
+}
+
+/// Waits until an expression is true; a page that is being left has none.
+fn holds(browser: &Browser, expression: &str) -> Result<()> {
+    let looked = until(expression, || {
+        Ok(value(browser, expression).is_ok_and(|value| value == json!(true)).then_some(()))
+    });
+    looked.with_context(|| format!("the page shows:\n{}", browser.text().unwrap_or_default()))
+}
+
+fn status(site: &Site) -> Result<Value> {
+    let version = site.call("GET", &format!("/adapters/{REVIEWED}"), &Value::Null)?;
+    Ok(version.get("status").cloned().unwrap_or_default())
+}
+
+/// Scores accuracy by a key, gives the reason and waits for its answer.
+fn override_accuracy(browser: &Browser, key: &str, reason: &str) -> Result<()> {
+    browser.press(&format!("s{key}"))?;
+    holds(browser, "document.activeElement.name === 'relevance_mark'")?;
+    browser.run("document.querySelector('#scores textarea').focus()")?;
+    browser.press(&format!("{reason}{ENTER}"))
+}
+
+#[test]
+fn thirty_answers_are_reviewed_by_keys_alone_to_a_decision() -> Result<()> {
+    let site = site(30)?;
+    let browser = reviewer(&site, "anna", DESKTOP, false)?;
+    holds(&browser, &format!("{SEEN} === 1"))?;
+    browser.press("s2")?;
+    // Tab leads from the marks of one criterion over its number to the next; the digits do so at once.
+    browser.press("3434")?;
+    holds(&browser, "document.activeElement.name === 'reason'")?;
+    browser.press(&format!("nennt die falsche Norm{ENTER}"))?;
+    holds(&browser, "document.querySelector('.answer[data-corrected]') !== null")?;
+    browser.press("c")?;
+    browser.press(&format!("bitte nachbessern{ENTER}"))?;
+    holds(&browser, "document.querySelector('.answer').innerText.includes('bitte nachbessern')")?;
     for seen in 2..=30 {
-        browser.press("j").await?;
-        browser.until(&format!("{SEEN} === {seen}")).await?;
+        browser.press("j")?;
+        holds(&browser, &format!("{SEEN} === {seen}"))?;
     }
-    browser.press("k").await?;
-    browser.until("document.querySelector('.answer').dataset.next !== undefined").await?;
-    browser.press("d").await?;
-    browser.until("document.getElementById('marks-champion').checked").await?;
-    browser.press("?").await?;
-    browser.until("document.getElementById('help').open").await?;
-    browser.press("\u{e00c}").await?;
-    browser.press("r").await?;
+    browser.press("k")?;
+    holds(&browser, "document.querySelector('.answer').dataset.next !== undefined")?;
+    browser.press("d")?;
+    holds(&browser, "document.getElementById('marks-champion').checked")?;
+    browser.press("?")?;
+    holds(&browser, "document.getElementById('help').open")?;
+    browser.press(ESCAPE)?;
+    holds(&browser, "!document.getElementById('help').open")?;
     // Without a reason nothing is decided.
-    browser.press("\n").await?;
-    ensure!(site.status()? == "in_review");
-    browser.press("zwei Normen sind falsch\n").await?;
-    browser.until("document.querySelector('h1 .badge.rejected') !== null").await?;
-    ensure!(site.status()? == "rejected");
-    let log = site.document("/audit")?.to_string();
+    browser.press(&format!("r{ENTER}"))?;
+    ensure!(status(&site)? == "in_review");
+    browser.press(&format!("zwei Normen sind falsch{ENTER}"))?;
+    holds(&browser, "document.querySelector('h1 .badge.rejected') !== null")?;
+    ensure!(status(&site)? == "rejected");
+    let log = site.call("GET", "/audit", &Value::Null)?.to_string();
     for part in ["review.overridden", "nennt die falsche Norm", "zwei Normen sind falsch"] {
         ensure!(log.contains(part), "`{part}` is missing in {log}");
     }
-    ensure!(log.contains(first.as_str().context("no first sample")?));
-    browser.close().await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn markup_in_answers_and_remarks_stays_text() -> Result<()> {
-    let site = site(3).await?;
-    let browser = Browser::start(DESKTOP).await?;
-    site.open(&browser, "anna").await?;
-    for path in ["", "?sample=fall-0000", "?sample=fall-0000&blind=1", "#fall-0000"] {
-        browser.open(&format!("{}{path}", site.page())).await?;
-        if path.is_empty() {
-            continue;
-        }
-        browser.until("document.querySelector('.answer').dataset.sample === 'fall-0000'").await?;
-        let text = browser.value("document.querySelector('.columns').textContent").await?;
-        ensure!(text.as_str().is_some_and(|text| text.contains(HOSTILE)), "{path}: {text}");
-        let made = "document.querySelectorAll('.answer script, .answer img, .marked b').length";
-        ensure!(browser.value(made).await? == json!(0), "{path}");
-        ensure!(browser.value("window.broken === undefined").await? == json!(true), "{path}");
-    }
-    browser.press("c").await?;
-    browser.press(&format!("{HOSTILE}\n")).await?;
-    browser.until("document.querySelectorAll('.note').length > 0").await?;
-    let written = browser.value("document.querySelector('#comment textarea').value").await?;
-    ensure!(written == HOSTILE, "{written}");
-    ensure!(browser.value("window.broken === undefined").await? == json!(true));
-    browser.close().await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn of_two_reviewers_the_second_sees_what_the_first_did() -> Result<()> {
-    let site = site(3).await?;
-    let (anna, bert) = (Browser::start(DESKTOP).await?, Browser::start(DESKTOP).await?);
-    site.open(&anna, "anna").await?;
-    site.open(&bert, "bert").await?;
-    for (browser, mark, reason) in [(&anna, '1', "falsch"), (&bert, '5', "richtig")] {
-        browser.press(&format!("s{mark}")).await?;
-        browser.value("document.querySelector('#scores textarea').focus()").await?;
-        browser.press(&format!("{reason}\n")).await?;
-        browser.until("document.querySelector('.answer').innerText.includes('falsch')").await?;
-    }
-    let told = "document.getElementById('notice').innerText";
-    bert.until(&format!("{told}.includes('anna accuracy')")).await?;
-    anna.press("a").await?;
-    anna.press("geprüft\n").await?;
-    anna.until("document.querySelector('h1 .badge.approved') !== null").await?;
-    bert.value("document.activeElement.blur()").await?;
-    bert.press("r").await?;
-    bert.press("nein\n").await?;
-    bert.until(&format!("{told}.includes('anna made it approved (geprüft)')")).await?;
-    ensure!(site.status()? == "approved");
-    anna.close().await?;
-    bert.close().await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn blind_mode_names_nobody_before_the_choice() -> Result<()> {
-    let site = site(3).await?;
-    let browser = Browser::start(DESKTOP).await?;
-    site.open(&browser, "anna").await?;
-    browser.press("b").await?;
-    browser.until("document.querySelector('.answer[data-hidden]') !== null").await?;
-    let html = browser
-        .value("document.querySelector('#answer').innerText + document.querySelector('#answers').innerText")
-        .await?;
-    for told in ["Champion", "Candidate", "champion", "Judges"] {
-        ensure!(!html.as_str().unwrap_or_default().contains(told), "{told}: {html}");
-    }
-    browser.press("1").await?;
-    browser.until("document.querySelector('.answer').innerText.includes('anna chose blindly')").await?;
-    browser.press("j").await?;
-    browser.until("document.querySelector('.answer[data-hidden]') !== null").await?;
-    browser.close().await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_page_of_a_thousand_answers_is_painted_at_once_and_can_be_read_without_scripts() -> Result<()> {
-    let site = site(1_000).await?;
-    let browser = Browser::start(DESKTOP).await?;
-    site.open(&browser, "anna").await?;
-    let mut paints = Vec::new();
-    for _ in 0..5 {
-        browser.open(&site.page()).await?;
-        browser.until("performance.getEntriesByName('first-contentful-paint').length === 1").await?;
-        let paint = "performance.getEntriesByName('first-contentful-paint')[0].startTime";
-        let answered = "performance.getEntriesByType('navigation')[0].responseStart";
-        let (paint, answered) = (browser.value(paint).await?, browser.value(answered).await?);
-        let bytes = browser.value("performance.getEntriesByType('navigation')[0].encodedBodySize").await?;
-        eprintln!("first paint after {paint} ms, answered after {answered} ms, {bytes} bytes");
-        paints.push(paint.as_f64().context("no paint")?);
-    }
-    ensure!(browser.value("document.querySelectorAll('#answers a').length").await? == json!(1_000));
-    paints.sort_by(f64::total_cmp);
-    let median = paints.get(paints.len() / 2).copied().context("nothing was painted")?;
-    eprintln!("median first paint with 1,000 answers: {median:.0} ms");
-    // The bar is 200 ms on a machine of its own; other tests may run beside this one.
-    ensure!(median < 1_000.0, "the first paint took {median:.0} ms");
-    browser.close().await?;
-    let (status, page) = site.daemon.get(&format!("/review/{REVIEWED}?sample=fall-0003"))?;
-    ensure!(
-        status == 200 && page.contains("citation_missing") && page.contains("sample=fall-0004"),
-        "{page}"
-    );
+    ensure!(browser.complaints()?.is_empty(), "{:?}", browser.complaints()?);
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[test]
+fn markup_in_answers_and_remarks_stays_text() -> Result<()> {
+    let site = site(3)?;
+    let browser = reviewer(&site, "anna", DESKTOP, false)?;
+    for path in ["?sample=fall-0000", "#fall-0000", "?sample=fall-0000&blind=1"] {
+        browser.open("about:blank")?;
+        browser.open(&format!("{}{path}", page(&site)))?;
+        holds(&browser, "document.querySelector('.answer').dataset.sample === 'fall-0000'")?;
+        let shown = format!("[...document.querySelectorAll('.column')].some((column) => [...column.querySelectorAll('del')].forEach((gone) => gone.remove()) || column.textContent.includes({}))", json!(HOSTILE));
+        ensure!(value(&browser, &shown)? == json!(true), "{path}: {}", browser.text()?);
+        ensure!(value(&browser, "document.querySelectorAll('.answer script, .answer img, .marked b').length")? == json!(0));
+        ensure!(value(&browser, "window.broken === undefined")? == json!(true), "{path}");
+    }
+    browser.open(&format!("{}?sample=fall-0000", page(&site)))?;
+    browser.press("c")?;
+    browser.press(&format!("{HOSTILE}{ENTER}"))?;
+    holds(&browser, "document.querySelectorAll('.note').length > 0")?;
+    ensure!(value(&browser, "document.querySelector('#comment textarea').value")? == HOSTILE);
+    ensure!(value(&browser, "window.broken === undefined")? == json!(true));
+    Ok(())
+}
+
+#[test]
+fn of_two_reviewers_the_second_sees_what_the_first_did() -> Result<()> {
+    let site = site(3)?;
+    let anna = reviewer(&site, "anna", DESKTOP, false)?;
+    let bert = reviewer(&site, "bert", DESKTOP, false)?;
+    override_accuracy(&anna, "1", "falsch")?;
+    holds(&anna, "document.querySelector('.answer[data-corrected]') !== null")?;
+    override_accuracy(&bert, "5", "richtig")?;
+    let told = "document.getElementById('notice').innerText";
+    holds(&bert, &format!("{told}.includes('anna accuracy')"))?;
+    holds(&bert, "document.querySelector('.answer').innerText.includes('falsch')")?;
+    anna.press("a")?;
+    anna.press(&format!("geprüft{ENTER}"))?;
+    holds(&anna, "document.querySelector('h1 .badge.approved') !== null")?;
+    bert.press("r")?;
+    bert.press(&format!("nein{ENTER}"))?;
+    holds(&bert, &format!("{told}.includes('anna made it approved (geprüft)')"))?;
+    ensure!(status(&site)? == "approved");
+    Ok(())
+}
+
+#[test]
+fn blind_mode_names_nobody_before_the_choice() -> Result<()> {
+    let site = site(3)?;
+    let browser = reviewer(&site, "anna", DESKTOP, false)?;
+    browser.press("b")?;
+    holds(&browser, "document.querySelector('.answer[data-hidden]') !== null")?;
+    let shown = value(&browser, "document.querySelector('#answer').innerHTML + document.querySelector('#answers').innerText")?;
+    for told in ["hampion", "andidate", "Judges"] {
+        ensure!(!shown.as_str().unwrap_or_default().contains(told), "{told}: {shown}");
+    }
+    browser.press("1")?;
+    holds(&browser, "document.querySelector('.answer').innerText.includes('chose blindly')")?;
+    browser.press("j")?;
+    holds(&browser, "document.querySelector('.answer[data-hidden]') !== null")
+}
+
+#[test]
+fn a_page_of_a_thousand_answers_is_painted_at_once() -> Result<()> {
+    let site = site(1_000)?;
+    let browser = reviewer(&site, "anna", DESKTOP, false)?;
+    let mut paints = Vec::new();
+    for _ in 0..7 {
+        browser.open("about:blank")?;
+        browser.open(&page(&site))?;
+        let paint = browser.first_paint_ms()?;
+        let navigation = "performance.getEntriesByType('navigation')[0]";
+        let (answered, bytes) =
+            (value(&browser, &format!("{navigation}.responseEnd"))?, value(&browser, &format!("{navigation}.decodedBodySize"))?);
+        eprintln!("first paint after {paint:.0} ms, whole answer after {answered} ms, {bytes} bytes");
+        paints.push(paint);
+    }
+    ensure!(value(&browser, "document.querySelectorAll('#answers a').length")? == json!(1_000));
+    paints.sort_by(f64::total_cmp);
+    let median = paints.get(paints.len() / 2).copied().context("nothing was painted")?;
+    eprintln!("median of the first paints with 1,000 answers: {median:.0} ms");
+    // The bar is 200 ms on a machine of its own; other tests may run beside this one.
+    ensure!(median < 1_000.0, "the first paint took {median:.0} ms");
+    Ok(())
+}
+
+#[test]
 #[ignore = "writes docs/images; run it after a change of the page"]
-async fn pictures_for_the_documentation() -> Result<()> {
-    let site = site(30).await?;
+fn pictures_for_the_documentation() -> Result<()> {
+    let site = site(30)?;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/images");
     std::fs::create_dir_all(&folder)?;
-    for (name, look) in [("review-desktop", DESKTOP), ("review-dark", DARK), ("review-phone", PHONE)] {
-        let browser = Browser::start(look).await?;
-        site.open(&browser, name).await?;
-        browser.open(&format!("{}?sample=fall-0003", site.page())).await?;
-        browser.until(&format!("{SEEN} >= 1")).await?;
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        browser.picture(&folder.join(format!("{name}.png"))).await?;
-        browser.close().await?;
+    let looks = [("desktop", DESKTOP, false), ("dark", DESKTOP, true), ("phone", PHONE, false)];
+    for (name, size, is_dark) in looks {
+        let browser = reviewer(&site, "anna", size, is_dark)?;
+        browser.open(&format!("{}?sample=fall-0003", page(&site)))?;
+        holds(&browser, "document.querySelector('#answers a.seen[data-sample=\"fall-0003\"]') !== null")?;
+        browser.screenshot(&folder.join(format!("review-{name}.png")))?;
     }
     Ok(())
 }
