@@ -53,7 +53,6 @@ impl Driver {
     }
 
     /// All labels, in order of version, sample and person.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the services that use it come with it"))]
     pub(crate) async fn labels(&self) -> Result<Vec<HumanLabel>, DriverError> {
         self.records.all(LABEL).await
     }

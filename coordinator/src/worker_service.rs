@@ -217,8 +217,6 @@ pub(crate) fn status_of(error: &DriverError) -> Status {
         DriverError::Invalid(_) | DriverError::Spec(_) | DriverError::Import(_) => {
             Status::invalid_argument(message)
         }
-        DriverError::Review(ReviewError::Conflict { .. }) => Status::aborted(message),
-        DriverError::Review(_) => Status::invalid_argument(message),
         DriverError::Rejected(_)
         | DriverError::Registration(_)
         | DriverError::Status(_)
@@ -227,7 +225,10 @@ pub(crate) fn status_of(error: &DriverError) -> Status {
         | DriverError::Alias(
             AliasError::Unknown { .. } | AliasError::NotApproved { .. } | AliasError::FilesRemoved { .. },
         ) => Status::failed_precondition(message),
-        DriverError::Alias(AliasError::Moved { .. }) => Status::aborted(message),
+        DriverError::Alias(AliasError::Moved { .. }) | DriverError::Review(ReviewError::Conflict { .. }) => {
+            Status::aborted(message)
+        }
+        DriverError::Review(_) => Status::invalid_argument(message),
         DriverError::NotVerified { .. } => Status::data_loss(message),
         DriverError::State(error) if error.is_retryable() => Status::unavailable(message),
         DriverError::State(clara_runtime::state::StateError::Conflict { .. }) => Status::aborted(message),
