@@ -97,6 +97,11 @@ impl<'a> Change<'a> {
         Ok(())
     }
 
+    /// Removes a record that is stored under `version`.
+    pub(crate) fn remove(&mut self, key: RecordKey, version: u64) {
+        self.commit.writes.push(Write { key, expected: Some(version), body: Body::Remove });
+    }
+
     /// Writes a job, which was `before`, and keeps its indexes.
     pub(crate) fn write_job(
         &mut self,

@@ -7,6 +7,7 @@ mod jobs;
 mod library;
 pub(crate) mod logs;
 mod registry;
+mod reviews;
 mod watch;
 
 use std::{pin::Pin, sync::Arc};
@@ -18,6 +19,7 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     driver::{Driver, DriverError},
+    review::Reviews,
     submit::SubmissionCheck,
     worker_service::status_of,
 };
@@ -28,6 +30,7 @@ pub(crate) struct Control {
     pub(crate) driver: Driver,
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) artifacts: ArtifactStore,
+    pub(crate) reviews: Reviews,
     pub(crate) check: Option<Arc<dyn SubmissionCheck>>,
     pub(crate) tasks: Tasks,
 }
@@ -76,6 +79,9 @@ control_service! {
     list_adapters: ListAdaptersRequest => ListAdaptersResponse;
     get_adapter: GetAdapterRequest => GetAdapterResponse;
     review_adapter: ReviewAdapterRequest => ReviewAdapterResponse;
+    list_reviews: ListReviewsRequest => ListReviewsResponse;
+    get_review: GetReviewRequest => GetReviewResponse;
+    save_review: SaveReviewRequest => SaveReviewResponse;
     list_audit: ListAuditRequest => ListAuditResponse;
     export_registry: ExportRegistryRequest => ExportRegistryResponse;
     import_registry: ImportRegistryRequest => ImportRegistryResponse;

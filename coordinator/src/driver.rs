@@ -14,6 +14,7 @@ use clara_lifecycle::{
     job::{Command, Event, Job, JobState, Rejected, Verdict},
     resources::ResourceClass,
     results::{StageResult, TrainingResult},
+    review::ReviewError,
     spec::SpecProblem,
     stage::Stage,
 };
@@ -75,6 +76,9 @@ pub enum DriverError {
     /// The version's status cannot change so.
     #[error(transparent)]
     Status(#[from] StatusError),
+    /// What a reviewer does cannot be done.
+    #[error(transparent)]
+    Review(#[from] ReviewError),
     /// The registry file cannot be imported.
     #[error(transparent)]
     Import(#[from] ImportError),

@@ -1,7 +1,7 @@
 //! Human labels: stored by answer and person, listed for calibration.
 
 use clara_lifecycle::{
-    label::{HumanLabel, InvalidLabel, NewLabel},
+    label::{HumanLabel, InvalidLabel, LabelSource, NewLabel},
     score::Evaluation,
 };
 use clara_runtime::state::RecordKey;
@@ -40,17 +40,41 @@ impl Control {
 impl Driver {
     /// Stores what a person says about an answer; a later word of the same person replaces the earlier one.
     pub(crate) async fn put_label(&self, label: &HumanLabel) -> Result<(), DriverError> {
-        let key = RecordKey::new(LABEL, label.id());
         loop {
-            let before = self.records.load::<HumanLabel>(&key).await?;
-            let version = before.and_then(|stored| stored.version);
             let mut change = Change::begin(self).await?;
-            change.write(key.clone(), &Stored { version, value: label })?;
+            self.put_label_in(&mut change, label).await?;
             match change.commit().await {
                 Err(error) if is_conflict(&error) => {}
                 done => return done,
             }
         }
+    }
+
+    /// As [`Driver::put_label`], in a change that does more.
+    pub(crate) async fn put_label_in(
+        &self,
+        change: &mut Change<'_>,
+        label: &HumanLabel,
+    ) -> Result<(), DriverError> {
+        let key = RecordKey::new(LABEL, label.id());
+        let before = self.records.load::<HumanLabel>(&key).await?;
+        let version = before.and_then(|stored| stored.version);
+        change.write(key, &Stored { version, value: label })
+    }
+
+    /// Takes back the label of an override.
+    pub(crate) async fn remove_override_label_in(
+        &self,
+        change: &mut Change<'_>,
+        label: &HumanLabel,
+    ) -> Result<(), DriverError> {
+        let key = RecordKey::new(LABEL, label.id());
+        if let Some(Stored { version: Some(version), value }) = self.records.load::<HumanLabel>(&key).await?
+            && value.source == LabelSource::Override
+        {
+            change.remove(key, version);
+        }
+        Ok(())
     }
 
     /// All labels, in order of version, sample and person.

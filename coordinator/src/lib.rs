@@ -24,6 +24,7 @@ mod queues;
 mod reaper;
 mod records;
 pub mod registry;
+mod review;
 mod scheduler;
 mod server;
 #[cfg(feature = "testing")]

@@ -24,6 +24,7 @@ use crate::{
     outbox::{self, Relay},
     reaper,
     registry::{RegistryPolicy, signature::SignatureError},
+    review::Reviews,
     scheduler::{self, Schedule, Share},
     submit::SubmissionCheck,
     web,
@@ -135,6 +136,7 @@ impl Coordinator {
         let control = Control {
             driver: driver.clone(),
             broker: Arc::clone(&broker),
+            reviews: Reviews::new(driver.clone(), artifacts.clone()),
             artifacts,
             check: options.check,
             tasks: tasks.clone(),

@@ -7,6 +7,7 @@ mod home;
 mod job_words;
 mod page;
 mod problem;
+mod review;
 mod visitor;
 
 use std::sync::Arc;
@@ -52,6 +53,7 @@ pub(crate) fn router(control: &Control, audience: PageAudience) -> Option<Router
         .route("/", get(home::show))
         .route("/name", get(visitor::ask).post(visitor::keep))
         .merge(assets::routes())
+        .merge(review::routes())
         .nest(api::PREFIX, api::routes())
         .fallback(problem::no_such_page)
         .method_not_allowed_fallback(problem::wrong_method)

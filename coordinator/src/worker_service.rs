@@ -9,6 +9,7 @@ use clara_lifecycle::{
     job::{AttemptKey, Event, Job, LeaseTerms, Rejected, StageState},
     log::LogLine,
     resources::ResourceClass,
+    review::ReviewError,
     stage::Stage,
 };
 use clara_proto::{
@@ -219,7 +220,8 @@ pub(crate) fn status_of(error: &DriverError) -> Status {
     match error {
         DriverError::UnknownJob { .. }
         | DriverError::UnknownAdapter { .. }
-        | DriverError::UnknownGolden { .. } => Status::not_found(message),
+        | DriverError::UnknownGolden { .. }
+        | DriverError::Review(ReviewError::UnknownSample { .. }) => Status::not_found(message),
         DriverError::Invalid(_) | DriverError::Spec(_) | DriverError::Import(_) => {
             Status::invalid_argument(message)
         }
@@ -231,6 +233,8 @@ pub(crate) fn status_of(error: &DriverError) -> Status {
         | DriverError::Alias(
             AliasError::Unknown { .. } | AliasError::NotApproved { .. } | AliasError::FilesRemoved { .. },
         ) => Status::failed_precondition(message),
+        DriverError::Review(ReviewError::Conflict { .. }) => Status::aborted(message),
+        DriverError::Review(_) => Status::invalid_argument(message),
         DriverError::NotVerified { .. } => Status::data_loss(message),
         DriverError::State(error) if error.is_retryable() => Status::unavailable(message),
         DriverError::State(clara_runtime::state::StateError::Conflict { .. })

@@ -3,13 +3,19 @@
 use std::collections::BTreeMap;
 
 use crate::{
+    answers::{Answer, Answers, FinishReason, SampleAnswers},
     artifact::{ArtifactFile, ArtifactRef},
     attempt::GoldenInput,
     digest::Digest,
     gate::GatePolicy,
+    golden::GoldenDataset,
     id::ClassName,
     retry::RetryPolicy,
-    score::{Criterion, Evaluation, JudgeIdentity},
+    rubric::{Language, Rubric},
+    score::{
+        AnswerDetails, CriteriaScores, Criterion, Evaluation, EvaluationContext, JudgeIdentity, Judgement,
+        Scored,
+    },
     spec::{GenerationOptions, IngestOptions, JobSpec, JudgeOptions, Method, TrainingOptions},
 };
 
@@ -106,4 +112,77 @@ pub fn evaluation(adapter_id: &str, scores: &[f64]) -> Evaluation {
         "champion": null, "golden_digest": digest("golden"),
     });
     serde_json::from_value(document).expect("a complete evaluation")
+}
+
+/// Two answers to one sample with what the judge said about them.
+#[derive(Debug, Clone)]
+pub struct JudgedAnswers {
+    /// The new version's.
+    pub candidate: (String, Judgement),
+    /// The champion's, if there is one.
+    pub champion: Option<(String, Judgement)>,
+}
+
+/// The same score for every criterion, and details.
+///
+/// # Panics
+/// When the score is not between 0 and 10.
+#[expect(clippy::expect_used, reason = "the caller gives a score from 0 to 10")]
+pub fn judged(score: f64, details: AnswerDetails) -> Judgement {
+    let scores = Criterion::ALL.map(|criterion| (criterion, score));
+    let scores = CriteriaScores::new(scores.into()).expect("scores from 0 to 10");
+    let reply = format!("all criteria get {score}");
+    Judgement::Scored(Scored { scores, reply, details })
+}
+
+/// Answers and evaluation of `adapter_id` beside `law-lora-v0.9.0`; `judged` says what becomes of the sample with each number.
+pub fn evaluation_of(
+    golden: &GoldenDataset,
+    adapter_id: &str,
+    judged: impl Fn(usize) -> JudgedAnswers,
+) -> (Answers, Evaluation) {
+    let all: Vec<_> =
+        golden.samples.iter().enumerate().map(|(number, sample)| (sample, judged(number))).collect();
+    let answer = |text: &str| Answer {
+        text: text.to_owned(),
+        finish_reason: FinishReason::Stop,
+        tokens: 1,
+        expected_nll: 1.0,
+        expected_tokens: 1,
+    };
+    let has_champion = all.iter().any(|(_, judged)| judged.champion.is_some());
+    let samples = all.iter().map(|(sample, judged)| SampleAnswers {
+        sample_id: sample.sample_id.clone(),
+        candidate: answer(&judged.candidate.0),
+        champion: judged.champion.as_ref().map(|(text, _)| answer(text)),
+        base: answer("base"),
+    });
+    let answers = Answers {
+        format: 1,
+        adapter_id: adapter_id.to_owned(),
+        champion_id: has_champion.then(|| "law-lora-v0.9.0".to_owned()),
+        base_model: "tiny".to_owned(),
+        golden_dataset: golden.reference().to_string(),
+        golden_digest: golden.digest(),
+        generation: GenerationOptions::default(),
+        samples: samples.collect(),
+    };
+    let judge = judge_identity("judge");
+    let context = EvaluationContext {
+        golden,
+        answers: &answers,
+        judge: &judge,
+        rubric: &Rubric::built_in(Language::German),
+        pass_at: 70.0,
+        evaluated_at: "2026-01-01T00:00:00Z",
+    };
+    let id = |sample: &crate::golden::GoldenSample| sample.sample_id.clone();
+    let candidate: BTreeMap<_, _> =
+        all.iter().map(|(sample, judged)| (id(sample), judged.candidate.1.clone())).collect();
+    let champion: BTreeMap<_, _> = all
+        .iter()
+        .filter_map(|(sample, judged)| Some((id(sample), judged.champion.as_ref()?.1.clone())))
+        .collect();
+    let evaluation = Evaluation::new(context, &candidate, has_champion.then_some(&champion));
+    (answers, evaluation)
 }

@@ -144,12 +144,20 @@ fn a_registry_travels_with_its_files_and_its_signatures() -> Result<()> {
     let public = format!("{key}.pub");
     here.clara(&["registry", "keygen", "--out", &key])?.expect(0)?;
     here.clara(&["registry", "sign", "law-lora@champion", "--key", &key, "--actor", "anna"])?.expect(0)?;
-    here.clara(&["registry", "export", "--with-files", &tar])?.expect(0)?.says(&["the files of 1 versions"])?;
+    here.clara(&["registry", "export", "--with-files", &tar])?
+        .expect(0)?
+        .says(&["the files of 1 versions"])?;
     let import = ["registry", "import", &tar, "--key", &public, "--actor", "anna"];
     there.clara(&import)?.expect(0)?.says(&["1 imported, 0 were here before, 1 signatures verified"])?;
     there.clara(&import)?.expect(0)?.says(&["0 imported, 1 were here before"])?;
-    there.clara(&["registry", "verify", "--key", &public])?.expect(0)?.says(&["1 versions", "1 signatures"])?;
-    there.clara(&["registry", "lineage", "law-lora@champion"])?.expect(0)?.says(&["golden digest", "rollout"])?;
+    there
+        .clara(&["registry", "verify", "--key", &public])?
+        .expect(0)?
+        .says(&["1 versions", "1 signatures"])?;
+    there
+        .clara(&["registry", "lineage", "law-lora@champion"])?
+        .expect(0)?
+        .says(&["golden digest", "rollout"])?;
     Ok(())
 }
 

@@ -29,7 +29,7 @@ fn the_least_flags_give_a_sound_specification() {
 #[test]
 fn every_flag_reaches_its_field() {
     type Look = fn(&JobSpec) -> String;
-    let table: [(&[&str], Look, &str); 16] = [
+    let table: [(&[&str], Look, &str); 17] = [
         (&["--query", "Photovoltaik"], |spec| spec.ingest.query.clone().unwrap(), "Photovoltaik"),
         (&["--top-k", "7"], |spec| spec.ingest.top_k.unwrap().to_string(), "7"),
         (&["--min-relevance", "0.3"], |spec| spec.ingest.min_relevance.to_string(), "0.3"),

@@ -75,7 +75,8 @@ impl Control {
     ) -> Result<v1::ReviewAdapterResponse, DriverError> {
         let verdict = if request.approve { Verdict::Approve } else { Verdict::Reject };
         let review = Review { verdict, actor: request.actor, reason: request.reason };
-        let Reviewed { view, job, waits } = self.driver.review(&request.adapter_id, review).await?;
+        let Reviewed { view, job, waits } =
+            self.reviews.decide(&request.adapter_id, review, request.review_revision).await?;
         let json = document(&view)?;
         Ok(v1::ReviewAdapterResponse { json, job_id: job.map(String::from), waits })
     }

@@ -3,6 +3,7 @@
 mod golden;
 mod jobs;
 mod registry;
+mod reviews;
 mod spec;
 mod stream;
 
@@ -54,6 +55,10 @@ calls! {
     get "/adapters" "ListAdapters" registry::list;
     get "/adapters/{adapter}" "GetAdapter" registry::show;
     post "/adapters/{adapter}/review" "ReviewAdapter" registry::review;
+    get "/reviews" "ListReviews" reviews::list;
+    get "/reviews/{adapter}" "GetReview" reviews::show;
+    get "/reviews/{adapter}/answers/{sample}" "GetReviewedAnswer" reviews::answer;
+    post "/reviews/{adapter}/changes" "SaveReview" reviews::save;
     get "/audit" "ListAudit" registry::audit;
     get "/registry" "ExportRegistry" registry::export;
     post "/registry" "ImportRegistry" registry::import;

@@ -11,6 +11,7 @@ pub(crate) enum Section {
     Overview,
     Jobs,
     Registry,
+    Review,
     Golden,
     Api,
     None,
@@ -25,10 +26,11 @@ pub(crate) struct Page {
     is_live: bool,
 }
 
-const SECTIONS: [(Section, &str, &str); 5] = [
+const SECTIONS: [(Section, &str, &str); 6] = [
     (Section::Overview, "/", "Overview"),
     (Section::Jobs, "/jobs", "Jobs"),
     (Section::Registry, "/registry", "Registry"),
+    (Section::Review, "/review", "Review"),
     (Section::Golden, "/golden", "Golden datasets"),
     (Section::Api, "/api", "API"),
 ];

@@ -10,6 +10,7 @@ use axum::{
     },
     response::{IntoResponse, Response},
 };
+use clara_lifecycle::review::ReviewError;
 use clara_runtime::state::StateError;
 use maud::html;
 use serde::Serialize;
@@ -108,7 +109,11 @@ impl From<DriverError> for Problem {
             DriverError::UnknownJob { .. }
             | DriverError::UnknownGolden { .. }
             | DriverError::UnknownAdapter { .. } => Self::new("unknown", detail),
-            DriverError::Invalid(_) | DriverError::Import(_) => Self::new("invalid_request", detail),
+            DriverError::Review(ReviewError::UnknownSample { .. }) => Self::new("unknown", detail),
+            DriverError::Review(ReviewError::Conflict { .. }) => Self::new("not_applicable", detail),
+            DriverError::Invalid(_) | DriverError::Import(_) | DriverError::Review(_) => {
+                Self::new("invalid_request", detail)
+            }
             DriverError::Spec(problems) => {
                 let problems = problems.into_iter();
                 let problems =
