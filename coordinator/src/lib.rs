@@ -7,8 +7,8 @@ pub mod chart;
 mod control_service;
 pub mod daemon;
 mod driver;
-pub mod figures;
 mod evidence;
+pub mod figures;
 mod golden;
 mod indexes;
 mod job_cache;
@@ -33,6 +33,7 @@ mod submit;
 #[cfg(test)]
 mod testing;
 mod web;
+pub mod words;
 mod worker_service;
 
 pub use driver::{Driver, DriverError};

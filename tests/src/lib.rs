@@ -3,6 +3,7 @@
 
 pub mod faults;
 
+mod browser;
 mod daemon;
 mod judge;
 mod process;
@@ -10,8 +11,10 @@ mod prometheus;
 mod proxy;
 mod sandbox;
 mod services;
+mod site;
 mod until;
 
+pub use browser::Browser;
 pub use daemon::Daemon;
 pub use judge::{Judge, Script};
 pub use process::Process;
@@ -19,4 +22,5 @@ pub use prometheus::{Prometheus, fetch};
 pub use proxy::{Direction, Proxy};
 pub use sandbox::{Ended, Running, Sandbox, fixture};
 pub use services::Services;
+pub use site::Site;
 pub use until::until;

@@ -16,6 +16,8 @@ use serde::de::DeserializeOwned;
 
 use super::{Site, problem::Problem};
 
+pub(super) use jobs::ListQuery;
+
 /// Where the first version lies.
 pub(super) const PREFIX: &str = "/api/v1";
 
@@ -90,3 +92,6 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

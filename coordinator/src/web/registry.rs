@@ -1,0 +1,82 @@
+//! The registry: families with their versions.
+
+mod version;
+
+use std::collections::BTreeMap;
+
+use axum::{extract::State, response::Response};
+use clara_lifecycle::adapter::Family;
+use maud::{Markup, html};
+
+use super::{
+    Page, PageError, Section, Visitor,
+    page::{badge, score_bar},
+};
+use crate::{
+    control_service::Control,
+    driver::DriverError,
+    figures,
+    registry::{AdapterFilter, AdapterView},
+};
+
+pub(super) use version::show;
+
+/// The page.
+pub(super) async fn list(State(control): State<Control>, visitor: Visitor) -> Result<Response, PageError> {
+    let mut families: BTreeMap<String, Vec<Shown>> = BTreeMap::new();
+    for view in control.driver.adapters(&AdapterFilter::default()).await? {
+        let family = Family::id_of(&view.version.adapter_id).unwrap_or(&view.version.adapter_id).to_owned();
+        let bounds = bounds(&control, &view).await?;
+        families.entry(family).or_default().push(Shown { view, bounds });
+    }
+    let body = html! {
+        h1 { "Registry" }
+        @if families.is_empty() { p.faint { "No version yet: a training that is accepted registers one." } }
+        @for (family, versions) in &families {
+            section.card id={ "family-" (family) } { h2 { (family) } (table(versions)) }
+        }
+    };
+    Ok(Page::new("Registry", Section::Registry).show(&visitor, &body))
+}
+
+struct Shown {
+    view: AdapterView,
+    bounds: Option<(f64, f64)>,
+}
+
+/// The one-sided bounds of a version's mean, where its job is still here.
+async fn bounds(control: &Control, view: &AdapterView) -> Result<Option<(f64, f64)>, DriverError> {
+    let Some(lineage) = &view.version.lineage else { return Ok(None) };
+    match control.driver.records.job(&lineage.job).await {
+        Ok(job) => Ok(version::report(&job.value).and_then(|report| report.lower_bound.zip(report.upper_bound))),
+        Err(DriverError::UnknownJob { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn table(versions: &[Shown]) -> Markup {
+    html! {
+        table {
+            thead { tr { th { "version" } th { "status" } th { "score" } th.hide-small { "pass" } th.hide-small { "base model" } th.hide-small { "registered" } th { "" } } }
+            tbody {
+                @for (index, Shown { view, bounds }) in versions.iter().enumerate() {
+                    @let version = &view.version;
+                    tr {
+                        td.id {
+                            a href={ "/registry/" (version.adapter_id) } { (version.version) }
+                            @if view.champion { " " (badge("champion")) }
+                        }
+                        td { (badge(version.status.as_str())) }
+                        td { (score_bar(version.metrics.get("llm_judge_score").copied(), *bounds)) }
+                        td.hide-small { (figures::percent(version.metrics.get("pass_rate").map(|rate| rate / 100.0))) }
+                        td.hide-small { (figures::excerpt(&version.base_model, 40)) }
+                        td.faint.hide-small { (version.created_at) }
+                        td { @if let Some(older) = versions.get(index + 1) {
+                            a.small href={ "/registry/" (version.adapter_id) "/diff/" (older.view.version.adapter_id) } { "diff" }
+                        } }
+                    }
+                }
+            }
+        }
+    }
+}
