@@ -20,8 +20,10 @@ use clara_runtime::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tonic::{Code, Status, Streaming, transport::Channel};
 
+pub(crate) use gaps::GapTraining;
 pub(crate) use log::LogQuery;
 
+mod gaps;
 mod log;
 
 /// As the coordinator allows.

@@ -9,6 +9,7 @@ pub mod daemon;
 mod driver;
 mod evidence;
 pub mod figures;
+mod gaps;
 mod golden;
 mod indexes;
 mod job_cache;

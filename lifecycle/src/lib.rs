@@ -10,6 +10,7 @@ pub mod audit;
 pub mod curve;
 pub mod dataset;
 pub mod digest;
+pub mod gaps;
 pub mod gate;
 pub mod golden;
 pub mod hello;

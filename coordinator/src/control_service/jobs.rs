@@ -97,7 +97,7 @@ pub(super) fn stage_of(field: &str, number: i32) -> Result<Stage, DriverError> {
     Ok(v1::Stage::try_from(number).map_err(unknown)?.try_into()?)
 }
 
-fn to_wire(job: &Job) -> Result<v1::Job, DriverError> {
+pub(super) fn to_wire(job: &Job) -> Result<v1::Job, DriverError> {
     let stage = match job.state {
         JobState::Waiting { stage } | JobState::Active { stage } | JobState::Stuck { stage } => {
             Some(v1::Stage::from(stage).into())

@@ -17,7 +17,7 @@ pub(super) fn document<T: Serialize>(value: &T) -> Result<String, DriverError> {
     to_json(&RecordKey::new("document", ""), value)
 }
 
-fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, DriverError> {
+pub(super) fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, DriverError> {
     text.parse().map_err(|error: T::Err| DriverError::Invalid(error.to_string()))
 }
 
