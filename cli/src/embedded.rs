@@ -74,11 +74,7 @@ impl Embedded {
             ..CoordinatorOptions::of(settings, listen)
         };
         let coordinator =
-            Coordinator::start(options, state, Arc::clone(&broker), artifacts.clone(), &services)
-                .await
-                .with_context(|| {
-                    format!("cannot listen on {listen}; choose another address with --listen")
-                })?;
+            Coordinator::start(options, state, Arc::clone(&broker), artifacts.clone(), &services).await?;
         let workers = Tasks::new(interrupt.child_token());
         Ok(Self { settings: settings.clone(), broker, artifacts, coordinator, services, workers })
     }

@@ -68,11 +68,8 @@ async fn serve_over(
         health: health.clone(),
         ..CoordinatorOptions::of(settings, settings.serve.grpc_address)
     };
-    let listen = options.listen;
     let coordinator =
-        Coordinator::start(options, state, Arc::clone(&broker), artifacts.clone(), tasks).await.map_err(
-            |error| format!("cannot listen at {listen}: {error}; choose another address with --listen"),
-        )?;
+        Coordinator::start(options, state, Arc::clone(&broker), artifacts.clone(), tasks).await?;
     if let Some(shown) = coordinator.pages(settings.serve.pages) {
         pages.show(shown);
     }

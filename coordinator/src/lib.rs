@@ -14,7 +14,6 @@ mod golden;
 mod indexes;
 mod job_cache;
 mod job_log;
-#[expect(dead_code, reason = "the services that use it come with it")]
 mod labels;
 mod listing;
 mod outage;
@@ -23,7 +22,7 @@ mod presence;
 mod queues;
 mod reaper;
 mod records;
-mod registry;
+pub mod registry;
 mod scheduler;
 mod server;
 #[cfg(feature = "testing")]
@@ -39,6 +38,6 @@ mod worker_service;
 
 pub use driver::{Driver, DriverError};
 pub use scheduler::{Schedule, Share};
-pub use server::{Coordinator, CoordinatorOptions};
+pub use server::{Coordinator, CoordinatorOptions, StartError};
 pub use stages::{GateHandler, RolloutHandler};
 pub use submit::SubmissionCheck;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use clara_lifecycle::{
+    adapter::AliasError,
     hello::{Hello, ProtocolRange, Welcome},
     id::{Attempt, ClassName, JobId},
     job::{AttemptKey, Event, Job, LeaseTerms, Rejected, StageState},
@@ -214,9 +215,16 @@ pub(crate) fn status_of(error: &DriverError) -> Status {
         DriverError::Invalid(_) | DriverError::Spec(_) | DriverError::Import(_) => {
             Status::invalid_argument(message)
         }
-        DriverError::Rejected(_) | DriverError::Registration(_) | DriverError::Status(_) => {
-            Status::failed_precondition(message)
-        }
+        DriverError::Rejected(_)
+        | DriverError::Registration(_)
+        | DriverError::Status(_)
+        | DriverError::FourEyes(_)
+        | DriverError::Signature(_)
+        | DriverError::Alias(
+            AliasError::Unknown { .. } | AliasError::NotApproved { .. } | AliasError::FilesRemoved { .. },
+        ) => Status::failed_precondition(message),
+        DriverError::Alias(AliasError::Moved { .. }) => Status::aborted(message),
+        DriverError::NotVerified { .. } => Status::data_loss(message),
         DriverError::State(error) if error.is_retryable() => Status::unavailable(message),
         DriverError::State(clara_runtime::state::StateError::Conflict { .. }) => Status::aborted(message),
         DriverError::Record { .. } | DriverError::State(_) => Status::internal(message),

@@ -1,5 +1,6 @@
 //! The REST interface: what gRPC answers, as JSON over HTTP.
 
+mod gaps;
 mod golden;
 mod jobs;
 mod registry;
@@ -59,6 +60,9 @@ calls! {
     get "/audit" "ListAudit" registry::audit;
     get "/registry" "ExportRegistry" registry::export;
     post "/registry" "ImportRegistry" registry::import;
+    get "/gaps" "ListGaps" gaps::list;
+    post "/gaps/resolve" "ResolveGaps" gaps::resolve;
+    post "/gaps/train" "TrainGaps" gaps::train;
     get "/golden" "ListGolden" golden::list;
     get "/golden/{reference}" "GetGolden" golden::show;
     put "/golden/{reference}" "PutGolden" golden::write;

@@ -115,9 +115,12 @@ impl From<DriverError> for Problem {
             DriverError::Rejected(_)
             | DriverError::Registration(_)
             | DriverError::Status(_)
+            | DriverError::Alias(_)
+            | DriverError::FourEyes(_)
+            | DriverError::Signature(_)
             | DriverError::State(StateError::Conflict { .. }) => Self::new("not_applicable", detail),
             DriverError::State(error) if error.is_retryable() => Self::new("unavailable", detail),
-            DriverError::State(_) | DriverError::Record { .. } => Self::new("damaged", detail),
+            DriverError::State(_) | DriverError::Record { .. } | DriverError::NotVerified { .. } => Self::new("damaged", detail),
             DriverError::Artifact(_) => Self::new("missing_files", detail),
         }
     }

@@ -14,7 +14,6 @@ use super::{
 };
 use crate::{
     control_service::Control,
-    driver::DriverError,
     figures,
     registry::{AdapterFilter, AdapterView},
 };
@@ -23,11 +22,10 @@ pub(super) use version::show;
 
 /// The page.
 pub(super) async fn list(State(control): State<Control>, visitor: Visitor) -> Result<Response, PageError> {
-    let mut families: BTreeMap<String, Vec<Shown>> = BTreeMap::new();
+    let mut families: BTreeMap<String, Vec<AdapterView>> = BTreeMap::new();
     for view in control.driver.adapters(&AdapterFilter::default()).await? {
         let family = Family::id_of(&view.version.adapter_id).unwrap_or(&view.version.adapter_id).to_owned();
-        let bounds = bounds(&control, &view).await?;
-        families.entry(family).or_default().push(Shown { view, bounds });
+        families.entry(family).or_default().push(view);
     }
     let body = html! {
         h1 { "Registry" }
@@ -39,40 +37,32 @@ pub(super) async fn list(State(control): State<Control>, visitor: Visitor) -> Re
     Ok(Page::new("Registry", Section::Registry).show(&visitor, &body))
 }
 
-struct Shown {
-    view: AdapterView,
-    bounds: Option<(f64, f64)>,
+/// The mean of a version and its one-sided bounds, as the gate had them.
+fn score(view: &AdapterView) -> Markup {
+    let report = view.version.evaluation.as_ref().map(|evaluation| &evaluation.report);
+    let bounds = report.and_then(|report| report.lower_bound.zip(report.upper_bound));
+    score_bar(view.version.metrics.get("llm_judge_score").copied(), bounds)
 }
 
-/// The one-sided bounds of a version's mean, where its job is still here.
-async fn bounds(control: &Control, view: &AdapterView) -> Result<Option<(f64, f64)>, DriverError> {
-    let Some(lineage) = &view.version.lineage else { return Ok(None) };
-    match control.driver.records.job(&lineage.job).await {
-        Ok(job) => Ok(version::report(&job.value).and_then(|report| report.lower_bound.zip(report.upper_bound))),
-        Err(DriverError::UnknownJob { .. }) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-fn table(versions: &[Shown]) -> Markup {
+fn table(versions: &[AdapterView]) -> Markup {
     html! {
         table {
             thead { tr { th { "version" } th { "status" } th { "score" } th.hide-small { "pass" } th.hide-small { "base model" } th.hide-small { "registered" } th { "" } } }
             tbody {
-                @for (index, Shown { view, bounds }) in versions.iter().enumerate() {
+                @for (index, view) in versions.iter().enumerate() {
                     @let version = &view.version;
                     tr {
                         td.id {
                             a href={ "/registry/" (version.adapter_id) } { (version.version) }
-                            @if view.champion { " " (badge("champion")) }
+                            @for alias in &view.aliases { " " (badge(alias)) }
                         }
                         td { (badge(version.status.as_str())) }
-                        td { (score_bar(version.metrics.get("llm_judge_score").copied(), *bounds)) }
+                        td { (score(view)) }
                         td.hide-small { (figures::percent(version.metrics.get("pass_rate").map(|rate| rate / 100.0))) }
                         td.hide-small { (figures::excerpt(&version.base_model, 40)) }
                         td.faint.hide-small { (version.created_at) }
                         td { @if let Some(older) = versions.get(index + 1) {
-                            a.small href={ "/registry/" (version.adapter_id) "/diff/" (older.view.version.adapter_id) } { "diff" }
+                            a.small href={ "/registry/" (version.adapter_id) "/diff/" (older.version.adapter_id) } { "diff" }
                         } }
                     }
                 }

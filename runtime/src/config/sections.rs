@@ -35,6 +35,8 @@ pub struct Settings {
     pub worker: WorkerSettings,
     /// The judge of jobs that name none.
     pub judge: JudgeSettings,
+    /// Who may approve versions, and how they are signed.
+    pub registry: RegistrySettings,
     /// What listens where.
     pub serve: ServeSettings,
     /// Logs and metrics.
@@ -153,6 +155,20 @@ pub struct JudgeSettings {
     pub model: Option<String>,
 }
 
+/// Who may approve versions, and how they are signed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegistrySettings {
+    /// A person's approval counts only together with that of a second person, and at least one of the two neither
+    /// submitted the job nor labelled its answers. Default false.
+    pub four_eyes: bool,
+    /// Private key in PEM (PKCS #8, as `clara registry keygen` writes it) that signs versions when they are approved.
+    /// Default: none; versions are not signed.
+    pub signing_key: Option<PathBuf>,
+    /// Whether a version without a signature by that key may not be rolled out. Default false.
+    pub require_signature: bool,
+}
+
 /// What listens where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -241,6 +257,7 @@ impl Default for Settings {
             lease: LeaseSettings::default(),
             worker: WorkerSettings::default(),
             judge: JudgeSettings::default(),
+            registry: RegistrySettings::default(),
             serve: ServeSettings::default(),
             telemetry: TelemetrySettings::default(),
         }
@@ -451,6 +468,11 @@ impl Settings {
                 "scheduler.max_active_jobs_per_tenant",
                 self.scheduler.max_active_jobs_per_tenant >= 1,
                 "at least 1",
+            ),
+            (
+                "registry.require_signature",
+                !self.registry.require_signature || self.registry.signing_key.is_some(),
+                "false, or a key in registry.signing_key",
             ),
             ("worker.slots", (1..=64).contains(&self.worker.slots), "1 to 64"),
             (

@@ -11,13 +11,14 @@ use clara_lifecycle::{
     job::Verdict,
     spec::Method,
 };
+use semver::VersionReq;
 use serde::{Deserialize, Serialize};
 
 use super::{Answer, Asked, Body};
 use crate::{
     control_service::Control,
     driver::DriverError,
-    registry::{AdapterFilter, AdapterView, Review},
+    registry::{self, AdapterFilter, AdapterView, Review},
 };
 
 /// Which versions are listed.
@@ -27,13 +28,15 @@ pub(super) struct ListQuery {
     domain: Option<Domain>,
     method: Option<Method>,
     status: Option<AdapterStatus>,
+    /// Of versions, e.g. `^1.2`.
+    range: Option<VersionReq>,
 }
 
 pub(super) async fn list(
     State(control): State<Control>,
-    Asked(ListQuery { domain, method, status }): Asked<ListQuery>,
+    Asked(ListQuery { domain, method, status, range }): Asked<ListQuery>,
 ) -> Answer<Vec<AdapterView>> {
-    Ok(Json(control.driver.adapters(&AdapterFilter { domain, method, status }).await?))
+    Ok(Json(control.driver.adapters(&AdapterFilter { domain, method, status, range }).await?))
 }
 
 pub(super) async fn show(State(control): State<Control>, Path(adapter): Path<String>) -> Answer<AdapterView> {
@@ -55,6 +58,8 @@ pub(super) struct Reviewed {
     adapter: AdapterView,
     /// The job that goes on, if one was in review.
     job: Option<JobId>,
+    /// Why the version is not decided yet: another person must approve it, too.
+    waits: Option<String>,
 }
 
 pub(super) async fn review(
@@ -62,8 +67,9 @@ pub(super) async fn review(
     Path(adapter): Path<String>,
     Body(ReviewBody { verdict, actor, reason }): Body<ReviewBody>,
 ) -> Answer<Reviewed> {
-    let (adapter, job) = control.driver.review(&adapter, Review { verdict, actor, reason }).await?;
-    Ok(Json(Reviewed { adapter, job }))
+    let reviewed = control.driver.review(&adapter, Review { verdict, actor, reason }).await?;
+    let registry::Reviewed { view: adapter, job, waits } = reviewed;
+    Ok(Json(Reviewed { adapter, job, waits }))
 }
 
 #[derive(Debug, Default, Deserialize)]

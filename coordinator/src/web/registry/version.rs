@@ -7,10 +7,7 @@ use axum::{
 use clara_lifecycle::{
     adapter::{AdapterVersion, Lineage},
     audit::AuditEntry,
-    gate::GateReport,
-    job::Job,
-    results::StageResult,
-    stage::Stage,
+    job::Verdict,
 };
 use maud::{Markup, html};
 
@@ -25,14 +22,6 @@ use crate::{
         page::{badge, fields, text},
     },
 };
-
-/// What the gate said about a job's version.
-pub(super) fn report(job: &Job) -> Option<&GateReport> {
-    match job.result(Stage::Gate) {
-        Some(StageResult::Gate(report)) => Some(report),
-        _ => None,
-    }
-}
 
 /// The page.
 pub(in crate::web) async fn show(
@@ -54,11 +43,12 @@ pub(in crate::web) async fn show(
     };
     let (entries, broken) = control.driver.audit_log(Some(&version.adapter_id)).await?;
     let body = html! {
-        h1 { (version.adapter_id) " " (badge(version.status.as_str())) @if view.champion { " " (badge("champion")) } }
-        @if let Some(report) = job.as_ref().and_then(report) { (decided(report)) }
+        h1 { (version.adapter_id) " " (badge(version.status.as_str())) @for alias in &view.aliases { " " (badge(alias)) } }
+        @if let Some(deprecation) = &version.deprecation { p.notice { "Deprecated: " (deprecation.reason) } }
+        @if let Some(evaluation) = &version.evaluation { (decided(&evaluation.report)) }
         div.grid {
             section.card { h2 { "Version" } (described(&view)) }
-            section.card { h2 { "Lineage" } (lineage(version, &entries)) }
+            section.card { h2 { "Lineage" } (lineage(version)) }
         }
         @if let Some(evaluation) = &evaluation { (evaluation::show(evaluation)) }
         section.card { h2 { "Audit trail" } (trail(&entries, broken.as_ref())) }
@@ -75,6 +65,7 @@ fn described(view: &AdapterView) -> Markup {
             ("base model", text(&version.base_model)),
             ("registered", text(format!("{} by {}", version.created_at, version.created_by))),
             ("approved", text(version.approved_by.as_deref().unwrap_or(figures::NONE))),
+            ("signed", text(if version.signature.is_some() { "yes" } else { "no" })),
             ("checksum", html! { code { (version.adapter_checksum) } }),
         ]))
         h3 { "Metrics" }
@@ -89,21 +80,24 @@ fn described(view: &AdapterView) -> Markup {
 }
 
 /// From the data to the approval.
-fn lineage(version: &AdapterVersion, entries: &[AuditEntry]) -> Markup {
+fn lineage(version: &AdapterVersion) -> Markup {
     let Some(lineage) = &version.lineage else {
         return html! { p.faint { "It was imported from another registry, which told no lineage." } };
     };
-    let Lineage { job, adapter, training, dataset, source_digest, golden_dataset, golden_digest, code_version } = lineage;
+    let Lineage { job, adapter, training, dataset, source_digest, golden_dataset, golden_digest, code_version, .. } = lineage;
     html! {
         ul.tree {
-            li { "sources " code { (source_digest.short()) }
+            li { "sources " (lineage.sources.join(", ")) " " code { (source_digest.short()) } @if let Some(query) = &lineage.query { " query “" (query) "”" }
             ul {
                 li { "training data " code { (dataset.prefix) } " (" (dataset.files.len()) " files)" }
                 li { "base model " (figures::excerpt(&version.base_model, 60)) " " code { (version.base_model_hash.get(..12).unwrap_or(&version.base_model_hash)) } }
                 li { "training: rank " (training.rank) ", alpha " (training.alpha) ", job " a href={ "/jobs/" (job) } { (job) }
                 ul { li { "adapter " code { (adapter.prefix) } " by Clara " (code_version)
                 ul { li { "judged with " a href={ "/golden/" (golden_dataset) } { (golden_dataset) } " " code { (golden_digest.short()) }
-                ul { @for entry in entries { li { (entry.action) " by " (entry.actor) } } } } } } } }
+                ul {
+                    @for review in &version.reviews { li { (if review.verdict == Verdict::Approve { "approved" } else { "rejected" }) " by " (review.actor) ": " (review.reason) } }
+                    @for rollout in &version.rollouts { li { "in production since " (rollout.at) @if let Some(before) = &rollout.replaced { ", replaced " (before) } } }
+                } } } } } }
             } }
         }
     }
