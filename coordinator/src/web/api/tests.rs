@@ -7,7 +7,6 @@ use axum::{
 use clara_lifecycle::{gate::Decision, samples, stage::Stage};
 use serde_json::json;
 
-use super::*;
 use crate::{
     testing::{House, complete_until},
     web::tests::Browser,
