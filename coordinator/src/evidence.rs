@@ -5,11 +5,7 @@ use clara_lifecycle::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::{
-    control_service::Control,
-    driver::DriverError,
-    records::from_json,
-};
+use crate::{control_service::Control, driver::DriverError, records::from_json};
 
 impl Control {
     /// One job.
@@ -26,7 +22,9 @@ impl Control {
         let version = self.driver.adapter(what).await?.version;
         let Some(lineage) = version.lineage else {
             let id = version.adapter_id;
-            return Err(DriverError::Invalid(format!("{id} was imported from another registry; its job is not here")));
+            return Err(DriverError::Invalid(format!(
+                "{id} was imported from another registry; its job is not here"
+            )));
         };
         Ok(self.driver.records.job(&lineage.job).await?.value)
     }

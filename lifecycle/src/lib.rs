@@ -7,6 +7,7 @@ pub mod answers;
 pub mod artifact;
 pub mod attempt;
 pub mod audit;
+pub mod citation;
 pub mod curve;
 pub mod dataset;
 pub mod digest;
@@ -22,6 +23,7 @@ pub mod queue;
 pub mod resources;
 pub mod results;
 pub mod retry;
+pub mod review;
 #[cfg(any(test, feature = "testing"))]
 pub mod samples;
 pub mod score;

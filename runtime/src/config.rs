@@ -16,8 +16,8 @@ mod units;
 
 pub use sections::{
     BrokerSettings, ClassSettings, ComputeDevice, JudgeSettings, LeaseSettings, LogFormat, PageAudience,
-    RegistrySettings, SchedulerSettings, ServeSettings, Settings, StateSettings, TelemetrySettings, TenantSettings,
-    WorkerSettings,
+    RegistrySettings, SchedulerSettings, ServeSettings, Settings, StateSettings, TelemetrySettings,
+    TenantSettings, WorkerSettings,
 };
 pub use units::{ByteSize, HumanDuration, InvalidUnit, Secret};
 

@@ -194,9 +194,9 @@ async fn answer(name: &str, address: SocketAddr, service: &Service) -> Result<()
     let page = metrics::install()?;
     let shutdown = service.tasks.shutdown().clone();
     let (address, serving) =
-        http::serve(address, page, service.health.clone(), service.pages.clone(), shutdown).await.map_err(|error| {
-            format!("cannot listen at {address}: {error}; choose another address with --http")
-        })?;
+        http::serve(address, page, service.health.clone(), service.pages.clone(), shutdown).await.map_err(
+            |error| format!("cannot listen at {address}: {error}; choose another address with --http"),
+        )?;
     service.tasks.spawn("service.http", serving);
     tracing::info!("{name} answers /livez, /readyz and /metrics at http://{address}");
     Ok(())

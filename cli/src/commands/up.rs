@@ -70,8 +70,8 @@ async fn show_pages(session: &Session, embedded: &Embedded, asked: Option<Socket
         }
         listening => listening,
     };
-    let (address, serving) = listening
-        .with_context(|| format!("cannot listen at {address}; name a free address with --http"))?;
+    let (address, serving) =
+        listening.with_context(|| format!("cannot listen at {address}; name a free address with --http"))?;
     services.spawn("http.serve", serving);
     if has_pages {
         session.output.note(format!("web page at http://{address}/"));

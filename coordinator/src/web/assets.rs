@@ -8,8 +8,8 @@ use axum::{
     routing::get,
 };
 
-use super::problem::PageError;
 use super::Site;
+use super::problem::PageError;
 
 struct Asset {
     name: &'static str,

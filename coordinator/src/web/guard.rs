@@ -6,7 +6,9 @@ use axum::{
     extract::{ConnectInfo, Request, State},
     http::{
         HeaderMap, HeaderName, HeaderValue, Method,
-        header::{CONTENT_SECURITY_POLICY, HOST, ORIGIN, REFERRER_POLICY, SET_COOKIE, X_CONTENT_TYPE_OPTIONS},
+        header::{
+            CONTENT_SECURITY_POLICY, HOST, ORIGIN, REFERRER_POLICY, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
+        },
         uri::Authority,
     },
     middleware::Next,
@@ -58,8 +60,9 @@ impl Guard {
             }
         }
         let writes = !matches!(*request.method(), Method::GET | Method::HEAD);
-        (writes && !is_same_origin(headers, host.as_ref()))
-            .then(|| Problem::forbidden("changes are taken from this server's own pages and from programs only"))
+        (writes && !is_same_origin(headers, host.as_ref())).then(|| {
+            Problem::forbidden("changes are taken from this server's own pages and from programs only")
+        })
     }
 }
 
@@ -73,7 +76,8 @@ pub(super) async fn watch(State(guard): State<Guard>, mut request: Request, next
             next.run(request).await
         }
     };
-    let is_page = answer.headers().get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    let is_page =
+        answer.headers().get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
     let headers = answer.headers_mut();
     headers.entry(CONTENT_SECURITY_POLICY).or_insert(POLICY);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -92,7 +96,8 @@ fn authority(value: &HeaderValue) -> Option<Authority> {
 fn is_loopback_name(host: &Authority) -> bool {
     let name = host.host();
     let address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.to_canonical().is_loopback())
+    name.eq_ignore_ascii_case("localhost")
+        || address.is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 /// Browsers say where a write comes from, in one header or the other; programs say nothing.
@@ -101,7 +106,7 @@ fn is_same_origin(headers: &HeaderMap, host: Option<&Authority>) -> bool {
         return site == "same-origin" || site == "none";
     }
     let Some(origin) = headers.get(ORIGIN) else { return true };
-    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, authority)| authority);
+    let origin =
+        origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, authority)| authority);
     origin.and_then(|origin| origin.parse::<Authority>().ok()).is_some_and(|origin| Some(&origin) == host)
 }
-

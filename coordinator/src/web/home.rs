@@ -12,8 +12,7 @@ use super::{Page, PageError, Section, Visitor, job_words, page::badge};
 use crate::{
     control_service::Control,
     driver::DriverError,
-    figures,
-    indexes,
+    figures, indexes,
     listing::JobFilter,
     presence::Presence,
     registry::{AdapterFilter, AdapterView},
@@ -37,7 +36,9 @@ impl Overview {
         let driver = &control.driver;
         let list = |state| JobFilter { state, limit: SHORT, ..JobFilter::default() };
         let mut waiting = driver.adapters(&AdapterFilter::default()).await?;
-        waiting.retain(|view| matches!(view.version.status, AdapterStatus::InReview | AdapterStatus::PendingReview));
+        waiting.retain(|view| {
+            matches!(view.version.status, AdapterStatus::InReview | AdapterStatus::PendingReview)
+        });
         Ok(Self {
             counts: control.jobs_by_state().await?,
             queues: driver.queue_overview(control.broker.as_ref()).await?,
@@ -111,7 +112,9 @@ fn attention(overview: &Overview) -> Markup {
 
 fn stuck(job: &Job) -> Markup {
     let failure = match job.state {
-        JobState::Stuck { stage } => job.stages.get(stage).last_failure.as_ref().map(|failure| (stage, failure)),
+        JobState::Stuck { stage } => {
+            job.stages.get(stage).last_failure.as_ref().map(|failure| (stage, failure))
+        }
         JobState::Waiting { .. }
         | JobState::Active { .. }
         | JobState::InReview

@@ -39,7 +39,11 @@ pub(super) fn score(job: &Job) -> Markup {
         Some(StageResult::Gate(report)) => report.lower_bound.zip(report.upper_bound),
         _ => None,
     };
-    if mean.is_none() { html! { span.faint { (figures::NONE) } } } else { score_bar(mean, bounds) }
+    if mean.is_none() {
+        html! { span.faint { (figures::NONE) } }
+    } else {
+        score_bar(mean, bounds)
+    }
 }
 
 /// A job in one line.

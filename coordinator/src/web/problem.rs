@@ -38,7 +38,7 @@ struct FieldProblem {
 }
 
 /// The kinds of problems, with status and title; `/api` lists them.
-pub(super) const KINDS: [(&str, StatusCode, &str); 11] = [
+pub(super) const KINDS: [(&str, StatusCode, &str); 12] = [
     ("invalid_request", StatusCode::BAD_REQUEST, "The request cannot be carried out as it stands"),
     ("forbidden", StatusCode::FORBIDDEN, "The request is not taken from here"),
     ("unknown", StatusCode::NOT_FOUND, "There is no such thing"),
@@ -49,6 +49,7 @@ pub(super) const KINDS: [(&str, StatusCode, &str); 11] = [
     ("invalid_specification", StatusCode::UNPROCESSABLE_ENTITY, "The specification is not valid"),
     ("damaged", StatusCode::INTERNAL_SERVER_ERROR, "A record cannot be used"),
     ("missing_files", StatusCode::BAD_GATEWAY, "The artifact store failed"),
+    ("not_verified", StatusCode::CONFLICT, "Files or a signature are not what was registered"),
     ("unavailable", StatusCode::SERVICE_UNAVAILABLE, "The server cannot answer now"),
 ];
 
@@ -57,7 +58,9 @@ impl Problem {
         let (status, title) = KINDS
             .iter()
             .find(|(kind, ..)| *kind == name)
-            .map_or((StatusCode::INTERNAL_SERVER_ERROR, "Something failed"), |(_, status, title)| (*status, *title));
+            .map_or((StatusCode::INTERNAL_SERVER_ERROR, "Something failed"), |(_, status, title)| {
+                (*status, *title)
+            });
         Self {
             kind: format!("/api#{name}"),
             title,
@@ -102,9 +105,9 @@ impl From<DriverError> for Problem {
     fn from(error: DriverError) -> Self {
         let detail = error.to_string();
         match error {
-            DriverError::UnknownJob { .. } | DriverError::UnknownGolden { .. } | DriverError::UnknownAdapter { .. } => {
-                Self::new("unknown", detail)
-            }
+            DriverError::UnknownJob { .. }
+            | DriverError::UnknownGolden { .. }
+            | DriverError::UnknownAdapter { .. } => Self::new("unknown", detail),
             DriverError::Invalid(_) | DriverError::Import(_) => Self::new("invalid_request", detail),
             DriverError::Spec(problems) => {
                 let problems = problems.into_iter();
@@ -113,15 +116,15 @@ impl From<DriverError> for Problem {
                 Self { problems: problems.collect(), ..Self::new("invalid_specification", detail) }
             }
             DriverError::Rejected(_)
-            | DriverError::Registration(_)
-            | DriverError::Status(_)
             | DriverError::Alias(_)
             | DriverError::FourEyes(_)
-            | DriverError::Signature(_)
+            | DriverError::Registration(_)
+            | DriverError::Status(_)
             | DriverError::State(StateError::Conflict { .. }) => Self::new("not_applicable", detail),
             DriverError::State(error) if error.is_retryable() => Self::new("unavailable", detail),
-            DriverError::State(_) | DriverError::Record { .. } | DriverError::NotVerified { .. } => Self::new("damaged", detail),
+            DriverError::State(_) | DriverError::Record { .. } => Self::new("damaged", detail),
             DriverError::Artifact(_) => Self::new("missing_files", detail),
+            DriverError::Signature(_) | DriverError::NotVerified { .. } => Self::new("not_verified", detail),
         }
     }
 }
@@ -178,12 +181,14 @@ impl IntoResponse for PageError {
 /// What a path is answered that leads nowhere.
 pub(super) async fn no_such_page(uri: Uri) -> Response {
     if uri.path().starts_with(api::PREFIX) {
-        return Problem::unknown(format!("there is no {}; /openapi.json lists all paths", uri.path())).into_response();
+        return Problem::unknown(format!("there is no {}; /openapi.json lists all paths", uri.path()))
+            .into_response();
     }
     PageError::not_found().into_response()
 }
 
 /// What a path is answered that takes other methods.
 pub(super) async fn wrong_method(method: Method, uri: Uri) -> Response {
-    Problem::new("wrong_method", format!("{} does not take {method}; see /openapi.json", uri.path())).into_response()
+    Problem::new("wrong_method", format!("{} does not take {method}; see /openapi.json", uri.path()))
+        .into_response()
 }

@@ -47,9 +47,9 @@ fn score(view: &AdapterView) -> Markup {
 fn table(versions: &[AdapterView]) -> Markup {
     html! {
         table {
-            thead { tr { th { "version" } th { "status" } th { "score" } th.hide-small { "pass" } th.hide-small { "base model" } th.hide-small { "registered" } th { "" } } }
+            thead { tr { th { "version" } th { "status" } th { "score" } th.hide-small { "pass" } th.hide-small { "base model" } th.hide-small { "registered" } } }
             tbody {
-                @for (index, view) in versions.iter().enumerate() {
+                @for view in versions {
                     @let version = &view.version;
                     tr {
                         td.id {
@@ -61,9 +61,6 @@ fn table(versions: &[AdapterView]) -> Markup {
                         td.hide-small { (figures::percent(version.metrics.get("pass_rate").map(|rate| rate / 100.0))) }
                         td.hide-small { (figures::excerpt(&version.base_model, 40)) }
                         td.faint.hide-small { (version.created_at) }
-                        td { @if let Some(older) = versions.get(index + 1) {
-                            a.small href={ "/registry/" (version.adapter_id) "/diff/" (older.version.adapter_id) } { "diff" }
-                        } }
                     }
                 }
             }

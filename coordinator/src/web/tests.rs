@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 use axum::{
     body::{Body, to_bytes},
     extract::ConnectInfo,
-    http::{HeaderMap, Request, StatusCode, header::{CONTENT_TYPE, COOKIE, SET_COOKIE}},
+    http::{
+        HeaderMap, Request, StatusCode,
+        header::{CONTENT_TYPE, COOKIE, SET_COOKIE},
+    },
 };
 use clara_lifecycle::{
     gate::Decision,
@@ -83,7 +86,10 @@ async fn every_answer_forbids_foreign_scripts_and_frames() {
     for path in ["/", "/assets/clara.css", "/nowhere", "/api/v1/jobs"] {
         let seen = browser.get(path).await;
         let policy = seen.header("content-security-policy");
-        assert!(policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self'"), "{path}: {policy}");
+        assert!(
+            policy.starts_with("default-src 'none'; script-src 'self'; style-src 'self'"),
+            "{path}: {policy}"
+        );
         assert!(policy.contains("frame-ancestors 'none'"), "{path}: {policy}");
         assert_eq!(seen.header("x-content-type-options"), "nosniff", "{path}");
         assert_eq!(seen.header("referrer-policy"), "same-origin", "{path}");
@@ -151,7 +157,8 @@ async fn a_form_needs_the_token_of_its_cookie() {
     assert_eq!(forged.status, StatusCode::FORBIDDEN);
     let without = browser.send(form("/name", &format!("name=Mallory&token={token}"), "")).await;
     assert_eq!(without.status, StatusCode::FORBIDDEN);
-    let kept = browser.send(form("/name", &format!("name=%C3%84nne+M&token={token}&next=//evil"), &cookie)).await;
+    let kept =
+        browser.send(form("/name", &format!("name=%C3%84nne+M&token={token}&next=//evil"), &cookie)).await;
     assert_eq!((kept.status, kept.header("location")), (StatusCode::SEE_OTHER, "/"));
     let name = kept.headers.get(SET_COOKIE).unwrap().to_str().unwrap().split(';').next().unwrap().to_owned();
     let known = browser.send(Request::get("/").header(COOKIE, &name).body(Body::empty()).unwrap()).await;

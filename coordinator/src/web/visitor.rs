@@ -6,14 +6,21 @@ use axum::{
     Form,
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Query, Request},
-    http::{HeaderMap, HeaderValue, header::{COOKIE, SET_COOKIE}, request::Parts},
+    http::{
+        HeaderMap, HeaderValue,
+        header::{COOKIE, SET_COOKIE},
+        request::Parts,
+    },
     response::{IntoResponse, Redirect, Response},
 };
 use maud::{Markup, html};
 use serde::{Deserialize, de::DeserializeOwned};
 use uuid::Uuid;
 
-use super::{Page, Section, problem::{PageError, Problem}};
+use super::{
+    Page, Section,
+    problem::{PageError, Problem},
+};
 
 const NAME: &str = "clara_name";
 const TOKEN: &str = "clara_token";
@@ -87,12 +94,16 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for SignedForm<T> {
         };
         // The kind of the body is checked by the form's own extractor.
         let (parts, body) = request.into_parts();
-        let body = Bytes::from_request(Request::new(body), state).await.map_err(|error| unreadable(&error))?;
+        let body =
+            Bytes::from_request(Request::new(body), state).await.map_err(|error| unreadable(&error))?;
         let form = Request::from_parts(parts, body.clone().into());
         let Form(Token { token }) =
             Form::from_request(form, state).await.map_err(|error| unreadable(&error))?;
         if visitor.is_new || token != visitor.token {
-            return Err(Problem::forbidden("the form is too old, or comes from elsewhere; load its page again").into());
+            return Err(Problem::forbidden(
+                "the form is too old, or comes from elsewhere; load its page again",
+            )
+            .into());
         }
         serde_urlencoded::from_bytes(&body).map(Self).map_err(|error| unreadable(&error))
     }
@@ -141,8 +152,7 @@ pub(super) async fn keep(SignedForm(Given { name, next }): SignedForm<Given>) ->
     }
     let value = serde_urlencoded::to_string([("n", name)]).unwrap_or_default();
     let value = value.trim_start_matches("n=");
-    let cookie =
-        format!("{NAME}={value}; Path=/; Max-Age={NAME_LASTS_SECONDS}; HttpOnly; SameSite=Strict");
+    let cookie = format!("{NAME}={value}; Path=/; Max-Age={NAME_LASTS_SECONDS}; HttpOnly; SameSite=Strict");
     Ok(([(SET_COOKIE, cookie)], Redirect::to(local(&next))).into_response())
 }
 

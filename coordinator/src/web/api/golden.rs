@@ -62,7 +62,9 @@ pub(super) async fn write(
     let id: GoldenDatasetId = parsed(&id)?;
     if dataset.dataset_id != id {
         let found = dataset.dataset_id;
-        return Err(Problem::bad_request(&format!("the body is dataset {found}; expected {id}, as in the path")));
+        return Err(Problem::bad_request(&format!(
+            "the body is dataset {found}; expected {id}, as in the path"
+        )));
     }
     Ok(Json(Golden::Draft(control.driver.put_golden(dataset, append).await?).into()))
 }

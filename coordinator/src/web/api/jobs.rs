@@ -77,10 +77,14 @@ impl ListQuery {
         let state = Some(&self.state).filter(|state| !state.is_empty()).map(|state| {
             let known = indexes::STATES.into_iter().find(|known| known == state);
             known.ok_or_else(|| {
-                DriverError::Invalid(format!("`{state}` is not a state; expected one of {}", indexes::STATES.join(", ")))
+                DriverError::Invalid(format!(
+                    "`{state}` is not a state; expected one of {}",
+                    indexes::STATES.join(", ")
+                ))
             })
         });
-        let domain = Some(&self.domain).filter(|domain| !domain.is_empty()).map(|domain| domain.parse::<Domain>());
+        let domain =
+            Some(&self.domain).filter(|domain| !domain.is_empty()).map(|domain| domain.parse::<Domain>());
         let label = Some(&self.label).filter(|label| !label.is_empty()).map(|label| {
             let pair = label.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
             pair.ok_or_else(|| DriverError::Invalid(format!("label is `{label}`; expected name=value")))
@@ -97,7 +101,12 @@ impl ListQuery {
     /// The query of the page that begins after `job`.
     pub(in crate::web) fn next(&self, job: &Job) -> String {
         let limit = self.limit.to_string();
-        let fields = [("state", self.state.as_str()), ("domain", &self.domain), ("label", &self.label), ("limit", &limit)];
+        let fields = [
+            ("state", self.state.as_str()),
+            ("domain", &self.domain),
+            ("label", &self.label),
+            ("limit", &limit),
+        ];
         let given = fields.into_iter().filter(|(_, value)| !value.is_empty() && *value != "0");
         let fields: Vec<_> = given.chain([("after", job.id.as_str())]).collect();
         // Text can always be written.
@@ -152,17 +161,25 @@ pub(super) async fn curve(State(control): State<Control>, Path(job): Path<String
 }
 
 /// The curve as a drawing of its own, with its own style.
-pub(super) async fn drawing(State(control): State<Control>, Path(job): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn drawing(
+    State(control): State<Control>,
+    Path(job): Path<String>,
+) -> Result<Response, Problem> {
     let job = control.job(&job).await?;
     let drawn = svg::draw(&control.curve(&job.id).await?, &Heading::of(&job));
     let drawn = drawn.ok_or_else(|| Problem::unknown(format!("job {} has no training step yet", job.id)))?;
-    let headers =
-        [(CONTENT_TYPE, "image/svg+xml"), (CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'")];
+    let headers = [
+        (CONTENT_TYPE, "image/svg+xml"),
+        (CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'"),
+    ];
     Ok((headers, drawn).into_response())
 }
 
 /// Takes a job, or a version in its place.
-pub(super) async fn evaluation(State(control): State<Control>, Path(job): Path<String>) -> Answer<Evaluation> {
+pub(super) async fn evaluation(
+    State(control): State<Control>,
+    Path(job): Path<String>,
+) -> Answer<Evaluation> {
     let job = control.job_behind(&job).await?;
     let found = control.evaluation(&job).await?;
     Ok(Json(found.ok_or_else(|| Problem::unknown(format!("job {} has no evaluation yet", job.id)))?))

@@ -11,14 +11,13 @@ use clara_lifecycle::{
     job::Verdict,
     spec::Method,
 };
-use semver::VersionReq;
 use serde::{Deserialize, Serialize};
 
 use super::{Answer, Asked, Body};
 use crate::{
     control_service::Control,
     driver::DriverError,
-    registry::{self, AdapterFilter, AdapterView, Review},
+    registry::{AdapterFilter, AdapterView, Review},
 };
 
 /// Which versions are listed.
@@ -28,15 +27,16 @@ pub(super) struct ListQuery {
     domain: Option<Domain>,
     method: Option<Method>,
     status: Option<AdapterStatus>,
-    /// Of versions, e.g. `^1.2`.
-    range: Option<VersionReq>,
+    /// A range of versions, e.g. `^1.2`.
+    version: Option<semver::VersionReq>,
 }
 
 pub(super) async fn list(
     State(control): State<Control>,
-    Asked(ListQuery { domain, method, status, range }): Asked<ListQuery>,
+    Asked(ListQuery { domain, method, status, version }): Asked<ListQuery>,
 ) -> Answer<Vec<AdapterView>> {
-    Ok(Json(control.driver.adapters(&AdapterFilter { domain, method, status, range }).await?))
+    let filter = AdapterFilter { domain, method, status, range: version };
+    Ok(Json(control.driver.adapters(&filter).await?))
 }
 
 pub(super) async fn show(State(control): State<Control>, Path(adapter): Path<String>) -> Answer<AdapterView> {
@@ -58,7 +58,7 @@ pub(super) struct Reviewed {
     adapter: AdapterView,
     /// The job that goes on, if one was in review.
     job: Option<JobId>,
-    /// Why the version is not decided yet: another person must approve it, too.
+    /// Why the version is not decided yet, if somebody else must approve it too.
     waits: Option<String>,
 }
 
@@ -68,8 +68,7 @@ pub(super) async fn review(
     Body(ReviewBody { verdict, actor, reason }): Body<ReviewBody>,
 ) -> Answer<Reviewed> {
     let reviewed = control.driver.review(&adapter, Review { verdict, actor, reason }).await?;
-    let registry::Reviewed { view: adapter, job, waits } = reviewed;
-    Ok(Json(Reviewed { adapter, job, waits }))
+    Ok(Json(Reviewed { adapter: reviewed.view, job: reviewed.job, waits: reviewed.waits }))
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -109,7 +108,9 @@ impl Actor {
     /// The name, if it is one.
     pub(super) fn name(&self) -> Result<&str, DriverError> {
         let name = self.actor.trim();
-        (!name.is_empty()).then_some(name).ok_or_else(|| DriverError::Invalid("`actor` is empty; say who acts".into()))
+        (!name.is_empty())
+            .then_some(name)
+            .ok_or_else(|| DriverError::Invalid("`actor` is empty; say who acts".into()))
     }
 }
 

@@ -174,7 +174,10 @@ fn failed(error: &DriverError) -> Event {
 }
 
 fn permit(site: &Site) -> Result<OwnedSemaphorePermit, Problem> {
-    site.followers.clone().try_acquire_owned().map_err(|_| Problem::busy("too many streams are followed; try again"))
+    site.followers
+        .clone()
+        .try_acquire_owned()
+        .map_err(|_| Problem::busy("too many streams are followed; try again"))
 }
 
 /// Says that the job rests; nothing when the stream ended for another reason, so that followers come back.
