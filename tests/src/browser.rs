@@ -124,7 +124,8 @@ impl Browser {
     pub fn complaints(&self) -> Result<Vec<String>> {
         let entries = self.command("POST", "se/log", &json!({ "type": "browser" }))?;
         let entries = entries.as_array().cloned().unwrap_or_default();
-        let severe = entries.iter().filter(|entry| entry.get("level").and_then(Value::as_str) == Some("SEVERE"));
+        let severe =
+            entries.iter().filter(|entry| entry.get("level").and_then(Value::as_str) == Some("SEVERE"));
         Ok(severe.map(ToString::to_string).collect())
     }
 

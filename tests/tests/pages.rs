@@ -50,12 +50,18 @@ fn real(number: u64) -> Result<f64> {
 
 fn point(step: u64) -> Result<CurvePoint> {
     let loss = 1.2 + 2.4 / (1.0 + real(step)? / 12.0) + 0.05 * (real(step)? * 1.7).sin();
-    Ok(CurvePoint::Step(StepPoint { step, loss, learning_rate: 2e-4 * (1.0 - real(step)? / 130.0), grad_norm: 1.0 }))
+    Ok(CurvePoint::Step(StepPoint {
+        step,
+        loss,
+        learning_rate: 2e-4 * (1.0 - real(step)? / 130.0),
+        grad_norm: 1.0,
+    }))
 }
 
 /// Progress of a training of 120 steps.
 fn steps(from: u64, to: u64) -> Result<Progress> {
-    let mut progress = Progress { counter: to, done: to, total: Some(120), unit: "steps".to_owned(), ..Progress::default() };
+    let mut progress =
+        Progress { counter: to, done: to, total: Some(120), unit: "steps".to_owned(), ..Progress::default() };
     progress.figures = BTreeMap::from([("loss".to_owned(), 1.5), ("tokens_per_second".to_owned(), 412.0)]);
     for step in from..=to {
         progress.measured(point(step)?);
@@ -84,7 +90,8 @@ fn trained(site: &Site, name: &str) -> Result<StageResult> {
             lines.push(serde_json::to_string(&CurvePoint::Validation(validation))?);
         }
     }
-    let report = site.store(&format!("reports/{name}"), &BTreeMap::from([("metrics.jsonl", lines.join("\n"))]))?;
+    let report =
+        site.store(&format!("reports/{name}"), &BTreeMap::from([("metrics.jsonl", lines.join("\n"))]))?;
     Ok(StageResult::Train(TrainingResult {
         adapter: samples::artifact("adapter"),
         report,
@@ -132,11 +139,22 @@ fn judged(site: &Site, mean: f64, decision: Decision) -> Result<JobId> {
     let job = submit(site)?;
     site.complete(&job, "ingest-1", ingested())?;
     site.complete(&job, "gpu-1", trained(site, job.as_str())?)?;
-    let answers = AnswersResult { answers: samples::artifact("answers"), candidate_nll: 1.9, champion_nll: None, base_nll: 2.6 };
+    let answers = AnswersResult {
+        answers: samples::artifact("answers"),
+        candidate_nll: 1.9,
+        champion_nll: None,
+        base_nll: 2.6,
+    };
     site.complete(&job, "gpu-1", StageResult::Generate(answers))?;
     let evaluation = BTreeMap::from([("evaluation.json", evaluation(mean).to_string())]);
     let evaluation = site.store(&format!("evaluations/{job}"), &evaluation)?;
-    let scores = EvaluationResult { evaluation, samples: 30, unscored: 0, average_score: Some(mean), pass_rate: Some(0.867) };
+    let scores = EvaluationResult {
+        evaluation,
+        samples: 30,
+        unscored: 0,
+        average_score: Some(mean),
+        pass_rate: Some(0.867),
+    };
     site.complete(&job, "judge-1", StageResult::Judge(scores))?;
     let text = format!("the mean is {mean}");
     let report = GateReport {
@@ -205,7 +223,9 @@ fn every_page_is_shown_without_complaint_and_runs_no_foreign_text() -> Result<()
         browser.open(&site.url(&path))?;
         browser.wait_for(words)?;
         // What is folded is shown, too.
-        browser.run("document.querySelectorAll('#evaluation details').forEach((fold, n) => fold.open = n < 1)")?;
+        browser.run(
+            "document.querySelectorAll('#evaluation details').forEach((fold, n) => fold.open = n < 1)",
+        )?;
         untroubled(&browser, &path)?;
         let paint = browser.first_paint_ms()?;
         eprintln!("{path}: first paint after {paint:.0} ms");
@@ -236,7 +256,8 @@ fn a_job_is_followed_live_and_cancelled_by_keyboard() -> Result<()> {
     site.apply(&job, Event::Completed { key, result: trained(&site, "live")?.into() })?;
     browser.wait_for("baurecht-lora-v1.0.0")?;
     ensure!(browser.run("return window.same")? == true, "the page was loaded anew");
-    let drawn = "const image = document.querySelector('img.curve'); return image.complete && image.naturalWidth";
+    let drawn =
+        "const image = document.querySelector('img.curve'); return image.complete && image.naturalWidth";
     until("the curve", || Ok(browser.run(drawn)?.as_i64().filter(|width| *width == 880)))?;
     browser.run("document.querySelector('button.danger').focus()")?;
     browser.press("\u{e007}")?;

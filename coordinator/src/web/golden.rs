@@ -59,9 +59,8 @@ pub(super) async fn show(
     visitor: Visitor,
     Path(reference): Path<String>,
 ) -> Result<Response, PageError> {
-    let reference: GoldenReference = reference
-        .parse()
-        .map_err(|_| DriverError::UnknownGolden { reference: reference.clone() })?;
+    let reference: GoldenReference =
+        reference.parse().map_err(|_| DriverError::UnknownGolden { reference: reference.clone() })?;
     let golden = control.driver.golden(&reference).await?;
     let dataset = golden.dataset();
     let body = html! {

@@ -53,8 +53,9 @@ impl History {
             for event in &page {
                 history.last = event.number;
                 // Heartbeats are many and large, and the lease tells the newest one.
-                let Kind { event: kind } = serde_json::from_str(&event.body)
-                    .map_err(|error| DriverError::Record { key: stream.clone(), reason: error.to_string() })?;
+                let Kind { event: kind } = serde_json::from_str(&event.body).map_err(|error| {
+                    DriverError::Record { key: stream.clone(), reason: error.to_string() }
+                })?;
                 if kind != "progressed" {
                     history.events.push((event.at, from_json(&stream, &event.body)?));
                 }
@@ -239,7 +240,9 @@ fn told(event: &JobEvent) -> String {
     match event {
         JobEvent::Submitted => "submitted".to_owned(),
         JobEvent::Queued { stage, attempt, .. } => format!("{stage}: attempt {attempt} queued"),
-        JobEvent::Claimed { stage, attempt, worker } => format!("{stage}: attempt {attempt} claimed by {worker}"),
+        JobEvent::Claimed { stage, attempt, worker } => {
+            format!("{stage}: attempt {attempt} claimed by {worker}")
+        }
         JobEvent::Stuck { stage, message } => format!("{stage}: stuck: {message}"),
         JobEvent::Reviewed { reason, .. } => {
             format!("{}: {reason}", words::of_event(event).unwrap_or_default())

@@ -184,7 +184,9 @@ async fn pages_show_foreign_text_as_text() {
     let failed = Event::Failed { key, message: ATTACK.to_owned(), retryable: false };
     house.driver.apply(&job, failed).await.unwrap();
     let browser = Browser::of(&house);
-    for path in [format!("/jobs/{job}"), "/golden/law-golden".to_owned(), "/".to_owned(), "/golden".to_owned()] {
+    for path in
+        [format!("/jobs/{job}"), "/golden/law-golden".to_owned(), "/".to_owned(), "/golden".to_owned()]
+    {
         let page = browser.get(&path).await;
         assert_eq!(page.status, StatusCode::OK, "{path}");
         assert!(page.text.contains("&lt;script&gt;alert(1)"), "{path} does not show it");
@@ -205,7 +207,8 @@ async fn a_job_can_be_cancelled_and_resumed_from_its_page() {
     let cancelled = browser.send(form(&format!("/jobs/{job}/cancel"), &token, &cookie)).await;
     assert_eq!(cancelled.header("location"), format!("/jobs/{job}"), "{}", cancelled.text);
     assert_eq!(house.job(&job).await.state, JobState::Cancelled);
-    let retried = browser.send(form(&format!("/jobs/{job}/retry"), &format!("{token}&from=ingest"), &cookie)).await;
+    let retried =
+        browser.send(form(&format!("/jobs/{job}/retry"), &format!("{token}&from=ingest"), &cookie)).await;
     assert_eq!(retried.status, StatusCode::SEE_OTHER, "{}", retried.text);
     assert_ne!(house.job(&job).await.state, JobState::Cancelled);
 }

@@ -31,7 +31,12 @@ pub(super) struct Query {
 impl Query {
     fn of(self, gap_ids: Vec<String>) -> GapQuery {
         let Self { domain, adapter, status, severity, all_versions } = self;
-        GapQuery { domain, adapter_id: adapter, all_versions, filter: GapFilter { status, severity, gap_ids } }
+        GapQuery {
+            domain,
+            adapter_id: adapter,
+            all_versions,
+            filter: GapFilter { status, severity, gap_ids },
+        }
     }
 }
 

@@ -21,7 +21,12 @@ async fn a_job_is_submitted_with_defaults_shown_and_cancelled() {
     let house = House::new().await;
     let browser = Browser::of(&house);
     let rehearsed = browser.write("POST", "/api/v1/jobs?dry_run=true", &spec()).await;
-    assert_eq!((rehearsed.status, rehearsed.json()["priority"].clone()), (StatusCode::OK, json!(5)), "{}", rehearsed.text);
+    assert_eq!(
+        (rehearsed.status, rehearsed.json()["priority"].clone()),
+        (StatusCode::OK, json!(5)),
+        "{}",
+        rehearsed.text
+    );
     assert_eq!(browser.get("/api/v1/jobs").await.json(), json!([]));
     let created = browser.write("POST", "/api/v1/jobs", &spec()).await;
     assert_eq!(created.status, StatusCode::CREATED, "{}", created.text);
@@ -48,15 +53,20 @@ async fn a_wrong_specification_is_told_field_by_field() {
     assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(refused.headers.get(CONTENT_TYPE).unwrap(), "application/problem+json");
     let problems = refused.json()["problems"].clone();
-    let fields: Vec<_> = problems.as_array().unwrap().iter().map(|problem| problem["field"].clone()).collect();
-    assert!(fields.contains(&json!("golden_dataset")) && fields.contains(&json!("training.rank")), "{fields:?}");
+    let fields: Vec<_> =
+        problems.as_array().unwrap().iter().map(|problem| problem["field"].clone()).collect();
+    assert!(
+        fields.contains(&json!("golden_dataset")) && fields.contains(&json!("training.rank")),
+        "{fields:?}"
+    );
 }
 
 #[tokio::test]
 async fn what_cannot_be_read_is_a_problem_of_its_kind() {
     let house = House::new().await;
     let browser = Browser::of(&house);
-    let unknown_field = json!({ "domain": "law", "golden_dataset": "law-golden", "base_model": "tiny", "ranks": 3 });
+    let unknown_field =
+        json!({ "domain": "law", "golden_dataset": "law-golden", "base_model": "tiny", "ranks": 3 });
     let refused = browser.write("POST", "/api/v1/jobs", &unknown_field).await;
     assert_eq!(refused.json()["type"], "/api#invalid_request");
     assert!(refused.text.contains("ranks"), "{}", refused.text);
@@ -92,10 +102,12 @@ async fn events_are_streamed_until_the_job_rests() {
     let job = house.submit(samples::spec()).await.id;
     complete_until(&house.driver, &job, Some(Stage::Rollout), Decision::Review).await;
     let listed = browser.get(&format!("/api/v1/jobs/{job}/events")).await.json();
-    let numbers: Vec<_> = listed.as_array().unwrap().iter().map(|event| event["number"].as_u64().unwrap()).collect();
+    let numbers: Vec<_> =
+        listed.as_array().unwrap().iter().map(|event| event["number"].as_u64().unwrap()).collect();
     let streamed = browser.get(&format!("/api/v1/jobs/{job}/events/stream?after=1")).await;
     assert_eq!(streamed.headers.get(CONTENT_TYPE).unwrap(), "text/event-stream");
-    let ids: Vec<u64> = streamed.text.lines().filter_map(|line| line.strip_prefix("id: ")?.parse().ok()).collect();
+    let ids: Vec<u64> =
+        streamed.text.lines().filter_map(|line| line.strip_prefix("id: ")?.parse().ok()).collect();
     assert_eq!(ids, numbers[1..]);
     assert!(streamed.text.contains("event: rest\n"), "{}", streamed.text);
 }
@@ -110,9 +122,13 @@ async fn a_review_needs_actor_and_reason_and_is_in_the_audit_log() {
     let body = |reason: &str| json!({ "verdict": "approve", "actor": "anna", "reason": reason });
     assert_eq!(browser.write("POST", path, &body("")).await.status, StatusCode::BAD_REQUEST);
     let reviewed = browser.write("POST", path, &body("sound")).await;
-    assert_eq!((reviewed.json()["status"].clone(), reviewed.json()["job"].clone()), (json!("approved"), json!(job)));
+    assert_eq!(
+        (reviewed.json()["status"].clone(), reviewed.json()["job"].clone()),
+        (json!("approved"), json!(job))
+    );
     let audit = browser.get("/api/v1/audit?adapter=law-lora-v1.0.0").await.json();
-    let last = audit["entries"].as_array().unwrap().iter().rfind(|entry| entry["actor"] == "anna").unwrap().clone();
+    let last =
+        audit["entries"].as_array().unwrap().iter().rfind(|entry| entry["actor"] == "anna").unwrap().clone();
     assert_eq!((last["action"].clone(), last["reason"].clone()), (json!("adapter.approved"), json!("sound")));
     assert_eq!(audit["broken_at"], json!(null));
 }
@@ -126,7 +142,8 @@ async fn a_golden_dataset_is_written_grown_and_frozen() {
     let path = "/api/v1/golden/new-golden";
     let written = browser.write("PUT", path, &dataset(vec![sample("Wer plant?")])).await;
     assert_eq!(written.json()["frozen"], json!(false), "{}", written.text);
-    let grown = browser.write("PUT", &format!("{path}?append=true"), &dataset(vec![sample("Wer baut?")])).await;
+    let grown =
+        browser.write("PUT", &format!("{path}?append=true"), &dataset(vec![sample("Wer baut?")])).await;
     assert_eq!(grown.json()["total_samples"], json!(2));
     let frozen = browser.write("POST", &format!("{path}/freeze"), &json!({ "actor": "anna" })).await;
     assert_eq!(frozen.json()["reference"], "new-golden@1.0.0", "{}", frozen.text);
@@ -142,7 +159,10 @@ async fn an_exported_registry_is_imported_without_change() {
     let job = house.submit(samples::spec()).await.id;
     complete_until(&house.driver, &job, Some(Stage::Generate), Decision::Review).await;
     let exported = browser.get("/api/v1/registry").await.json();
-    assert_eq!(browser.write("POST", "/api/v1/registry?actor=", &exported).await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        browser.write("POST", "/api/v1/registry?actor=", &exported).await.status,
+        StatusCode::BAD_REQUEST
+    );
     let same = browser.write("POST", "/api/v1/registry?actor=anna", &exported).await;
     assert_eq!(same.json(), json!({ "imported": 0, "unchanged": 1 }));
     let other = House::empty();

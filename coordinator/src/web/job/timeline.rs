@@ -3,12 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use clara_lifecycle::{
-    id::Attempt,
-    job::JobEvent,
-    stage::Stage,
-    time::Timestamp,
-};
+use clara_lifecycle::{id::Attempt, job::JobEvent, stage::Stage, time::Timestamp};
 use maud::{Markup, html};
 
 use crate::{chart::real, figures, web::page::badge};
@@ -59,7 +54,9 @@ pub(super) fn attempts(events: &[(Timestamp, JobEvent)]) -> Vec<Line> {
             }
             JobEvent::Succeeded { result } => {
                 let stage = result.stage();
-                if let Some(line) = lines.iter_mut().rev().find(|line| line.stage == stage && line.ended.is_none()) {
+                if let Some(line) =
+                    lines.iter_mut().rev().find(|line| line.stage == stage && line.ended.is_none())
+                {
                     line.ended = Some((*at, "succeeded"));
                 }
             }
@@ -119,7 +116,8 @@ pub(super) fn draw(lines: &[Line], now: Timestamp) -> Markup {
 }
 
 fn bar(class: &str, (from, to): (f64, f64), y: f64) -> Markup {
-    let (x, width, y) = (format!("{from:.1}"), format!("{:.1}", (to - from).max(1.5)), format!("{:.1}", y + 4.0));
+    let (x, width, y) =
+        (format!("{from:.1}"), format!("{:.1}", (to - from).max(1.5)), format!("{:.1}", y + 4.0));
     html! { rect class=(class) x=(x) y=(y) width=(width) height="12" rx="2" {} }
 }
 

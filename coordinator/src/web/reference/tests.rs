@@ -25,7 +25,9 @@ fn every_call_of_the_router_is_described_and_no_other() {
             written.insert((method.clone(), path.clone(), name.to_owned()));
         }
     }
-    let routed = CALLS.iter().map(|(method, path, name)| ((*method).to_owned(), (*path).to_owned(), (*name).to_owned()));
+    let routed = CALLS
+        .iter()
+        .map(|(method, path, name)| ((*method).to_owned(), (*path).to_owned(), (*name).to_owned()));
     assert_eq!(written, routed.collect());
 }
 

@@ -84,7 +84,17 @@ fn lineage(version: &AdapterVersion) -> Markup {
     let Some(lineage) = &version.lineage else {
         return html! { p.faint { "It was imported from another registry, which told no lineage." } };
     };
-    let Lineage { job, adapter, training, dataset, source_digest, golden_dataset, golden_digest, code_version, .. } = lineage;
+    let Lineage {
+        job,
+        adapter,
+        training,
+        dataset,
+        source_digest,
+        golden_dataset,
+        golden_digest,
+        code_version,
+        ..
+    } = lineage;
     html! {
         ul.tree {
             li { "sources " (lineage.sources.join(", ")) " " code { (source_digest.short()) } @if let Some(query) = &lineage.query { " query “" (query) "”" }

@@ -15,7 +15,14 @@ fn claimed(ms: i64, attempt: u32) -> (Timestamp, JobEvent) {
 }
 
 fn failed(ms: i64, attempt: u32) -> (Timestamp, JobEvent) {
-    (at(ms), JobEvent::Failed { stage: Stage::Train, attempt: Attempt(attempt), message: "out of memory <b>".to_owned() })
+    (
+        at(ms),
+        JobEvent::Failed {
+            stage: Stage::Train,
+            attempt: Attempt(attempt),
+            message: "out of memory <b>".to_owned(),
+        },
+    )
 }
 
 #[test]
