@@ -25,7 +25,7 @@ fn golden(site: &Site) -> Result<()> {
         json!({
             "prompt": format!("Frage {number}: Wer entscheidet über den Bauantrag? {ATTACK}"),
             "expected_output": format!("Die Bauaufsichtsbehörde, § 36 BauGB. {ATTACK}"),
-            "difficulty": ["easy", "medium", "hard"][number % 3],
+            "difficulty": if number.is_multiple_of(3) { "hard" } else { "medium" },
         })
     };
     let samples: Vec<Value> = (1..=30).map(sample).collect();
@@ -106,13 +106,13 @@ fn trained(site: &Site, name: &str) -> Result<StageResult> {
 }
 
 fn evaluation(mean: f64) -> Value {
-    let result = |number: usize| {
+    let result = |number: u32| {
         json!({
             "sample_id": format!("baurecht-golden-{number}"), "adapter_id": "baurecht-lora-v1.0.0",
             "prompt": format!("Frage {number}: Wer entscheidet über den Bauantrag?"),
             "adapter_output": format!("Die Gemeinde entscheidet. {ATTACK}"),
             "expected_output": "Die Bauaufsichtsbehörde im Einvernehmen mit der Gemeinde.",
-            "overall_score": mean - 15.0 + (number as u32 % 30) as f64,
+            "overall_score": mean - 15.0 + f64::from(number % 30),
             "criteria_scores": { "accuracy": 8.0, "relevance": 8.5, "style": 9.0, "completeness": 7.0, "coherence": 9.0 },
             "judge_reasoning": format!("Richtig, aber knapp. {ATTACK}"), "passed": number > 4,
             "evaluated_at": "2026-01-01T00:00:00Z", "judge_model": "qwen3-32b",
