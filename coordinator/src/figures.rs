@@ -47,6 +47,11 @@ pub fn age(age: Duration) -> String {
     }
 }
 
+/// The time between two moments.
+pub fn between(from: Timestamp, to: Timestamp) -> String {
+    span(to.since(from))
+}
+
 /// A number of bytes in the largest unit that leaves at least one.
 pub fn bytes(bytes: u64) -> String {
     const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];

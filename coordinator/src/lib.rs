@@ -35,6 +35,7 @@ mod submit;
 #[cfg(test)]
 mod testing;
 mod web;
+pub mod words;
 mod worker_service;
 
 pub use driver::{Driver, DriverError};

@@ -1,5 +1,6 @@
 //! The REST interface: what gRPC answers, as JSON over HTTP.
 
+mod gaps;
 mod golden;
 mod jobs;
 mod registry;
@@ -16,6 +17,8 @@ use axum::{
 use serde::de::DeserializeOwned;
 
 use super::{Site, problem::Problem};
+
+pub(super) use jobs::ListQuery;
 
 /// Where the first version lies.
 pub(super) const PREFIX: &str = "/api/v1";
@@ -62,6 +65,9 @@ calls! {
     get "/audit" "ListAudit" registry::audit;
     get "/registry" "ExportRegistry" registry::export;
     post "/registry" "ImportRegistry" registry::import;
+    get "/gaps" "ListGaps" gaps::list;
+    post "/gaps/resolve" "ResolveGaps" gaps::resolve;
+    post "/gaps/train" "TrainGaps" gaps::train;
     get "/golden" "ListGolden" golden::list;
     get "/golden/{reference}" "GetGolden" golden::show;
     put "/golden/{reference}" "PutGolden" golden::write;
@@ -95,3 +101,6 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! What all pages share: head, navigation, and small pieces.
 
 use axum::response::{Html, IntoResponse, Response};
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{DOCTYPE, Markup, html};
 
 use super::{Visitor, assets};
 
@@ -143,9 +143,4 @@ pub(crate) fn fields(rows: &[(&str, Markup)]) -> Markup {
 /// Text as markup, escaped.
 pub(crate) fn text(words: impl AsRef<str>) -> Markup {
     html! { (words.as_ref()) }
-}
-
-/// A drawing of our own, as markup.
-pub(crate) fn drawing(svg: String) -> Markup {
-    PreEscaped(svg)
 }
