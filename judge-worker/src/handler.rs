@@ -1,7 +1,9 @@
 //! The judge stage: answers and golden dataset in, `evaluation.json` and `replies.jsonl` out.
 
 mod input;
+mod judges;
 mod output;
+mod round;
 #[cfg(test)]
 mod tests;
 
@@ -9,33 +11,25 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use clara_lifecycle::{
-    answers::SampleAnswers,
-    golden::GoldenSample,
     results::StageResult,
-    score::{Evaluation, EvaluationContext, JudgeIdentity, Judgement, UnscoredReason},
-    spec::JudgeOptions,
+    score::{Evaluation, EvaluationContext, JudgeHealth, Judgement, PairwiseReport},
     stage::Stage,
 };
 use clara_runtime::{
     clock::{Clock, SystemClock},
     config::JudgeSettings,
-    metrics,
-    stop::StopSignal,
-    worker::{AttemptContext, ProgressSender, StageFailure, StageHandler},
+    worker::{AttemptContext, StageFailure, StageHandler},
 };
-use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::{
-    client::{Access, CallError, Endpoint, Pacing, Secret},
-    prompt::Prompter,
-    rubric::Language,
-    score::{Judge, KeptReply, Subject},
+    canary::Canaries,
+    client::{CallError, Endpoints, Pacing},
+    family,
+    ledger::{Ledger, Terms},
+    panel::Panel,
 };
 use input::Input;
-
-/// Only variables with such a name are read as keys: a job names the variable, and must not be able to send
-/// any other secret of this process to a URL of its choice.
-const KEY_VARIABLE_SUFFIX: &str = "_API_KEY";
+use round::{Judged, Round};
 
 /// How a judge-worker judges.
 #[derive(Clone)]
@@ -44,8 +38,10 @@ pub struct JudgeConfig {
     pub default_url: Option<String>,
     /// Model at that endpoint; without it the first one that it lists.
     pub default_model: Option<String>,
-    /// Language of rubric and prompts.
-    pub language: Language,
+    /// Whether that endpoint lives as long as one attempt, at a URL of its own: its replies are kept for the job alone.
+    pub is_own: bool,
+    /// What this process knows of endpoints; clones share it.
+    pub endpoints: Endpoints,
     /// Pause before the second try of a call; doubles from try to try, up to eight seconds.
     pub first_pause: Duration,
     /// Tells the time.
@@ -66,7 +62,8 @@ impl Default for JudgeConfig {
         Self {
             default_url: None,
             default_model: None,
-            language: Language::German,
+            is_own: false,
+            endpoints: Endpoints::default(),
             first_pause: Pacing::patient(1).first_pause,
             clock: Arc::new(SystemClock),
             variable: |name| std::env::var(name).ok(),
@@ -80,7 +77,6 @@ impl fmt::Debug for JudgeConfig {
             .debug_struct("JudgeConfig")
             .field("default_url", &self.default_url)
             .field("default_model", &self.default_model)
-            .field("language", &self.language)
             .finish_non_exhaustive()
     }
 }
@@ -107,55 +103,56 @@ impl StageHandler for JudgeHandler {
     async fn run(&self, context: AttemptContext) -> Result<StageResult, StageFailure> {
         let input = Input::read(&context.assignment, &context.artifacts).await?;
         let options = &context.assignment.spec.judge;
-        let judge = self.judge(options, &context.stop).await.map_err(failure)?;
-        let identity = judge.prompter.identity(&judge.model, judge.endpoint.url(), options.calibrated);
-        let round = Round { judge: &judge, input: &input, stop: &context.stop, progress: &context.progress };
+        let ledger = Arc::new(self.ledger(&context).await?);
+        let panel = self.panel(&context, &ledger).await?;
+        let canaries = panel
+            .probe(
+                &input.golden,
+                (options.canaries, options.canary_limit),
+                options.concurrency,
+                &context.stop,
+            )
+            .await
+            .map_err(failure)?;
+        context.progress.update(|_| {});
+        let round = Round {
+            panel: &panel,
+            input: &input,
+            is_pairwise: options.pairwise,
+            stop: &context.stop,
+            progress: &context.progress,
+        };
         let judged = round.judge_all(options.concurrency).await?;
-        let evaluation = self.evaluation(&context, &input, &identity, &judged)?;
-        let replies = judged.into_iter().flat_map(|judged| judged.replies).collect::<Vec<_>>();
-        output::store(&context, &evaluation, &replies).await
+        let mut evaluation = self.evaluation(&context, &input, &panel, &judged, &canaries)?;
+        evaluation.health = with_calls(evaluation.health, ledger.health().await?);
+        let replies = judged.into_iter().flat_map(|judged| judged.replies);
+        let replies: Vec<_> = canaries.replies.into_iter().chain(replies).collect();
+        let result = output::store(&context, &evaluation, &replies).await?;
+        ledger.finish().await?;
+        Ok(result)
     }
 }
 
 impl JudgeHandler {
-    /// The judge that `options` ask for; asks the endpoint for a model when none is named.
-    async fn judge(&self, options: &JudgeOptions, stop: &StopSignal) -> Result<Judge, CallError> {
-        let url = options.url.as_ref().or(self.config.default_url.as_ref()).ok_or(CallError::Unnamed)?;
-        let endpoint = Endpoint::new(Access {
-            url: url.clone(),
-            key: self.key(url, options.api_key_env.as_deref())?,
-            timeout: Duration::from_secs(options.timeout_seconds.into()),
-            pacing: Pacing { first_pause: self.config.first_pause, ..Pacing::patient(options.max_tries) },
-            clock: Arc::clone(&self.config.clock),
-        })?;
-        let by_worker = self.config.default_model.as_ref().filter(|_| options.url.is_none());
-        let model = match options.model.as_ref().or(by_worker) {
-            Some(model) => model.clone(),
-            None => endpoint.first_model(stop).await?,
-        };
-        Ok(Judge { endpoint, model, prompter: Prompter::new(self.config.language, options.reasoning) })
-    }
-
-    fn key(&self, url: &str, variable: Option<&str>) -> Result<Option<Secret>, CallError> {
-        let Some(name) = variable else { return Ok(None) };
-        let setup = |detail| CallError::Setup { url: url.to_owned(), detail };
-        if !name.ends_with(KEY_VARIABLE_SUFFIX) {
-            return Err(setup(format!(
-                "`judge.api_key_env` names {name}; only variables that end in {KEY_VARIABLE_SUFFIX} are read"
-            )));
-        }
-        let key = (self.config.variable)(name).filter(|key| !key.is_empty());
-        let key = key.ok_or_else(|| setup(format!("the judge-worker has no environment variable {name}")))?;
-        Ok(Some(Secret(key)))
+    /// What the job asked and paid so far.
+    async fn ledger(&self, context: &AttemptContext) -> Result<Ledger, StageFailure> {
+        let options = &context.assignment.spec.judge;
+        let is_own = self.config.is_own && options.url.is_none();
+        let terms = Terms { is_shared: options.cache && !is_own, budget: options.budget.clone() };
+        let (job, fence) = (context.assignment.job.as_str(), context.assignment.fence);
+        Ok(Ledger::open(&context.artifacts, job, fence, terms).await?)
     }
 
     fn evaluation(
         &self,
         context: &AttemptContext,
         input: &Input,
-        identity: &JudgeIdentity,
+        panel: &Panel,
         judged: &[Judged],
+        canaries: &Canaries,
     ) -> Result<Evaluation, StageFailure> {
+        let identities: Vec<_> = panel.judges.iter().map(|judge| judge.identity.clone()).collect();
+        let first = identities.first().ok_or_else(|| StageFailure::permanent("the panel has no judge"))?;
         let now = self.config.clock.now();
         let evaluated_at =
             jiff::Timestamp::from_millisecond(now.0).map_err(StageFailure::retryable)?.to_string();
@@ -165,84 +162,61 @@ impl JudgeHandler {
         let candidate = by_sample(|judged| Some(&judged.candidate));
         let champion =
             input.answers.champion_id.as_ref().map(|_| by_sample(|judged| judged.champion.as_ref()));
-        let evaluation = EvaluationContext {
+        let made_of = EvaluationContext {
             golden: &input.golden,
             answers: &input.answers,
-            judge: identity,
+            judge: first,
+            rubric: &panel.rubric,
             pass_at: context.assignment.spec.gate.pass_at,
             evaluated_at: &evaluated_at,
         };
-        Ok(Evaluation::new(evaluation, &candidate, champion.as_ref()))
+        let pairwise =
+            PairwiseReport::of(judged.iter().filter_map(|judged| judged.compared.clone()).collect());
+        let health = health(input, panel, judged, canaries, pairwise.as_ref());
+        let evaluation = Evaluation::new(made_of, &candidate, champion.as_ref());
+        Ok(Evaluation { panel: identities, pairwise, health, offsets: panel.offsets.clone(), ..evaluation })
     }
 }
 
-/// The judgements of one sample.
-#[derive(Debug)]
-struct Judged {
-    sample_id: String,
-    candidate: Judgement,
-    champion: Option<Judgement>,
-    replies: Vec<KeptReply>,
-}
-
-/// One pass over all samples.
-struct Round<'a> {
-    judge: &'a Judge,
-    input: &'a Input,
-    stop: &'a StopSignal,
-    progress: &'a ProgressSender,
-}
-
-impl Round<'_> {
-    /// Judges all samples, several at once, in the order of the golden dataset.
-    async fn judge_all(&self, concurrency: u32) -> Result<Vec<Judged>, StageFailure> {
-        let pairs = self.input.pairs()?;
-        self.progress.update(|progress| {
-            "samples".clone_into(&mut progress.unit);
-            progress.total = Some(pairs.len() as u64);
-        });
-        let calls: Vec<_> =
-            pairs.into_iter().map(|(sample, answers)| self.judge_sample(sample, answers)).collect();
-        let judged: Vec<Judged> =
-            stream::iter(calls).buffered(concurrency.max(1) as usize).try_collect().await.map_err(failure)?;
-        broken_endpoint(&judged).map_or(Ok(judged), Err)
+/// What is known about the judging, with what is known about its calls.
+fn with_calls(judging: JudgeHealth, calls: JudgeHealth) -> JudgeHealth {
+    let mut warnings = judging.warnings;
+    warnings.extend(calls.warnings);
+    JudgeHealth {
+        canaries: judging.canaries,
+        canaries_failed: judging.canaries_failed,
+        flip_rate: judging.flip_rate,
+        warnings,
+        ..calls
     }
+}
 
-    async fn judge_sample(
-        &self,
-        sample: &GoldenSample,
-        answers: &SampleAnswers,
-    ) -> Result<Judged, CallError> {
-        let mut replies = Vec::new();
-        let of = |adapter_id, answer| Subject { sample, adapter_id, answer };
-        let candidate = of(self.input.answers.adapter_id.as_str(), answers.candidate.text.as_str());
-        let candidate = self.judge.judge(candidate, self.stop, &mut replies).await?;
-        self.progress.update(|_| {});
-        let champion = match (&self.input.answers.champion_id, &answers.champion) {
-            (Some(id), Some(answer)) => {
-                Some(self.judge.judge(of(id, &answer.text), self.stop, &mut replies).await?)
-            }
-            (Some(_) | None, Some(_) | None) => None,
-        };
-        metrics::sample_judged(matches!(candidate, Judgement::Scored(_)));
-        if let Judgement::Unscored { reason, .. } = &candidate {
-            tracing::warn!(sample.id = %sample.sample_id, %reason, "the judge gave no score for {}", sample.sample_id);
+/// What is known about the judging besides its calls.
+fn health(
+    input: &Input,
+    panel: &Panel,
+    judged: &[Judged],
+    canaries: &Canaries,
+    pairwise: Option<&PairwiseReport>,
+) -> JudgeHealth {
+    let mut warnings = canaries.warnings.clone();
+    for judge in &panel.judges {
+        let (name, base) = (&judge.identity.judge_id, &input.answers.base_model);
+        if let Some(family) = family::shared(&judge.model, base) {
+            warnings.push(format!(
+                "judge {name} and the base model {base} are of one family ({family}); judges prefer what their own \
+                 family writes"
+            ));
         }
-        self.progress.update(|progress| progress.done += 1);
-        Ok(Judged { sample_id: sample.sample_id.clone(), candidate, champion, replies })
+        warnings.extend(round::gaps_of(judge, judged));
     }
-}
-
-/// An endpoint that failed for every single answer is broken; that is no evaluation.
-fn broken_endpoint(judged: &[Judged]) -> Option<StageFailure> {
-    let mut details = Vec::new();
-    for judged in judged {
-        match &judged.candidate {
-            Judgement::Unscored { reason: UnscoredReason::ServerError, detail } => details.push(detail),
-            Judgement::Unscored { .. } | Judgement::Scored(_) => return None,
-        }
+    JudgeHealth {
+        canaries: canaries.judged,
+        canaries_failed: canaries.failed,
+        flip_rate: pairwise.map(PairwiseReport::flip_rate),
+        warnings,
+        ..JudgeHealth::default()
     }
-    details.first().map(StageFailure::retryable)
 }
 
 fn failure(error: CallError) -> StageFailure {

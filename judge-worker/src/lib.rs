@@ -1,14 +1,20 @@
 //! Scores answers to a golden dataset through any OpenAI-compatible endpoint.
 #![forbid(unsafe_code)]
 
+mod canary;
 mod client;
+mod expectation;
+mod family;
 mod handler;
+mod injection;
+mod ledger;
+mod pairwise;
+mod panel;
 mod parse;
 mod prompt;
-mod rubric;
 mod score;
 #[cfg(test)]
 mod testing;
 
+pub use client::Endpoints;
 pub use handler::{JudgeConfig, JudgeHandler};
-pub use rubric::Language;

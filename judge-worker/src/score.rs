@@ -1,22 +1,29 @@
-//! Judges one answer: asks, reads, asks once more when the reply cannot be read, and never makes up a score.
+//! One judge and one answer: asks, reads, asks once more when the reply cannot be read, and never makes up a score.
+
+mod call;
+
+use std::collections::BTreeMap;
 
 use clara_lifecycle::{
     golden::GoldenSample,
-    score::{AnswerDetails, Judgement, Scored, UnscoredReason},
+    rubric::RubricCriterion,
+    score::{Criterion, CriterionVote, JudgeIdentity, JudgeVote, Scoring},
+    spec::JudgeCalls,
 };
 use clara_runtime::stop::StopSignal;
-use serde::Serialize;
 
 use crate::{
-    client::{Ask, CallError, Endpoint, Finish, Reply},
-    parse,
-    prompt::{Message, Prompter},
+    client::{CallError, Endpoint, Reply},
+    expectation::{self, Distribution},
+    parse::{self, Better, Scores},
+    prompt::{Prompter, Reasons},
 };
 
-/// Longest reply in tokens when only scores are asked for.
-const SCORES_TOKENS: u32 = 256;
-/// Longest reply in tokens with reasons; models that think before they write count that too.
-const REASONS_TOKENS: u32 = 2_048;
+pub(crate) use call::{KeptReply, Unread};
+use call::{Question, read_text};
+
+/// Temperature of repeats: the replies are then drawn from what the judge thinks (G-Eval does the same).
+const REPEAT_TEMPERATURE: f32 = 1.0;
 
 /// One judge: an endpoint, a model there, and a way to ask.
 #[derive(Debug)]
@@ -25,24 +32,23 @@ pub(crate) struct Judge {
     pub(crate) endpoint: Endpoint,
     /// Model name there.
     pub(crate) model: String,
-    /// How it is asked.
+    /// How its prompts are written.
     pub(crate) prompter: Prompter,
+    /// How it is asked.
+    pub(crate) asking: Asking,
+    /// Who it is.
+    pub(crate) identity: JudgeIdentity,
 }
 
-/// One reply as it is kept in `replies.jsonl`.
-#[derive(Debug, Serialize)]
-pub(crate) struct KeptReply {
-    /// The golden sample.
-    pub(crate) sample_id: String,
-    /// The version that answered it.
-    pub(crate) adapter_id: String,
-    /// 1, or 2 for the reply to the request to repair the first.
-    pub(crate) number: u8,
-    /// Why it holds no scores, if so.
-    pub(crate) fault: Option<String>,
-    /// What came.
-    #[serde(flatten)]
-    pub(crate) reply: Reply,
+/// How a judge is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Asking {
+    /// One call for all criteria, or one for each.
+    pub(crate) calls: JudgeCalls,
+    /// Whether probabilities of tokens are asked for.
+    pub(crate) logprobs: bool,
+    /// Replies whose mean is the score.
+    pub(crate) repeats: u32,
 }
 
 /// What is judged.
@@ -56,115 +62,158 @@ pub(crate) struct Subject<'a> {
     pub(crate) answer: &'a str,
 }
 
-/// A reply without scores.
-struct Unread {
-    reason: UnscoredReason,
-    detail: String,
-    repairable: bool,
+/// The readable replies to one question.
+struct Readings {
+    scores: Vec<(Scores, Reply)>,
 }
 
 impl Judge {
-    /// Judges one answer and keeps every reply in `kept`.
+    /// Judges one answer and keeps every reply in `kept`. The inner error is a failure for this answer alone.
     ///
     /// # Errors
-    /// [`CallError`] when the endpoint as a whole fails. What fails for this one answer is a
-    /// [`Judgement::Unscored`] instead.
-    pub(crate) async fn judge(
+    /// [`CallError`] when the endpoint as a whole fails.
+    pub(crate) async fn vote(
         &self,
         subject: Subject<'_>,
         stop: &StopSignal,
         kept: &mut Vec<KeptReply>,
-    ) -> Result<Judgement, CallError> {
-        let messages = self.prompter.ask(subject.sample, subject.answer);
-        let first = match self.ask(&messages, subject, stop).await? {
-            Ok(reply) => reply,
-            Err(unread) => return Ok(unread.into()),
+    ) -> Result<Result<JudgeVote, Unread>, CallError> {
+        let criteria: Vec<&RubricCriterion> = self.prompter.rubric().applying(subject.sample).collect();
+        let size = match self.asking.calls {
+            JudgeCalls::Together => criteria.len().max(1),
+            JudgeCalls::Each => 1,
         };
-        let unread = match keep(subject, 1, first.clone(), kept) {
-            Ok(scored) => return Ok(Judgement::Scored(scored)),
-            Err(unread) if unread.repairable => unread,
-            Err(unread) => return Ok(unread.into()),
+        let mut vote = JudgeVote {
+            judge_id: self.identity.judge_id.clone(),
+            criteria: BTreeMap::new(),
+            scoring: Scoring::Probabilities,
+            replies: Vec::new(),
         };
-        let again = self.prompter.ask_again(messages, &first.text, &unread.detail);
-        match self.ask(&again, subject, stop).await? {
-            Ok(second) => Ok(keep(subject, 2, second, kept).map_or_else(Judgement::from, Judgement::Scored)),
-            Err(_) => Ok(unread.into()),
+        for asked in criteria.chunks(size) {
+            let readings = match self.readings(subject, asked, stop, kept).await? {
+                Ok(readings) => readings,
+                Err(unread) => return Ok(Err(unread)),
+            };
+            let (scoring, votes) = self.weigh(asked, &readings);
+            vote.scoring = vote.scoring.min(scoring);
+            vote.criteria.extend(votes);
+            vote.replies.extend(readings.scores.into_iter().map(|(_, reply)| reply.text));
         }
+        Ok(Ok(vote))
     }
 
-    /// One call; the inner error is a failure for this answer alone.
-    async fn ask(
+    /// Says which of two answers is better, shown in this order.
+    ///
+    /// # Errors
+    /// [`CallError`] when the endpoint as a whole fails.
+    pub(crate) async fn compare(
         &self,
-        messages: &[Message],
-        subject: Subject<'_>,
+        first: Subject<'_>,
+        second: Subject<'_>,
         stop: &StopSignal,
-    ) -> Result<Result<Reply, Unread>, CallError> {
-        let ask = Ask {
-            model: &self.model,
-            messages,
-            schema: &self.prompter.schema(),
-            max_tokens: if self.prompter.reasoning() { REASONS_TOKENS } else { SCORES_TOKENS },
+        kept: &mut Vec<KeptReply>,
+    ) -> Result<Result<Better, Unread>, CallError> {
+        let question = Question {
+            subject: first,
+            about: "preference".to_owned(),
+            repeat: 0,
             temperature: 0.0,
             logprobs: false,
-            repeat: 0,
-            is_readable: &|reply| read(reply).is_ok(),
-            seed: seed(subject),
         };
-        let for_this_answer =
-            |reason, error: &CallError| Unread { reason, detail: error.to_string(), repairable: false };
-        match self.endpoint.chat(&ask, stop).await {
-            Ok(reply) => Ok(Ok(reply)),
-            Err(error @ CallError::Rejected { .. }) => {
-                Ok(Err(for_this_answer(UnscoredReason::RequestRejected, &error)))
+        let request = self.prompter.compare(first.sample, first.answer, second.answer);
+        let read = |reply: &Reply| read_text(reply, parse::read_preference);
+        Ok(self.put(&question, request, &read, stop, kept).await?.map(|(better, _)| better))
+    }
+
+    /// Whether the endpoint tells the probabilities of a reply's tokens, found out by one short call.
+    ///
+    /// # Errors
+    /// [`CallError`] when the endpoint as a whole fails.
+    pub(crate) async fn tells_probabilities(&self, stop: &StopSignal) -> Result<bool, CallError> {
+        let sample = GoldenSample::new("1 + 1 = ?".to_owned(), "2".to_owned());
+        let subject = Subject { sample: &sample, adapter_id: "probe", answer: "2" };
+        let prompter = Prompter::new(self.prompter.rubric().clone(), Reasons::None);
+        let criteria: Vec<&RubricCriterion> = prompter.rubric().applying(&sample).take(1).collect();
+        let wanted: Vec<Criterion> = criteria.iter().map(|entry| entry.criterion).collect();
+        let question =
+            Question { subject, about: "probe".to_owned(), repeat: 0, temperature: 0.0, logprobs: true };
+        let request = prompter.ask(&sample, subject.answer, &criteria);
+        let read = |reply: &Reply| read_text(reply, |text| parse::read_scores(text, &wanted));
+        let reply = self.put(&question, request, &read, stop, &mut Vec::new()).await?;
+        let told = reply.ok().and_then(|(scores, reply)| probable(&scores, &reply));
+        Ok(told.is_some())
+    }
+
+    /// Asks for `criteria` as often as there are repeats. More than half of the replies must be readable.
+    async fn readings(
+        &self,
+        subject: Subject<'_>,
+        criteria: &[&RubricCriterion],
+        stop: &StopSignal,
+        kept: &mut Vec<KeptReply>,
+    ) -> Result<Result<Readings, Unread>, CallError> {
+        let wanted: Vec<Criterion> = criteria.iter().map(|entry| entry.criterion).collect();
+        let about = match (self.asking.calls, wanted.first()) {
+            (JudgeCalls::Each, Some(criterion)) => criterion.to_string(),
+            (JudgeCalls::Each, None) | (JudgeCalls::Together, _) => "scores".to_owned(),
+        };
+        let repeats = self.asking.repeats.max(1);
+        let (mut scores, mut unread) = (Vec::new(), None);
+        for repeat in 0..repeats {
+            let question = Question {
+                subject,
+                about: about.clone(),
+                repeat,
+                temperature: if repeats > 1 { REPEAT_TEMPERATURE } else { 0.0 },
+                logprobs: self.asking.logprobs,
+            };
+            let request = self.prompter.ask(subject.sample, subject.answer, criteria);
+            let read = |reply: &Reply| read_text(reply, |text| parse::read_scores(text, &wanted));
+            match self.put(&question, request, &read, stop, kept).await? {
+                Ok(reading) => scores.push(reading),
+                Err(fault) => unread = unread.or(Some(fault)),
             }
-            Err(error @ CallError::ServerError { .. }) => {
-                Ok(Err(for_this_answer(UnscoredReason::ServerError, &error)))
-            }
-            Err(error) => Err(error),
         }
+        Ok(match unread {
+            Some(unread) if scores.len() * 2 <= repeats as usize => Err(unread),
+            Some(_) | None => Ok(Readings { scores }),
+        })
     }
-}
 
-impl From<Unread> for Judgement {
-    fn from(unread: Unread) -> Self {
-        Self::Unscored { reason: unread.reason, detail: unread.detail }
-    }
-}
-
-/// Reads a reply and keeps it, with its fault if it has one.
-fn keep(subject: Subject<'_>, number: u8, reply: Reply, kept: &mut Vec<KeptReply>) -> Result<Scored, Unread> {
-    let read = read(&reply);
-    kept.push(KeptReply {
-        sample_id: subject.sample.sample_id.clone(),
-        adapter_id: subject.adapter_id.to_owned(),
-        number,
-        fault: read.as_ref().err().map(|unread| unread.detail.clone()),
-        reply,
-    });
-    read
-}
-
-fn read(reply: &Reply) -> Result<Scored, Unread> {
-    let unread = |reason, detail: String, repairable| Err(Unread { reason, detail, repairable });
-    if let Finish::Refused(words) = &reply.finish {
-        return unread(UnscoredReason::Refused, words.clone(), false);
-    }
-    if reply.text.trim().is_empty() {
-        return unread(UnscoredReason::EmptyReply, "the reply holds no text".to_owned(), false);
-    }
-    match parse::read_scores(&reply.text) {
-        Ok(scores) => Ok(Scored { scores, reply: reply.text.clone(), details: AnswerDetails::default() }),
-        Err(fault) if reply.finish == Finish::Length => {
-            unread(UnscoredReason::Truncated, format!("the reply was cut off, {fault}"), false)
+    /// What the readable replies say about each criterion, and where that comes from.
+    fn weigh(
+        &self,
+        criteria: &[&RubricCriterion],
+        readings: &Readings,
+    ) -> (Scoring, BTreeMap<Criterion, CriterionVote>) {
+        let scores = &readings.scores;
+        let reason = |criterion: Criterion| {
+            scores.iter().find_map(|(scores, _)| scores.reasons.get(&criterion).cloned())
+        };
+        let votes = |of: &dyn Fn(Criterion) -> Option<Distribution>| -> BTreeMap<Criterion, CriterionVote> {
+            let names = criteria.iter().map(|entry| entry.criterion);
+            names.filter_map(|criterion| Some((criterion, of(criterion)?.vote(reason(criterion))?))).collect()
+        };
+        if let [(single, reply)] = scores.as_slice()
+            && self.asking.repeats <= 1
+            && let Some(mut found) = probable(single, reply)
+        {
+            let votes = criteria.iter().filter_map(|entry| {
+                let distribution = found.remove(&entry.criterion)?;
+                Some((entry.criterion, distribution.vote(reason(entry.criterion))?))
+            });
+            return (Scoring::Probabilities, votes.collect());
         }
-        Err(fault) => unread(fault.reason(), fault.to_string(), true),
+        let marks = |criterion: Criterion| {
+            let marks = scores.iter().filter_map(|(scores, _)| scores.marks.get(&criterion).copied());
+            Some(Distribution::of_marks(marks))
+        };
+        let scoring = if scores.len() > 1 { Scoring::Repeats } else { Scoring::Reply };
+        (scoring, votes(&marks))
     }
 }
 
-/// A seed for the pauses of this call: other for each answer, the same whenever it is asked.
-fn seed(subject: Subject<'_>) -> u64 {
-    // FNV-1a; spreads the pauses, nothing else rests on it.
-    let bytes = subject.sample.sample_id.bytes().chain(subject.adapter_id.bytes());
-    bytes
-        .fold(0xCBF2_9CE4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3))
+/// The distributions of all scores of a reply, where its tokens tell them.
+fn probable(scores: &Scores, reply: &Reply) -> Option<BTreeMap<Criterion, Distribution>> {
+    expectation::distributions(&reply.text, reply.tokens_logprobs.as_deref()?, &scores.marks)
 }

@@ -10,6 +10,7 @@ use crate::{
     digest::Digest,
     id::{Attempt, Fence, JobId},
     results::StageResult,
+    score::Criterion,
     spec::JobSpec,
     stage::Stage,
 };
@@ -37,7 +38,13 @@ pub struct Assignment {
     pub champion: Option<ChampionInput>,
     /// The newest checkpoint of this stage, if an earlier attempt left one.
     pub checkpoint: Option<ArtifactRef>,
+    /// What human labels say about the judges, for the stage judge.
+    #[serde(default)]
+    pub judge_offsets: JudgeOffsets,
 }
+
+/// By judge id and criterion: what is added to a judge's score (0–10) so that it agrees with people on the mean.
+pub type JudgeOffsets = BTreeMap<String, BTreeMap<Criterion, f64>>;
 
 /// A pinned golden dataset.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

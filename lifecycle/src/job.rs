@@ -1,6 +1,7 @@
 //! A job: one pass of the pipeline for one adapter version, changed only by [`Job::apply`].
 
 mod apply;
+mod budget;
 mod event;
 #[cfg(test)]
 mod tests;
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     artifact::ArtifactRef,
-    attempt::{Assignment, ChampionInput, GoldenInput, Progress},
+    attempt::{Assignment, ChampionInput, GoldenInput, JudgeOffsets, Progress},
     gate::Decision,
     id::{Attempt, Fence, JobId},
     results::StageResult,
@@ -299,6 +300,7 @@ impl Job {
             adapter_id: self.adapter_id.clone(),
             champion,
             checkpoint: record.checkpoint.clone(),
+            judge_offsets: JudgeOffsets::new(),
         })
     }
 }

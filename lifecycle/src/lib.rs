@@ -24,6 +24,7 @@ pub mod resources;
 pub mod results;
 pub mod retry;
 pub mod review;
+pub mod rubric;
 #[cfg(any(test, feature = "testing"))]
 pub mod samples;
 pub mod score;

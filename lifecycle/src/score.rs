@@ -4,6 +4,7 @@ mod details;
 mod evaluation;
 mod gap;
 mod health;
+mod pairwise;
 #[cfg(test)]
 mod tests;
 mod unscored;
@@ -18,7 +19,8 @@ pub use evaluation::{
     Scored, Summary,
 };
 pub use gap::{GapSeverity, GapStatus, KnowledgeGap, UnknownGapWord};
-pub use health::{JudgeHealth, PairwiseReport, PairwiseResult, Preference};
+pub use health::JudgeHealth;
+pub use pairwise::{PairwiseReport, PairwiseResult, Preference};
 pub use unscored::{Unscored, UnscoredReason};
 
 /// What an answer is scored by, each from 0 to 10.
@@ -53,7 +55,7 @@ impl Criterion {
         }
     }
 
-    /// How much it counts in the overall score.
+    /// How much it counts in the overall score, where the rubric says nothing else.
     pub fn weight(self) -> f64 {
         match self {
             Self::Accuracy => 2.0,
@@ -88,16 +90,20 @@ impl FromStr for Criterion {
     }
 }
 
-/// One score from 0 to 10 for every criterion: never fewer, never out of range.
+/// Scores from 0 to 10 by criterion: at least one, never out of range. Criteria that do not apply to a sample have
+/// none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "BTreeMap<Criterion, f64>", into = "BTreeMap<Criterion, f64>")]
 pub struct CriteriaScores(BTreeMap<Criterion, f64>);
 
-/// Scores that do not cover every criterion, or lie out of range.
+/// Scores that do not cover the criteria, or lie out of range.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum InvalidScores {
+    /// There is no score at all.
+    #[error("there is no score for any criterion; expected at least one")]
+    Empty,
     /// A criterion has no score.
-    #[error("there is no score for {0}; expected one for each of the five criteria")]
+    #[error("there is no score for {0}; expected one for each criterion that was asked for")]
     Missing(Criterion),
     /// A score is not between 0 and 10.
     #[error("the score for {criterion} is {found}; expected 0 to 10")]
@@ -115,13 +121,29 @@ impl CriteriaScores {
     /// # Errors
     /// [`InvalidScores`] names the first criterion that has no score, or one out of range.
     pub fn new(scores: BTreeMap<Criterion, f64>) -> Result<Self, InvalidScores> {
-        for criterion in Criterion::ALL {
-            let found = *scores.get(&criterion).ok_or(InvalidScores::Missing(criterion))?;
-            if !(0.0..=10.0).contains(&found) {
-                return Err(InvalidScores::OutOfRange { criterion, found });
-            }
+        match Criterion::ALL.into_iter().find(|criterion| !scores.contains_key(criterion)) {
+            Some(missing) => Err(InvalidScores::Missing(missing)),
+            None => Self::of(scores),
         }
-        Ok(Self(scores))
+    }
+
+    /// Takes `scores` from 0 to 10 for some of the criteria.
+    ///
+    /// # Errors
+    /// [`InvalidScores`] when there is none, or one out of range.
+    pub fn of(scores: BTreeMap<Criterion, f64>) -> Result<Self, InvalidScores> {
+        if scores.is_empty() {
+            return Err(InvalidScores::Empty);
+        }
+        match scores.iter().find(|(_, score)| !(0.0..=10.0).contains(*score)) {
+            Some((&criterion, &found)) => Err(InvalidScores::OutOfRange { criterion, found }),
+            None => Ok(Self(scores)),
+        }
+    }
+
+    /// The score of a criterion, where it has one.
+    pub fn get(&self, criterion: Criterion) -> Option<f64> {
+        self.0.get(&criterion).copied()
     }
 
     /// All scores in the order of [`Criterion::ALL`].
@@ -129,11 +151,17 @@ impl CriteriaScores {
         self.0.iter().map(|(criterion, score)| (*criterion, *score))
     }
 
-    /// The weighted mean on a scale of 0 to 100: `Σ score·weight / Σ weight · 10`.
+    /// The mean by the usual weights on a scale of 0 to 100: `Σ score·weight / Σ weight · 10`.
     pub fn overall(&self) -> f64 {
-        let weighted: f64 = self.iter().map(|(criterion, score)| score * criterion.weight()).sum();
-        let weights: f64 = Criterion::ALL.into_iter().map(Criterion::weight).sum();
-        weighted / weights * 10.0
+        self.overall_by(&Criterion::ALL.map(|criterion| (criterion, criterion.weight())).into())
+    }
+
+    /// The mean by `weights`; a criterion without one has its usual weight.
+    pub fn overall_by(&self, weights: &BTreeMap<Criterion, f64>) -> f64 {
+        let weight = |criterion: Criterion| weights.get(&criterion).copied().unwrap_or(criterion.weight());
+        let weighted: f64 = self.iter().map(|(criterion, score)| score * weight(criterion)).sum();
+        let total: f64 = self.iter().map(|(criterion, _)| weight(criterion)).sum();
+        weighted / total * 10.0
     }
 }
 
@@ -141,7 +169,7 @@ impl TryFrom<BTreeMap<Criterion, f64>> for CriteriaScores {
     type Error = InvalidScores;
 
     fn try_from(scores: BTreeMap<Criterion, f64>) -> Result<Self, InvalidScores> {
-        Self::new(scores)
+        Self::of(scores)
     }
 }
 

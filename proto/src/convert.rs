@@ -3,6 +3,7 @@
 mod attempt;
 mod curve;
 mod hello;
+mod judge;
 mod log;
 mod names;
 mod results;

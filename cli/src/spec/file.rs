@@ -7,6 +7,7 @@ use clara_lifecycle::{
     gate::GatePolicy,
     id::{ClassName, Domain},
     retry::RetryPolicy,
+    rubric::{Rubric, RubricChoice},
     spec::{GenerationOptions, IngestOptions, JudgeOptions, Method, TrainingOptions},
 };
 use serde::Deserialize;
@@ -42,8 +43,10 @@ impl SpecFile {
         let Some(path) = path else { return Ok(Self::default()) };
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read the specification file {}", path.display()))?;
-        Self::parse(&text)
-            .with_context(|| format!("the specification file {} cannot be used", path.display()))
+        let unusable = || format!("the specification file {} cannot be used", path.display());
+        let mut file = Self::parse(&text).with_context(unusable)?;
+        file.judge.rubric = with_content(file.judge.rubric, path.parent()).with_context(unusable)?;
+        Ok(file)
     }
 
     pub(super) fn parse(text: &str) -> Result<Self> {
@@ -53,4 +56,16 @@ impl SpecFile {
         file.judge_keys = judge.map(|judge| judge.keys().cloned().collect()).unwrap_or_default();
         Ok(file)
     }
+}
+
+/// The rubric with its content: a name that none that comes with Clara has is the path of a JSON file, beside the
+/// specification file in `folder`.
+fn with_content(rubric: RubricChoice, folder: Option<&Path>) -> Result<RubricChoice> {
+    let (RubricChoice::Named(name), Err(_)) = (&rubric, rubric.rubric()) else { return Ok(rubric) };
+    let path = folder.unwrap_or(Path::new("")).join(name);
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("judge.rubric is neither de nor en, and cannot be read from {}", path.display()))?;
+    let own: Rubric = serde_json::from_str(&text)
+        .with_context(|| format!("judge.rubric: {} is not a rubric", path.display()))?;
+    Ok(RubricChoice::Own(Box::new(own)))
 }

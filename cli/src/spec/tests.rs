@@ -1,6 +1,7 @@
 //! Tests of specifications from flags and files.
 
 use clap::Parser;
+use clara_lifecycle::rubric::{Language, Rubric, RubricChoice};
 
 use super::*;
 
@@ -81,6 +82,23 @@ fn flags_win_over_the_file_and_the_file_over_defaults() {
     assert_eq!((spec.domain.as_str(), spec.priority), ("law", 7));
     assert_eq!((spec.training.rank, spec.training.epochs, spec.training.sequence_length), (8, 1, 512));
     assert_eq!((spec.judge.reasoning, spec.judge.concurrency), (true, 8));
+}
+
+#[test]
+fn a_rubric_of_a_file_travels_with_its_content() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, rubric) = (folder.path().join("job.toml"), folder.path().join("own.json"));
+    std::fs::write(&file, "[judge]\nrubric = \"own.json\"\n").unwrap();
+    let arguments = ["--spec", file.to_str().unwrap()];
+    let missing = format!("{:#}", resolved(&arguments).unwrap_err());
+    assert!(missing.contains("own.json"), "{missing}");
+    let mut own = Rubric::built_in(Language::English);
+    own.version = "own-1".to_owned();
+    std::fs::write(&rubric, serde_json::to_string(&own).unwrap()).unwrap();
+    assert_eq!(resolved(&arguments).unwrap().judge.rubric, RubricChoice::Own(Box::new(own)));
+    std::fs::write(&rubric, "{\"version\": 1}").unwrap();
+    let broken = format!("{:#}", resolved(&arguments).unwrap_err());
+    assert!(broken.contains("is not a rubric"), "{broken}");
 }
 
 #[test]

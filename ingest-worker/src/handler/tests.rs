@@ -87,6 +87,7 @@ async fn run(
         adapter_id: None,
         champion: None,
         checkpoint: None,
+        judge_offsets: std::collections::BTreeMap::new(),
     };
     let (progress, _newest) = ProgressSender::new();
     let context = AttemptContext { assignment, artifacts: artifacts.clone(), scratch, progress, stop };

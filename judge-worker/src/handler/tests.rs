@@ -1,5 +1,6 @@
 //! Tests of the whole stage against a real HTTP server and a real artifact store.
 
+mod judging;
 mod world;
 
 use std::time::Duration;
@@ -24,7 +25,7 @@ fn by_answer(call: &Call) -> Canned {
 
 /// Whether the call judges the candidate's answer to sample `number`.
 fn judges(call: &Call, number: usize) -> bool {
-    let turn = call.body["messages"][1]["content"].as_str().unwrap_or_default();
+    let turn = call.body["messages"][3]["content"].as_str().unwrap_or_default();
     turn.contains(&format!("candidate {number}\n"))
 }
 
@@ -55,7 +56,7 @@ async fn candidate_and_champion_are_judged_and_both_files_are_stored() {
 #[tokio::test]
 async fn a_reply_that_cannot_be_read_is_asked_for_once_more_with_its_fault() {
     let double = Double::start(|call: &Call| match call.body["messages"].as_array().map(Vec::len) {
-        Some(2) => Canned::reply("Die Antwort ist gut.", "stop"),
+        Some(4) => Canned::reply("Die Antwort ist gut.", "stop"),
         _ => Canned::scores(6),
     })
     .await;
@@ -64,7 +65,7 @@ async fn a_reply_that_cannot_be_read_is_asked_for_once_more_with_its_fault() {
     assert_eq!(evaluation.summary.average_score, Some(60.0));
     let calls = double.chats();
     assert_eq!(calls.len(), 2);
-    assert_eq!(calls[1].body["messages"][2]["content"], "Die Antwort ist gut.");
+    assert_eq!(calls[1].body["messages"][4]["content"], "Die Antwort ist gut.");
     assert!(
         calls[1].last_turn().contains("no JSON object with scores was found"),
         "{}",
@@ -88,7 +89,7 @@ async fn an_endpoint_without_schemas_is_read_tolerantly() {
 
 #[tokio::test]
 async fn whatever_is_wrong_with_a_reply_no_score_is_made_up() {
-    let missing = scores_json(9).replace("\"style\":9", "\"stylish\":9");
+    let missing = scores_json(9).replace("\"style\":4.5", "\"stylish\":4.5");
     let cases = [
         (Canned::reply("nonsense", "stop"), UnscoredReason::Unparsable),
         (Canned::reply("{\"scores\": {\"accuracy\": 9", "length"), UnscoredReason::Truncated),
@@ -173,7 +174,7 @@ async fn notes_of_a_sample_reach_the_judge() {
     let double = Double::start(by_answer).await;
     let world = World::new(&double.url, 1, false).await;
     world.judge().await.unwrap();
-    let turn = double.chats()[0].last_turn().to_owned();
+    let turn = double.chats()[0].body["messages"][1]["content"].to_string();
     assert!(turn.contains("- accuracy: muss § 1 nennen"), "{turn}");
 }
 

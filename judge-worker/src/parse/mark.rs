@@ -1,8 +1,9 @@
 //! Reads one score, in the ways in which models write numbers.
 
+use clara_lifecycle::rubric::TOP_ANCHOR;
 use serde_json::Value;
 
-/// The number that `value` gives on a scale of ten; `None` when it gives none, or another scale.
+/// The number that `value` gives on a scale of five; `None` when it gives none, or another scale.
 pub(super) fn read(value: &Value) -> Option<f64> {
     match value {
         Value::Number(number) => number.as_f64(),
@@ -19,7 +20,7 @@ pub(super) fn read(value: &Value) -> Option<f64> {
 
 fn read_text(text: &str) -> Option<f64> {
     let number = match text.split_once('/') {
-        Some((mark, scale)) => (plain_number(scale)? - 10.0 == 0.0).then_some(mark)?,
+        Some((mark, scale)) => (plain_number(scale)? - f64::from(TOP_ANCHOR) == 0.0).then_some(mark)?,
         None => text,
     };
     plain_number(number)

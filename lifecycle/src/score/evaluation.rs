@@ -10,9 +10,11 @@ use super::{
 };
 use crate::{
     answers::{Answers, SampleAnswers},
+    attempt::JudgeOffsets,
     digest::Digest,
     gate::{GateInput, ScoredPair, reaches},
     golden::{Difficulty, GoldenDataset, GoldenSample},
+    rubric::Rubric,
 };
 
 /// The evaluation of one adapter version with one golden dataset.
@@ -41,6 +43,12 @@ pub struct Evaluation {
     /// How well the judging went.
     #[serde(default)]
     pub health: JudgeHealth,
+    /// What was scored, and how much it counts; absent in evaluations of older versions, whose weights are the usual.
+    #[serde(default)]
+    pub rubric: Option<Rubric>,
+    /// What was added to the scores of each judge before their mean was taken.
+    #[serde(default)]
+    pub offsets: JudgeOffsets,
 }
 
 /// The figures of an evaluation at a glance; scores are 0–100.
@@ -196,6 +204,8 @@ pub struct EvaluationContext<'a> {
     pub answers: &'a Answers,
     /// Who judged.
     pub judge: &'a JudgeIdentity,
+    /// By what.
+    pub rubric: &'a Rubric,
     /// Overall score (0–100) from which on a sample passes.
     pub pass_at: f64,
     /// When, RFC 3339.
@@ -244,6 +254,8 @@ impl Evaluation {
             panel: vec![context.judge.clone()],
             pairwise: None,
             health: JudgeHealth::default(),
+            rubric: Some(context.rubric.clone()),
+            offsets: JudgeOffsets::new(),
         }
     }
 
@@ -283,7 +295,7 @@ impl<'a> EvaluationContext<'a> {
     }
 
     fn sample_score(&self, sample: &GoldenSample, answers: &SampleAnswers, scored: &Scored) -> SampleScore {
-        let overall_score = scored.scores.overall();
+        let overall_score = self.rubric.overall(&scored.scores);
         SampleScore {
             sample_id: sample.sample_id.clone(),
             adapter_id: self.answers.adapter_id.clone(),
@@ -312,7 +324,7 @@ impl<'a> EvaluationContext<'a> {
                 Some(Judgement::Scored(scored)) => results.push(ChampionScore {
                     sample_id: sample.sample_id.clone(),
                     adapter_output: answer.text.clone(),
-                    overall_score: scored.scores.overall(),
+                    overall_score: self.rubric.overall(&scored.scores),
                     criteria_scores: scored.scores.clone(),
                     judge_reasoning: scored.reply.clone(),
                     details: scored.details.clone(),

@@ -10,6 +10,7 @@ use crate::{
     answers::{Answer, Answers, FinishReason, SampleAnswers},
     digest::Digest,
     golden::{GoldenDataset, GoldenSample},
+    rubric::{Language, Rubric},
 };
 
 fn all(score: f64) -> CriteriaScores {
@@ -92,6 +93,7 @@ fn evaluate(candidate: [Judgement; 3], champion: Option<[Judgement; 3]>) -> Eval
         golden: &golden,
         answers: &answers,
         judge: &judge,
+        rubric: &Rubric::built_in(Language::German),
         pass_at: 70.0,
         evaluated_at: "2026-02-03T04:05:06Z",
     };
@@ -127,7 +129,10 @@ fn scores_are_complete_and_from_0_to_10_or_refused() {
     let mut scores: BTreeMap<_, _> = Criterion::ALL.map(|criterion| (criterion, 5.0)).into();
     scores.remove(&Criterion::Coherence);
     assert_eq!(CriteriaScores::new(scores), Err(InvalidScores::Missing(Criterion::Coherence)));
-    assert!(serde_json::from_str::<CriteriaScores>(r#"{"accuracy": 5}"#).is_err());
+    assert!(serde_json::from_str::<CriteriaScores>("{}").is_err());
+    // A criterion that does not apply has no score.
+    let some: CriteriaScores = serde_json::from_str(r#"{"accuracy": 5, "style": 10}"#).unwrap();
+    assert!((some.overall() - 20.0 / 3.0 * 10.0).abs() < 1e-9);
 }
 
 #[test]

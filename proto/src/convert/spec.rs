@@ -5,8 +5,8 @@ use clara_lifecycle::{
     id::ClassName,
     retry::RetryPolicy,
     spec::{
-        AdapterInit, FieldNames, GenerationOptions, IngestOptions, JobSpec, JudgeOptions, Method, NoPattern,
-        Overlong, Schedule, TrainingOptions,
+        AdapterInit, FieldNames, GenerationOptions, IngestOptions, JobSpec, Method, NoPattern, Overlong,
+        Schedule, TrainingOptions,
     },
 };
 
@@ -48,7 +48,7 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             method: known::<v1::Method, Method>("spec.method", spec.method)?,
             training: required("spec.training", spec.training)?.try_into()?,
             generation: required("spec.generation", spec.generation)?.into(),
-            judge: required("spec.judge", spec.judge)?.into(),
+            judge: required("spec.judge", spec.judge)?.try_into()?,
             gate: required("spec.gate", spec.gate)?.try_into()?,
             retry: required("spec.retry", spec.retry)?.into(),
             version: spec.version.map(|version| parsed("spec.version", &version)).transpose()?,
@@ -205,36 +205,6 @@ impl From<v1::GenerationOptions> for GenerationOptions {
     fn from(options: v1::GenerationOptions) -> Self {
         let v1::GenerationOptions { max_new_tokens, temperature, seed, system_prompt } = options;
         Self { max_new_tokens, temperature, seed, system_prompt }
-    }
-}
-
-impl From<JudgeOptions> for v1::JudgeOptions {
-    fn from(options: JudgeOptions) -> Self {
-        Self {
-            url: options.url,
-            model: options.model,
-            api_key_env: options.api_key_env,
-            reasoning: options.reasoning,
-            concurrency: options.concurrency,
-            max_tries: options.max_tries,
-            timeout_seconds: options.timeout_seconds,
-            calibrated: options.calibrated,
-        }
-    }
-}
-
-impl From<v1::JudgeOptions> for JudgeOptions {
-    fn from(options: v1::JudgeOptions) -> Self {
-        Self {
-            url: options.url,
-            model: options.model,
-            api_key_env: options.api_key_env,
-            reasoning: options.reasoning,
-            concurrency: options.concurrency,
-            max_tries: options.max_tries,
-            timeout_seconds: options.timeout_seconds,
-            calibrated: options.calibrated,
-        }
     }
 }
 

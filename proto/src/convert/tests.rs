@@ -14,10 +14,12 @@ use clara_lifecycle::{
     resources::Resources,
     results::{AnswersResult, DatasetResult, EvaluationResult, RolloutResult, StageResult, TrainingResult},
     retry::RetryPolicy,
+    rubric::{AppliesWhen, Language, Rubric, RubricChoice},
     samples,
+    score::Criterion,
     spec::{
-        AdapterInit, FieldNames, GenerationOptions, IngestOptions, JobSpec, JudgeOptions, Method, Overlong,
-        Schedule, TrainingOptions,
+        AdapterInit, FieldNames, GenerationOptions, IngestOptions, JobSpec, JudgeBudget, JudgeCalls,
+        JudgeOptions, Method, Overlong, PanelJudge, Schedule, TrainingOptions,
     },
     stage::Stage,
     time::Timestamp,
@@ -89,6 +91,15 @@ fn training() -> TrainingOptions {
     }
 }
 
+fn rubric() -> Rubric {
+    let mut rubric = Rubric::built_in(Language::English);
+    rubric.version = "own-1".to_owned();
+    rubric.criteria[1].applies_when = AppliesWhen::Context;
+    rubric.criteria[2].hard_fail = Some(1.5);
+    rubric.criteria[3].weight = 4.5;
+    rubric
+}
+
 fn spec() -> JobSpec {
     JobSpec {
         ingest: ingest(),
@@ -110,6 +121,27 @@ fn spec() -> JobSpec {
             max_tries: 12,
             timeout_seconds: 53,
             calibrated: true,
+            requests_per_minute: 54,
+            tokens_per_minute: 55_000,
+            cache: false,
+            budget: Some(JudgeBudget {
+                most: Some(5.6),
+                prompt_price: 0.57,
+                reply_price: 5.8,
+                currency: "EUR".to_owned(),
+            }),
+            rubric: RubricChoice::Own(Box::new(rubric())),
+            calls: JudgeCalls::Each,
+            logprobs: false,
+            repeats: 5,
+            panel: vec![PanelJudge {
+                url: "http://localhost:2/v1".to_owned(),
+                model: Some("second".to_owned()),
+                api_key_env: Some("SECOND_API_KEY".to_owned()),
+            }],
+            pairwise: true,
+            canaries: 7,
+            canary_limit: 33.0,
         },
         gate: GatePolicy {
             mode: GateMode::Point,
@@ -231,6 +263,10 @@ fn an_assignment_comes_back_as_it_went() {
             adapter: samples::artifact("champion"),
         }),
         checkpoint: Some(samples::artifact("checkpoint")),
+        judge_offsets: BTreeMap::from([(
+            "judge#1".to_owned(),
+            BTreeMap::from([(Criterion::Accuracy, -0.5), (Criterion::Style, 1.25)]),
+        )]),
     };
     let bare = Assignment {
         stage: Stage::Ingest,
@@ -238,6 +274,7 @@ fn an_assignment_comes_back_as_it_went() {
         adapter_id: None,
         champion: None,
         checkpoint: None,
+        judge_offsets: BTreeMap::new(),
         ..full.clone()
     };
     for assignment in [full, bare] {

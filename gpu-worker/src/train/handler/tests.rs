@@ -106,6 +106,7 @@ impl Rig {
             adapter_id: None,
             champion: None,
             checkpoint: None,
+            judge_offsets: std::collections::BTreeMap::new(),
         };
         Self { folder, artifacts, assignment }
     }

@@ -76,6 +76,7 @@ impl World {
             adapter_id: Some(answers.adapter_id),
             champion: None,
             checkpoint: None,
+            judge_offsets: std::collections::BTreeMap::new(),
         };
         let config = JudgeConfig {
             first_pause: Duration::from_millis(1),
@@ -102,8 +103,11 @@ impl World {
         let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
         let scratch = self.folder.path().join(format!("scratch-{attempt}"));
         std::fs::create_dir_all(&scratch).unwrap();
+        let mut assignment = self.assignment.clone();
+        // As with every claim.
+        assignment.fence = Fence(attempt as u64 + 1);
         let context = AttemptContext {
-            assignment: self.assignment.clone(),
+            assignment,
             artifacts: self.artifacts.clone(),
             scratch,
             progress: self.progress.0.clone(),
@@ -180,7 +184,12 @@ fn spec(url: &str, golden: &GoldenDataset) -> JobSpec {
         method: Method::Lora,
         training: TrainingOptions::default(),
         generation: GenerationOptions::default(),
-        judge: JudgeOptions { url: Some(url.to_owned()), reasoning: false, ..JudgeOptions::default() },
+        judge: JudgeOptions {
+            url: Some(url.to_owned()),
+            reasoning: false,
+            canaries: 0,
+            ..JudgeOptions::default()
+        },
         gate: GatePolicy::default(),
         retry: RetryPolicy::default(),
         version: None,

@@ -110,6 +110,7 @@ impl ScriptedCoordinator {
             adapter_id: None,
             champion: None,
             checkpoint: None,
+            judge_offsets: std::collections::BTreeMap::new(),
         };
         ClaimAnswer::Granted { assignment: Box::new(assignment), lease_ttl: self.lease_ttl }
     }
