@@ -33,7 +33,8 @@ fn access(url: &str) -> Access {
 }
 
 fn schema() -> Schema {
-    Schema::Object(vec![("scores", Schema::Mark)])
+    let marks = Criterion::ALL.map(|criterion| (criterion.as_str(), Schema::Mark));
+    Schema::Object(vec![("scores", Schema::Object(marks.into()))])
 }
 
 fn ask<'a>(messages: &'a [Message], schema: &'a Schema) -> Ask<'a> {
@@ -212,7 +213,9 @@ async fn what_an_endpoint_refuses_is_left_out_from_then_on() {
     let endpoint = endpoint(access(&double.url)).await.unwrap();
     assert_eq!(chat(&endpoint).await.unwrap().mode, ReplyMode::Text);
     assert_eq!(double.chats().len(), 6);
-    assert_eq!(chat(&endpoint).await.unwrap().mode, ReplyMode::Text);
+    let (_switch, stop) = stop_switch();
+    let (messages, schema) = ([Message { role: "user", content: "Und diese?".into() }], schema());
+    assert_eq!(endpoint.chat(&ask(&messages, &schema), &stop).await.unwrap().mode, ReplyMode::Text);
     let calls = double.chats();
     assert_eq!((calls.len(), &calls[6].body["max_completion_tokens"]), (7, &256.into()));
 }

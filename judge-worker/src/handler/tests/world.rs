@@ -110,8 +110,11 @@ impl World {
         let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
         let scratch = self.folder.path().join(format!("scratch-{attempt}"));
         std::fs::create_dir_all(&scratch).unwrap();
+        let mut assignment = self.assignment.clone();
+        // As with every claim.
+        assignment.fence = Fence(attempt as u64 + 1);
         let context = AttemptContext {
-            assignment: self.assignment.clone(),
+            assignment,
             artifacts: self.artifacts.clone(),
             scratch,
             progress: self.progress.0.clone(),
