@@ -21,9 +21,11 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tonic::{Code, Status, Streaming, transport::Channel};
 
 pub(crate) use gaps::GapTraining;
+pub(crate) use labels::CalibrationDocument;
 pub(crate) use log::LogQuery;
 
 mod gaps;
+mod labels;
 mod log;
 
 /// As the coordinator allows.
@@ -80,6 +82,16 @@ pub(crate) struct GoldenDocument {
     pub(crate) dataset: GoldenDataset,
     pub(crate) frozen: bool,
     pub(crate) digest: Option<String>,
+    /// How many adapter versions were evaluated with this very version; not told in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) evaluations: Option<u32>,
+}
+
+impl GoldenDocument {
+    /// A draft.
+    pub(crate) fn draft(dataset: GoldenDataset) -> Self {
+        Self { dataset, frozen: false, digest: None, evaluations: None }
+    }
 }
 
 /// A connection to one of the coordinators; cheap to clone.
@@ -249,7 +261,12 @@ impl Client {
         let request = v1::GetGoldenRequest { reference: reference.to_owned() };
         let answer = self.calls().get_golden(request).await?.into_inner();
         let dataset = read("golden dataset", &answer.json)?;
-        Ok(GoldenDocument { dataset, frozen: answer.frozen, digest: answer.digest })
+        Ok(GoldenDocument {
+            dataset,
+            frozen: answer.frozen,
+            digest: answer.digest,
+            evaluations: answer.frozen.then_some(answer.evaluations),
+        })
     }
 
     pub(crate) async fn golden_list(&self) -> Answer<Vec<GoldenDocument>> {
@@ -313,5 +330,5 @@ fn golden_line(json: &str) -> Answer<GoldenDocument> {
     let digest = line.remove("digest").and_then(|value| value.as_str().map(str::to_owned));
     let dataset = serde_json::from_value(line.into())
         .map_err(|error| CallError::unreadable("golden dataset", &error))?;
-    Ok(GoldenDocument { dataset, frozen, digest })
+    Ok(GoldenDocument { dataset, frozen, digest, evaluations: None })
 }

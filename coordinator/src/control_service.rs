@@ -1,5 +1,6 @@
 //! What users say, over gRPC: jobs, registry, golden datasets.
 
+mod calibration;
 mod curve;
 mod gaps;
 mod jobs;
@@ -84,4 +85,8 @@ control_service! {
     list_gaps: ListGapsRequest => ListGapsResponse;
     resolve_gaps: ResolveGapsRequest => ResolveGapsResponse;
     train_gaps: TrainGapsRequest => TrainGapsResponse;
+    put_label: PutLabelRequest => PutLabelResponse;
+    list_labels: ListLabelsRequest => ListLabelsResponse;
+    calibrate: CalibrateRequest => CalibrateResponse;
+    list_calibrations: ListCalibrationsRequest => ListCalibrationsResponse;
 }

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use clara_lifecycle::{
     adapter::{
-        AdapterStatus, AliasError, EvaluationRecord, FourEyesError, ImportError, Lineage, NewVersion,
+        AdapterStatus, AliasError, EvaluationRecord, Family, FourEyesError, ImportError, Lineage, NewVersion,
         RegistrationError, ReviewRecord, RolloutRecord, StatusChange, StatusError,
     },
     attempt::ChampionInput,
@@ -19,6 +19,7 @@ use clara_lifecycle::{
 };
 use clara_runtime::{
     artifacts::ArtifactError,
+    config::CalibrationSettings,
     state::{Limit, StateError, StateStore},
 };
 use tokio::sync::Notify;
@@ -135,6 +136,8 @@ pub struct Driver {
     pub(crate) wake: Arc<Notify>,
     /// Takes what this coordinator committed and should publish at once.
     pub(crate) relay: Option<Relay>,
+    /// When a judge counts as calibrated.
+    pub(crate) calibration: CalibrationSettings,
 }
 
 impl Driver {
@@ -143,8 +146,8 @@ impl Driver {
     pub fn new(state: Arc<dyn StateStore>, schedule: Schedule) -> Self {
         let (schedule, classes) = (Arc::new(schedule), Arc::new([ResourceClass::default_class()]));
         let (cache, wake) = (JobCache::default(), Arc::new(Notify::new()));
-        let registry = Arc::default();
-        Self { records: Records { state }, cache, schedule, classes, registry, wake, relay: None }
+        let (registry, calibration) = (Arc::default(), CalibrationSettings::default());
+        Self { records: Records { state }, cache, schedule, classes, registry, wake, relay: None, calibration }
     }
 
     /// Lets `event` happen to a job: decides, commits, and decides anew when another commit was faster.
@@ -321,14 +324,16 @@ async fn register(
 async fn decide(change: &mut Change<'_>, job: &Job, report: &GateReport) -> Result<(), DriverError> {
     let Some(adapter_id) = job.adapter_id.clone() else { return Ok(()) };
     let pass_rate = report.pass_rate;
-    let metrics = [
-        ("llm_judge_score", report.mean),
-        ("pass_rate", pass_rate.map(|rate| rate * 100.0)),
-        ("golden_dataset_accuracy", pass_rate),
-    ];
-    let metrics = metrics.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     let at = change.now_text();
     let family = change.family(&job.spec.domain, job.spec.method).await?;
+    let before = family.evaluations_with(&job.golden.digest, Some(&adapter_id));
+    let metrics = [
+        (Family::SCORE, report.mean),
+        ("pass_rate", pass_rate.map(|rate| rate * 100.0)),
+        ("golden_dataset_accuracy", pass_rate),
+        (Family::EVALUATIONS, report.mean.map(|_| f64::from(before) + 1.0)),
+    ];
+    let metrics = metrics.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     family.add_metrics(&adapter_id, metrics)?;
     let answers = match job.result(Stage::Generate) {
         Some(StageResult::Generate(answers)) => Some(answers),

@@ -1,6 +1,7 @@
 //! Drives jobs from event to commit, and serves workers and users.
 #![forbid(unsafe_code)]
 
+mod calibration;
 mod census;
 mod change;
 pub mod chart;

@@ -9,7 +9,7 @@ use clara_proto::v1::{
 use clara_runtime::{
     artifacts::ArtifactStore,
     broker::Broker,
-    config::{PageAudience, RegistrySettings, Settings, TenantSettings},
+    config::{CalibrationSettings, PageAudience, RegistrySettings, Settings, TenantSettings},
     grpc,
     health::Health,
     state::StateStore,
@@ -47,6 +47,8 @@ pub struct CoordinatorOptions {
     pub schedule: Schedule,
     /// Resource classes that jobs may ask for.
     pub classes: Vec<ResourceClass>,
+    /// When a judge counts as calibrated.
+    pub calibration: CalibrationSettings,
     /// Looks at what only the surroundings know before a job is accepted.
     pub check: Option<Arc<dyn SubmissionCheck>>,
     /// Who may approve versions, and how they are signed.
@@ -90,6 +92,7 @@ impl CoordinatorOptions {
                 shares: shares.collect(),
             },
             classes: std::iter::once(ResourceClass::default_class()).chain(named).collect(),
+            calibration: settings.calibration,
             check: None,
             registry: settings.registry.clone(),
             health: Health::default(),
@@ -124,6 +127,7 @@ impl Coordinator {
         let driver = Driver {
             relay: Some(relay),
             classes: options.classes.into(),
+            calibration: options.calibration,
             registry: Arc::new(registry),
             ..Driver::new(Arc::clone(&state), options.schedule)
         };

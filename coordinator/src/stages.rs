@@ -3,12 +3,16 @@
 use async_trait::async_trait;
 use clara_lifecycle::{
     attempt::Assignment,
-    gate::decide,
+    calibration::standing_of,
+    gate::{GateInput, decide},
     results::{EvaluationResult, RolloutResult, StageResult},
     score::Evaluation,
     stage::Stage,
 };
-use clara_runtime::worker::{AttemptContext, StageFailure, StageHandler};
+use clara_runtime::{
+    metrics,
+    worker::{AttemptContext, StageFailure, StageHandler},
+};
 
 /// Turns scores into a decision.
 #[derive(Debug, Clone, Copy, Default)]
@@ -33,7 +37,13 @@ impl StageHandler for GateHandler {
             .map_err(StageFailure::from)?;
         let evaluation: Evaluation = serde_json::from_slice(&bytes)
             .map_err(|error| StageFailure::permanent(format!("evaluation.json is not valid: {error}")))?;
-        Ok(StageResult::Gate(decide(&context.assignment.spec.gate, &evaluation.gate_input())))
+        let standing = standing_of(evaluation.judges(), &context.assignment.calibrations);
+        let state = standing.state;
+        let evaluations = context.assignment.evaluations;
+        let input = GateInput { standing, evaluations, ..evaluation.gate_input() };
+        let report = decide(&context.assignment.spec.gate, &input);
+        metrics::gate_decided(report.decision, state);
+        Ok(StageResult::Gate(report))
     }
 }
 

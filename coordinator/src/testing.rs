@@ -199,6 +199,7 @@ pub(crate) fn result(stage: Stage, decision: Decision) -> StageResult {
             unscored: 0,
             pass_rate: Some(1.0),
             champion_delta: None,
+            evidence: clara_lifecycle::gate::GateEvidence::default(),
         }),
         Stage::Rollout => StageResult::Rollout(RolloutResult {
             adapter_id: "law-lora-v1.0.0".to_owned(),

@@ -56,9 +56,17 @@ impl Workers {
             Stage::Generate | Stage::Rollout => self.driver.champion_for(job).await?,
             Stage::Ingest | Stage::Train | Stage::Judge | Stage::Gate => None,
         };
-        let assignment = job
+        let mut assignment = job
             .assignment(key, champion)
             .ok_or(DriverError::Rejected(Rejected::StaleFence { got: key.fence, live: job.fence }))?;
+        match stage {
+            Stage::Judge => assignment.judge_offsets = self.driver.judge_offsets().await?,
+            Stage::Gate => {
+                assignment.evaluations = self.driver.evaluations_before(job).await?;
+                assignment.calibrations = self.driver.known_judges().await?;
+            }
+            Stage::Ingest | Stage::Train | Stage::Generate | Stage::Rollout => {}
+        }
         let lease_ttl = prost_types::Duration::try_from(self.terms.ttl)
             .map_err(|error| DriverError::Invalid(format!("the lease is too long: {error}")))?;
         Ok(v1::Grant { assignment: Some(assignment.into()), lease_ttl: Some(lease_ttl) })

@@ -26,6 +26,7 @@ use clara_runtime::{
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::{
+    checks::{self, Examination, Examined},
     client::{Access, CallError, Endpoint, Pacing, Secret},
     prompt::Prompter,
     rubric::Language,
@@ -109,7 +110,14 @@ impl StageHandler for JudgeHandler {
         let options = &context.assignment.spec.judge;
         let judge = self.judge(options, &context.stop).await.map_err(failure)?;
         let identity = judge.prompter.identity(&judge.model, judge.endpoint.url(), options.calibrated);
-        let round = Round { judge: &judge, input: &input, stop: &context.stop, progress: &context.progress };
+        let examination = checks::examine(&input.golden, &input.answers);
+        let round = Round {
+            judge: &judge,
+            input: &input,
+            examination: &examination,
+            stop: &context.stop,
+            progress: &context.progress,
+        };
         let judged = round.judge_all(options.concurrency).await?;
         let evaluation = self.evaluation(&context, &input, &identity, &judged)?;
         let replies = judged.into_iter().flat_map(|judged| judged.replies).collect::<Vec<_>>();
@@ -165,10 +173,12 @@ impl JudgeHandler {
         let candidate = by_sample(|judged| Some(&judged.candidate));
         let champion =
             input.answers.champion_id.as_ref().map(|_| by_sample(|judged| judged.champion.as_ref()));
+        let rubric = context.assignment.spec.judge.rubric.rubric().map_err(StageFailure::permanent)?;
         let evaluation = EvaluationContext {
             golden: &input.golden,
             answers: &input.answers,
             judge: identity,
+            rubric: &rubric,
             pass_at: context.assignment.spec.gate.pass_at,
             evaluated_at: &evaluated_at,
         };
@@ -189,6 +199,7 @@ struct Judged {
 struct Round<'a> {
     judge: &'a Judge,
     input: &'a Input,
+    examination: &'a Examination,
     stop: &'a StopSignal,
     progress: &'a ProgressSender,
 }
@@ -216,11 +227,13 @@ impl Round<'_> {
         let mut replies = Vec::new();
         let of = |adapter_id, answer| Subject { sample, adapter_id, answer };
         let candidate = of(self.input.answers.adapter_id.as_str(), answers.candidate.text.as_str());
-        let candidate = self.judge.judge(candidate, self.stop, &mut replies).await?;
+        let examined = self.examination.candidate(&sample.sample_id);
+        let candidate = self.judge_answer(candidate, examined, &mut replies).await?;
         self.progress.update(|_| {});
         let champion = match (&self.input.answers.champion_id, &answers.champion) {
             (Some(id), Some(answer)) => {
-                Some(self.judge.judge(of(id, &answer.text), self.stop, &mut replies).await?)
+                let examined = self.examination.champion(&sample.sample_id);
+                Some(self.judge_answer(of(id, &answer.text), examined, &mut replies).await?)
             }
             (Some(_) | None, Some(_) | None) => None,
         };
@@ -230,6 +243,25 @@ impl Round<'_> {
         }
         self.progress.update(|progress| progress.done += 1);
         Ok(Judged { sample_id: sample.sample_id.clone(), candidate, champion, replies })
+    }
+}
+
+impl Round<'_> {
+    /// Judges one answer, unless it holds nothing to judge; what is known without a judge goes along.
+    async fn judge_answer(
+        &self,
+        subject: Subject<'_>,
+        examined: Option<&Examined>,
+        replies: &mut Vec<KeptReply>,
+    ) -> Result<Judgement, CallError> {
+        if let Some(verdict) = examined.and_then(Examined::verdict) {
+            return Ok(verdict);
+        }
+        let judgement = self.judge.judge(subject, self.stop, replies).await?;
+        Ok(match examined {
+            Some(examined) => examined.complete(judgement),
+            None => judgement,
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 mod alias;
 mod allocate;
 mod card;
+mod evaluations;
 mod file;
 mod four_eyes;
 mod record;
@@ -111,7 +112,7 @@ pub struct AdapterVersion {
     /// Free tags.
     #[serde(default)]
     pub tags: Vec<String>,
-    /// `llm_judge_score`, `pass_rate` (percent), `golden_dataset_accuracy` (0–1) and more.
+    /// `llm_judge_score`, `pass_rate` (percent), `golden_dataset_accuracy` (0–1), `golden_evaluations` and more.
     #[serde(default)]
     pub metrics: BTreeMap<String, f64>,
     /// Where it stands.

@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     artifact::ArtifactRef,
+    calibration::KnownJudge,
     curve::CurvePoint,
     digest::Digest,
     id::{Attempt, Fence, JobId},
     results::StageResult,
+    score::Criterion,
     spec::JobSpec,
     stage::Stage,
 };
@@ -37,7 +39,19 @@ pub struct Assignment {
     pub champion: Option<ChampionInput>,
     /// The newest checkpoint of this stage, if an earlier attempt left one.
     pub checkpoint: Option<ArtifactRef>,
+    /// For the gate: the judges that were compared with human labels.
+    #[serde(default)]
+    pub calibrations: Vec<KnownJudge>,
+    /// What human labels say about the judges, for the stage judge.
+    #[serde(default)]
+    pub judge_offsets: JudgeOffsets,
+    /// Gate stage: how many other versions of the family were evaluated with the same golden dataset before.
+    #[serde(default)]
+    pub evaluations: u32,
 }
+
+/// By judge id and criterion: what is added to a judge's score (0–10) so that it agrees with people on the mean.
+pub type JudgeOffsets = BTreeMap<String, BTreeMap<Criterion, f64>>;
 
 /// A pinned golden dataset.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,161 +1,187 @@
-//! Citations of German statutes in running text: `§ 35 Abs. 1 BauGB`, `Art. 20 Abs. 3 GG`.
+//! German legal citations in running text, such as `§ 35 Abs. 1 Nr. 1 BauGB`, `§§ 34, 35 BauGB` and `Art. 14 GG`.
 
+mod parse;
+mod statute;
 #[cfg(test)]
 mod tests;
+mod token;
 
-use std::ops::Range;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    ops::Range,
+    str::FromStr,
+};
 
-/// Words that go on with a citation after its first number.
-const PARTS: [&str; 24] = [
-    "abs",
-    "absatz",
-    "absätze",
-    "nr",
-    "nrn",
-    "nummer",
-    "s",
-    "satz",
-    "sätze",
-    "halbs",
-    "hs",
-    "lit",
-    "buchst",
-    "buchstabe",
-    "alt",
-    "var",
-    "unterabs",
-    "f",
-    "ff",
-    "und",
-    "bis",
-    "oder",
-    "i",
-    "v",
-];
-/// Roman numerals and countries that belong to a statute's short name.
-const AFTER_STATUTE: [&str; 18] = [
-    "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII", "XIV", "NRW", "NW", "BW",
-    "Bln", "LSA",
-];
+use crate::text::fold;
 
-/// A citation in a text.
+/// One cited provision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Citation {
-    /// Where it stands, in bytes.
+    /// Where it stands in the text, in bytes; provisions that are cited together have one place.
     pub place: Range<usize>,
-    /// What it names, blanks and finer parts aside: `§ 35 BauGB`, or `§ 35` where no statute follows.
-    pub provision: String,
+    /// Section or article.
+    pub kind: CitationKind,
+    /// Its number, e.g. `35` or `35a`.
+    pub number: String,
+    /// What of it is meant, e.g. paragraph 1; a part may have several values, as in `Abs. 1 und 2`.
+    pub parts: BTreeMap<Part, BTreeSet<String>>,
+    /// Short name of its statute as written, where one stands beside it.
+    pub statute: Option<String>,
 }
 
-/// All citations in `text`, in order and without overlap.
-pub fn citations(text: &str) -> Vec<Citation> {
-    let mut found = Vec::new();
-    let mut from = 0;
-    while let Some((start, sign, rest)) = next_sign(text, from) {
-        match citation(text, start, sign, rest) {
-            Some(citation) => {
-                from = citation.place.end;
-                found.push(citation);
-            }
-            None => from = rest,
+/// What a provision is called in its statute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CitationKind {
+    /// `§`
+    Section,
+    /// `Art.`
+    Article,
+}
+
+/// A part of a provision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// `Abs.`, also as a Roman number.
+    Paragraph,
+    /// `UAbs.`
+    Subparagraph,
+    /// `Satz`, `S.`
+    Sentence,
+    /// `Hs.`
+    HalfSentence,
+    /// `Nr.`
+    Number,
+    /// `Buchst.`, `lit.`
+    Letter,
+    /// `Alt.`, `Var.`
+    Alternative,
+}
+
+/// What a text cites.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Cited {
+    citations: Vec<Citation>,
+    /// Names of all statutes in the text, folded.
+    statutes: BTreeSet<String>,
+}
+
+/// What a text must cite: one or more provisions, or a statute as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequiredCitation(Required);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Required {
+    Provisions(Vec<Citation>),
+    Statute(String),
+}
+
+/// A text that cites nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{found}` is no citation; expected one such as § 35 Abs. 1 BauGB, Art. 14 GG or BauGB")]
+pub struct NotACitation {
+    /// The text as given.
+    pub found: String,
+}
+
+impl Cited {
+    /// Reads all citations of a text. Kinds of blanks, invisible characters and spellings (`Absatz 1`, `Abs. 1`, `I`)
+    /// do not matter.
+    pub fn of(text: &str) -> Self {
+        let tokens = token::tokens(text);
+        Self { citations: parse::citations(&tokens), statutes: statute::names(&tokens) }
+    }
+
+    /// The provisions in the order of the text.
+    pub fn citations(&self) -> &[Citation] {
+        &self.citations
+    }
+
+    /// Whether the text cites what is required. It may cite more exactly, and may name the statute once for
+    /// several citations.
+    pub fn holds(&self, required: &RequiredCitation) -> bool {
+        match &required.0 {
+            Required::Statute(name) => self.statutes.contains(name),
+            Required::Provisions(provisions) => provisions.iter().all(|provision| self.cites(provision)),
         }
     }
-    found
-}
 
-/// The next `§`, `Art.` or `Artikel` from byte `from` on: where it begins, its normal form, where it ends.
-fn next_sign(text: &str, from: usize) -> Option<(usize, &'static str, usize)> {
-    let mut before = text.get(..from).and_then(|before| before.chars().next_back());
-    for (offset, character) in text.get(from..)?.char_indices() {
-        let at = from + offset;
-        let rest = text.get(at..)?;
-        if character == '§' {
-            let signs = rest.len() - rest.trim_start_matches('§').len();
-            return Some((at, "§", at + signs));
-        }
-        if character == 'A' && before.is_none_or(|before| !before.is_alphanumeric()) {
-            for name in ["Artikel", "Art.", "Art"] {
-                if let Some(after) = rest.strip_prefix(name)
-                    && after.chars().next().is_none_or(|next| !next.is_alphabetic())
-                {
-                    return Some((at, "Art.", at + name.len()));
-                }
-            }
-        }
-        before = Some(character);
+    fn cites(&self, required: &Citation) -> bool {
+        self.citations.iter().enumerate().any(|(index, found)| {
+            found.kind == required.kind
+                && found.number == required.number
+                && required
+                    .parts
+                    .iter()
+                    .all(|(part, values)| found.parts.get(part).is_some_and(|found| values.is_subset(found)))
+                && required.statute.as_ref().is_none_or(|statute| {
+                    self.statutes_of(index).any(|found| statute::key(found) == statute::key(statute))
+                })
+        })
     }
-    None
+
+    /// The statute beside a citation, or else those of the nearest citations before and after it.
+    fn statutes_of(&self, index: usize) -> impl Iterator<Item = &str> {
+        let statute = |citation: &'_ Citation| citation.statute.is_some();
+        let own = self.citations.get(index).filter(|citation| statute(citation));
+        let (before, after) = match own {
+            Some(_) => (None, None),
+            None => (
+                self.citations.iter().take(index).rev().find(|citation| statute(citation)),
+                self.citations.iter().skip(index + 1).find(|citation| statute(citation)),
+            ),
+        };
+        [own, before, after].into_iter().flatten().filter_map(|citation| citation.statute.as_deref())
+    }
 }
 
-fn citation(text: &str, start: usize, sign: &str, after_sign: usize) -> Option<Citation> {
-    let mut words = words(text, after_sign);
-    let number = words.next().filter(|word| is_number(word.text))?;
-    let mut end = number.place.end;
-    let mut statute = None;
-    let mut rest = words.peekable();
-    while let Some(word) = rest.next() {
-        if is_number(word.text) || is_part(word.text) {
-            // A connecting word alone ends no citation.
-            if is_number(word.text) || matches!(word.text, "f" | "ff") {
-                end = word.place.end;
-            }
-        } else if is_statute(word.text) {
-            end = word.place.end;
-            let mut name = word.text.to_owned();
-            if let Some(next) = rest.peek()
-                && AFTER_STATUTE.contains(&next.text)
-            {
-                name = format!("{name} {}", next.text);
-                end = next.place.end;
-            }
-            statute = Some(name);
-            break;
-        } else if word.text.chars().count() == 1 && word.text.chars().all(char::is_lowercase) {
-            end = word.place.end;
-        } else {
-            break;
+impl FromStr for RequiredCitation {
+    type Err = NotACitation;
+
+    fn from_str(text: &str) -> Result<Self, NotACitation> {
+        let mut cited = Cited::of(text);
+        if !cited.citations.is_empty() {
+            return Ok(Self(Required::Provisions(cited.citations)));
+        }
+        match cited.statutes.pop_first() {
+            Some(name) if cited.statutes.is_empty() => Ok(Self(Required::Statute(name))),
+            Some(_) | None => Err(NotACitation { found: text.to_owned() }),
         }
     }
-    let number = number.text.to_lowercase();
-    let provision = match statute {
-        Some(statute) => format!("{sign} {number} {statute}"),
-        None => format!("{sign} {number}"),
-    };
-    Some(Citation { place: start..end, provision })
 }
 
-#[derive(Debug, Clone)]
-struct Word<'a> {
-    text: &'a str,
-    place: Range<usize>,
+impl Citation {
+    /// The provision without its parts, e.g. `§ 35 BauGB`.
+    pub fn provision(&self) -> String {
+        let sign = match self.kind {
+            CitationKind::Section => "§",
+            CitationKind::Article => "Art.",
+        };
+        match &self.statute {
+            Some(statute) => format!("{sign} {} {statute}", self.number),
+            None => format!("{sign} {}", self.number),
+        }
+    }
 }
 
-/// Words from byte `from` on, over blanks, commas, points and dashes, until something else stands between.
-fn words(text: &str, from: usize) -> impl Iterator<Item = Word<'_>> {
-    let mut at = from;
-    std::iter::from_fn(move || {
-        let rest = text.get(at..)?;
-        let trimmed =
-            rest.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '.' | ',' | '-' | '–' | '/'));
-        let begin = at + (rest.len() - trimmed.len());
-        let length = trimmed.find(|c: char| !c.is_alphanumeric()).unwrap_or(trimmed.len());
-        let word = trimmed.get(..length).filter(|word| !word.is_empty())?;
-        at = begin + length;
-        Some(Word { text: word, place: begin..at })
-    })
+impl Part {
+    /// The part that a word or abbreviation names.
+    fn named(word: &str) -> Option<Self> {
+        Some(match fold(word).as_str() {
+            "abs" | "absatz" | "absatzes" | "absaetze" | "absaetzen" => Self::Paragraph,
+            "uabs" | "unterabs" | "unterabsatz" | "unterabsatzes" => Self::Subparagraph,
+            "s" | "satz" | "satzes" | "saetze" | "saetzen" => Self::Sentence,
+            "hs" | "halbs" | "halbsatz" | "halbsatzes" => Self::HalfSentence,
+            "nr" | "nrn" | "nummer" | "nummern" | "ziff" | "ziffer" | "ziffern" => Self::Number,
+            "buchst" | "buchstabe" | "buchstaben" | "bst" | "lit" => Self::Letter,
+            "alt" | "alternative" | "var" | "variante" => Self::Alternative,
+            _ => return None,
+        })
+    }
 }
 
-/// `35`, `35a`.
-fn is_number(word: &str) -> bool {
-    let letters = word.trim_start_matches(|c: char| c.is_ascii_digit());
-    letters.len() < word.len() && letters.chars().count() <= 1 && letters.chars().all(char::is_alphabetic)
-}
-
-fn is_part(word: &str) -> bool {
-    PARTS.contains(&word.to_lowercase().as_str()) && !is_statute(word)
-}
-
-/// A short name has two capitals at least: `BauGB`, `GG`, `VwVfG`.
-fn is_statute(word: &str) -> bool {
-    word.starts_with(char::is_uppercase) && word.chars().filter(|c| c.is_uppercase()).count() > 1
+impl fmt::Display for Citation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.provision())
+    }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     artifact::ArtifactRef,
-    attempt::{Assignment, ChampionInput, GoldenInput, Progress},
+    attempt::{Assignment, ChampionInput, GoldenInput, JudgeOffsets, Progress},
     gate::Decision,
     id::{Attempt, Fence, JobId},
     results::StageResult,
@@ -299,6 +299,9 @@ impl Job {
             adapter_id: self.adapter_id.clone(),
             champion,
             checkpoint: record.checkpoint.clone(),
+            calibrations: Vec::new(),
+            judge_offsets: JudgeOffsets::new(),
+            evaluations: 0,
         })
     }
 }

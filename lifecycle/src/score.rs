@@ -1,9 +1,12 @@
 //! Scores: what a judge says about one answer, and the evaluation of a whole golden dataset.
 
+mod check;
 mod details;
 mod evaluation;
 mod gap;
 mod health;
+mod pairwise;
+mod reading;
 #[cfg(test)]
 mod tests;
 mod unscored;
@@ -12,13 +15,15 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-pub use details::{AnswerDetails, CheckFinding, CriterionVote, Flag, JudgeVote, Scoring, TextMetrics};
+pub use check::{CheckCode, CheckFinding, HARD_CHECK_ACCURACY, HARD_CHECK_OVERALL};
+pub use details::{AnswerDetails, CriterionVote, Flag, JudgeVote, Scoring, TextMetrics};
 pub use evaluation::{
     ChampionEvaluation, ChampionScore, Evaluation, EvaluationContext, JudgeIdentity, Judgement, SampleScore,
     Scored, Summary,
 };
 pub use gap::{GapSeverity, GapStatus, KnowledgeGap, UnknownGapWord};
-pub use health::{JudgeHealth, PairwiseReport, PairwiseResult, Preference};
+pub use health::JudgeHealth;
+pub use pairwise::{PairwiseReport, PairwiseResult, Preference};
 pub use unscored::{Unscored, UnscoredReason};
 
 /// What an answer is scored by, each from 0 to 10.
@@ -53,7 +58,7 @@ impl Criterion {
         }
     }
 
-    /// How much it counts in the overall score.
+    /// How much it counts in the overall score, where the rubric says nothing else.
     pub fn weight(self) -> f64 {
         match self {
             Self::Accuracy => 2.0,
@@ -88,16 +93,20 @@ impl FromStr for Criterion {
     }
 }
 
-/// One score from 0 to 10 for every criterion: never fewer, never out of range.
+/// Scores from 0 to 10 by criterion: at least one, never out of range. Criteria that do not apply to a sample have
+/// none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "BTreeMap<Criterion, f64>", into = "BTreeMap<Criterion, f64>")]
 pub struct CriteriaScores(BTreeMap<Criterion, f64>);
 
-/// Scores that do not cover every criterion, or lie out of range.
+/// Scores that do not cover the criteria, or lie out of range.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum InvalidScores {
+    /// There is no score at all.
+    #[error("there is no score for any criterion; expected at least one")]
+    Empty,
     /// A criterion has no score.
-    #[error("there is no score for {0}; expected one for each of the five criteria")]
+    #[error("there is no score for {0}; expected one for each criterion that was asked for")]
     Missing(Criterion),
     /// A score is not between 0 and 10.
     #[error("the score for {criterion} is {found}; expected 0 to 10")]
@@ -115,13 +124,29 @@ impl CriteriaScores {
     /// # Errors
     /// [`InvalidScores`] names the first criterion that has no score, or one out of range.
     pub fn new(scores: BTreeMap<Criterion, f64>) -> Result<Self, InvalidScores> {
-        for criterion in Criterion::ALL {
-            let found = *scores.get(&criterion).ok_or(InvalidScores::Missing(criterion))?;
-            if !(0.0..=10.0).contains(&found) {
-                return Err(InvalidScores::OutOfRange { criterion, found });
-            }
+        match Criterion::ALL.into_iter().find(|criterion| !scores.contains_key(criterion)) {
+            Some(missing) => Err(InvalidScores::Missing(missing)),
+            None => Self::of(scores),
         }
-        Ok(Self(scores))
+    }
+
+    /// Takes `scores` from 0 to 10 for some of the criteria.
+    ///
+    /// # Errors
+    /// [`InvalidScores`] when there is none, or one out of range.
+    pub fn of(scores: BTreeMap<Criterion, f64>) -> Result<Self, InvalidScores> {
+        if scores.is_empty() {
+            return Err(InvalidScores::Empty);
+        }
+        match scores.iter().find(|(_, score)| !(0.0..=10.0).contains(*score)) {
+            Some((&criterion, &found)) => Err(InvalidScores::OutOfRange { criterion, found }),
+            None => Ok(Self(scores)),
+        }
+    }
+
+    /// The score of a criterion, where it has one.
+    pub fn get(&self, criterion: Criterion) -> Option<f64> {
+        self.0.get(&criterion).copied()
     }
 
     /// All scores in the order of [`Criterion::ALL`].
@@ -129,11 +154,31 @@ impl CriteriaScores {
         self.0.iter().map(|(criterion, score)| (*criterion, *score))
     }
 
-    /// The weighted mean on a scale of 0 to 100: `Σ score·weight / Σ weight · 10`.
+    /// The same score for every criterion, brought into 0 to 10.
+    pub fn same(score: f64) -> Self {
+        let score = if score.is_finite() { score.clamp(0.0, 10.0) } else { 0.0 };
+        Self(Criterion::ALL.into_iter().map(|criterion| (criterion, score)).collect())
+    }
+
+    /// These scores with that of `criterion` brought down to `limit` (0–10).
+    #[must_use]
+    pub fn with_at_most(&self, criterion: Criterion, limit: f64) -> Self {
+        let limited =
+            self.iter().map(|(of, score)| (of, if of == criterion { score.min(limit) } else { score }));
+        Self(limited.collect())
+    }
+
+    /// The mean by the usual weights on a scale of 0 to 100: `Σ score·weight / Σ weight · 10`.
     pub fn overall(&self) -> f64 {
-        let weighted: f64 = self.iter().map(|(criterion, score)| score * criterion.weight()).sum();
-        let weights: f64 = Criterion::ALL.into_iter().map(Criterion::weight).sum();
-        weighted / weights * 10.0
+        self.overall_by(&Criterion::ALL.map(|criterion| (criterion, criterion.weight())).into())
+    }
+
+    /// The mean by `weights`; a criterion without one has its usual weight.
+    pub fn overall_by(&self, weights: &BTreeMap<Criterion, f64>) -> f64 {
+        let weight = |criterion: Criterion| weights.get(&criterion).copied().unwrap_or(criterion.weight());
+        let weighted: f64 = self.iter().map(|(criterion, score)| score * weight(criterion)).sum();
+        let total: f64 = self.iter().map(|(criterion, _)| weight(criterion)).sum();
+        weighted / total * 10.0
     }
 }
 
@@ -141,7 +186,7 @@ impl TryFrom<BTreeMap<Criterion, f64>> for CriteriaScores {
     type Error = InvalidScores;
 
     fn try_from(scores: BTreeMap<Criterion, f64>) -> Result<Self, InvalidScores> {
-        Self::new(scores)
+        Self::of(scores)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a user asks for: the specification of a job, validated once before anything is queued.
 
+mod judge;
 mod problems;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use crate::{
     retry::RetryPolicy,
 };
 
+pub use judge::{JudgeCalls, JudgeOptions, PanelJudge};
 pub use problems::SpecProblem;
 
 /// Everything a job needs to know, fixed at submission.
@@ -367,44 +369,6 @@ pub struct GenerationOptions {
 impl Default for GenerationOptions {
     fn default() -> Self {
         Self { max_new_tokens: 192, temperature: 0.0, seed: 42, system_prompt: None }
-    }
-}
-
-/// Who scores the answers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct JudgeOptions {
-    /// Base URL of an OpenAI-compatible endpoint, e.g. `http://localhost:8000/v1`;
-    /// without it the endpoint of our own gpu-worker.
-    pub url: Option<String>,
-    /// Model name at the endpoint; without it the first model that the endpoint lists.
-    pub model: Option<String>,
-    /// Name of the environment variable that holds the endpoint's key.
-    pub api_key_env: Option<String>,
-    /// Whether the judge gives reasons; needs a judge that can write them.
-    pub reasoning: bool,
-    /// Calls in flight at once.
-    pub concurrency: u32,
-    /// Tries per call, the first included.
-    pub max_tries: u32,
-    /// Longest wait for one reply in seconds.
-    pub timeout_seconds: u32,
-    /// Whether the scores of this judge were compared with human labels.
-    pub calibrated: bool,
-}
-
-impl Default for JudgeOptions {
-    fn default() -> Self {
-        Self {
-            url: None,
-            model: None,
-            api_key_env: None,
-            reasoning: true,
-            concurrency: 4,
-            max_tries: 4,
-            timeout_seconds: 120,
-            calibrated: false,
-        }
     }
 }
 

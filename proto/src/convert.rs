@@ -1,8 +1,10 @@
 //! Wire to lifecycle and back: the only place that knows both.
 
 mod attempt;
+mod calibration;
 mod curve;
 mod hello;
+mod judge;
 mod log;
 mod names;
 mod results;

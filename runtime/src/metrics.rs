@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
 
-use clara_lifecycle::stage::Stage;
+use clara_lifecycle::{calibration::CalibrationState, gate::Decision, stage::Stage};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::{broker::QueueDepth, memory};
@@ -99,6 +99,8 @@ metrics! {
     GENERATED_TOKENS = Counter "clara_generated_tokens_total" [] "Tokens generated.";
     SAMPLES_JUDGED = Counter "clara_samples_judged_total" ["outcome"] "Samples that a judge looked at, scored or unscored.";
     JUDGE_DURATION = Histogram "clara_judge_request_duration_seconds" [] "Time of one request to a judge.";
+    GATE_DECISIONS = Counter "clara_gate_decisions_total" ["decision"] "Decisions of the gate.";
+    GATE_JUDGES = Counter "clara_gate_judges_total" ["standing"] "Evaluations that came to the gate, by how far their judges may be trusted: `calibrated`, `uncalibrated`, or `stale` when a judge changed since its calibration.";
 }
 
 /// Figures of a training's progress, and the gauges that show them. Its speed is the rate of [`TRAIN_TOKENS`].
@@ -419,6 +421,12 @@ pub fn sample_judged(scored: bool) {
 /// A request to a judge took `duration`.
 pub fn judge_asked(duration: Duration) {
     metrics::histogram!(JUDGE_DURATION).record(duration.as_secs_f64());
+}
+
+/// The gate decided about an evaluation whose judges have this standing.
+pub fn gate_decided(decision: Decision, standing: CalibrationState) {
+    metrics::counter!(GATE_DECISIONS, "decision" => decision.as_str()).increment(1);
+    metrics::counter!(GATE_JUDGES, "standing" => standing.as_str()).increment(1);
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]

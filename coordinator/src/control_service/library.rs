@@ -118,11 +118,13 @@ impl Control {
     ) -> Result<v1::GetGoldenResponse, DriverError> {
         let reference: GoldenReference = parsed(&request.reference)?;
         let golden = self.driver.golden(&reference).await?;
-        let (frozen, digest) = match &golden {
-            Golden::Draft(_) => (false, None),
-            Golden::Frozen(version) => (true, Some(version.digest.to_string())),
+        let (frozen, digest, evaluations) = match &golden {
+            Golden::Draft(_) => (false, None, 0),
+            Golden::Frozen(version) => {
+                (true, Some(version.digest.to_string()), self.driver.evaluations_with(&version.digest).await?)
+            }
         };
-        Ok(v1::GetGoldenResponse { json: document(golden.dataset())?, frozen, digest })
+        Ok(v1::GetGoldenResponse { json: document(golden.dataset())?, frozen, digest, evaluations })
     }
 
     pub(super) async fn list_golden(

@@ -54,6 +54,7 @@ async fn evaluation(house: &House, adapter_id: &str, score: f64) -> EvaluationRe
         golden: &golden,
         answers: &answers,
         judge: &judge,
+        rubric: &clara_lifecycle::rubric::Rubric::built_in(clara_lifecycle::rubric::Language::German),
         pass_at: 70.0,
         evaluated_at: "2026-02-01T00:00:00Z",
     };

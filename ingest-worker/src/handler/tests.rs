@@ -87,6 +87,9 @@ async fn run(
         adapter_id: None,
         champion: None,
         checkpoint: None,
+        calibrations: Vec::new(),
+        judge_offsets: std::collections::BTreeMap::new(),
+        evaluations: 0,
     };
     let (progress, _newest) = ProgressSender::new();
     let context = AttemptContext { assignment, artifacts: artifacts.clone(), scratch, progress, stop };

@@ -61,6 +61,7 @@ fn evaluation(adapter_id: &str, scores: [f64; 3]) -> Evaluation {
         golden: &golden,
         answers: &answers,
         judge: &judge,
+        rubric: &crate::rubric::Rubric::built_in(crate::rubric::Language::German),
         pass_at: 70.0,
         evaluated_at: "2026-02-01T00:00:00Z",
     };

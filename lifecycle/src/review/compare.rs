@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, ops::Range};
 use serde::{Deserialize, Serialize};
 use similar::{Algorithm, ChangeTag, utils::diff_words};
 
-use crate::citation::citations;
+use crate::citation::{Citation, Cited};
 
 /// A stretch of text under one kind of mark.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,11 +73,24 @@ pub fn marked(text: &str, other: &str) -> Vec<Piece> {
 type Marks = Vec<(Range<usize>, CitationMark)>;
 
 fn marks(text: &str, other: &str) -> Marks {
-    let shared: BTreeSet<_> = citations(other).into_iter().map(|citation| citation.provision).collect();
-    let mark = |provision: &String| {
-        if shared.contains(provision) { CitationMark::Shared } else { CitationMark::Alone }
-    };
-    citations(text).into_iter().map(|citation| (citation.place, mark(&citation.provision))).collect()
+    let shared: BTreeSet<_> = Cited::of(other).citations().iter().map(Citation::provision).collect();
+    let mut marks = Marks::new();
+    for citation in Cited::of(text).citations() {
+        let is_shared = shared.contains(&citation.provision());
+        match marks.last_mut() {
+            // Provisions that are cited together have one place, which is shared when all of them are.
+            Some((place, mark)) if *place == citation.place => {
+                if !is_shared {
+                    *mark = CitationMark::Alone;
+                }
+            }
+            Some(_) | None => {
+                let mark = if is_shared { CitationMark::Shared } else { CitationMark::Alone };
+                marks.push((citation.place.clone(), mark));
+            }
+        }
+    }
+    marks
 }
 
 /// Cuts `text`, which begins at byte `from` of its whole, where citations begin and end.

@@ -10,9 +10,11 @@ use super::{
 };
 use crate::{
     answers::{Answers, SampleAnswers},
+    attempt::JudgeOffsets,
     digest::Digest,
-    gate::{GateInput, ScoredPair, reaches},
+    gate::reaches,
     golden::{Difficulty, GoldenDataset, GoldenSample},
+    rubric::Rubric,
 };
 
 /// The evaluation of one adapter version with one golden dataset.
@@ -41,6 +43,15 @@ pub struct Evaluation {
     /// How well the judging went.
     #[serde(default)]
     pub health: JudgeHealth,
+    /// Digest of the golden dataset; absent in evaluations of older versions.
+    #[serde(default)]
+    pub golden_digest: Option<Digest>,
+    /// What was scored, and how much it counts; absent in evaluations of older versions, whose weights are the usual.
+    #[serde(default)]
+    pub rubric: Option<Rubric>,
+    /// What was added to the scores of each judge before their mean was taken.
+    #[serde(default)]
+    pub offsets: JudgeOffsets,
 }
 
 /// The figures of an evaluation at a glance; scores are 0–100.
@@ -95,7 +106,7 @@ pub struct SampleScore {
     pub criteria_scores: CriteriaScores,
     /// The judge's reply, as it came.
     pub judge_reasoning: String,
-    /// Whether the overall score reaches the limit for passing.
+    /// Whether the overall score reaches the limit for passing and no hard check failed.
     pub passed: bool,
     /// When, RFC 3339.
     pub evaluated_at: String,
@@ -179,7 +190,7 @@ pub enum Judgement {
 /// The scores of one answer with the reply they come from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scored {
-    /// The scores.
+    /// The scores as judged; what counts is [`Scored::criteria`].
     pub scores: CriteriaScores,
     /// The judge's reply, as it came.
     pub reply: String,
@@ -196,6 +207,8 @@ pub struct EvaluationContext<'a> {
     pub answers: &'a Answers,
     /// Who judged.
     pub judge: &'a JudgeIdentity,
+    /// By what.
+    pub rubric: &'a Rubric,
     /// Overall score (0–100) from which on a sample passes.
     pub pass_at: f64,
     /// When, RFC 3339.
@@ -244,31 +257,9 @@ impl Evaluation {
             panel: vec![context.judge.clone()],
             pairwise: None,
             health: JudgeHealth::default(),
-        }
-    }
-
-    /// What the gate decides on.
-    pub fn gate_input(&self) -> GateInput {
-        let champion = self.champion.as_ref().map(|champion| {
-            let of_champion: BTreeMap<_, _> = champion
-                .results
-                .iter()
-                .map(|score| (score.sample_id.as_str(), score.overall_score))
-                .collect();
-            self.results
-                .iter()
-                .filter_map(|score| {
-                    of_champion
-                        .get(score.sample_id.as_str())
-                        .map(|&champion| ScoredPair { candidate: score.overall_score, champion })
-                })
-                .collect()
-        });
-        GateInput {
-            scores: self.results.iter().map(|score| score.overall_score).collect(),
-            unscored: u32::try_from(self.unscored.len()).unwrap_or(u32::MAX),
-            champion,
-            calibrated: self.judge.calibrated,
+            golden_digest: Some(context.golden.digest()),
+            rubric: Some(context.rubric.clone()),
+            offsets: JudgeOffsets::new(),
         }
     }
 }
@@ -283,7 +274,7 @@ impl<'a> EvaluationContext<'a> {
     }
 
     fn sample_score(&self, sample: &GoldenSample, answers: &SampleAnswers, scored: &Scored) -> SampleScore {
-        let overall_score = scored.scores.overall();
+        let overall_score = scored.overall(|scores| self.rubric.overall(scores));
         SampleScore {
             sample_id: sample.sample_id.clone(),
             adapter_id: self.answers.adapter_id.clone(),
@@ -291,9 +282,9 @@ impl<'a> EvaluationContext<'a> {
             adapter_output: answers.candidate.text.clone(),
             expected_output: sample.expected_output.clone(),
             overall_score,
-            criteria_scores: scored.scores.clone(),
+            criteria_scores: scored.criteria(),
             judge_reasoning: scored.reply.clone(),
-            passed: reaches(overall_score, self.pass_at),
+            passed: reaches(overall_score, self.pass_at) && !scored.details.failed_hard(),
             evaluated_at: self.evaluated_at.to_owned(),
             judge_model: self.judge.model.clone(),
             difficulty: sample.difficulty,
@@ -312,8 +303,8 @@ impl<'a> EvaluationContext<'a> {
                 Some(Judgement::Scored(scored)) => results.push(ChampionScore {
                     sample_id: sample.sample_id.clone(),
                     adapter_output: answer.text.clone(),
-                    overall_score: scored.scores.overall(),
-                    criteria_scores: scored.scores.clone(),
+                    overall_score: scored.overall(|scores| self.rubric.overall(scores)),
+                    criteria_scores: scored.criteria(),
                     judge_reasoning: scored.reply.clone(),
                     details: scored.details.clone(),
                 }),

@@ -1,4 +1,4 @@
-//! How well the judging went: calls, cost, canaries, and the comparison with the champion in both orders.
+//! How well the judging went: calls, cost, canaries.
 
 use serde::{Deserialize, Serialize};
 
@@ -26,50 +26,4 @@ pub struct JudgeHealth {
     pub flip_rate: Option<f64>,
     /// What a person should know, a sentence each.
     pub warnings: Vec<String>,
-}
-
-/// The pairwise comparison of candidate and champion.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PairwiseReport {
-    /// By sample, in the order of the golden dataset.
-    pub results: Vec<PairwiseResult>,
-    /// Share (0–1) of wins of the candidate, ties as halves.
-    pub win_rate: f64,
-    /// The same with the influence of length taken out.
-    pub length_controlled_win_rate: Option<f64>,
-}
-
-/// Which of two answers a judge prefers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Preference {
-    /// The candidate's.
-    Candidate,
-    /// The champion's.
-    Champion,
-    /// Neither.
-    Tie,
-}
-
-/// One sample compared in both orders.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PairwiseResult {
-    /// The golden sample.
-    pub sample_id: String,
-    /// With the candidate shown first.
-    pub candidate_first: Preference,
-    /// With the champion shown first.
-    pub champion_first: Preference,
-}
-
-impl PairwiseResult {
-    /// The verdict of both orders together: a tie when they differ.
-    pub fn verdict(&self) -> Preference {
-        if self.is_flipped() { Preference::Tie } else { self.candidate_first }
-    }
-
-    /// Whether the verdict changed with the order.
-    pub fn is_flipped(&self) -> bool {
-        self.candidate_first != self.champion_first
-    }
 }

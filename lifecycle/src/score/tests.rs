@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::{
-    AnswerDetails, CriteriaScores, Criterion, Evaluation, EvaluationContext, GapSeverity, InvalidScores,
-    JudgeIdentity, Judgement, Scored, UnscoredReason,
+    AnswerDetails, CheckCode, CriteriaScores, Criterion, Evaluation, EvaluationContext, GapSeverity,
+    HARD_CHECK_ACCURACY, HARD_CHECK_OVERALL, InvalidScores, JudgeIdentity, Judgement, Scored, UnscoredReason,
 };
 use crate::{
     answers::{Answer, Answers, FinishReason, SampleAnswers},
     digest::Digest,
     golden::{GoldenDataset, GoldenSample},
+    rubric::{Language, Rubric},
 };
 
 fn all(score: f64) -> CriteriaScores {
@@ -82,6 +83,10 @@ fn answers(golden: &GoldenDataset, champion: bool) -> Answers {
 }
 
 fn evaluate(candidate: [Judgement; 3], champion: Option<[Judgement; 3]>) -> Evaluation {
+    evaluate_with(candidate, champion, 70.0)
+}
+
+fn evaluate_with(candidate: [Judgement; 3], champion: Option<[Judgement; 3]>, pass_at: f64) -> Evaluation {
     let golden = golden();
     let answers = answers(&golden, champion.is_some());
     let judge = identity();
@@ -92,7 +97,8 @@ fn evaluate(candidate: [Judgement; 3], champion: Option<[Judgement; 3]>) -> Eval
         golden: &golden,
         answers: &answers,
         judge: &judge,
-        pass_at: 70.0,
+        rubric: &Rubric::built_in(Language::German),
+        pass_at,
         evaluated_at: "2026-02-03T04:05:06Z",
     };
     Evaluation::new(context, &by_id(candidate), champion.map(by_id).as_ref())
@@ -127,7 +133,10 @@ fn scores_are_complete_and_from_0_to_10_or_refused() {
     let mut scores: BTreeMap<_, _> = Criterion::ALL.map(|criterion| (criterion, 5.0)).into();
     scores.remove(&Criterion::Coherence);
     assert_eq!(CriteriaScores::new(scores), Err(InvalidScores::Missing(Criterion::Coherence)));
-    assert!(serde_json::from_str::<CriteriaScores>(r#"{"accuracy": 5}"#).is_err());
+    assert!(serde_json::from_str::<CriteriaScores>("{}").is_err());
+    // A criterion that does not apply has no score.
+    let some: CriteriaScores = serde_json::from_str(r#"{"accuracy": 5, "style": 10}"#).unwrap();
+    assert!((some.overall() - 20.0 / 3.0 * 10.0).abs() < 1e-9);
 }
 
 #[test]
@@ -141,7 +150,7 @@ fn an_unscored_sample_counts_neither_as_passed_nor_as_failed() {
     assert_eq!(evaluation.unscored[0].sample_id, "golden-2");
     assert_eq!(evaluation.unscored[0].reason, UnscoredReason::Unparsable);
     let input = evaluation.gate_input();
-    assert_eq!((input.scores.len(), input.unscored, input.champion), (2, 1, None));
+    assert_eq!((input.samples.len(), input.unscored, input.has_champion), (2, 1, false));
 }
 
 #[test]
@@ -150,7 +159,7 @@ fn an_evaluation_without_any_score_has_no_average() {
     let value = serde_json::to_value(&evaluation).unwrap();
     assert!(value["summary"]["average_score"].is_null() && value["summary"]["pass_rate"].is_null());
     assert_eq!(value["unscored"].as_array().unwrap().len(), 3);
-    assert_eq!(evaluation.gate_input().scores, Vec::<f64>::new());
+    assert_eq!(evaluation.gate_input().samples, Vec::new());
 }
 
 const SUMMARY: &str = "total_samples passed failed pass_rate average_score min_score max_score criteria_averages \
@@ -204,9 +213,12 @@ fn severity_bands_end_below_their_limit() {
 fn the_champion_is_compared_on_the_samples_that_both_have_scores_for() {
     let candidate = [scored(9.0), unscored(), scored(8.0)];
     let evaluation = evaluate(candidate, Some([scored(7.0), scored(7.0), unscored()]));
-    let pairs = evaluation.gate_input().champion.unwrap();
+    let input = evaluation.gate_input();
+    let pairs: Vec<_> =
+        input.samples.iter().filter_map(|sample| Some((sample.score, sample.champion?))).collect();
+    assert!(input.has_champion);
     assert_eq!(pairs.len(), 1);
-    assert!((pairs[0].candidate - 90.0).abs() < 1e-9 && (pairs[0].champion - 70.0).abs() < 1e-9);
+    assert!((pairs[0].0 - 90.0).abs() < 1e-9 && (pairs[0].1 - 70.0).abs() < 1e-9);
     let champion = evaluation.champion.unwrap();
     assert_eq!((champion.adapter_id.as_str(), champion.results.len()), ("baurecht-lora-v1.0.0", 2));
     assert_eq!(champion.unscored[0].adapter_id, "baurecht-lora-v1.0.0");
@@ -221,4 +233,34 @@ fn every_reason_for_no_score_is_documented() {
     }
     let rows = documentation.lines().filter(|line| line.starts_with("| `") && line.matches('|').count() == 3);
     assert_eq!(rows.count(), UnscoredReason::ALL.len(), "docs/judge.md lists a reason that does not exist");
+}
+
+#[test]
+fn a_failed_hard_check_caps_the_scores_of_candidate_and_champion_and_no_limit_lets_it_pass() {
+    let failed = |hard: bool| {
+        let text = "`§ 35 BauGB` is not cited".to_owned();
+        let finding =
+            if hard { CheckCode::CitationMissing.hard(text) } else { CheckCode::CitationMissing.soft(text) };
+        let details = AnswerDetails { checks: vec![finding], ..AnswerDetails::default() };
+        Judgement::Scored(Scored { scores: all(10.0), reply: "10".into(), details })
+    };
+    let champion = [failed(true), scored(8.0), scored(8.0)];
+    let evaluation = evaluate([failed(true), failed(false), scored(9.0)], Some(champion));
+    let overall: Vec<_> = evaluation.results.iter().map(|result| result.overall_score).collect();
+    assert_eq!(overall, [HARD_CHECK_OVERALL, 100.0, 90.0]);
+    let accuracy = evaluation.results[0].criteria_scores.iter().find(|(of, _)| *of == Criterion::Accuracy);
+    assert_eq!(accuracy, Some((Criterion::Accuracy, HARD_CHECK_ACCURACY)));
+    assert_eq!((evaluation.summary.passed, evaluation.knowledge_gaps.len()), (2, 1));
+    let champion = &evaluation.champion.as_ref().unwrap().results;
+    assert!((champion[0].overall_score - HARD_CHECK_OVERALL).abs() < 1e-9);
+    let lenient = evaluate_with([failed(true), failed(true), failed(true)], None, 0.0);
+    assert_eq!(lenient.summary.passed, 0);
+}
+
+#[test]
+fn every_check_code_is_documented() {
+    let page = include_str!("../../../docs/judge.md");
+    for code in CheckCode::ALL {
+        assert!(page.contains(&format!("`{code}`")), "docs/judge.md does not name {code}");
+    }
 }

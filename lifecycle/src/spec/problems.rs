@@ -1,6 +1,6 @@
 //! Checks a job specification and reports every problem at once.
 
-use super::{ALL_LINEAR, IngestOptions, JobSpec, JudgeOptions, TrainingOptions};
+use super::{ALL_LINEAR, IngestOptions, JobSpec, TrainingOptions};
 
 /// One thing that is wrong with a job specification.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,40 +134,22 @@ impl IngestOptions {
     }
 }
 
-impl JudgeOptions {
-    fn check(&self, found: &mut Findings) {
-        found.require("judge.concurrency", (1..=256).contains(&self.concurrency), || {
-            format!("is {}; expected 1 to 256", self.concurrency)
-        });
-        found.require("judge.max_tries", (1..=20).contains(&self.max_tries), || {
-            format!("is {}; expected 1 to 20", self.max_tries)
-        });
-        found.require("judge.timeout_seconds", self.timeout_seconds > 0, || {
-            "is 0; expected at least 1".into()
-        });
-        if let Some(url) = &self.url {
-            found.require("judge.url", url.starts_with("http://") || url.starts_with("https://"), || {
-                format!("`{url}` is not a URL; expected e.g. http://localhost:8000/v1")
-            });
-        }
-    }
-}
-
+/// The problems that were found so far.
 #[derive(Default)]
-struct Findings(Vec<SpecProblem>);
+pub(super) struct Findings(Vec<SpecProblem>);
 
 impl Findings {
-    fn add(&mut self, field: &'static str, message: String) {
+    pub(super) fn add(&mut self, field: &'static str, message: String) {
         self.0.push(SpecProblem { field, message });
     }
 
-    fn require(&mut self, field: &'static str, holds: bool, message: impl FnOnce() -> String) {
+    pub(super) fn require(&mut self, field: &'static str, holds: bool, message: impl FnOnce() -> String) {
         if !holds {
             self.add(field, message());
         }
     }
 
-    fn share(&mut self, field: &'static str, value: f64) {
+    pub(super) fn share(&mut self, field: &'static str, value: f64) {
         self.require(field, (0.0..=1.0).contains(&value), || format!("is {value}; expected 0 to 1"));
     }
 }

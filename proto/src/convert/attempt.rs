@@ -7,7 +7,7 @@ use clara_lifecycle::{
     stage::Stage,
 };
 
-use super::{ConvertError, names::known, parsed, required};
+use super::{ConvertError, judge, names::known, parsed, required};
 use crate::v1;
 
 /// The wire form of the key of an attempt of `job`.
@@ -58,6 +58,9 @@ impl From<Assignment> for v1::Assignment {
                 adapter: Some(champion.adapter.into()),
             }),
             checkpoint: assignment.checkpoint.map(Into::into),
+            calibrations: assignment.calibrations.into_iter().map(Into::into).collect(),
+            judge_offsets: judge::offsets_to_wire(assignment.judge_offsets),
+            evaluations: assignment.evaluations,
         }
     }
 }
@@ -87,6 +90,13 @@ impl TryFrom<v1::Assignment> for Assignment {
             adapter_id: assignment.adapter_id,
             champion: assignment.champion.map(champion).transpose()?,
             checkpoint: assignment.checkpoint.map(TryInto::try_into).transpose()?,
+            calibrations: assignment
+                .calibrations
+                .into_iter()
+                .map(TryInto::try_into)
+                .collect::<Result<_, _>>()?,
+            judge_offsets: judge::offsets_from_wire(assignment.judge_offsets)?,
+            evaluations: assignment.evaluations,
         })
     }
 }

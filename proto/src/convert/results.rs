@@ -192,6 +192,7 @@ impl From<GateReport> for v1::GateReport {
             unscored: report.unscored,
             pass_rate: report.pass_rate,
             champion_delta: report.champion_delta.map(delta),
+            evidence: Some(report.evidence.into()),
         }
     }
 }
@@ -217,6 +218,7 @@ impl TryFrom<v1::GateReport> for GateReport {
             unscored: report.unscored,
             pass_rate: report.pass_rate,
             champion_delta: report.champion_delta.map(delta),
+            evidence: report.evidence.map(TryInto::try_into).transpose()?.unwrap_or_default(),
         })
     }
 }

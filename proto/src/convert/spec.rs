@@ -5,8 +5,8 @@ use clara_lifecycle::{
     id::ClassName,
     retry::RetryPolicy,
     spec::{
-        AdapterInit, FieldNames, GenerationOptions, IngestOptions, JobSpec, JudgeOptions, Method, NoPattern,
-        Overlong, Schedule, TrainingOptions,
+        AdapterInit, FieldNames, GenerationOptions, IngestOptions, JobSpec, Method, NoPattern, Overlong,
+        Schedule, TrainingOptions,
     },
 };
 
@@ -48,7 +48,7 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             method: known::<v1::Method, Method>("spec.method", spec.method)?,
             training: required("spec.training", spec.training)?.try_into()?,
             generation: required("spec.generation", spec.generation)?.into(),
-            judge: required("spec.judge", spec.judge)?.into(),
+            judge: required("spec.judge", spec.judge)?.try_into()?,
             gate: required("spec.gate", spec.gate)?.try_into()?,
             retry: required("spec.retry", spec.retry)?.into(),
             version: spec.version.map(|version| parsed("spec.version", &version)).transpose()?,
@@ -208,36 +208,6 @@ impl From<v1::GenerationOptions> for GenerationOptions {
     }
 }
 
-impl From<JudgeOptions> for v1::JudgeOptions {
-    fn from(options: JudgeOptions) -> Self {
-        Self {
-            url: options.url,
-            model: options.model,
-            api_key_env: options.api_key_env,
-            reasoning: options.reasoning,
-            concurrency: options.concurrency,
-            max_tries: options.max_tries,
-            timeout_seconds: options.timeout_seconds,
-            calibrated: options.calibrated,
-        }
-    }
-}
-
-impl From<v1::JudgeOptions> for JudgeOptions {
-    fn from(options: v1::JudgeOptions) -> Self {
-        Self {
-            url: options.url,
-            model: options.model,
-            api_key_env: options.api_key_env,
-            reasoning: options.reasoning,
-            concurrency: options.concurrency,
-            max_tries: options.max_tries,
-            timeout_seconds: options.timeout_seconds,
-            calibrated: options.calibrated,
-        }
-    }
-}
-
 impl From<GatePolicy> for v1::GatePolicy {
     fn from(policy: GatePolicy) -> Self {
         Self {
@@ -250,6 +220,12 @@ impl From<GatePolicy> for v1::GatePolicy {
             min_samples: policy.min_samples,
             max_unscored_share: policy.max_unscored_share,
             seed: policy.seed,
+            strict: policy.strict,
+            min_stratum_samples: Some(policy.min_stratum_samples),
+            max_hard_failure_share: Some(policy.max_hard_failure_share),
+            reject_hard_failure_share: Some(policy.reject_hard_failure_share),
+            max_flip_rate: Some(policy.max_flip_rate),
+            max_evaluations: Some(policy.max_evaluations),
         }
     }
 }
@@ -258,6 +234,7 @@ impl TryFrom<v1::GatePolicy> for GatePolicy {
     type Error = ConvertError;
 
     fn try_from(policy: v1::GatePolicy) -> Result<Self, ConvertError> {
+        let default = Self::default();
         Ok(Self {
             mode: known::<v1::GateMode, GateMode>("spec.gate.mode", policy.mode)?,
             approve_at: policy.approve_at,
@@ -268,6 +245,14 @@ impl TryFrom<v1::GatePolicy> for GatePolicy {
             min_samples: policy.min_samples,
             max_unscored_share: policy.max_unscored_share,
             seed: policy.seed,
+            strict: policy.strict,
+            min_stratum_samples: policy.min_stratum_samples.unwrap_or(default.min_stratum_samples),
+            max_hard_failure_share: policy.max_hard_failure_share.unwrap_or(default.max_hard_failure_share),
+            reject_hard_failure_share: policy
+                .reject_hard_failure_share
+                .unwrap_or(default.reject_hard_failure_share),
+            max_flip_rate: policy.max_flip_rate.unwrap_or(default.max_flip_rate),
+            max_evaluations: policy.max_evaluations.unwrap_or(default.max_evaluations),
         })
     }
 }

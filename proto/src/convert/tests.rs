@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use clara_lifecycle::{
     attempt::{Assignment, ChampionInput, Progress},
+    calibration::{JudgeStanding, KnownJudge},
     curve::{CurvePoint, StepPoint, ValidationPoint},
     dataset::DropReason,
-    gate::{Decision, GateMode, GatePolicy, GateReport, PairedDelta, Reason},
+    gate::{Decision, GateEvidence, GateMode, GatePolicy, GateReport, PairedDelta, Reason, Stratum},
+    golden::Difficulty,
     hello::{Hello, ProtocolRange, Welcome},
     id::{Attempt, Fence, JobId},
     job::AttemptKey,
@@ -14,10 +16,12 @@ use clara_lifecycle::{
     resources::Resources,
     results::{AnswersResult, DatasetResult, EvaluationResult, RolloutResult, StageResult, TrainingResult},
     retry::RetryPolicy,
+    rubric::{AppliesWhen, Language, Rubric, RubricChoice},
     samples,
+    score::Criterion,
     spec::{
-        AdapterInit, FieldNames, GenerationOptions, IngestOptions, JobSpec, JudgeOptions, Method, Overlong,
-        Schedule, TrainingOptions,
+        AdapterInit, FieldNames, GenerationOptions, IngestOptions, JobSpec, JudgeCalls, JudgeOptions, Method,
+        Overlong, PanelJudge, Schedule, TrainingOptions,
     },
     stage::Stage,
     time::Timestamp,
@@ -89,6 +93,15 @@ fn training() -> TrainingOptions {
     }
 }
 
+fn rubric() -> Rubric {
+    let mut rubric = Rubric::built_in(Language::English);
+    rubric.version = "own-1".to_owned();
+    rubric.criteria[1].applies_when = AppliesWhen::Context;
+    rubric.criteria[2].hard_fail = Some(1.5);
+    rubric.criteria[3].weight = 4.5;
+    rubric
+}
+
 fn spec() -> JobSpec {
     JobSpec {
         ingest: ingest(),
@@ -110,6 +123,18 @@ fn spec() -> JobSpec {
             max_tries: 12,
             timeout_seconds: 53,
             calibrated: true,
+            rubric: RubricChoice::Own(Box::new(rubric())),
+            calls: JudgeCalls::Each,
+            logprobs: false,
+            repeats: 5,
+            panel: vec![PanelJudge {
+                url: "http://localhost:2/v1".to_owned(),
+                model: Some("second".to_owned()),
+                api_key_env: Some("SECOND_API_KEY".to_owned()),
+            }],
+            pairwise: true,
+            canaries: 7,
+            canary_limit: 33.0,
         },
         gate: GatePolicy {
             mode: GateMode::Point,
@@ -121,6 +146,12 @@ fn spec() -> JobSpec {
             min_samples: 26,
             max_unscored_share: 0.07,
             seed: 68,
+            strict: true,
+            min_stratum_samples: 11,
+            max_hard_failure_share: 0.02,
+            reject_hard_failure_share: 0.2,
+            max_flip_rate: 0.35,
+            max_evaluations: 9,
         },
         retry: RetryPolicy { max_attempts: 7, first_pause_ms: 71, longest_pause_ms: 72 },
         version: Some("2.1.0".parse().unwrap()),
@@ -145,6 +176,21 @@ fn gate_report() -> GateReport {
         unscored: 1,
         pass_rate: Some(0.9),
         champion_delta: Some(PairedDelta { mean: 1.0, lower_bound: -0.5, upper_bound: 2.5 }),
+        evidence: GateEvidence {
+            clusters: 12,
+            effective_samples: Some(17.5),
+            strata: vec![Stratum {
+                difficulty: Difficulty::Hard,
+                samples: 9,
+                mean: 71.0,
+                lower_bound: Some(66.0),
+                upper_bound: None,
+            }],
+            hard_failures: 2,
+            injections: 3,
+            evaluations: 4,
+            standing: JudgeStanding::stale("the rubric changed".to_owned()),
+        },
     }
 }
 
@@ -231,6 +277,19 @@ fn an_assignment_comes_back_as_it_went() {
             adapter: samples::artifact("champion"),
         }),
         checkpoint: Some(samples::artifact("checkpoint")),
+        calibrations: vec![KnownJudge {
+            judge_id: "judge#1-2".to_owned(),
+            model: "judge".to_owned(),
+            prompt_digest: Digest::of(b"prompt"),
+            rubric_digest: Digest::of(b"rubric"),
+            fingerprint: Some("fp".to_owned()),
+            standing: JudgeStanding::calibrated("they agree".to_owned()),
+        }],
+        judge_offsets: BTreeMap::from([(
+            "judge#1".to_owned(),
+            BTreeMap::from([(Criterion::Accuracy, -0.5), (Criterion::Style, 1.25)]),
+        )]),
+        evaluations: 4,
     };
     let bare = Assignment {
         stage: Stage::Ingest,
@@ -238,6 +297,8 @@ fn an_assignment_comes_back_as_it_went() {
         adapter_id: None,
         champion: None,
         checkpoint: None,
+        calibrations: Vec::new(),
+        judge_offsets: BTreeMap::new(),
         ..full.clone()
     };
     for assignment in [full, bare] {

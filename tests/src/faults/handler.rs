@@ -247,6 +247,7 @@ fn report(assignment: &Assignment) -> GateReport {
         unscored: 0,
         pass_rate: Some(1.0),
         champion_delta: None,
+        evidence: clara_lifecycle::gate::GateEvidence::default(),
     }
 }
 

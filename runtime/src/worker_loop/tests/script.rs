@@ -110,6 +110,9 @@ impl ScriptedCoordinator {
             adapter_id: None,
             champion: None,
             checkpoint: None,
+            calibrations: Vec::new(),
+            judge_offsets: std::collections::BTreeMap::new(),
+            evaluations: 0,
         };
         ClaimAnswer::Granted { assignment: Box::new(assignment), lease_ttl: self.lease_ttl }
     }
