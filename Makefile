@@ -1,7 +1,7 @@
 # `make demo` and `make test` do all of their set-up themselves. `make help` lists the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check doc services faults full-disk peft base-models bench-train bench-growth bench-generate bench-queue bench-gpu
+.PHONY: help setup build demo test check doc services faults full-disk peft base-models bench-train bench-growth bench-generate bench-queue bench-gpu signing
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -45,6 +45,9 @@ full-disk: ## run a job on a disk that is too small (needs root)
 
 peft: build ## train an adapter and compare it and its exports with PEFT on the same base model
 	@scripts/peft.sh
+
+signing: ## let the program model_signing verify our signatures, and verify its own
+	@scripts/signing.sh
 
 base-models: ## compare real base models with transformers: token ids and logits
 	@scripts/base-models.sh

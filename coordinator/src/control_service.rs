@@ -5,6 +5,7 @@ mod gaps;
 mod jobs;
 mod library;
 pub(crate) mod logs;
+mod registry;
 mod watch;
 
 use std::{pin::Pin, sync::Arc};
@@ -77,6 +78,14 @@ control_service! {
     list_audit: ListAuditRequest => ListAuditResponse;
     export_registry: ExportRegistryRequest => ExportRegistryResponse;
     import_registry: ImportRegistryRequest => ImportRegistryResponse;
+    move_alias: MoveAliasRequest => MoveAliasResponse;
+    deprecate_adapter: DeprecateAdapterRequest => DeprecateAdapterResponse;
+    sign_adapter: SignAdapterRequest => SignAdapterResponse;
+    verify_registry: VerifyRegistryRequest => VerifyRegistryResponse;
+    verify_audit: VerifyAuditRequest => VerifyAuditResponse;
+    get_lineage: GetLineageRequest => GetLineageResponse;
+    get_model_card: GetModelCardRequest => GetModelCardResponse;
+    collect_garbage: CollectGarbageRequest => CollectGarbageResponse;
     put_golden: PutGoldenRequest => PutGoldenResponse;
     get_golden: GetGoldenRequest => GetGoldenResponse;
     list_golden: ListGoldenRequest => ListGoldenResponse;

@@ -136,7 +136,7 @@ impl Driver {
     }
 
     /// Creates the job: active when there is room and nobody waits, else waiting.
-    async fn create(&self, spec: JobSpec, golden: GoldenInput) -> Result<Job, DriverError> {
+    pub(crate) async fn create(&self, spec: JobSpec, golden: GoldenInput) -> Result<Job, DriverError> {
         match Box::pin(self.create_as(spec.clone(), golden.clone(), true)).await {
             Err(DriverError::State(StateError::LimitReached { .. })) => {
                 let job = Box::pin(self.create_as(spec, golden, false)).await;

@@ -223,10 +223,10 @@ pub(crate) fn status_of(error: &DriverError) -> Status {
         | DriverError::Alias(
             AliasError::Unknown { .. } | AliasError::NotApproved { .. } | AliasError::FilesRemoved { .. },
         ) => Status::failed_precondition(message),
-        DriverError::Alias(AliasError::Moved { .. }) => Status::aborted(message),
         DriverError::NotVerified { .. } => Status::data_loss(message),
         DriverError::State(error) if error.is_retryable() => Status::unavailable(message),
-        DriverError::State(clara_runtime::state::StateError::Conflict { .. }) => Status::aborted(message),
+        DriverError::State(clara_runtime::state::StateError::Conflict { .. })
+        | DriverError::Alias(AliasError::Moved { .. }) => Status::aborted(message),
         DriverError::Record { .. } | DriverError::State(_) => Status::internal(message),
         DriverError::Artifact(_) => Status::unavailable(message),
     }
