@@ -22,9 +22,11 @@ use tonic::{Code, Status, Streaming, transport::Channel};
 
 pub(crate) use gaps::GapTraining;
 pub(crate) use log::LogQuery;
+pub(crate) use registry::LineageDocument;
 
 mod gaps;
 mod log;
+mod registry;
 
 /// As the coordinator allows.
 const LARGEST_MESSAGE_BYTES: usize = 64 << 20;
