@@ -160,6 +160,11 @@ impl Driver {
         surplus: &BTreeSet<String>,
     ) -> Result<References, DriverError> {
         let mut references = References::default();
+        let frozen: Vec<FrozenGolden> = self.records.all(GOLDEN).await?;
+        for golden in frozen {
+            let keeper = format!("golden dataset {}", golden.dataset.reference());
+            references.keep(&golden.artifact.prefix, &keeper);
+        }
         for job in jobs {
             references.known_jobs.insert(job.id.to_string());
             if !is_over(job) {
@@ -177,11 +182,6 @@ impl Driver {
                     references.keep(&artifact.prefix, &format!("version {adapter_id} ({})", version.status));
                 }
             }
-        }
-        let frozen: Vec<FrozenGolden> = self.records.all(GOLDEN).await?;
-        for golden in frozen {
-            let keeper = format!("golden dataset {}", golden.dataset.reference());
-            references.keep(&golden.artifact.prefix, &keeper);
         }
         Ok(references)
     }
