@@ -23,6 +23,7 @@ use tonic::{Code, Status, Streaming, transport::Channel};
 pub(crate) use log::LogQuery;
 
 mod log;
+mod rollout;
 
 /// As the coordinator allows.
 const LARGEST_MESSAGE_BYTES: usize = 64 << 20;

@@ -6,7 +6,7 @@ mod judge;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use clara_coordinator::{Coordinator, CoordinatorOptions, daemon::deciding_handlers};
+use clara_coordinator::{Coordinator, CoordinatorOptions};
 use clara_gpu_worker::{
     devices::Devices,
     generate::{GenerateConfig, GenerateHandler},
@@ -50,7 +50,7 @@ pub(crate) struct Embedded {
     settings: Settings,
     broker: Arc<dyn Broker>,
     artifacts: ArtifactStore,
-    address: SocketAddr,
+    coordinator: Coordinator,
     services: Tasks,
     workers: Tasks,
 }
@@ -74,19 +74,14 @@ impl Embedded {
             ..CoordinatorOptions::of(settings, listen)
         };
         let coordinator =
-            Coordinator::start(options, state, Arc::clone(&broker), artifacts.clone(), &services)
-                .await
-                .with_context(|| {
-                    format!("cannot listen on {listen}; choose another address with --listen")
-                })?;
+            Coordinator::start(options, state, Arc::clone(&broker), artifacts.clone(), &services).await?;
         let workers = Tasks::new(interrupt.child_token());
-        let address = coordinator.address();
-        Ok(Self { settings: settings.clone(), broker, artifacts, address, services, workers })
+        Ok(Self { settings: settings.clone(), broker, artifacts, coordinator, services, workers })
     }
 
     /// Where the coordinator listens.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.coordinator.address())
     }
 
     /// The tasks that outlive the workers.
@@ -98,7 +93,7 @@ impl Embedded {
     pub(crate) fn start_workers(&mut self, which: Workers) -> Result<()> {
         let mut handlers = Vec::new();
         if which != Workers::None {
-            handlers.extend(deciding_handlers());
+            handlers.extend(self.coordinator.handlers());
         }
         if which == Workers::All {
             let models = ModelCache::on(Devices::open(self.settings.worker.device)?);

@@ -4,6 +4,7 @@ mod curve;
 mod jobs;
 mod library;
 mod logs;
+mod rollouts;
 mod watch;
 
 use std::{pin::Pin, sync::Arc};
@@ -15,6 +16,7 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     driver::{Driver, DriverError},
+    rollout::Rollouts,
     submit::SubmissionCheck,
     worker_service::status_of,
 };
@@ -27,6 +29,7 @@ pub(crate) struct Control {
     pub(crate) artifacts: ArtifactStore,
     pub(crate) check: Option<Arc<dyn SubmissionCheck>>,
     pub(crate) tasks: Tasks,
+    pub(crate) rollouts: Rollouts,
 }
 
 type Events = Pin<Box<dyn Stream<Item = Result<v1::WatchJobResponse, Status>> + Send>>;
@@ -76,6 +79,9 @@ control_service! {
     list_audit: ListAuditRequest => ListAuditResponse;
     export_registry: ExportRegistryRequest => ExportRegistryResponse;
     import_registry: ImportRegistryRequest => ImportRegistryResponse;
+    roll_out_adapter: RollOutAdapterRequest => RollOutAdapterResponse;
+    roll_back_family: RollBackFamilyRequest => RollBackFamilyResponse;
+    list_served: ListServedRequest => ListServedResponse;
     put_golden: PutGoldenRequest => PutGoldenResponse;
     get_golden: GetGoldenRequest => GetGoldenResponse;
     list_golden: ListGoldenRequest => ListGoldenResponse;

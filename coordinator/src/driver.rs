@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use clara_lifecycle::{
     adapter::{
-        AdapterStatus, ImportError, Lineage, NewVersion, RegistrationError, StatusChange, StatusError,
+        AdapterStatus, ImportError, Lineage, NewVersion, RegistrationError, RollbackError, StatusChange, StatusError,
     },
     attempt::ChampionInput,
     audit::AuditNote,
@@ -27,6 +27,7 @@ use crate::{
     job_cache::JobCache,
     outbox::Relay,
     records::{Records, Stored, is_conflict},
+    rollout::Targets,
     scheduler::Schedule,
 };
 
@@ -63,6 +64,12 @@ pub enum DriverError {
     /// The version's status cannot change so.
     #[error(transparent)]
     Status(#[from] StatusError),
+    /// The family cannot go back.
+    #[error(transparent)]
+    Rollback(#[from] RollbackError),
+    /// A version could not be rolled out.
+    #[error("{0}")]
+    Rollout(String),
     /// The registry file cannot be imported.
     #[error(transparent)]
     Import(#[from] ImportError),
@@ -100,6 +107,8 @@ pub struct Driver {
     pub(crate) wake: Arc<Notify>,
     /// Takes what this coordinator committed and should publish at once.
     pub(crate) relay: Option<Relay>,
+    /// Servers that versions are rolled out to.
+    pub(crate) targets: Arc<Targets>,
 }
 
 impl Driver {
@@ -108,7 +117,7 @@ impl Driver {
     pub fn new(state: Arc<dyn StateStore>, schedule: Schedule) -> Self {
         let (schedule, classes) = (Arc::new(schedule), Arc::new([ResourceClass::default_class()]));
         let (cache, wake) = (JobCache::default(), Arc::new(Notify::new()));
-        Self { records: Records { state }, cache, schedule, classes, wake, relay: None }
+        Self { records: Records { state }, cache, schedule, classes, wake, relay: None, targets: Arc::default() }
     }
 
     /// Lets `event` happen to a job: decides, commits, and decides anew when another commit was faster.

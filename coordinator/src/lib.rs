@@ -19,6 +19,7 @@ mod queues;
 mod reaper;
 mod records;
 mod registry;
+mod rollout;
 mod scheduler;
 mod server;
 #[cfg(feature = "testing")]
@@ -32,6 +33,7 @@ mod worker_service;
 
 pub use driver::{Driver, DriverError};
 pub use scheduler::{Schedule, Share};
-pub use server::{Coordinator, CoordinatorOptions};
-pub use stages::{GateHandler, RolloutHandler};
+pub use rollout::Targets;
+pub use server::{Coordinator, CoordinatorOptions, StartError};
+pub use stages::GateHandler;
 pub use submit::SubmissionCheck;

@@ -1,19 +1,20 @@
 //! A coordinator: gRPC services, outbox relay and reaper over two ports and the artifact store.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use clara_lifecycle::{job::LeaseTerms, resources::ResourceClass};
+use clara_lifecycle::{id::TargetName, job::LeaseTerms, resources::ResourceClass};
 use clara_proto::v1::{
     control_service_server::ControlServiceServer, worker_service_server::WorkerServiceServer,
 };
 use clara_runtime::{
     artifacts::ArtifactStore,
     broker::Broker,
-    config::{Settings, TenantSettings},
+    config::{Settings, TargetSettings, TenantSettings},
     grpc,
     health::Health,
     state::StateStore,
     task::Tasks,
+    worker::StageHandler,
 };
 use tokio::net::TcpListener;
 use tonic::transport::{Server, server::TcpIncoming};
@@ -23,7 +24,9 @@ use crate::{
     driver::Driver,
     outbox::{self, Relay},
     reaper,
+    rollout::{self, RolloutHandler, Rollouts, Targets},
     scheduler::{self, Schedule, Share},
+    stages::GateHandler,
     submit::SubmissionCheck,
     worker_service::Workers,
 };
@@ -49,6 +52,8 @@ pub struct CoordinatorOptions {
     pub check: Option<Arc<dyn SubmissionCheck>>,
     /// What health over gRPC tells.
     pub health: Health,
+    /// Servers that versions are rolled out to.
+    pub targets: BTreeMap<TargetName, TargetSettings>,
 }
 
 impl CoordinatorOptions {
@@ -72,6 +77,7 @@ impl CoordinatorOptions {
             classes: std::iter::once(ResourceClass::default_class()).chain(named).collect(),
             check: None,
             health: Health::default(),
+            targets: settings.targets.clone(),
         }
     }
 }
@@ -80,28 +86,51 @@ impl CoordinatorOptions {
 #[derive(Debug)]
 pub struct Coordinator {
     address: SocketAddr,
+    rollouts: Rollouts,
+}
+
+/// Why a coordinator does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be used.
+    #[error("cannot listen at {address}: {source}; choose another address with --listen")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A rollout target cannot be used.
+    #[error("{0}")]
+    Targets(String),
 }
 
 impl Coordinator {
     /// Starts the services, the relay and the reaper.
     ///
     /// # Errors
-    /// When the address cannot be listened on.
+    /// When the address cannot be listened on, or a rollout target cannot be used.
     pub async fn start(
         options: CoordinatorOptions,
         state: Arc<dyn StateStore>,
         broker: Arc<dyn Broker>,
         artifacts: ArtifactStore,
         tasks: &Tasks,
-    ) -> Result<Self, std::io::Error> {
-        let listener = TcpListener::bind(options.listen).await?;
-        let address = listener.local_addr()?;
+    ) -> Result<Self, StartError> {
+        let variable = |name: &str| std::env::var(name).ok();
+        let targets = Targets::open(&options.targets, variable).map_err(StartError::Targets)?;
+        let failed = |source| StartError::Listen { address: options.listen, source };
+        let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
         let (relay, committed) = Relay::new();
         let driver = Driver {
             relay: Some(relay),
+            targets: Arc::new(targets),
             classes: options.classes.into(),
             ..Driver::new(Arc::clone(&state), options.schedule)
         };
+        let rollouts = Rollouts::new(driver.clone(), artifacts.clone());
+        rollout::watch(&rollouts, tasks);
         let workers = WorkerServiceServer::new(Workers { driver: driver.clone(), terms: options.lease });
         let control = Control {
             driver: driver.clone(),
@@ -109,6 +138,7 @@ impl Coordinator {
             artifacts,
             check: options.check,
             tasks: tasks.clone(),
+            rollouts: rollouts.clone(),
         };
         let control = ControlServiceServer::new(control);
         let server = Server::builder()
@@ -137,7 +167,12 @@ impl Coordinator {
         );
         tasks.spawn("coordinator.schedule", scheduler::schedule(driver.clone(), shutdown.clone()));
         tasks.spawn("coordinator.reap", reaper::reap(driver, broker, shutdown));
-        Ok(Self { address })
+        Ok(Self { address, rollouts })
+    }
+
+    /// The handlers of the stages that only decide and roll out: they need no machine of their own.
+    pub fn handlers(&self) -> Vec<Arc<dyn StageHandler>> {
+        vec![Arc::new(GateHandler), Arc::new(RolloutHandler::new(self.rollouts.clone()))]
     }
 
     /// Where it listens.

@@ -29,6 +29,7 @@ use crate::{
     control_service::Control,
     driver::{Driver, DriverError},
     indexes,
+    rollout::Rollouts,
     scheduler::Schedule,
     submit::Submission,
 };
@@ -55,6 +56,7 @@ impl House {
             artifacts: self.artifacts.clone(),
             check: None,
             tasks: Tasks::new(CancellationToken::new()),
+            rollouts: Rollouts::new(self.driver.clone(), self.artifacts.clone()),
         }
     }
 
@@ -203,6 +205,7 @@ pub(crate) fn result(stage: Stage, decision: Decision) -> StageResult {
         Stage::Rollout => StageResult::Rollout(RolloutResult {
             adapter_id: "law-lora-v1.0.0".to_owned(),
             previous_champion: None,
+            targets: Vec::new(),
         }),
     }
 }

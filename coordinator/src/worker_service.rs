@@ -212,7 +212,11 @@ pub(crate) fn status_of(error: &DriverError) -> Status {
         DriverError::Invalid(_) | DriverError::Spec(_) | DriverError::Import(_) => {
             Status::invalid_argument(message)
         }
-        DriverError::Rejected(_) | DriverError::Registration(_) | DriverError::Status(_) => {
+        DriverError::Rejected(_)
+        | DriverError::Registration(_)
+        | DriverError::Status(_)
+        | DriverError::Rollback(_)
+        | DriverError::Rollout(_) => {
             Status::failed_precondition(message)
         }
         DriverError::State(error) if error.is_retryable() => Status::unavailable(message),

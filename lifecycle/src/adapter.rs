@@ -2,6 +2,7 @@
 
 mod allocate;
 mod file;
+mod rollback;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,10 @@ use crate::{
 
 pub use allocate::{NewVersion, Registered, RegistrationError};
 pub use file::{ImportError, RegistryFile};
+pub use rollback::{RollbackError, RolledBack};
+
+/// How many former champions a family remembers.
+const FORMER_CHAMPIONS: usize = 20;
 
 /// All versions of one domain and method.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,6 +40,9 @@ pub struct Family {
     /// The version in production.
     #[serde(default)]
     pub champion: Option<String>,
+    /// The versions that were in production before it, newest first; what a rollback goes back to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former_champions: Vec<String>,
 }
 
 /// One immutable version; only its status and the notes about it change.
@@ -232,7 +240,7 @@ impl FromStr for AdapterStatus {
 impl Family {
     /// A family without versions.
     pub fn new(domain: Domain, method: Method) -> Self {
-        Self { family_id: format!("{domain}-{method}"), domain, method, versions: Vec::new(), champion: None }
+        Self { family_id: format!("{domain}-{method}"), domain, method, versions: Vec::new(), champion: None, former_champions: Vec::new() }
     }
 
     /// The family that a version id belongs to: all before the last `-v`.
@@ -296,8 +304,13 @@ impl Family {
             let (adapter_id, to) = (adapter_id.to_owned(), AdapterStatus::Approved);
             return Err(StatusError::NotAllowed { adapter_id, from: status, to });
         }
-        let before = self.champion.replace(adapter_id.to_owned());
-        Ok(before.filter(|before| before != adapter_id))
+        let before = self.champion.replace(adapter_id.to_owned()).filter(|before| before != adapter_id);
+        if let Some(before) = &before {
+            self.former_champions.retain(|former| former != adapter_id && former != before);
+            self.former_champions.insert(0, before.clone());
+            self.former_champions.truncate(FORMER_CHAMPIONS);
+        }
+        Ok(before)
     }
 
     fn version_mut(&mut self, adapter_id: &str) -> Result<&mut AdapterVersion, StatusError> {

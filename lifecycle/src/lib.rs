@@ -10,6 +10,7 @@ pub mod audit;
 pub mod curve;
 pub mod dataset;
 pub mod digest;
+pub mod fingerprint;
 pub mod gate;
 pub mod golden;
 pub mod hello;
@@ -24,6 +25,7 @@ pub mod retry;
 #[cfg(any(test, feature = "testing"))]
 pub mod samples;
 pub mod score;
+pub mod served;
 mod shared;
 pub mod spec;
 pub mod stage;

@@ -10,6 +10,7 @@ mod prometheus;
 mod proxy;
 mod sandbox;
 mod services;
+pub mod serving;
 mod until;
 
 pub use daemon::Daemon;

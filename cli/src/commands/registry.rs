@@ -1,6 +1,7 @@
 //! `clara registry`: adapter versions, their origin and their files.
 
 mod diff;
+mod rollout;
 mod verify;
 
 use std::path::PathBuf;
@@ -79,6 +80,23 @@ pub(crate) enum RegistryCommand {
         /// Only this version
         adapter: Option<String>,
     },
+    /// Put an approved version on servers, and prove that they serve it
+    #[command(
+        after_help = "Example:\n  clara registry rollout verwaltungsrecht-lora@champion --target production --reason \"new server\""
+    )]
+    Rollout(rollout::RolloutArgs),
+    /// Make an earlier version the champion again
+    #[command(
+        after_help = "Examples:\n  clara registry rollback verwaltungsrecht-lora --reason \"answers without citations\"\n  clara registry rollback verwaltungsrecht-lora --to verwaltungsrecht-lora-v1.0.0 --dry-run"
+    )]
+    Rollback(rollout::RollbackArgs),
+    /// Show what the servers serve, beside what they should
+    #[command(after_help = "Example:\n  clara registry served --fresh")]
+    Served {
+        /// Ask the servers now instead of telling what was seen last
+        #[arg(long)]
+        fresh: bool,
+    },
     /// Show who did what, when and why
     #[command(after_help = "Example:\n  clara registry audit verwaltungsrecht-lora-v1.0.0")]
     Audit {
@@ -112,6 +130,9 @@ pub(crate) async fn run(session: &Session, command: RegistryCommand) -> Result<u
         RegistryCommand::Export { file } => export(session, file).await,
         RegistryCommand::Import { file, by } => import(session, file, by).await,
         RegistryCommand::Verify { adapter } => verify::run(session, adapter.as_deref()).await,
+        RegistryCommand::Rollout(args) => rollout::roll_out(session, args).await,
+        RegistryCommand::Rollback(args) => rollout::roll_back(session, args).await,
+        RegistryCommand::Served { fresh } => rollout::served(session, fresh).await,
         RegistryCommand::Audit { adapter } => audit(session, adapter).await,
     }
 }

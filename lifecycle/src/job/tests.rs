@@ -82,7 +82,7 @@ fn result_of(stage: Stage, decision: Decision) -> StageResult {
             champion_delta: None,
         }),
         Stage::Rollout => {
-            StageResult::Rollout(RolloutResult { adapter_id: "a-v1.0.0".into(), previous_champion: None })
+            StageResult::Rollout(RolloutResult { adapter_id: "a-v1.0.0".into(), previous_champion: None, targets: Vec::new() })
         }
     }
 }
