@@ -77,7 +77,8 @@ impl Rollouts {
         let targets = names.iter().map(|name| self.driver.targets.get(name)).collect::<Result<Vec<_>, _>>()?;
         let mut done = Vec::new();
         for (number, target) in targets.iter().enumerate() {
-            let put = Box::pin(self.put_on(order, target)).await;
+            let all: Vec<&Replica> = target.replicas.iter().collect();
+            let put = Box::pin(self.put_on(order, target, &all)).await;
             metrics::rolled_out(&target.name, put.is_ok());
             match put {
                 Ok(rollout) => done.push(rollout),
@@ -91,23 +92,35 @@ impl Rollouts {
         Ok(done)
     }
 
-    async fn put_on(&self, order: &Order, target: &OpenTarget) -> Result<TargetRollout, RolloutError> {
+    /// The steps for some replicas of a target.
+    async fn put_on(
+        &self,
+        order: &Order,
+        target: &OpenTarget,
+        replicas: &[&Replica],
+    ) -> Result<TargetRollout, RolloutError> {
         let name = order.name();
-        self.check_fit(order, target).await?;
+        self.check_fit(order, target, replicas).await?;
         // From now on nobody unloads it there.
         self.hold(target, order, true).await?;
         let staged = stage::stage(order, target, &self.artifacts).await?;
         let place = format!("{}: {}, verified", target.name, staged.path_on_server);
         self.note(order, "rollout.staged", vec![place]).await?;
-        self.load(order, target, &staged).await?;
-        self.check_listed(order, target, &name).await?;
-        let proof = self.prove(order, target, &name).await?;
-        let replicas = target.replicas.iter().map(|replica| replica.url.clone()).collect();
+        self.load(order, target, replicas, &staged).await?;
+        let listed = |replica| listed_by(target, replica, &name);
+        self.on_all(order, replicas, "rollout.listed", listed).await?;
+        let proof = self.prove(order, target, replicas).await?;
+        let replicas = replicas.iter().map(|replica| replica.url.clone()).collect();
         Ok(TargetRollout { target: target.name.clone(), name, replicas, proof })
     }
 
     /// Whether the servers can take the version at all.
-    async fn check_fit(&self, order: &Order, target: &OpenTarget) -> Result<(), RolloutError> {
+    async fn check_fit(
+        &self,
+        order: &Order,
+        target: &OpenTarget,
+        replicas: &[&Replica],
+    ) -> Result<(), RolloutError> {
         let misfit = |reason: String| RolloutError::DoesNotFit {
             adapter_id: order.version.adapter_id.clone(),
             target: target.name.clone(),
@@ -122,7 +135,7 @@ impl Rollouts {
                 "it was trained on a base model with digest {trained_on}, but the servers hold {digest}"
             )));
         }
-        let told = join_all(target.replicas.iter().map(|replica| target.server.limits(replica))).await;
+        let told = join_all(replicas.iter().map(|replica| target.server.limits(replica))).await;
         let told = told.into_iter().collect::<Result<Vec<_>, TargetError>>()?;
         let ours = Limits { max_rank: settings.max_rank, target_modules: settings.target_modules.clone() };
         for limits in told.iter().chain([&ours]) {
@@ -143,7 +156,13 @@ impl Rollouts {
     }
 
     /// Loads on all replicas at the same time, and waits for all: one that failed is told when the others have ended.
-    async fn load(&self, order: &Order, target: &OpenTarget, staged: &Staged) -> Result<(), RolloutError> {
+    async fn load(
+        &self,
+        order: &Order,
+        target: &OpenTarget,
+        replicas: &[&Replica],
+        staged: &Staged,
+    ) -> Result<(), RolloutError> {
         let load = |replica| async move {
             let listed = target.server.list(replica).await?;
             if listed.is_some_and(|listed| listed.iter().any(|adapter| adapter.name == staged.name)) {
@@ -151,16 +170,16 @@ impl Rollouts {
             }
             target.server.load(replica, staged).await
         };
-        self.on_all(order, target, "rollout.loaded", load).await.map(drop)
-    }
-
-    async fn check_listed(&self, order: &Order, target: &OpenTarget, name: &str) -> Result<(), RolloutError> {
-        let list = |replica| listed_by(target, replica, name);
-        self.on_all(order, target, "rollout.listed", list).await.map(drop)
+        self.on_all(order, replicas, "rollout.loaded", load).await.map(drop)
     }
 
     /// Asks golden prompts on every replica and compares; answers what the weakest proof is.
-    async fn prove(&self, order: &Order, target: &OpenTarget, name: &str) -> Result<String, RolloutError> {
+    async fn prove(
+        &self,
+        order: &Order,
+        target: &OpenTarget,
+        replicas: &[&Replica],
+    ) -> Result<String, RolloutError> {
         if target.settings.fingerprint == FingerprintRule::Off {
             let proof = "not asked: the settings of the target say fingerprint = \"off\"".to_owned();
             self.note(order, "rollout.unproven", vec![format!("{}: {proof}", target.name)]).await?;
@@ -168,9 +187,9 @@ impl Rollouts {
         }
         let settings = &target.settings;
         let print = self.fingerprint(order, settings.smoke_prompts, settings.dtype).await?;
-        let print = &print;
-        let prove = |replica| proven_by(target, replica, name, print);
-        let proofs = self.on_all(order, target, "rollout.proven", prove).await?;
+        let name = order.name();
+        let prove = |replica| proven_by(target, replica, &name, &print);
+        let proofs = self.on_all(order, replicas, "rollout.proven", prove).await?;
         Ok(proofs.into_iter().next().unwrap_or_default())
     }
 
@@ -178,7 +197,7 @@ impl Rollouts {
     async fn on_all<'a, F, Fut, E>(
         &self,
         order: &Order,
-        target: &'a OpenTarget,
+        replicas: &[&'a Replica],
         action: &'static str,
         each: F,
     ) -> Result<Vec<String>, RolloutError>
@@ -187,13 +206,13 @@ impl Rollouts {
         Fut: Future<Output = Result<String, E>> + Send,
         E: Into<RolloutError>,
     {
-        let ended = join_all(target.replicas.iter().map(&each)).await;
+        let ended = join_all(replicas.iter().map(|replica| each(replica))).await;
         let (mut said, mut failed) = (Vec::new(), None);
         let mut lines = Vec::new();
-        for (replica, ended) in target.replicas.iter().zip(ended) {
+        for (replica, ended) in replicas.iter().zip(ended) {
             match ended {
                 Ok(answer) => {
-                    lines.push(format!("{} {}: {answer}", target.name, replica.url));
+                    lines.push(format!("{}: {answer}", replica.url));
                     said.push(answer);
                 }
                 Err(error) => failed = failed.or(Some(error.into())),
@@ -231,8 +250,9 @@ impl Rollouts {
             return Ok(());
         }
         let name = order.name();
+        let all: Vec<&Replica> = target.replicas.iter().collect();
         let unload = |replica| target.server.unload(replica, &name);
-        self.on_all(order, target, "rollout.unloaded", unload).await?;
+        self.on_all(order, &all, "rollout.unloaded", unload).await?;
         self.remove_staged(target, &name).await
     }
 

@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use super::{
     Rollouts,
     error::RolloutError,
+    replica::Replica,
     target::{Form, News, OpenTarget},
 };
 use crate::{change::time_text, driver::DriverError, outage::Outage, records::FAMILY};
@@ -25,6 +26,8 @@ use crate::{change::time_text, driver::DriverError, outage::Outage, records::FAM
 const KEEP_EVERY: Duration = Duration::from_mins(1);
 /// A replica that gives no answer for so long is told as such, while the others are seen.
 const LOOK_WITHIN: Duration = Duration::from_secs(5);
+/// A repair that failed is tried again after so long.
+const REPAIR_AGAIN_AFTER: Duration = Duration::from_mins(1);
 /// Champions move with a commit that comes a moment after their rollout.
 const SETTLES_WITHIN: Duration = Duration::from_millis(300);
 
@@ -34,7 +37,7 @@ pub(crate) fn watch(rollouts: &Rollouts, tasks: &Tasks) {
         let (rollouts, target) = (rollouts.clone(), Arc::clone(target));
         tasks.spawn_until_shutdown("coordinator.watch_target", async move {
             let mut outage = Outage::of("watching a rollout target");
-            let mut watch = Watch { rollouts: rollouts.clone(), target, kept: None, told: BTreeSet::new() };
+            let mut watch = Watch { rollouts: rollouts.clone(), target, kept: None, told: BTreeSet::new(), repair_after: None };
             loop {
                 outage.see(watch.turn().await);
                 tokio::select! {
@@ -53,6 +56,8 @@ struct Watch {
     kept: Option<(Instant, ServedTarget)>,
     /// URL and name of adapters that a replica was told to unload and still lists.
     told: BTreeSet<(String, String)>,
+    /// After a repair that failed the next one waits.
+    repair_after: Option<Instant>,
 }
 
 impl Watch {
@@ -65,7 +70,7 @@ impl Watch {
         rollouts.settle(&target, &sight).await?;
         rollouts.tell_target(&target, &sight).await?;
         self.retire(&sight.seen).await?;
-        rollouts.repair(&target, &sight.seen).await
+        self.repair(&sight.seen).await
     }
 
     /// Logs drift when it comes and when it ends.
@@ -96,6 +101,32 @@ impl Watch {
             self.rollouts.driver.keep_seen(seen).await?;
             self.kept = Some((Instant::now(), seen.clone()));
         }
+        Ok(())
+    }
+
+    /// Loads champions again on replicas that lost them.
+    async fn repair(&mut self, seen: &ServedTarget) -> Result<(), RolloutError> {
+        let target = &self.target;
+        // A webhook cannot tell what it serves, so nothing can be seen to be lost.
+        let may = target.settings.repair && target.server.form() != Form::Nothing && target.server.unloads();
+        if !may || seen.drifted() == 0 || self.repair_after.is_some_and(|after| Instant::now() < after) {
+            return Ok(());
+        }
+        for family in &seen.families {
+            let Some((champion, name)) = family.champion.as_ref().zip(family.name.as_ref()) else { continue };
+            let lacks = |served: &ServedReplica| {
+                served.error.is_none() && !served.adapters.iter().any(|adapter| adapter.name == *name)
+            };
+            let lacking = target.replicas.iter().zip(&seen.replicas).filter(|(_, served)| lacks(served));
+            let lacking: Vec<&Replica> = lacking.map(|(replica, _)| replica).collect();
+            if !lacking.is_empty()
+                && let Err(error) = Box::pin(self.rollouts.repair(target, champion, &lacking)).await
+            {
+                self.repair_after = Some(Instant::now() + REPAIR_AGAIN_AFTER);
+                return Err(error);
+            }
+        }
+        self.repair_after = None;
         Ok(())
     }
 
@@ -220,27 +251,24 @@ impl Rollouts {
         Ok(())
     }
 
-    /// Loads champions again that a replica lost.
-    async fn repair(&self, target: &OpenTarget, seen: &ServedTarget) -> Result<(), RolloutError> {
-        // A webhook cannot tell what it serves, so nothing can be seen to be lost.
-        let tells_lists = target.server.form() != Form::Nothing;
-        if !target.settings.repair || !tells_lists || seen.drifted() == 0 {
-            return Ok(());
-        }
-        for family in &seen.families {
-            let Some((champion, name)) = family.champion.as_ref().zip(family.name.as_ref()) else { continue };
-            let lacks = |replica: &ServedReplica| {
-                replica.error.is_none() && !replica.adapters.iter().any(|adapter| adapter.name == *name)
-            };
-            if seen.replicas.iter().any(lacks) {
-                let at = self.driver.records.state.now().await?;
-                let order = self.order(champion, "coordinator", &format!("repair at {}", time_text(at))).await?;
-                let again = format!("{} does not serve the champion on every replica; it is loaded again", target.name);
-                self.note(&order, "rollout.repaired", vec![again]).await?;
-                self.roll_out(&order, std::slice::from_ref(&target.name)).await?;
-            }
-        }
-        Ok(())
+    /// Loads a champion again; replicas that serve something else under its name afterwards lose it once more.
+    async fn repair(
+        &self,
+        target: &OpenTarget,
+        champion: &str,
+        lacking: &[&Replica],
+    ) -> Result<(), RolloutError> {
+        let now = time_text(self.driver.records.state.now().await?);
+        let order = self.order(champion, "coordinator", &format!("repair at {now}")).await?;
+        let urls: Vec<String> = lacking.iter().map(|replica| format!("{}: lost it", replica.url)).collect();
+        self.note(&order, "rollout.repaired", urls).await?;
+        let repaired = self.put_on(&order, target, lacking).await;
+        metrics::rolled_out(&target.name, repaired.is_ok());
+        let Err(error) = repaired else { return Ok(()) };
+        self.note(&order, "rollout.failed", vec![error.to_string()]).await?;
+        let name = order.name();
+        join_all(lacking.iter().map(|replica| target.server.unload(replica, &name))).await;
+        Err(error)
     }
 
     async fn note_by_watch(
