@@ -17,7 +17,7 @@ use clara_ingest_worker::IngestHandler;
 use clara_runtime::{
     artifacts::ArtifactStore,
     broker::Broker,
-    config::Settings,
+    config::{PageAudience, Settings},
     coordinator_client::GrpcCoordinator,
     health::Health,
     ports::Ports,
@@ -82,6 +82,11 @@ impl Embedded {
     /// Where the coordinator listens.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.coordinator.address())
+    }
+
+    /// The web page and the REST interface.
+    pub(crate) fn pages(&self, audience: PageAudience) -> Option<axum::Router> {
+        self.coordinator.pages(audience)
     }
 
     /// The tasks that outlive the workers.

@@ -54,7 +54,7 @@ async fn serve_over(
     service: &Service,
     wrap: impl FnOnce(Ports) -> Ports,
 ) -> Result<(Coordinator, WorkerPorts), ServiceError> {
-    let Service { settings, health, tasks, drain } = service;
+    let Service { settings, health, tasks, drain, pages } = service;
     let Ports { state, broker, artifacts } = wrap(Ports::open(settings, tasks, health, drain).await?);
     service.watch_broker(&broker);
     service.watch_state(&state);
@@ -64,6 +64,9 @@ async fn serve_over(
     };
     let coordinator =
         Coordinator::start(options, state, Arc::clone(&broker), artifacts.clone(), tasks).await?;
+    if let Some(shown) = coordinator.pages(settings.serve.pages) {
+        pages.show(shown);
+    }
     health.set("artifacts", Ok(()));
     let url = format!("http://{}", coordinator.address());
     tracing::info!("coordinator serves workers and users at {url}");

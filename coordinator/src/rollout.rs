@@ -40,7 +40,7 @@ use clara_runtime::{
 use futures::future::join_all;
 use tokio::sync::Notify;
 
-use crate::driver::Driver;
+use crate::{driver::Driver, registry::SignatureState};
 
 pub(crate) use back::RollBack;
 use error::{RolloutError, TargetError};
@@ -75,6 +75,14 @@ impl Rollouts {
         names: &[String],
     ) -> Result<Vec<TargetRollout>, RolloutError> {
         let targets = names.iter().map(|name| self.driver.targets.get(name)).collect::<Result<Vec<_>, _>>()?;
+        let verified = self.driver.verify_adapter(&order.version.adapter_id, &self.artifacts).await?;
+        let signature = match &verified.signature {
+            SignatureState::Unsigned => "not signed",
+            SignatureState::Unchecked => "signed, and no key to verify it with",
+            SignatureState::Valid { .. } => "signature valid",
+        };
+        let text = format!("{} files with digest {}, {signature}", verified.files, verified.checksum);
+        self.note(order, "rollout.verified", vec![text]).await?;
         let mut done = Vec::new();
         for (number, target) in targets.iter().enumerate() {
             let all: Vec<&Replica> = target.replicas.iter().collect();

@@ -1,6 +1,6 @@
 //! A coordinator: gRPC services, outbox relay and reaper over two ports and the artifact store.
 
-use std::{collections::BTreeMap, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use clara_lifecycle::{id::TargetName, job::LeaseTerms, resources::ResourceClass};
 use clara_proto::v1::{
@@ -9,7 +9,7 @@ use clara_proto::v1::{
 use clara_runtime::{
     artifacts::ArtifactStore,
     broker::Broker,
-    config::{Settings, TargetSettings, TenantSettings},
+    config::{PageAudience, RegistrySettings, Settings, TargetSettings, TenantSettings},
     grpc,
     health::Health,
     state::StateStore,
@@ -24,10 +24,12 @@ use crate::{
     driver::Driver,
     outbox::{self, Relay},
     reaper,
+    registry::{RegistryPolicy, signature::SignatureError},
     rollout::{self, RolloutHandler, Rollouts, Targets},
     scheduler::{self, Schedule, Share},
     stages::GateHandler,
     submit::SubmissionCheck,
+    web,
     worker_service::Workers,
 };
 
@@ -50,10 +52,31 @@ pub struct CoordinatorOptions {
     pub classes: Vec<ResourceClass>,
     /// Looks at what only the surroundings know before a job is accepted.
     pub check: Option<Arc<dyn SubmissionCheck>>,
+    /// Who may approve versions, and how they are signed.
+    pub registry: RegistrySettings,
     /// What health over gRPC tells.
     pub health: Health,
     /// Servers that versions are rolled out to.
     pub targets: BTreeMap<TargetName, TargetSettings>,
+}
+
+/// Why a coordinator cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error("cannot listen at {address}: {source}; choose another address with --listen")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What failed.
+        source: std::io::Error,
+    },
+    /// The key that signs versions cannot be used.
+    #[error(transparent)]
+    SigningKey(#[from] SignatureError),
+    /// A rollout target cannot be used.
+    #[error("{0}")]
+    Targets(String),
 }
 
 impl CoordinatorOptions {
@@ -76,6 +99,7 @@ impl CoordinatorOptions {
             },
             classes: std::iter::once(ResourceClass::default_class()).chain(named).collect(),
             check: None,
+            registry: settings.registry.clone(),
             health: Health::default(),
             targets: settings.targets.clone(),
         }
@@ -86,30 +110,14 @@ impl CoordinatorOptions {
 #[derive(Debug)]
 pub struct Coordinator {
     address: SocketAddr,
-    rollouts: Rollouts,
-}
-
-/// Why a coordinator does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The address cannot be used.
-    #[error("cannot listen at {address}: {source}; choose another address with --listen")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A rollout target cannot be used.
-    #[error("{0}")]
-    Targets(String),
+    control: Control,
 }
 
 impl Coordinator {
     /// Starts the services, the relay and the reaper.
     ///
     /// # Errors
-    /// When the address cannot be listened on, or a rollout target cannot be used.
+    /// [`StartError`] when the address cannot be listened on, or the signing key or a rollout target cannot be used.
     pub async fn start(
         options: CoordinatorOptions,
         state: Arc<dyn StateStore>,
@@ -117,9 +125,10 @@ impl Coordinator {
         artifacts: ArtifactStore,
         tasks: &Tasks,
     ) -> Result<Self, StartError> {
+        let failed = |source| StartError::Listen { address: options.listen, source };
+        let registry = RegistryPolicy::of(&options.registry)?;
         let variable = |name: &str| std::env::var(name).ok();
         let targets = Targets::open(&options.targets, variable).map_err(StartError::Targets)?;
-        let failed = |source| StartError::Listen { address: options.listen, source };
         let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let (relay, committed) = Relay::new();
@@ -127,6 +136,7 @@ impl Coordinator {
             relay: Some(relay),
             targets: Arc::new(targets),
             classes: options.classes.into(),
+            registry: Arc::new(registry),
             ..Driver::new(Arc::clone(&state), options.schedule)
         };
         let rollouts = Rollouts::new(driver.clone(), artifacts.clone());
@@ -138,15 +148,15 @@ impl Coordinator {
             artifacts,
             check: options.check,
             tasks: tasks.clone(),
-            rollouts: rollouts.clone(),
+            rollouts,
         };
-        let control = ControlServiceServer::new(control);
+        let calls = ControlServiceServer::new(control.clone());
         let server = Server::builder()
             .http2_keepalive_interval(Some(PROBE_EVERY))
             .add_routes(grpc::routes(&options.health, tasks.shutdown()))
             .add_service(workers.max_decoding_message_size(LARGEST_MESSAGE_BYTES))
             .add_service(
-                control
+                calls
                     .max_decoding_message_size(LARGEST_MESSAGE_BYTES)
                     .max_encoding_message_size(LARGEST_MESSAGE_BYTES),
             )
@@ -167,16 +177,22 @@ impl Coordinator {
         );
         tasks.spawn("coordinator.schedule", scheduler::schedule(driver.clone(), shutdown.clone()));
         tasks.spawn("coordinator.reap", reaper::reap(driver, broker, shutdown));
-        Ok(Self { address, rollouts })
+        Ok(Self { address, control })
     }
 
     /// The handlers of the stages that only decide and roll out: they need no machine of their own.
     pub fn handlers(&self) -> Vec<Arc<dyn StageHandler>> {
-        vec![Arc::new(GateHandler), Arc::new(RolloutHandler::new(self.rollouts.clone()))]
+        vec![Arc::new(GateHandler), Arc::new(RolloutHandler::new(self.control.rollouts.clone()))]
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The web page and the REST interface for `audience`; nothing for nobody. To be shown by the listener for health
+    /// and metrics.
+    pub fn pages(&self, audience: PageAudience) -> Option<axum::Router> {
+        web::router(&self.control, audience)
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use clara_lifecycle::{
+    adapter::AliasError,
     hello::{Hello, ProtocolRange, Welcome},
     id::{Attempt, ClassName, JobId},
     job::{AttemptKey, Event, Job, LeaseTerms, Rejected, StageState},
@@ -208,7 +209,9 @@ fn refusal(reason: &dyn std::fmt::Display) -> v1::claim_response::Answer {
 pub(crate) fn status_of(error: &DriverError) -> Status {
     let message = error.to_string();
     match error {
-        DriverError::UnknownJob { .. } | DriverError::UnknownGolden { .. } => Status::not_found(message),
+        DriverError::UnknownJob { .. }
+        | DriverError::UnknownAdapter { .. }
+        | DriverError::UnknownGolden { .. } => Status::not_found(message),
         DriverError::Invalid(_) | DriverError::Spec(_) | DriverError::Import(_) => {
             Status::invalid_argument(message)
         }
@@ -216,9 +219,14 @@ pub(crate) fn status_of(error: &DriverError) -> Status {
         | DriverError::Registration(_)
         | DriverError::Status(_)
         | DriverError::Rollback(_)
-        | DriverError::Rollout(_) => {
-            Status::failed_precondition(message)
-        }
+        | DriverError::Rollout(_)
+        | DriverError::FourEyes(_)
+        | DriverError::Signature(_)
+        | DriverError::Alias(
+            AliasError::Unknown { .. } | AliasError::NotApproved { .. } | AliasError::FilesRemoved { .. },
+        ) => Status::failed_precondition(message),
+        DriverError::Alias(AliasError::Moved { .. }) => Status::aborted(message),
+        DriverError::NotVerified { .. } => Status::data_loss(message),
         DriverError::State(error) if error.is_retryable() => Status::unavailable(message),
         DriverError::State(clara_runtime::state::StateError::Conflict { .. }) => Status::aborted(message),
         DriverError::Record { .. } | DriverError::State(_) => Status::internal(message),

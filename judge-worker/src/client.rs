@@ -20,7 +20,7 @@ use retry::{Attempted, Verdict};
 
 pub(crate) use error::CallError;
 pub(crate) use retry::Pacing;
-pub(crate) use wire::{Finish, Reply, ReplyMode};
+pub(crate) use wire::{Finish, Reply, ReplyMode, TokenLogprob};
 
 /// How an endpoint is reached.
 #[derive(Debug, Clone)]
@@ -57,7 +57,6 @@ pub(crate) struct Endpoint {
 }
 
 /// What one call asks for.
-#[derive(Debug)]
 pub(crate) struct Ask<'a> {
     /// Model name at the endpoint.
     pub(crate) model: &'a str,
@@ -67,6 +66,14 @@ pub(crate) struct Ask<'a> {
     pub(crate) schema: &'a Schema,
     /// Longest reply in tokens.
     pub(crate) max_tokens: u32,
+    /// 0 for the likeliest reply; more where repeats shall differ.
+    pub(crate) temperature: f32,
+    /// Whether the probabilities of the reply's tokens are wanted; an endpoint may not tell them.
+    pub(crate) logprobs: bool,
+    /// Number of the repeat, from 0: the same question asked again is another call.
+    pub(crate) repeat: u32,
+    /// Whether a reply says what was asked for; another one is not kept for later jobs.
+    pub(crate) is_readable: &'a (dyn Fn(&Reply) -> bool + Send + Sync),
     /// Seed of the jitter in the pauses.
     pub(crate) seed: u64,
 }
@@ -118,6 +125,7 @@ impl Endpoint {
     /// # Errors
     /// [`CallError`]; a reply that says nothing useful is no error here.
     pub(crate) async fn chat(&self, ask: &Ask<'_>, stop: &StopSignal) -> Result<Reply, CallError> {
+        let finding_out = self.dialect.turn().await;
         loop {
             let spoken = self.dialect.current();
             let body = wire::ChatRequest::new(ask, spoken);
@@ -130,7 +138,11 @@ impl Endpoint {
                 .patiently::<wire::ChatResponse>("chat/completions", Some(body.as_str()), ask.seed, stop)
                 .await
             {
-                Ok(response) => return Ok(response.into_reply(spoken.mode())),
+                Ok(response) => {
+                    self.dialect.settle();
+                    drop(finding_out);
+                    return Ok(response.into_reply(spoken.mode()));
+                }
                 Err(CallError::Rejected { body, .. }) if self.dialect.learn(spoken, &body) => {}
                 Err(error) => return Err(error),
             }

@@ -104,6 +104,10 @@ impl Judge {
             messages,
             schema: &self.prompter.schema(),
             max_tokens: if self.prompter.reasoning() { REASONS_TOKENS } else { SCORES_TOKENS },
+            temperature: 0.0,
+            logprobs: false,
+            repeat: 0,
+            is_readable: &|reply| read(reply).is_ok(),
             seed: seed(subject),
         };
         let for_this_answer =

@@ -1,7 +1,11 @@
 //! Adapter versions and their families: allocation, statuses, the champion, and the registry file.
 
+mod alias;
 mod allocate;
+mod card;
 mod file;
+mod four_eyes;
+mod record;
 mod rollback;
 #[cfg(test)]
 mod tests;
@@ -19,8 +23,12 @@ use crate::{
     spec::{Method, TrainingOptions},
 };
 
+pub use alias::{AdapterQuery, Alias, AliasError, AliasMove, InvalidAlias, InvalidQuery};
 pub use allocate::{NewVersion, Registered, RegistrationError};
+pub use card::{CardContext, model_card};
 pub use file::{ImportError, RegistryFile};
+pub use four_eyes::{FourEyes, FourEyesError};
+pub use record::{Deprecation, EvaluationRecord, ReviewRecord, RolloutRecord};
 pub use rollback::{RollbackError, RolledBack};
 
 /// How many former champions a family remembers.
@@ -28,6 +36,7 @@ const FORMER_CHAMPIONS: usize = 20;
 
 /// All versions of one domain and method.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "StoredFamily", into = "StoredFamily")]
 pub struct Family {
     /// `{domain}-{method}`.
     pub family_id: String,
@@ -37,12 +46,43 @@ pub struct Family {
     pub method: Method,
     /// Versions, newest first.
     pub versions: Vec<AdapterVersion>,
-    /// The version in production.
-    #[serde(default)]
-    pub champion: Option<String>,
-    /// The versions that were in production before it, newest first; what a rollback goes back to.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// The names that point at versions; `champion` is the one in production.
+    pub aliases: BTreeMap<Alias, String>,
+    /// The versions that were in production before the champion, newest first; what a rollback goes back to.
     pub former_champions: Vec<String>,
+}
+
+/// A family in records and files: the champion has a field of its own there, which older programs read.
+#[derive(Serialize, Deserialize)]
+struct StoredFamily {
+    family_id: String,
+    domain: Domain,
+    method: Method,
+    versions: Vec<AdapterVersion>,
+    #[serde(default)]
+    champion: Option<String>,
+    #[serde(default)]
+    aliases: BTreeMap<Alias, String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    former_champions: Vec<String>,
+}
+
+impl From<StoredFamily> for Family {
+    fn from(stored: StoredFamily) -> Self {
+        let StoredFamily { family_id, domain, method, versions, champion, mut aliases, former_champions } = stored;
+        if let Some(champion) = champion {
+            aliases.insert(Alias::champion(), champion);
+        }
+        Self { family_id, domain, method, versions, aliases, former_champions }
+    }
+}
+
+impl From<Family> for StoredFamily {
+    fn from(family: Family) -> Self {
+        let champion = family.champion().map(str::to_owned);
+        let Family { family_id, domain, method, versions, aliases, former_champions } = family;
+        Self { family_id, domain, method, versions, champion, aliases, former_champions }
+    }
 }
 
 /// One immutable version; only its status and the notes about it change.
@@ -97,6 +137,24 @@ pub struct AdapterVersion {
     /// Where it came from; absent for versions imported from older registries.
     #[serde(default)]
     pub lineage: Option<Lineage>,
+    /// How it was evaluated, and what the gate said.
+    #[serde(default)]
+    pub evaluation: Option<EvaluationRecord>,
+    /// What people said about it, oldest first.
+    #[serde(default)]
+    pub reviews: Vec<ReviewRecord>,
+    /// When it went into production, oldest first.
+    #[serde(default)]
+    pub rollouts: Vec<RolloutRecord>,
+    /// Why it should not be used any more.
+    #[serde(default)]
+    pub deprecation: Option<Deprecation>,
+    /// The sigstore bundle over its files, as `model_signing` writes it.
+    #[serde(default)]
+    pub signature: Option<serde_json::Value>,
+    /// When its adapter and dataset were removed by the garbage collection, RFC 3339.
+    #[serde(default)]
+    pub files_removed_at: Option<String>,
 }
 
 /// Where a version came from: enough to make it again.
@@ -118,6 +176,24 @@ pub struct Lineage {
     pub golden_digest: Digest,
     /// Version of the program that registered it.
     pub code_version: String,
+    /// `training.json` and `metrics.jsonl`.
+    #[serde(default)]
+    pub report: Option<ArtifactRef>,
+    /// The files that the training data came from, as they were named.
+    #[serde(default)]
+    pub sources: Vec<String>,
+    /// What was looked for in them.
+    #[serde(default)]
+    pub query: Option<String>,
+    /// Records that it was trained on.
+    #[serde(default)]
+    pub train_records: Option<u64>,
+    /// Optimiser steps taken.
+    #[serde(default)]
+    pub steps: Option<u64>,
+    /// Who submitted the job, if they said so.
+    #[serde(default)]
+    pub submitted_by: Option<String>,
 }
 
 /// Where a version stands.
@@ -156,6 +232,16 @@ pub enum StatusError {
         adapter_id: String,
         /// The family.
         family_id: String,
+    },
+    /// Its files are gone.
+    #[error(
+        "the files of {adapter_id} were removed by `clara registry gc`, so it cannot become {to}; train it again"
+    )]
+    FilesRemoved {
+        /// The version.
+        adapter_id: String,
+        /// The status asked for.
+        to: AdapterStatus,
     },
     /// The status cannot follow the present one.
     #[error("{adapter_id} is {from} and cannot become {to}")]
@@ -240,7 +326,14 @@ impl FromStr for AdapterStatus {
 impl Family {
     /// A family without versions.
     pub fn new(domain: Domain, method: Method) -> Self {
-        Self { family_id: format!("{domain}-{method}"), domain, method, versions: Vec::new(), champion: None, former_champions: Vec::new() }
+        Self {
+            family_id: format!("{domain}-{method}"),
+            domain,
+            method,
+            versions: Vec::new(),
+            aliases: BTreeMap::new(),
+            former_champions: Vec::new(),
+        }
     }
 
     /// The family that a version id belongs to: all before the last `-v`.
@@ -251,11 +344,6 @@ impl Family {
     /// One version.
     pub fn version(&self, adapter_id: &str) -> Option<&AdapterVersion> {
         self.versions.iter().find(|version| version.adapter_id == adapter_id)
-    }
-
-    /// The version in production.
-    pub fn champion_version(&self) -> Option<&AdapterVersion> {
-        self.champion.as_deref().and_then(|id| self.version(id))
     }
 
     /// Changes a version's status and notes the reason.
@@ -270,6 +358,9 @@ impl Family {
                 from: version.status,
                 to: change.to,
             });
+        }
+        if version.files_removed_at.is_some() && version.status != change.to {
+            return Err(StatusError::FilesRemoved { adapter_id: adapter_id.to_owned(), to: change.to });
         }
         version.status = change.to;
         if !change.reason.is_empty() {
@@ -304,11 +395,10 @@ impl Family {
             let (adapter_id, to) = (adapter_id.to_owned(), AdapterStatus::Approved);
             return Err(StatusError::NotAllowed { adapter_id, from: status, to });
         }
-        let before = self.champion.replace(adapter_id.to_owned()).filter(|before| before != adapter_id);
+        let before = self.aliases.insert(Alias::champion(), adapter_id.to_owned());
+        let before = before.filter(|before| before != adapter_id);
         if let Some(before) = &before {
-            self.former_champions.retain(|former| former != adapter_id && former != before);
-            self.former_champions.insert(0, before.clone());
-            self.former_champions.truncate(FORMER_CHAMPIONS);
+            self.remember_champion(before, adapter_id);
         }
         Ok(before)
     }

@@ -17,7 +17,7 @@ pub use evaluation::{
     ChampionEvaluation, ChampionScore, Evaluation, EvaluationContext, JudgeIdentity, Judgement, SampleScore,
     Scored, Summary,
 };
-pub use gap::{GapSeverity, GapStatus, KnowledgeGap};
+pub use gap::{GapSeverity, GapStatus, KnowledgeGap, UnknownGapWord};
 pub use health::{JudgeHealth, PairwiseReport, PairwiseResult, Preference};
 pub use unscored::{Unscored, UnscoredReason};
 

@@ -154,7 +154,7 @@ pub fn is_needed(family: &Family, deployment: Option<&Deployment>, keep: usize, 
 }
 
 fn role(family: &Family, deployment: Option<&Deployment>, keep: usize, adapter_id: &str) -> ServedRole {
-    if family.champion.as_deref() == Some(adapter_id) {
+    if family.champion() == Some(adapter_id) {
         ServedRole::Champion
     } else if deployment.is_some_and(|deployment| deployment.in_rollout.contains(adapter_id)) {
         ServedRole::Rollout
@@ -195,12 +195,12 @@ impl ServedTarget {
             .collect();
         let served_family = |(deployment, family): &(&Deployment, &Family)| ServedFamily {
             family_id: family.family_id.clone(),
-            champion: family.champion.clone(),
+            champion: family.champion().map(str::to_owned),
             name: family.champion_version().map(served_name),
             in_rollout: deployment.in_rollout.iter().cloned().collect(),
         };
         let told = |(deployment, family): &(&Deployment, &Family)| {
-            let champion = family.champion.as_ref().filter(|champion| deployment.told.as_ref() != Some(*champion))?;
+            let champion = family.champion().filter(|champion| deployment.told.as_deref() != Some(*champion))?;
             Some(format!("was not told yet that {champion} is the champion of {}", family.family_id))
         };
         let replica = |listing: &Listing| match &listing.adapters {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use clara_lifecycle::{
-    adapter::{AdapterVersion, Family, RolledBack},
+    adapter::{AdapterVersion, Family, RolledBack, RolloutRecord},
     results::TargetRollout,
     served::served_name,
 };
@@ -105,15 +105,23 @@ impl Rollouts {
     ) -> Result<(), DriverError> {
         loop {
             let mut change = Change::begin(&self.driver).await?;
+            let at = change.now_text();
             let stored = change.family(&family.domain, family.method).await?;
-            if stored.champion.as_ref() != Some(&planned.from) {
-                let now = stored.champion.clone().unwrap_or_default();
+            if stored.champion() != Some(planned.from.as_str()) {
+                let now = stored.champion().unwrap_or("no version").to_owned();
                 return Err(DriverError::Invalid(format!(
                     "the champion of {} moved meanwhile to {now}; look again",
                     family.family_id
                 )));
             }
             stored.roll_back(Some(&planned.to))?;
+            let record = RolloutRecord {
+                at,
+                actor: asked.actor.clone(),
+                replaced: Some(planned.from.clone()),
+                targets: Vec::new(),
+            };
+            stored.note(&planned.to, |version| version.rollouts.push(record))?;
             let reason = format!("back from {}: {}", planned.from, asked.reason);
             audit(&mut change, "adapter.rolled_back", &planned.to, (&asked.actor, &reason)).await?;
             match change.commit().await {
@@ -158,20 +166,24 @@ impl Rollouts {
         let done = self.roll_out(&order, &targets).await.map_err(DriverError::from)?;
         let id = order.version.adapter_id.clone();
         if promote {
-            self.promote(&order.version, (actor, reason)).await?;
+            self.promote(&order.version, &targets, (actor, reason)).await?;
         }
         let family = self.driver.records.family(&order.family_id).await?;
-        Ok((id, done, family.and_then(|family| family.value.champion)))
+        Ok((id, done, family.and_then(|family| family.value.champion().map(str::to_owned))))
     }
 
     async fn promote(
         &self,
         version: &AdapterVersion,
+        targets: &[String],
         by: (&str, &str),
     ) -> Result<(), DriverError> {
         loop {
             let mut change = Change::begin(&self.driver).await?;
-            change.family(&version.domain, version.method).await?.promote(&version.adapter_id)?;
+            let (at, actor, targets) = (change.now_text(), by.0.to_owned(), targets.to_vec());
+            let record = RolloutRecord { at, actor, replaced: None, targets };
+            let family = change.family(&version.domain, version.method).await?;
+            family.put_into_production(&version.adapter_id, record)?;
             audit(&mut change, "adapter.promoted", &version.adapter_id, by).await?;
             match change.commit().await {
                 Err(error) if is_conflict(&error) => {}

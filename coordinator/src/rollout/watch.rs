@@ -212,7 +212,7 @@ impl Rollouts {
             let family = found.families.iter().find(|family| family.family_id == deployment.family_id);
             let Some(family) = family else { continue };
             let is_settled =
-                |id: &String| family.champion.as_ref() == Some(id) || family.former_champions.contains(id);
+                |id: &String| family.champion() == Some(id.as_str()) || family.former_champions.contains(id);
             if deployment.in_rollout.iter().any(is_settled) {
                 let let_go = |deployment: &mut Deployment| deployment.in_rollout.retain(|id| !is_settled(id));
                 self.driver.change_deployment(&target.name, &family.family_id, let_go).await?;

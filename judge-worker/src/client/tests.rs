@@ -30,11 +30,24 @@ fn schema() -> Schema {
     Prompter::new(Language::German, false).schema()
 }
 
+fn ask<'a>(messages: &'a [Message], schema: &'a Schema) -> Ask<'a> {
+    Ask {
+        model: "judge-model",
+        messages,
+        schema,
+        max_tokens: 256,
+        temperature: 0.0,
+        logprobs: false,
+        repeat: 0,
+        is_readable: &|reply| !reply.text.is_empty(),
+        seed: 1,
+    }
+}
+
 async fn chat(endpoint: &Endpoint) -> Result<Reply, CallError> {
     let (_switch, stop) = stop_switch();
     let messages = [Message { role: "user", content: "Bewerte.".into() }];
-    let ask = Ask { model: "judge-model", messages: &messages, schema: &schema(), max_tokens: 256, seed: 1 };
-    endpoint.chat(&ask, &stop).await
+    endpoint.chat(&ask(&messages, &schema()), &stop).await
 }
 
 async fn chat_with(double: &Double) -> Result<Reply, CallError> {
@@ -167,10 +180,10 @@ async fn what_an_endpoint_refuses_is_left_out_from_then_on() {
     .await;
     let endpoint = Endpoint::new(access(&double.url)).unwrap();
     assert_eq!(chat(&endpoint).await.unwrap().mode, ReplyMode::Text);
-    assert_eq!(double.chats().len(), 4);
+    assert_eq!(double.chats().len(), 6);
     assert_eq!(chat(&endpoint).await.unwrap().mode, ReplyMode::Text);
     let calls = double.chats();
-    assert_eq!((calls.len(), &calls[4].body["max_completion_tokens"]), (5, &256.into()));
+    assert_eq!((calls.len(), &calls[6].body["max_completion_tokens"]), (7, &256.into()));
 }
 
 #[tokio::test]
@@ -188,7 +201,8 @@ async fn a_stop_ends_a_pause_at_once() {
     let endpoint = Endpoint::new(access(&double.url)).unwrap();
     let (switch, stop) = stop_switch();
     let messages = [Message { role: "user", content: "Bewerte.".into() }];
-    let ask = Ask { model: "m", messages: &messages, schema: &schema(), max_tokens: 256, seed: 1 };
+    let schema = schema();
+    let ask = ask(&messages, &schema);
     let stopping = async {
         while double.chats().is_empty() {
             tokio::task::yield_now().await;

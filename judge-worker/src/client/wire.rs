@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ask, dialect::Spoken};
+use super::{
+    Ask,
+    dialect::{Format, Spoken},
+};
 use crate::prompt::{Message, Schema};
 
 /// The body of `POST /chat/completions`.
@@ -18,13 +21,23 @@ pub(super) struct ChatRequest<'a> {
     max_completion_tokens: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     response_format: Option<ResponseFormat<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logprobs: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_logprobs: Option<u8>,
     stream: bool,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum ResponseFormat<'a> {
-    JsonSchema { json_schema: NamedSchema<'a> },
+    JsonSchema {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        json_schema: Option<NamedSchema<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        schema: Option<&'a Schema>,
+    },
+    JsonObject,
 }
 
 #[derive(Debug, Serialize)]
@@ -34,17 +47,31 @@ struct NamedSchema<'a> {
     schema: &'a Schema,
 }
 
+impl<'a> ResponseFormat<'a> {
+    fn new(format: Format, schema: &'a Schema) -> Option<Self> {
+        let named = NamedSchema { name: "scores", strict: true, schema };
+        match format {
+            Format::StrictSchema => Some(Self::JsonSchema { json_schema: Some(named), schema: None }),
+            Format::PlainSchema => Some(Self::JsonSchema { json_schema: None, schema: Some(schema) }),
+            Format::JsonObject => Some(Self::JsonObject),
+            Format::Text => None,
+        }
+    }
+}
+
 impl<'a> ChatRequest<'a> {
     /// The request for `ask`, in what the endpoint understands.
     pub(super) fn new(ask: &'a Ask<'_>, spoken: Spoken) -> Self {
-        let schema = NamedSchema { name: "scores", strict: true, schema: ask.schema };
+        let top_logprobs = Some(spoken.top_logprobs).filter(|top| ask.logprobs && *top > 0);
         Self {
             model: ask.model,
             messages: ask.messages,
-            temperature: spoken.temperature.then_some(0.0),
+            temperature: spoken.temperature.then_some(ask.temperature),
             max_tokens: (!spoken.newer_limit).then_some(ask.max_tokens),
             max_completion_tokens: spoken.newer_limit.then_some(ask.max_tokens),
-            response_format: spoken.schema.then_some(ResponseFormat::JsonSchema { json_schema: schema }),
+            response_format: ResponseFormat::new(spoken.format, ask.schema),
+            logprobs: top_logprobs.is_some().then_some(true),
+            top_logprobs,
             stream: false,
         }
     }
@@ -53,6 +80,8 @@ impl<'a> ChatRequest<'a> {
 /// The body of its answer.
 #[derive(Debug, Deserialize)]
 pub(super) struct ChatResponse {
+    #[serde(default)]
+    id: Option<String>,
     choices: Vec<Choice>,
     #[serde(default)]
     model: Option<String>,
@@ -67,6 +96,35 @@ struct Choice {
     message: ReplyMessage,
     #[serde(default)]
     finish_reason: Option<String>,
+    #[serde(default)]
+    logprobs: Option<ChoiceLogprobs>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ChoiceLogprobs {
+    #[serde(default)]
+    content: Option<Vec<WireLogprob>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct WireLogprob {
+    token: String,
+    logprob: f64,
+    #[serde(default)]
+    top_logprobs: Vec<TopLogprob>,
+}
+
+#[derive(Debug, Deserialize)]
+struct TopLogprob {
+    token: String,
+    logprob: f64,
+}
+
+impl From<WireLogprob> for TokenLogprob {
+    fn from(wire: WireLogprob) -> Self {
+        let top = wire.top_logprobs.into_iter().map(|top| (top.token, top.logprob)).collect();
+        Self { token: wire.token, logprob: wire.logprob, top }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -101,13 +159,16 @@ pub(super) struct ListedModel {
 }
 
 /// What a judge replied.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Reply {
+    /// The endpoint's id of the reply, as on its bill.
+    #[serde(default)]
+    pub(crate) id: Option<String>,
     /// The text; empty when there is none.
     pub(crate) text: String,
     /// Why it ended.
     pub(crate) finish: Finish,
-    /// Whether it was held to a schema.
+    /// What it was held to.
     pub(crate) mode: ReplyMode,
     /// The model that answered, in the endpoint's words.
     pub(crate) model: Option<String>,
@@ -115,10 +176,24 @@ pub(crate) struct Reply {
     pub(crate) system_fingerprint: Option<String>,
     /// Tokens read and written.
     pub(crate) usage: Option<Usage>,
+    /// How likely its tokens were, where that was asked for and the endpoint tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tokens_logprobs: Option<Vec<TokenLogprob>>,
+}
+
+/// How likely one token of a reply was.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TokenLogprob {
+    /// The token's text.
+    pub(crate) token: String,
+    /// Natural logarithm of its probability.
+    pub(crate) logprob: f64,
+    /// The likeliest tokens at its place with theirs, itself included as a rule.
+    pub(crate) top: Vec<(String, f64)>,
 }
 
 /// Why a reply ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Finish {
     /// The model ended it, or the endpoint does not say.
@@ -129,36 +204,41 @@ pub(crate) enum Finish {
     Refused(String),
 }
 
-/// How a reply came about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+/// What a reply was held to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ReplyMode {
-    /// Held to a JSON schema.
+    /// A JSON schema.
     JsonSchema,
-    /// Free text.
+    /// Any JSON object.
+    JsonObject,
+    /// Nothing: free text.
     Text,
 }
 
 impl ChatResponse {
     /// The first choice. A response without one is an empty reply.
     pub(super) fn into_reply(self, mode: ReplyMode) -> Reply {
-        let first = self.choices.into_iter().next();
-        let (text, finish) = first.map_or((String::new(), Finish::Stop), |choice| {
-            let finish = match (choice.message.refusal, choice.finish_reason.as_deref()) {
-                (Some(refusal), _) if !refusal.is_empty() => Finish::Refused(refusal),
-                (_, Some("content_filter")) => Finish::Refused("stopped by a content filter".to_owned()),
-                (_, Some("length")) => Finish::Length,
-                (_, Some(_) | None) => Finish::Stop,
-            };
-            (choice.message.content.unwrap_or_default(), finish)
-        });
-        Reply {
-            text,
-            finish,
+        let mut reply = Reply {
+            id: self.id,
+            text: String::new(),
+            finish: Finish::Stop,
             mode,
             model: self.model,
             system_fingerprint: self.system_fingerprint,
             usage: self.usage,
-        }
+            tokens_logprobs: None,
+        };
+        let Some(choice) = self.choices.into_iter().next() else { return reply };
+        reply.finish = match (choice.message.refusal, choice.finish_reason.as_deref()) {
+            (Some(refusal), _) if !refusal.is_empty() => Finish::Refused(refusal),
+            (_, Some("content_filter")) => Finish::Refused("stopped by a content filter".to_owned()),
+            (_, Some("length")) => Finish::Length,
+            (_, Some(_) | None) => Finish::Stop,
+        };
+        reply.text = choice.message.content.unwrap_or_default();
+        let told = choice.logprobs.and_then(|logprobs| logprobs.content);
+        reply.tokens_logprobs = told.map(|tokens| tokens.into_iter().map(TokenLogprob::from).collect());
+        reply
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AdapterStatus, Family, StatusError};
+use super::{AdapterStatus, Alias, FORMER_CHAMPIONS, Family, StatusError};
 
 /// A champion that gave way to an earlier one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,8 +51,8 @@ impl Family {
     /// [`RollbackError`] when there is nothing to go back to, or the version is not approved. Nothing is changed then.
     pub fn roll_back(&mut self, to: Option<&str>) -> Result<RolledBack, RollbackError> {
         let from = self
-            .champion
-            .clone()
+            .champion()
+            .map(str::to_owned)
             .ok_or_else(|| RollbackError::NoChampion { family_id: self.family_id.clone() })?;
         let to = match to.or(self.former_champions.first().map(String::as_str)) {
             Some(to) => to.to_owned(),
@@ -71,8 +71,15 @@ impl Family {
         if let Some(place) = self.former_champions.iter().position(|former| *former == to) {
             self.former_champions.drain(..=place);
         }
-        self.champion = Some(to.clone());
+        self.aliases.insert(Alias::champion(), to.clone());
         Ok(RolledBack { from, to })
+    }
+
+    /// Keeps in mind that `before` was the champion until `now` became it.
+    pub(super) fn remember_champion(&mut self, before: &str, now: &str) {
+        self.former_champions.retain(|former| former != now && former != before);
+        self.former_champions.insert(0, before.to_owned());
+        self.former_champions.truncate(FORMER_CHAMPIONS);
     }
 }
 
@@ -104,7 +111,7 @@ mod tests {
         let back = family.roll_back(None).unwrap();
         assert_eq!((back.from.as_str(), back.to.as_str()), ("law-lora-v1.0.2", "law-lora-v1.0.1"));
         assert_eq!(family.roll_back(None).unwrap().to, "law-lora-v1.0.0");
-        assert_eq!(family.champion.as_deref(), Some("law-lora-v1.0.0"));
+        assert_eq!(family.champion(), Some("law-lora-v1.0.0"));
         assert!(matches!(family.roll_back(None), Err(RollbackError::NoneBefore { .. })));
     }
 

@@ -13,7 +13,7 @@ fn family(champion: &str, former: &[&str]) -> Family {
         });
         family.versions.push(serde_json::from_value(version).unwrap());
     }
-    family.champion = Some(champion.to_owned());
+    family.aliases.insert(crate::adapter::Alias::champion(), champion.to_owned());
     family.former_champions = former.iter().map(|id| (*id).to_owned()).collect();
     family
 }
