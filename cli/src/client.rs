@@ -30,6 +30,7 @@ mod gaps;
 mod labels;
 mod log;
 mod registry;
+mod rollout;
 
 /// As the coordinator allows.
 const LARGEST_MESSAGE_BYTES: usize = 64 << 20;

@@ -8,6 +8,7 @@ mod library;
 pub(crate) mod logs;
 mod registry;
 mod reviews;
+mod rollouts;
 mod watch;
 
 use std::{pin::Pin, sync::Arc};
@@ -20,6 +21,7 @@ use tonic::{Request, Response, Status};
 use crate::{
     driver::{Driver, DriverError},
     review::Reviews,
+    rollout::Rollouts,
     submit::SubmissionCheck,
     worker_service::status_of,
 };
@@ -33,6 +35,7 @@ pub(crate) struct Control {
     pub(crate) reviews: Reviews,
     pub(crate) check: Option<Arc<dyn SubmissionCheck>>,
     pub(crate) tasks: Tasks,
+    pub(crate) rollouts: Rollouts,
 }
 
 type Events = Pin<Box<dyn Stream<Item = Result<v1::WatchJobResponse, Status>> + Send>>;
@@ -93,6 +96,9 @@ control_service! {
     get_lineage: GetLineageRequest => GetLineageResponse;
     get_model_card: GetModelCardRequest => GetModelCardResponse;
     collect_garbage: CollectGarbageRequest => CollectGarbageResponse;
+    roll_out_adapter: RollOutAdapterRequest => RollOutAdapterResponse;
+    roll_back_family: RollBackFamilyRequest => RollBackFamilyResponse;
+    list_served: ListServedRequest => ListServedResponse;
     put_golden: PutGoldenRequest => PutGoldenResponse;
     get_golden: GetGoldenRequest => GetGoldenResponse;
     list_golden: ListGoldenRequest => ListGoldenResponse;

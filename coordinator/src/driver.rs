@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use clara_lifecycle::{
     adapter::{
         AdapterStatus, AliasError, EvaluationRecord, Family, FourEyesError, ImportError, Lineage, NewVersion,
-        RegistrationError, ReviewRecord, RolloutRecord, StatusChange, StatusError,
+        RegistrationError, ReviewRecord, RollbackError, RolloutRecord, StatusChange, StatusError,
     },
     attempt::ChampionInput,
     audit::AuditNote,
@@ -31,6 +31,7 @@ use crate::{
     outbox::Relay,
     records::{Records, Stored, is_conflict},
     registry::{RegistryPolicy, sign_in, signature::SignatureError},
+    rollout::Targets,
     scheduler::Schedule,
 };
 
@@ -79,6 +80,12 @@ pub enum DriverError {
     /// What a reviewer does cannot be done.
     #[error(transparent)]
     Review(#[from] ReviewError),
+    /// The family cannot go back.
+    #[error(transparent)]
+    Rollback(#[from] RollbackError),
+    /// A version could not be rolled out.
+    #[error("{0}")]
+    Rollout(String),
     /// The registry file cannot be imported.
     #[error(transparent)]
     Import(#[from] ImportError),
@@ -142,6 +149,8 @@ pub struct Driver {
     pub(crate) relay: Option<Relay>,
     /// When a judge counts as calibrated.
     pub(crate) calibration: CalibrationSettings,
+    /// Servers that versions are rolled out to.
+    pub(crate) targets: Arc<Targets>,
 }
 
 impl Driver {
@@ -150,7 +159,8 @@ impl Driver {
     pub fn new(state: Arc<dyn StateStore>, schedule: Schedule) -> Self {
         let (schedule, classes) = (Arc::new(schedule), Arc::new([ResourceClass::default_class()]));
         let (cache, wake) = (JobCache::default(), Arc::new(Notify::new()));
-        let (registry, calibration) = (Arc::default(), CalibrationSettings::default());
+        let (registry, targets, calibration) =
+            (Arc::default(), Arc::default(), CalibrationSettings::default());
         Self {
             records: Records { state },
             cache,
@@ -159,6 +169,7 @@ impl Driver {
             registry,
             wake,
             relay: None,
+            targets,
             calibration,
         }
     }

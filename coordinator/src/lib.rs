@@ -25,6 +25,7 @@ mod reaper;
 mod records;
 pub mod registry;
 mod review;
+mod rollout;
 mod scheduler;
 mod server;
 #[cfg(feature = "testing")]
@@ -39,7 +40,8 @@ pub mod words;
 mod worker_service;
 
 pub use driver::{Driver, DriverError};
+pub use rollout::Targets;
 pub use scheduler::{Schedule, Share};
 pub use server::{Coordinator, CoordinatorOptions, StartError};
-pub use stages::{GateHandler, RolloutHandler};
+pub use stages::GateHandler;
 pub use submit::SubmissionCheck;

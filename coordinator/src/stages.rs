@@ -1,11 +1,11 @@
-//! The coordinator's own stages, gate and rollout: ordinary handlers for the ordinary worker loop.
+//! The gate as a stage: an ordinary handler for the ordinary worker loop.
 
 use async_trait::async_trait;
 use clara_lifecycle::{
     attempt::Assignment,
     calibration::standing_of,
     gate::{GateInput, decide},
-    results::{EvaluationResult, RolloutResult, StageResult},
+    results::{EvaluationResult, StageResult},
     score::Evaluation,
     stage::Stage,
 };
@@ -17,10 +17,6 @@ use clara_runtime::{
 /// Turns scores into a decision.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct GateHandler;
-
-/// Puts the approved version in its place; servers as targets are refused at submission for now.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct RolloutHandler;
 
 #[async_trait]
 impl StageHandler for GateHandler {
@@ -44,25 +40,6 @@ impl StageHandler for GateHandler {
         let report = decide(&context.assignment.spec.gate, &input);
         metrics::gate_decided(report.decision, state);
         Ok(StageResult::Gate(report))
-    }
-}
-
-#[async_trait]
-impl StageHandler for RolloutHandler {
-    fn stage(&self) -> Stage {
-        Stage::Rollout
-    }
-
-    fn may_block(&self) -> bool {
-        false
-    }
-
-    async fn run(&self, context: AttemptContext) -> Result<StageResult, StageFailure> {
-        let Assignment { adapter_id, champion, .. } = context.assignment;
-        let adapter_id =
-            adapter_id.ok_or_else(|| StageFailure::permanent("the job has no registered adapter"))?;
-        let previous_champion = champion.map(|champion| champion.adapter_id);
-        Ok(StageResult::Rollout(RolloutResult { adapter_id, previous_champion }))
     }
 }
 

@@ -79,6 +79,10 @@ impl Driver {
             problems.extend(check.problems(spec));
         }
         problems.extend(self.class_problem(&spec.resource_class));
+        let unknown = spec.rollout_targets.iter().filter_map(|target| self.targets.get(target).err());
+        problems.extend(
+            unknown.map(|error| SpecProblem { field: "rollout_targets", message: error.to_string() }),
+        );
         let family = self.records.family(&spec.family()).await?;
         if let Some(Err(error)) = family.map(|family| family.value.check_version(spec.version.as_ref())) {
             problems.push(SpecProblem { field: "version", message: error.to_string() });

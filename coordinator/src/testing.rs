@@ -31,6 +31,7 @@ use crate::{
     driver::{Driver, DriverError},
     indexes,
     review::Reviews,
+    rollout::Rollouts,
     scheduler::Schedule,
     submit::Submission,
 };
@@ -58,6 +59,7 @@ impl House {
             reviews: self.reviews(),
             check: None,
             tasks: Tasks::new(CancellationToken::new()),
+            rollouts: Rollouts::new(self.driver.clone(), self.artifacts.clone()),
         }
     }
 
@@ -253,6 +255,7 @@ pub(crate) fn result(stage: Stage, decision: Decision) -> StageResult {
         Stage::Rollout => StageResult::Rollout(RolloutResult {
             adapter_id: "law-lora-v1.0.0".to_owned(),
             previous_champion: None,
+            targets: Vec::new(),
         }),
     }
 }

@@ -228,6 +228,8 @@ pub(crate) fn status_of(error: &DriverError) -> Status {
         DriverError::Rejected(_)
         | DriverError::Registration(_)
         | DriverError::Status(_)
+        | DriverError::Rollback(_)
+        | DriverError::Rollout(_)
         | DriverError::FourEyes(_)
         | DriverError::Signature(_)
         | DriverError::Alias(

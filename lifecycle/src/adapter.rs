@@ -8,6 +8,7 @@ mod file;
 mod four_eyes;
 mod lineage;
 mod record;
+mod rollback;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,10 @@ pub use file::{ImportError, RegistryFile};
 pub use four_eyes::{FourEyes, FourEyesError};
 pub use lineage::{LineageFact, LineageStep, lineage_steps};
 pub use record::{Deprecation, EvaluationRecord, ReviewRecord, RolloutRecord};
+pub use rollback::{RollbackError, RolledBack};
+
+/// How many former champions a family remembers.
+const FORMER_CHAMPIONS: usize = 20;
 
 /// All versions of one domain and method.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,6 +52,8 @@ pub struct Family {
     pub versions: Vec<AdapterVersion>,
     /// The names that point at versions; `champion` is the one in production.
     pub aliases: BTreeMap<Alias, String>,
+    /// The versions that were in production before the champion, newest first; what a rollback goes back to.
+    pub former_champions: Vec<String>,
 }
 
 /// One immutable version; only its status and the notes about it change.
@@ -296,6 +303,7 @@ impl Family {
             method,
             versions: Vec::new(),
             aliases: BTreeMap::new(),
+            former_champions: Vec::new(),
         }
     }
 
@@ -359,7 +367,11 @@ impl Family {
             return Err(StatusError::NotAllowed { adapter_id, from: status, to });
         }
         let before = self.aliases.insert(Alias::champion(), adapter_id.to_owned());
-        Ok(before.filter(|before| before != adapter_id))
+        let before = before.filter(|before| before != adapter_id);
+        if let Some(before) = &before {
+            self.remember_champion(before, adapter_id);
+        }
+        Ok(before)
     }
 
     fn version_mut(&mut self, adapter_id: &str) -> Result<&mut AdapterVersion, StatusError> {

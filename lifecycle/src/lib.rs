@@ -13,6 +13,7 @@ pub mod comparison;
 pub mod curve;
 pub mod dataset;
 pub mod digest;
+pub mod fingerprint;
 pub mod gaps;
 pub mod gate;
 pub mod golden;
@@ -31,6 +32,7 @@ pub mod rubric;
 #[cfg(any(test, feature = "testing"))]
 pub mod samples;
 pub mod score;
+pub mod served;
 mod shared;
 pub mod spec;
 pub mod stage;

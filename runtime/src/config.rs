@@ -10,6 +10,7 @@ use figment::{
 use serde::{Serialize, de::DeserializeOwned};
 
 mod sections;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod units;
@@ -19,6 +20,7 @@ pub use sections::{
     LogFormat, PageAudience, RegistrySettings, SchedulerSettings, ServeSettings, Settings, StateSettings,
     TelemetrySettings, TenantSettings, WorkerSettings,
 };
+pub use targets::{FingerprintRule, TargetKind, TargetSettings};
 pub use units::{ByteSize, HumanDuration, InvalidUnit, Secret};
 
 /// Beginning of the environment variables that count; `CLARA_WORKER__SLOTS` means `worker.slots`.

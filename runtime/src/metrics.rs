@@ -8,10 +8,12 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::{broker::QueueDepth, memory};
 
+pub use rollout::{rolled_out, rollout_seen};
 pub(crate) use slot::OpenSlot;
 
 mod busy;
 mod judge;
+mod rollout;
 mod slot;
 #[cfg(test)]
 mod tests;
@@ -101,6 +103,9 @@ metrics! {
     TRAIN_TOKENS = Counter "clara_train_tokens_total" [] "Tokens passed through the model in training.";
     GENERATED_TOKENS = Counter "clara_generated_tokens_total" [] "Tokens generated.";
     SAMPLES_JUDGED = Counter "clara_samples_judged_total" ["outcome"] "Samples that a judge looked at, scored or unscored.";
+    ROLLOUT_DRIFT = Gauge "clara_rollout_drift" ["target"] "Replicas of a rollout target that do not serve what the registry says, or were not told.";
+    ROLLOUT_UNREACHABLE = Gauge "clara_rollout_unreachable_replicas" ["target"] "Replicas of a rollout target that gave no answer when asked what they serve.";
+    ROLLOUTS = Counter "clara_rollouts_total" ["target", "outcome"] "Versions put on a rollout target by this coordinator: `served`, or `failed` and taken back.";
     JUDGE_DURATION = Histogram "clara_judge_request_duration_seconds" [] "Time of one request to a judge.";
     JUDGE_REQUESTS = Counter "clara_judge_requests_total" ["outcome"] "Requests to judges: answered, busy, failed, refused or garbled; `cached` for replies that were there already.";
     JUDGE_TOKENS = Counter "clara_judge_tokens_total" ["kind"] "Tokens that judges read (`prompt`) and wrote (`reply`).";

@@ -13,6 +13,7 @@ mod proxy;
 mod reviews;
 mod sandbox;
 mod services;
+pub mod serving;
 mod site;
 mod until;
 

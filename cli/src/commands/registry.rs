@@ -4,6 +4,7 @@ mod bundle;
 mod diff;
 mod keys;
 mod records;
+mod rollout;
 mod transfer;
 mod verify;
 mod weights;
@@ -98,6 +99,23 @@ pub(crate) enum RegistryCommand {
         after_help = "Examples:\n  clara registry verify\n  clara registry verify verwaltungsrecht-lora-v1.0.0 --key signing-key.pem.pub"
     )]
     Verify(verify::VerifyArgs),
+    /// Put an approved version on servers, and prove that they serve it
+    #[command(
+        after_help = "Example:\n  clara registry rollout verwaltungsrecht-lora@champion --target production --reason \"new server\""
+    )]
+    Rollout(rollout::RolloutArgs),
+    /// Make an earlier version the champion again
+    #[command(
+        after_help = "Examples:\n  clara registry rollback verwaltungsrecht-lora --reason \"answers without citations\"\n  clara registry rollback verwaltungsrecht-lora --to verwaltungsrecht-lora-v1.0.0 --dry-run"
+    )]
+    Rollback(rollout::RollbackArgs),
+    /// Show what the servers serve, beside what they should
+    #[command(after_help = "Example:\n  clara registry served --fresh")]
+    Served {
+        /// Ask the servers now instead of telling what was seen last
+        #[arg(long)]
+        fresh: bool,
+    },
     /// Show who did what, when and why
     #[command(
         after_help = "Examples:\n  clara registry audit verwaltungsrecht-lora-v1.0.0\n  clara registry audit --verify"
@@ -146,6 +164,9 @@ pub(crate) async fn run(session: &Session, command: RegistryCommand) -> Result<u
         RegistryCommand::Export(args) => transfer::export(session, args).await,
         RegistryCommand::Import(args) => transfer::import(session, args).await,
         RegistryCommand::Verify(args) => verify::run(session, args).await,
+        RegistryCommand::Rollout(args) => rollout::roll_out(session, args).await,
+        RegistryCommand::Rollback(args) => rollout::roll_back(session, args).await,
+        RegistryCommand::Served { fresh } => rollout::served(session, fresh).await,
         RegistryCommand::Audit { verify: true, .. } => verify_audit(session).await,
         RegistryCommand::Audit { adapter, verify: false } => audit(session, adapter).await,
     }

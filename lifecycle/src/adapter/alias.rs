@@ -254,7 +254,13 @@ impl Family {
         if version.files_removed_at.is_some() {
             return Err(AliasError::FilesRemoved { adapter_id });
         }
-        Ok(self.aliases.insert(alias.clone(), adapter_id))
+        let before = self.aliases.insert(alias.clone(), adapter_id.clone());
+        if let Some(before) =
+            before.as_ref().filter(|before| alias.as_str() == Alias::CHAMPION && **before != adapter_id)
+        {
+            self.remember_champion(before, &adapter_id);
+        }
+        Ok(before)
     }
 
     /// The version that a query asks for; of a range the newest that is neither rejected nor deprecated.

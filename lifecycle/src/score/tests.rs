@@ -49,6 +49,7 @@ fn answer(text: &str) -> Answer {
         tokens,
         expected_nll: 1.0,
         expected_tokens,
+        opening: Vec::new(),
     }
 }
 

@@ -242,6 +242,12 @@ fn results() -> Vec<StageResult> {
         StageResult::Rollout(RolloutResult {
             adapter_id: "law-lora-v1.1.0".to_owned(),
             previous_champion: Some("law-lora-v1.0.0".to_owned()),
+            targets: vec![clara_lifecycle::results::TargetRollout {
+                target: "production".to_owned(),
+                name: "law-lora-v1.1.0-0123abcd".to_owned(),
+                replicas: vec!["http://a:8000".to_owned(), "http://b:8000".to_owned()],
+                proof: "log-probabilities agree".to_owned(),
+            }],
         }),
     ]
 }

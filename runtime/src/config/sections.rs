@@ -5,12 +5,12 @@ use std::{
 };
 
 use clara_lifecycle::{
-    id::{ClassName, InvalidName},
+    id::{ClassName, InvalidName, TargetName},
     resources::{ResourceClass, Resources},
 };
 use serde::{Deserialize, Serialize};
 
-use super::{ByteSize, Configuration, HumanDuration, OutOfRange, Secret};
+use super::{ByteSize, Configuration, HumanDuration, OutOfRange, Secret, TargetSettings};
 use crate::{coordinator_client::peers, tls::TlsFiles};
 
 mod calibration;
@@ -47,6 +47,8 @@ pub struct Settings {
     pub serve: ServeSettings,
     /// Logs and metrics.
     pub telemetry: TelemetrySettings,
+    /// Servers that approved versions are rolled out to, by name. Default: none.
+    pub targets: BTreeMap<TargetName, TargetSettings>,
 }
 
 /// Where jobs, registry and golden datasets are kept.
@@ -267,6 +269,7 @@ impl Default for Settings {
             registry: RegistrySettings::default(),
             serve: ServeSettings::default(),
             telemetry: TelemetrySettings::default(),
+            targets: BTreeMap::new(),
         }
     }
 }
@@ -446,6 +449,12 @@ impl Configuration for Settings {
         if self.classes.contains_key(&ClassName::default()) {
             let allowed = "another name: every worker serves the class default, so it needs nothing";
             wrong.push(expected(format!("classes.{}", ClassName::default()), allowed));
+        }
+        for (name, target) in &self.targets {
+            let problems = target.problems().into_iter();
+            wrong.extend(
+                problems.map(|(field, allowed)| expected(format!("targets.{name}.{field}"), allowed)),
+            );
         }
         wrong
     }
