@@ -10,8 +10,9 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     commands::{
         adapter::AdapterCommand, chat::ChatArgs, completions::CompletionsArgs, config::ConfigCommand,
-        eval::EvalCommand, golden::GoldenCommand, job::JobCommand, model::ModelCommand, queue::QueueArgs,
-        registry::RegistryCommand, review::ReviewCommand, run::RunArgs, serve::ServeArgs, up::UpArgs,
+        eval::EvalCommand, gaps::GapsCommand, golden::GoldenCommand, job::JobCommand, model::ModelCommand,
+        queue::QueueArgs, registry::RegistryCommand, review::ReviewCommand, run::RunArgs, serve::ServeArgs,
+        up::UpArgs,
     },
     output::Format,
 };
@@ -82,6 +83,9 @@ pub(crate) enum Command {
     /// See what waits for a decision, and decide
     #[command(subcommand)]
     Review(ReviewCommand),
+    /// List what versions answered badly, and train on data for it
+    #[command(subcommand)]
+    Gaps(GapsCommand),
     /// Look at base models
     #[command(subcommand)]
     Model(ModelCommand),

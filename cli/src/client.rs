@@ -20,8 +20,10 @@ use clara_runtime::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tonic::{Code, Status, Streaming, transport::Channel};
 
+pub(crate) use gaps::GapTraining;
 pub(crate) use log::LogQuery;
 
+mod gaps;
 mod log;
 
 /// As the coordinator allows.
@@ -50,12 +52,25 @@ impl CallError {
     }
 }
 
-/// A version and whether it is in production.
+/// A version, whether it is in production, and the aliases that point at it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct AdapterDocument {
     #[serde(flatten)]
     pub(crate) version: AdapterVersion,
     pub(crate) champion: bool,
+    /// Empty from coordinators that know no aliases.
+    #[serde(default)]
+    pub(crate) aliases: Vec<String>,
+}
+
+/// What a review led to.
+#[derive(Debug, Clone)]
+pub(crate) struct Reviewed {
+    pub(crate) adapter: AdapterDocument,
+    /// The job that goes on by it.
+    pub(crate) job_id: Option<String>,
+    /// Why the version is not decided yet.
+    pub(crate) waits: Option<String>,
 }
 
 /// A golden dataset, and its digest when it is frozen.
@@ -65,6 +80,16 @@ pub(crate) struct GoldenDocument {
     pub(crate) dataset: GoldenDataset,
     pub(crate) frozen: bool,
     pub(crate) digest: Option<String>,
+    /// How many adapter versions were evaluated with this very version; not told in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) evaluations: Option<u32>,
+}
+
+impl GoldenDocument {
+    /// A draft.
+    pub(crate) fn draft(dataset: GoldenDataset) -> Self {
+        Self { dataset, frozen: false, digest: None, evaluations: None }
+    }
 }
 
 /// A connection to one of the coordinators; cheap to clone.
@@ -185,19 +210,17 @@ impl Client {
         json.iter().map(|json| read("adapter", json)).collect()
     }
 
-    /// One version by its id, or a family's champion by `FAMILY@champion`.
+    /// One version by its id, `FAMILY@ALIAS` or `FAMILY@RANGE`.
     pub(crate) async fn adapter(&self, adapter_id: &str) -> Answer<AdapterDocument> {
         let request = v1::GetAdapterRequest { adapter_id: adapter_id.to_owned() };
         read("adapter", &self.calls().get_adapter(request).await?.into_inner().json)
     }
 
-    /// Approves or rejects; answers the version and the job that goes on by it.
-    pub(crate) async fn review(
-        &self,
-        request: v1::ReviewAdapterRequest,
-    ) -> Answer<(AdapterDocument, Option<String>)> {
+    /// Approves or rejects.
+    pub(crate) async fn review(&self, request: v1::ReviewAdapterRequest) -> Answer<Reviewed> {
         let answer = self.calls().review_adapter(request).await?.into_inner();
-        Ok((read("adapter", &answer.json)?, answer.job_id))
+        let v1::ReviewAdapterResponse { json, job_id, waits } = answer;
+        Ok(Reviewed { adapter: read("adapter", &json)?, job_id, waits })
     }
 
     /// The audit log, and the first entry that does not follow from the one before: its chain and number.
@@ -236,7 +259,12 @@ impl Client {
         let request = v1::GetGoldenRequest { reference: reference.to_owned() };
         let answer = self.calls().get_golden(request).await?.into_inner();
         let dataset = read("golden dataset", &answer.json)?;
-        Ok(GoldenDocument { dataset, frozen: answer.frozen, digest: answer.digest })
+        Ok(GoldenDocument {
+            dataset,
+            frozen: answer.frozen,
+            digest: answer.digest,
+            evaluations: answer.frozen.then_some(answer.evaluations),
+        })
     }
 
     pub(crate) async fn golden_list(&self) -> Answer<Vec<GoldenDocument>> {
@@ -300,5 +328,5 @@ fn golden_line(json: &str) -> Answer<GoldenDocument> {
     let digest = line.remove("digest").and_then(|value| value.as_str().map(str::to_owned));
     let dataset = serde_json::from_value(line.into())
         .map_err(|error| CallError::unreadable("golden dataset", &error))?;
-    Ok(GoldenDocument { dataset, frozen, digest })
+    Ok(GoldenDocument { dataset, frozen, digest, evaluations: None })
 }

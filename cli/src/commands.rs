@@ -6,6 +6,7 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod eval;
+pub(crate) mod gaps;
 pub(crate) mod golden;
 pub(crate) mod job;
 pub(crate) mod model;
@@ -104,6 +105,7 @@ async fn dispatch(cli: Cli, interrupt: CancellationToken) -> Result<u8> {
         Command::Golden(command) => golden::run(&session, command).await,
         Command::Eval(command) => done(eval::run(&session, command)).await,
         Command::Review(command) => review::run(&session, command).await,
+        Command::Gaps(command) => gaps::run(&session, command).await,
         Command::Model(command) => model::run(&session, &command),
         Command::Serve(args) => done(serve::run(&session, &args)).await,
         Command::Chat(args) => done(chat::run(&session, &args)).await,

@@ -17,7 +17,7 @@ use clara_ingest_worker::IngestHandler;
 use clara_runtime::{
     artifacts::ArtifactStore,
     broker::Broker,
-    config::Settings,
+    config::{PageAudience, Settings},
     coordinator_client::GrpcCoordinator,
     health::Health,
     ports::Ports,
@@ -50,7 +50,7 @@ pub(crate) struct Embedded {
     settings: Settings,
     broker: Arc<dyn Broker>,
     artifacts: ArtifactStore,
-    address: SocketAddr,
+    coordinator: Coordinator,
     services: Tasks,
     workers: Tasks,
 }
@@ -74,19 +74,19 @@ impl Embedded {
             ..CoordinatorOptions::of(settings, listen)
         };
         let coordinator =
-            Coordinator::start(options, state, Arc::clone(&broker), artifacts.clone(), &services)
-                .await
-                .with_context(|| {
-                    format!("cannot listen on {listen}; choose another address with --listen")
-                })?;
+            Coordinator::start(options, state, Arc::clone(&broker), artifacts.clone(), &services).await?;
         let workers = Tasks::new(interrupt.child_token());
-        let address = coordinator.address();
-        Ok(Self { settings: settings.clone(), broker, artifacts, address, services, workers })
+        Ok(Self { settings: settings.clone(), broker, artifacts, coordinator, services, workers })
     }
 
     /// Where the coordinator listens.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        format!("http://{}", self.coordinator.address())
+    }
+
+    /// The web page and the REST interface.
+    pub(crate) fn pages(&self, audience: PageAudience) -> Option<axum::Router> {
+        self.coordinator.pages(audience)
     }
 
     /// The tasks that outlive the workers.

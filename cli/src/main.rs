@@ -7,7 +7,6 @@ mod chart;
 mod client;
 mod commands;
 mod embedded;
-mod figures;
 mod follow;
 mod golden_file;
 mod output;
@@ -18,6 +17,7 @@ mod spec;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clara_coordinator::figures;
 
 fn main() -> ExitCode {
     let cli = args::Cli::parse();

@@ -27,6 +27,7 @@ use crate::{
     records::{
         AUDIT_CHAINS, Records, Stored, audit_chain, audit_key, audit_stream, family_key, job_stream, to_json,
     },
+    registry::RegistryPolicy,
     stored_job::{self, job_key},
 };
 
@@ -35,6 +36,7 @@ use crate::{
 pub(crate) struct Change<'a> {
     records: &'a Records,
     relay: Option<&'a Relay>,
+    pub(crate) registry: &'a RegistryPolicy,
     now: Timestamp,
     commit: Commit,
     families: BTreeMap<String, Stored<Family>>,
@@ -44,12 +46,13 @@ pub(crate) struct Change<'a> {
 impl<'a> Change<'a> {
     /// An empty change at the store's time.
     pub(crate) async fn begin(driver: &'a Driver) -> Result<Self, DriverError> {
-        let Driver { records, relay, .. } = driver;
+        let Driver { records, relay, registry, .. } = driver;
         let now = records.state.now().await?;
         let commit = Commit { id: Uuid::new_v4().to_string(), ..Commit::default() };
         Ok(Self {
             records,
             relay: relay.as_ref(),
+            registry,
             now,
             commit,
             families: BTreeMap::new(),

@@ -1,9 +1,10 @@
 //! What users say, over gRPC: jobs, registry, golden datasets.
 
 mod curve;
+mod gaps;
 mod jobs;
 mod library;
-mod logs;
+pub(crate) mod logs;
 mod watch;
 
 use std::{pin::Pin, sync::Arc};
@@ -80,4 +81,7 @@ control_service! {
     get_golden: GetGoldenRequest => GetGoldenResponse;
     list_golden: ListGoldenRequest => ListGoldenResponse;
     freeze_golden: FreezeGoldenRequest => FreezeGoldenResponse;
+    list_gaps: ListGapsRequest => ListGapsResponse;
+    resolve_gaps: ResolveGapsRequest => ResolveGapsResponse;
+    train_gaps: TrainGapsRequest => TrainGapsResponse;
 }

@@ -60,7 +60,7 @@ async fn serve_over(
     service: &Service,
     wrap: impl FnOnce(Ports) -> Ports,
 ) -> Result<WorkerPorts, ServiceError> {
-    let Service { settings, health, tasks, drain } = service;
+    let Service { settings, health, tasks, drain, pages } = service;
     let Ports { state, broker, artifacts } = wrap(Ports::open(settings, tasks, health, drain).await?);
     service.watch_broker(&broker);
     service.watch_state(&state);
@@ -68,11 +68,11 @@ async fn serve_over(
         health: health.clone(),
         ..CoordinatorOptions::of(settings, settings.serve.grpc_address)
     };
-    let listen = options.listen;
     let coordinator =
-        Coordinator::start(options, state, Arc::clone(&broker), artifacts.clone(), tasks).await.map_err(
-            |error| format!("cannot listen at {listen}: {error}; choose another address with --listen"),
-        )?;
+        Coordinator::start(options, state, Arc::clone(&broker), artifacts.clone(), tasks).await?;
+    if let Some(shown) = coordinator.pages(settings.serve.pages) {
+        pages.show(shown);
+    }
     health.set("artifacts", Ok(()));
     let url = format!("http://{}", coordinator.address());
     tracing::info!("coordinator serves workers and users at {url}");

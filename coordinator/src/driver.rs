@@ -4,7 +4,8 @@ use std::{collections::VecDeque, sync::Arc};
 
 use clara_lifecycle::{
     adapter::{
-        AdapterStatus, ImportError, Lineage, NewVersion, RegistrationError, StatusChange, StatusError,
+        AdapterStatus, AliasError, EvaluationRecord, Family, FourEyesError, ImportError, Lineage, NewVersion,
+        RegistrationError, ReviewRecord, RolloutRecord, StatusChange, StatusError,
     },
     attempt::ChampionInput,
     audit::AuditNote,
@@ -27,8 +28,12 @@ use crate::{
     job_cache::JobCache,
     outbox::Relay,
     records::{Records, Stored, is_conflict},
+    registry::{RegistryPolicy, sign_in, signature::SignatureError},
     scheduler::Schedule,
 };
+
+/// The label that names who submitted a job.
+pub(crate) const SUBMITTED_BY: &str = "submitted_by";
 
 /// How often a commit that lost a race is decided anew.
 const RACES: usize = 200;
@@ -41,6 +46,12 @@ pub enum DriverError {
     UnknownJob {
         /// The job.
         job: String,
+    },
+    /// There is no such adapter version, or no such alias.
+    #[error("there is no adapter {adapter}; `clara registry list` shows all")]
+    UnknownAdapter {
+        /// As asked for.
+        adapter: String,
     },
     /// There is no such golden dataset, draft or version.
     #[error("there is no golden dataset {reference}; `clara golden list` shows all")]
@@ -66,6 +77,23 @@ pub enum DriverError {
     /// The registry file cannot be imported.
     #[error(transparent)]
     Import(#[from] ImportError),
+    /// The alias cannot be moved.
+    #[error(transparent)]
+    Alias(#[from] AliasError),
+    /// The approval cannot count.
+    #[error(transparent)]
+    FourEyes(#[from] FourEyesError),
+    /// Something could not be signed, or a signature does not count.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    /// An adapter is not what was registered.
+    #[error("{adapter_id} is not what was registered; restore it from a backup:{}", indented(.problems))]
+    NotVerified {
+        /// The version.
+        adapter_id: String,
+        /// What is wrong, with the file named.
+        problems: Vec<String>,
+    },
     /// A record is not what this version writes.
     #[error("record {key} cannot be used: {reason}; it was written by another version or was damaged")]
     Record {
@@ -82,10 +110,15 @@ pub enum DriverError {
     Artifact(#[from] ArtifactError),
 }
 
+fn indented(problems: &[String]) -> String {
+    let lines: Vec<_> = problems.iter().map(|problem| format!("\n  {problem}")).collect();
+    lines.concat()
+}
+
 fn listed(problems: &[SpecProblem]) -> String {
     let lines: Vec<_> =
-        problems.iter().map(|problem| format!("\n  {} {}", problem.field, problem.message)).collect();
-    lines.concat()
+        problems.iter().map(|problem| format!("{} {}", problem.field, problem.message)).collect();
+    indented(&lines)
 }
 
 /// Applies events to jobs.
@@ -96,6 +129,8 @@ pub struct Driver {
     pub(crate) schedule: Arc<Schedule>,
     /// The resource classes that jobs may ask for.
     pub(crate) classes: Arc<[ResourceClass]>,
+    /// Who may approve, and how versions are signed.
+    pub(crate) registry: Arc<RegistryPolicy>,
     /// Told when there may be room for waiting jobs, or new ones.
     pub(crate) wake: Arc<Notify>,
     /// Takes what this coordinator committed and should publish at once.
@@ -108,7 +143,8 @@ impl Driver {
     pub fn new(state: Arc<dyn StateStore>, schedule: Schedule) -> Self {
         let (schedule, classes) = (Arc::new(schedule), Arc::new([ResourceClass::default_class()]));
         let (cache, wake) = (JobCache::default(), Arc::new(Notify::new()));
-        Self { records: Records { state }, cache, schedule, classes, wake, relay: None }
+        let registry = Arc::default();
+        Self { records: Records { state }, cache, schedule, classes, registry, wake, relay: None }
     }
 
     /// Lets `event` happen to a job: decides, commits, and decides anew when another commit was faster.
@@ -235,6 +271,8 @@ pub(crate) async fn follow(
                     Verdict::Reject => AdapterStatus::Rejected,
                 };
                 set_status(change, &job, to, (&actor, &reason)).await?;
+                note_review(change, &job, ReviewRecord { at: change.now_text(), actor, verdict, reason })
+                    .await?;
             }
             Command::Promote => promote(change, &job).await?,
         }
@@ -251,7 +289,14 @@ async fn register(
         return Err(Rejected::InputMissing { stage: Stage::Train, missing: Stage::Ingest }.into());
     };
     let created_at = change.now_text();
+    let ingest = &job.spec.ingest;
     let lineage = Lineage {
+        report: Some(training.report.clone()),
+        sources: ingest.sources.clone(),
+        query: ingest.query.clone(),
+        train_records: Some(dataset.train_records),
+        steps: Some(training.steps),
+        submitted_by: job.spec.labels.get(SUBMITTED_BY).cloned(),
         job: job.id.clone(),
         adapter: training.adapter.clone(),
         training: job.spec.training.clone(),
@@ -276,14 +321,27 @@ async fn register(
 async fn decide(change: &mut Change<'_>, job: &Job, report: &GateReport) -> Result<(), DriverError> {
     let Some(adapter_id) = job.adapter_id.clone() else { return Ok(()) };
     let pass_rate = report.pass_rate;
+    let at = change.now_text();
+    let family = change.family(&job.spec.domain, job.spec.method).await?;
+    let before = family.evaluations_with(&job.golden.digest, Some(&adapter_id));
     let metrics = [
-        ("llm_judge_score", report.mean),
+        (Family::SCORE, report.mean),
         ("pass_rate", pass_rate.map(|rate| rate * 100.0)),
         ("golden_dataset_accuracy", pass_rate),
+        (Family::EVALUATIONS, report.mean.map(|_| f64::from(before) + 1.0)),
     ];
     let metrics = metrics.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-    let family = change.family(&job.spec.domain, job.spec.method).await?;
     family.add_metrics(&adapter_id, metrics)?;
+    let answers = match job.result(Stage::Generate) {
+        Some(StageResult::Generate(answers)) => Some(answers),
+        _ => None,
+    };
+    let evaluation = match job.result(Stage::Judge) {
+        Some(StageResult::Judge(evaluation)) => Some(evaluation),
+        _ => None,
+    };
+    let record = EvaluationRecord::new(at, report, answers, evaluation);
+    family.note(&adapter_id, |version| version.evaluation = Some(record))?;
     let reasons: Vec<_> = report.reasons.iter().map(|reason| reason.text.as_str()).collect();
     let reasons = reasons.join("; ");
     match AdapterStatus::of_decision(report.decision) {
@@ -299,16 +357,32 @@ async fn set_status(
     (actor, reason): (&str, &str),
 ) -> Result<(), DriverError> {
     let Some(adapter_id) = job.adapter_id.clone() else { return Ok(()) };
-    let at = change.now_text();
+    let (at, policy) = (change.now_text(), change.registry);
     let family = change.family(&job.spec.domain, job.spec.method).await?;
     family.set_status(&adapter_id, StatusChange { to, actor, reason, at: &at })?;
+    if to == AdapterStatus::Approved {
+        sign_in(family, &adapter_id, policy)?;
+    }
     audit(change, action_of(to), &adapter_id, (actor, reason)).await
+}
+
+async fn note_review(change: &mut Change<'_>, job: &Job, review: ReviewRecord) -> Result<(), DriverError> {
+    let Some(adapter_id) = &job.adapter_id else { return Ok(()) };
+    let family = change.family(&job.spec.domain, job.spec.method).await?;
+    family.note(adapter_id, |version| version.reviews.push(review))?;
+    Ok(())
 }
 
 async fn promote(change: &mut Change<'_>, job: &Job) -> Result<(), DriverError> {
     let Some(adapter_id) = job.adapter_id.clone() else { return Ok(()) };
+    let rollout = RolloutRecord {
+        at: change.now_text(),
+        actor: "coordinator".to_owned(),
+        replaced: None,
+        targets: job.spec.rollout_targets.clone(),
+    };
     let family = change.family(&job.spec.domain, job.spec.method).await?;
-    let before = family.promote(&adapter_id)?;
+    let before = family.put_into_production(&adapter_id, rollout)?;
     let reason = before.map_or_else(|| "first champion".to_owned(), |before| format!("replaces {before}"));
     audit(change, "adapter.promoted", &adapter_id, ("coordinator", &reason)).await
 }

@@ -1,11 +1,13 @@
 //! Golden datasets: drafts that change, versions that never do.
 
 use clara_lifecycle::{
+    adapter::Family,
     artifact::ArtifactRef,
     attempt::GoldenInput,
     digest::Digest,
     golden::{GoldenDataset, Severity},
     id::{GoldenDatasetId, GoldenReference},
+    job::Job,
 };
 use clara_runtime::artifacts::ArtifactStore;
 use serde::{Deserialize, Serialize};
@@ -13,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     change::Change,
     driver::{Driver, DriverError, audit},
-    records::{GOLDEN, GOLDEN_DRAFT, Stored, draft_key, golden_key, is_conflict},
+    records::{FAMILY, GOLDEN, GOLDEN_DRAFT, Stored, draft_key, golden_key, is_conflict},
 };
 
 /// A frozen version.
@@ -176,6 +178,20 @@ impl Driver {
             digest: frozen.digest,
             artifact: frozen.artifact,
         })
+    }
+
+    /// How many other versions of the job's family were evaluated with its golden dataset.
+    pub(crate) async fn evaluations_before(&self, job: &Job) -> Result<u32, DriverError> {
+        let family = Family::new(job.spec.domain.clone(), job.spec.method);
+        let stored = self.records.family(&family.family_id).await?;
+        let family = stored.map_or(family, |stored| stored.value);
+        Ok(family.evaluations_with(&job.golden.digest, job.adapter_id.as_deref()))
+    }
+
+    /// How many versions of all families were evaluated with a frozen golden dataset.
+    pub(crate) async fn evaluations_with(&self, golden: &Digest) -> Result<u32, DriverError> {
+        let families: Vec<Family> = self.records.all(FAMILY).await?;
+        Ok(families.iter().map(|family| family.evaluations_with(golden, None)).sum())
     }
 
     async fn frozen_golden(&self, reference: &GoldenReference) -> Result<FrozenGolden, DriverError> {

@@ -3,22 +3,26 @@
 
 mod census;
 mod change;
+pub mod chart;
 mod control_service;
 pub mod daemon;
 mod driver;
+mod evidence;
+pub mod figures;
+mod gaps;
 mod golden;
 mod indexes;
 mod job_cache;
 mod job_log;
-#[expect(dead_code, reason = "the services that use it come with it")]
 mod labels;
+mod listing;
 mod outage;
 mod outbox;
 mod presence;
 mod queues;
 mod reaper;
 mod records;
-mod registry;
+pub mod registry;
 mod scheduler;
 mod server;
 #[cfg(feature = "testing")]
@@ -28,10 +32,11 @@ mod stored_job;
 mod submit;
 #[cfg(test)]
 mod testing;
+mod web;
 mod worker_service;
 
 pub use driver::{Driver, DriverError};
 pub use scheduler::{Schedule, Share};
-pub use server::{Coordinator, CoordinatorOptions};
+pub use server::{Coordinator, CoordinatorOptions, StartError};
 pub use stages::{GateHandler, RolloutHandler};
 pub use submit::SubmissionCheck;

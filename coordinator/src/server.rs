@@ -9,7 +9,7 @@ use clara_proto::v1::{
 use clara_runtime::{
     artifacts::ArtifactStore,
     broker::Broker,
-    config::{Settings, TenantSettings},
+    config::{PageAudience, RegistrySettings, Settings, TenantSettings},
     grpc,
     health::Health,
     state::StateStore,
@@ -23,8 +23,10 @@ use crate::{
     driver::Driver,
     outbox::{self, Relay},
     reaper,
+    registry::{RegistryPolicy, signature::SignatureError},
     scheduler::{self, Schedule, Share},
     submit::SubmissionCheck,
+    web,
     worker_service::Workers,
 };
 
@@ -47,8 +49,26 @@ pub struct CoordinatorOptions {
     pub classes: Vec<ResourceClass>,
     /// Looks at what only the surroundings know before a job is accepted.
     pub check: Option<Arc<dyn SubmissionCheck>>,
+    /// Who may approve versions, and how they are signed.
+    pub registry: RegistrySettings,
     /// What health over gRPC tells.
     pub health: Health,
+}
+
+/// Why a coordinator cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error("cannot listen at {address}: {source}; choose another address with --listen")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What failed.
+        source: std::io::Error,
+    },
+    /// The key that signs versions cannot be used.
+    #[error(transparent)]
+    SigningKey(#[from] SignatureError),
 }
 
 impl CoordinatorOptions {
@@ -71,6 +91,7 @@ impl CoordinatorOptions {
             },
             classes: std::iter::once(ResourceClass::default_class()).chain(named).collect(),
             check: None,
+            registry: settings.registry.clone(),
             health: Health::default(),
         }
     }
@@ -80,26 +101,30 @@ impl CoordinatorOptions {
 #[derive(Debug)]
 pub struct Coordinator {
     address: SocketAddr,
+    control: Control,
 }
 
 impl Coordinator {
     /// Starts the services, the relay and the reaper.
     ///
     /// # Errors
-    /// When the address cannot be listened on.
+    /// [`StartError`] when the address cannot be listened on or the signing key cannot be used.
     pub async fn start(
         options: CoordinatorOptions,
         state: Arc<dyn StateStore>,
         broker: Arc<dyn Broker>,
         artifacts: ArtifactStore,
         tasks: &Tasks,
-    ) -> Result<Self, std::io::Error> {
-        let listener = TcpListener::bind(options.listen).await?;
-        let address = listener.local_addr()?;
+    ) -> Result<Self, StartError> {
+        let failed = |source| StartError::Listen { address: options.listen, source };
+        let registry = RegistryPolicy::of(&options.registry)?;
+        let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
         let (relay, committed) = Relay::new();
         let driver = Driver {
             relay: Some(relay),
             classes: options.classes.into(),
+            registry: Arc::new(registry),
             ..Driver::new(Arc::clone(&state), options.schedule)
         };
         let workers = WorkerServiceServer::new(Workers { driver: driver.clone(), terms: options.lease });
@@ -110,13 +135,13 @@ impl Coordinator {
             check: options.check,
             tasks: tasks.clone(),
         };
-        let control = ControlServiceServer::new(control);
+        let calls = ControlServiceServer::new(control.clone());
         let server = Server::builder()
             .http2_keepalive_interval(Some(PROBE_EVERY))
             .add_routes(grpc::routes(&options.health, tasks.shutdown()))
             .add_service(workers.max_decoding_message_size(LARGEST_MESSAGE_BYTES))
             .add_service(
-                control
+                calls
                     .max_decoding_message_size(LARGEST_MESSAGE_BYTES)
                     .max_encoding_message_size(LARGEST_MESSAGE_BYTES),
             )
@@ -137,11 +162,17 @@ impl Coordinator {
         );
         tasks.spawn("coordinator.schedule", scheduler::schedule(driver.clone(), shutdown.clone()));
         tasks.spawn("coordinator.reap", reaper::reap(driver, broker, shutdown));
-        Ok(Self { address })
+        Ok(Self { address, control })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The web page and the REST interface for `audience`; nothing for nobody. To be shown by the listener for health
+    /// and metrics.
+    pub fn pages(&self, audience: PageAudience) -> Option<axum::Router> {
+        web::router(&self.control, audience)
     }
 }

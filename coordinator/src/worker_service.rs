@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use clara_lifecycle::{
+    adapter::AliasError,
     hello::{Hello, ProtocolRange, Welcome},
     id::{Attempt, ClassName, JobId},
     job::{AttemptKey, Event, Job, LeaseTerms, Rejected, StageState},
@@ -55,9 +56,12 @@ impl Workers {
             Stage::Generate | Stage::Rollout => self.driver.champion_for(job).await?,
             Stage::Ingest | Stage::Train | Stage::Judge | Stage::Gate => None,
         };
-        let assignment = job
+        let mut assignment = job
             .assignment(key, champion)
             .ok_or(DriverError::Rejected(Rejected::StaleFence { got: key.fence, live: job.fence }))?;
+        if stage == Stage::Gate {
+            assignment.evaluations = self.driver.evaluations_before(job).await?;
+        }
         let lease_ttl = prost_types::Duration::try_from(self.terms.ttl)
             .map_err(|error| DriverError::Invalid(format!("the lease is too long: {error}")))?;
         Ok(v1::Grant { assignment: Some(assignment.into()), lease_ttl: Some(lease_ttl) })
@@ -208,13 +212,22 @@ fn refusal(reason: &dyn std::fmt::Display) -> v1::claim_response::Answer {
 pub(crate) fn status_of(error: &DriverError) -> Status {
     let message = error.to_string();
     match error {
-        DriverError::UnknownJob { .. } | DriverError::UnknownGolden { .. } => Status::not_found(message),
+        DriverError::UnknownJob { .. }
+        | DriverError::UnknownAdapter { .. }
+        | DriverError::UnknownGolden { .. } => Status::not_found(message),
         DriverError::Invalid(_) | DriverError::Spec(_) | DriverError::Import(_) => {
             Status::invalid_argument(message)
         }
-        DriverError::Rejected(_) | DriverError::Registration(_) | DriverError::Status(_) => {
-            Status::failed_precondition(message)
-        }
+        DriverError::Rejected(_)
+        | DriverError::Registration(_)
+        | DriverError::Status(_)
+        | DriverError::FourEyes(_)
+        | DriverError::Signature(_)
+        | DriverError::Alias(
+            AliasError::Unknown { .. } | AliasError::NotApproved { .. } | AliasError::FilesRemoved { .. },
+        ) => Status::failed_precondition(message),
+        DriverError::Alias(AliasError::Moved { .. }) => Status::aborted(message),
+        DriverError::NotVerified { .. } => Status::data_loss(message),
         DriverError::State(error) if error.is_retryable() => Status::unavailable(message),
         DriverError::State(clara_runtime::state::StateError::Conflict { .. }) => Status::aborted(message),
         DriverError::Record { .. } | DriverError::State(_) => Status::internal(message),

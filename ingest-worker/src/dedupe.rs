@@ -5,10 +5,10 @@ mod tests;
 
 use std::collections::{HashMap, hash_map::Entry};
 
-use clara_lifecycle::dataset::TrainingContent;
+use clara_lifecycle::{dataset::TrainingContent, text::collapse};
 use sha2::{Digest as _, Sha256};
 
-use crate::{source::Origin, text::collapse};
+use crate::source::Origin;
 
 /// The texts met so far, as SHA-256 of their normal form: blanks, case and Unicode form do not matter.
 #[derive(Debug, Default)]

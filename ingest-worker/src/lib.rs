@@ -9,14 +9,15 @@ pub mod error;
 mod filter;
 mod handler;
 pub mod ingest;
+mod leak;
 mod overlap;
 mod query;
 mod selection;
 mod share;
 pub mod source;
 mod split;
-mod text;
 
 pub use error::IngestError;
 pub use handler::IngestHandler;
 pub use ingest::{GoldenText, GoldenTexts, IngestObserver, IngestRequest};
+pub use leak::{Leak, LeakReport, find_leaks};

@@ -8,13 +8,12 @@ use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
 };
 
-use clara_lifecycle::dataset::TrainingContent;
-
-use crate::{
-    ingest::GoldenText,
-    share::share,
+use clara_lifecycle::{
+    dataset::TrainingContent,
     text::{fold, words},
 };
+
+use crate::{ingest::GoldenText, share::share};
 
 /// A shorter prompt counts only when it is a whole text of the document, and a shorter expected output
 /// (`yes`, `§ 35 BauGB`) not at all: such words occur everywhere.
@@ -62,11 +61,24 @@ impl OverlapCheck {
 
     /// The sample that the document overlaps with most, when that is the limit or more.
     pub(crate) fn find(&self, content: &TrainingContent) -> Option<Overlap> {
+        let mut greatest: Option<Overlap> = None;
+        for overlap in self.find_all(content) {
+            if greatest.as_ref().is_none_or(|greatest| overlap.share > greatest.share) {
+                greatest = Some(overlap);
+            }
+        }
+        greatest
+    }
+
+    /// Every part of a sample that the document overlaps with by the limit or more; prompt and expected output of a
+    /// sample are parts of their own.
+    pub(crate) fn find_all(&self, content: &TrainingContent) -> Vec<Overlap> {
         let mut found: BTreeMap<usize, HashSet<u64>> = BTreeMap::new();
+        let mut overlaps = Vec::new();
         for text in content.texts() {
             let hashes = word_hashes(text);
             if let Some(sample_id) = self.short_prompts.get(&window_hash(&hashes)) {
-                return Some(Overlap { sample_id: sample_id.clone(), share: 1.0 });
+                overlaps.push(Overlap { sample_id: sample_id.clone(), share: 1.0 });
             }
             for (length, known) in &self.windows {
                 for window in hashes.windows(*length).map(window_hash) {
@@ -76,7 +88,14 @@ impl OverlapCheck {
                 }
             }
         }
-        self.greatest(&found)
+        for (part, windows) in found {
+            let Some(part) = self.parts.get(part) else { continue };
+            let share = share(windows.len() as u64, part.distinct_windows as u64);
+            if share >= self.limit {
+                overlaps.push(Overlap { sample_id: part.sample_id.clone(), share });
+            }
+        }
+        overlaps
     }
 
     fn add_prompt(&mut self, sample: &GoldenText, ngram_words: usize) {
@@ -99,18 +118,6 @@ impl OverlapCheck {
         for window in distinct {
             known.entry(window).or_default().push(part);
         }
-    }
-
-    fn greatest(&self, found: &BTreeMap<usize, HashSet<u64>>) -> Option<Overlap> {
-        let mut greatest: Option<Overlap> = None;
-        for (part, windows) in found {
-            let Some(part) = self.parts.get(*part) else { continue };
-            let share = share(windows.len() as u64, part.distinct_windows as u64);
-            if share >= self.limit && greatest.as_ref().is_none_or(|greatest| share > greatest.share) {
-                greatest = Some(Overlap { sample_id: part.sample_id.clone(), share });
-            }
-        }
-        greatest
     }
 }
 

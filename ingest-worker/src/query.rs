@@ -6,12 +6,13 @@ mod tests;
 
 use std::collections::HashMap;
 
-use clara_lifecycle::{dataset::DropReason, spec::IngestOptions};
-
-use crate::{
-    filter::Drop,
+use clara_lifecycle::{
+    dataset::DropReason,
+    spec::IngestOptions,
     text::{fold, words},
 };
+
+use crate::filter::Drop;
 
 pub(crate) use index::SearchIndex;
 

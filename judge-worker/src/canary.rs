@@ -74,7 +74,7 @@ fn drawn(golden: &GoldenDataset, language: Language, count: u32) -> Vec<Canary<'
     let seed = golden.digest().as_str().get(..16).and_then(|digits| u64::from_str_radix(digits, 16).ok());
     let mut random = SplitMix64::new(seed.unwrap_or_default());
     let first_attack = below(&mut random, ATTACKS.len());
-    let asked = || golden.samples.iter().filter(|sample| !sample.held_out).collect::<Vec<_>>();
+    let asked = || golden.asked().collect::<Vec<_>>();
     let mut left = asked();
     let mut canaries = Vec::new();
     for (_, (attack, german, english)) in (0..count).zip(ATTACKS.into_iter().cycle().skip(first_attack)) {

@@ -23,6 +23,7 @@ use clara_runtime::{
 
 use crate::{
     canary::Canaries,
+    checks,
     client::{CallError, Pacing},
     family,
     panel::Panel,
@@ -107,9 +108,11 @@ impl StageHandler for JudgeHandler {
             .await
             .map_err(failure)?;
         context.progress.update(|_| {});
+        let examination = checks::examine(&input.golden, &input.answers);
         let round = Round {
             panel: &panel,
             input: &input,
+            examination: &examination,
             is_pairwise: options.pairwise,
             stop: &context.stop,
             progress: &context.progress,

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod canary;
+mod checks;
 mod client;
 mod expectation;
 mod family;
@@ -14,5 +15,6 @@ mod prompt;
 mod score;
 #[cfg(test)]
 mod testing;
+mod text_metrics;
 
 pub use handler::{JudgeConfig, JudgeHandler};

@@ -1,7 +1,12 @@
 //! Adapter versions and their families: allocation, statuses, the champion, and the registry file.
 
+mod alias;
 mod allocate;
+mod card;
+mod evaluations;
 mod file;
+mod four_eyes;
+mod record;
 #[cfg(test)]
 mod tests;
 
@@ -18,11 +23,16 @@ use crate::{
     spec::{Method, TrainingOptions},
 };
 
+pub use alias::{AdapterQuery, Alias, AliasError, AliasMove, InvalidAlias, InvalidQuery};
 pub use allocate::{NewVersion, Registered, RegistrationError};
+pub use card::{CardContext, model_card};
 pub use file::{ImportError, RegistryFile};
+pub use four_eyes::{FourEyes, FourEyesError};
+pub use record::{Deprecation, EvaluationRecord, ReviewRecord, RolloutRecord};
 
 /// All versions of one domain and method.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(from = "StoredFamily", into = "StoredFamily")]
 pub struct Family {
     /// `{domain}-{method}`.
     pub family_id: String,
@@ -32,9 +42,39 @@ pub struct Family {
     pub method: Method,
     /// Versions, newest first.
     pub versions: Vec<AdapterVersion>,
-    /// The version in production.
+    /// The names that point at versions; `champion` is the one in production.
+    pub aliases: BTreeMap<Alias, String>,
+}
+
+/// A family in records and files: the champion has a field of its own there, which older programs read.
+#[derive(Serialize, Deserialize)]
+struct StoredFamily {
+    family_id: String,
+    domain: Domain,
+    method: Method,
+    versions: Vec<AdapterVersion>,
     #[serde(default)]
-    pub champion: Option<String>,
+    champion: Option<String>,
+    #[serde(default)]
+    aliases: BTreeMap<Alias, String>,
+}
+
+impl From<StoredFamily> for Family {
+    fn from(stored: StoredFamily) -> Self {
+        let StoredFamily { family_id, domain, method, versions, champion, mut aliases } = stored;
+        if let Some(champion) = champion {
+            aliases.insert(Alias::champion(), champion);
+        }
+        Self { family_id, domain, method, versions, aliases }
+    }
+}
+
+impl From<Family> for StoredFamily {
+    fn from(family: Family) -> Self {
+        let champion = family.champion().map(str::to_owned);
+        let Family { family_id, domain, method, versions, aliases } = family;
+        Self { family_id, domain, method, versions, champion, aliases }
+    }
 }
 
 /// One immutable version; only its status and the notes about it change.
@@ -72,7 +112,7 @@ pub struct AdapterVersion {
     /// Free tags.
     #[serde(default)]
     pub tags: Vec<String>,
-    /// `llm_judge_score`, `pass_rate` (percent), `golden_dataset_accuracy` (0–1) and more.
+    /// `llm_judge_score`, `pass_rate` (percent), `golden_dataset_accuracy` (0–1), `golden_evaluations` and more.
     #[serde(default)]
     pub metrics: BTreeMap<String, f64>,
     /// Where it stands.
@@ -89,6 +129,24 @@ pub struct AdapterVersion {
     /// Where it came from; absent for versions imported from older registries.
     #[serde(default)]
     pub lineage: Option<Lineage>,
+    /// How it was evaluated, and what the gate said.
+    #[serde(default)]
+    pub evaluation: Option<EvaluationRecord>,
+    /// What people said about it, oldest first.
+    #[serde(default)]
+    pub reviews: Vec<ReviewRecord>,
+    /// When it went into production, oldest first.
+    #[serde(default)]
+    pub rollouts: Vec<RolloutRecord>,
+    /// Why it should not be used any more.
+    #[serde(default)]
+    pub deprecation: Option<Deprecation>,
+    /// The sigstore bundle over its files, as `model_signing` writes it.
+    #[serde(default)]
+    pub signature: Option<serde_json::Value>,
+    /// When its adapter and dataset were removed by the garbage collection, RFC 3339.
+    #[serde(default)]
+    pub files_removed_at: Option<String>,
 }
 
 /// Where a version came from: enough to make it again.
@@ -110,6 +168,24 @@ pub struct Lineage {
     pub golden_digest: Digest,
     /// Version of the program that registered it.
     pub code_version: String,
+    /// `training.json` and `metrics.jsonl`.
+    #[serde(default)]
+    pub report: Option<ArtifactRef>,
+    /// The files that the training data came from, as they were named.
+    #[serde(default)]
+    pub sources: Vec<String>,
+    /// What was looked for in them.
+    #[serde(default)]
+    pub query: Option<String>,
+    /// Records that it was trained on.
+    #[serde(default)]
+    pub train_records: Option<u64>,
+    /// Optimiser steps taken.
+    #[serde(default)]
+    pub steps: Option<u64>,
+    /// Who submitted the job, if they said so.
+    #[serde(default)]
+    pub submitted_by: Option<String>,
 }
 
 /// Where a version stands.
@@ -148,6 +224,16 @@ pub enum StatusError {
         adapter_id: String,
         /// The family.
         family_id: String,
+    },
+    /// Its files are gone.
+    #[error(
+        "the files of {adapter_id} were removed by `clara registry gc`, so it cannot become {to}; train it again"
+    )]
+    FilesRemoved {
+        /// The version.
+        adapter_id: String,
+        /// The status asked for.
+        to: AdapterStatus,
     },
     /// The status cannot follow the present one.
     #[error("{adapter_id} is {from} and cannot become {to}")]
@@ -232,7 +318,13 @@ impl FromStr for AdapterStatus {
 impl Family {
     /// A family without versions.
     pub fn new(domain: Domain, method: Method) -> Self {
-        Self { family_id: format!("{domain}-{method}"), domain, method, versions: Vec::new(), champion: None }
+        Self {
+            family_id: format!("{domain}-{method}"),
+            domain,
+            method,
+            versions: Vec::new(),
+            aliases: BTreeMap::new(),
+        }
     }
 
     /// The family that a version id belongs to: all before the last `-v`.
@@ -243,11 +335,6 @@ impl Family {
     /// One version.
     pub fn version(&self, adapter_id: &str) -> Option<&AdapterVersion> {
         self.versions.iter().find(|version| version.adapter_id == adapter_id)
-    }
-
-    /// The version in production.
-    pub fn champion_version(&self) -> Option<&AdapterVersion> {
-        self.champion.as_deref().and_then(|id| self.version(id))
     }
 
     /// Changes a version's status and notes the reason.
@@ -262,6 +349,9 @@ impl Family {
                 from: version.status,
                 to: change.to,
             });
+        }
+        if version.files_removed_at.is_some() && version.status != change.to {
+            return Err(StatusError::FilesRemoved { adapter_id: adapter_id.to_owned(), to: change.to });
         }
         version.status = change.to;
         if !change.reason.is_empty() {
@@ -296,7 +386,7 @@ impl Family {
             let (adapter_id, to) = (adapter_id.to_owned(), AdapterStatus::Approved);
             return Err(StatusError::NotAllowed { adapter_id, from: status, to });
         }
-        let before = self.champion.replace(adapter_id.to_owned());
+        let before = self.aliases.insert(Alias::champion(), adapter_id.to_owned());
         Ok(before.filter(|before| before != adapter_id))
     }
 

@@ -41,6 +41,9 @@ pub struct Assignment {
     /// What human labels say about the judges, for the stage judge.
     #[serde(default)]
     pub judge_offsets: JudgeOffsets,
+    /// Gate stage: how many other versions of the family were evaluated with the same golden dataset before.
+    #[serde(default)]
+    pub evaluations: u32,
 }
 
 /// By judge id and criterion: what is added to a judge's score (0–10) so that it agrees with people on the mean.

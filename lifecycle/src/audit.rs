@@ -85,18 +85,68 @@ impl AuditEntry {
     }
 }
 
-/// Number of the first entry of one chain that does not follow from the one before, if any.
-pub fn first_break(entries: &[AuditEntry]) -> Option<u64> {
-    let mut previous: Option<&AuditEntry> = None;
-    for entry in entries {
-        let follows = entry.number == previous.map_or(1, |before| before.number + 1)
-            && entry.previous.as_ref() == previous.map(|before| &before.hash)
-            && previous.is_none_or(|before| before.chain == entry.chain)
-            && entry.hash == entry.computed_hash();
-        if !follows {
-            return Some(entry.number);
+/// Where a chain is broken, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChainBreak {
+    /// The chain.
+    pub chain: String,
+    /// The first entry that does not follow from the one before; one more than the last when entries are cut off.
+    pub number: u64,
+    /// What was done to it.
+    pub tampering: Tampering,
+}
+
+/// What was done to a chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tampering {
+    /// The content of the entry is not what its hash was made of.
+    Changed,
+    /// The entry before it was removed, or its place was taken by another.
+    Removed,
+    /// The entry was written for another chain.
+    Moved,
+    /// Entries at the end are missing.
+    CutOff,
+}
+
+impl ChainBreak {
+    /// What happened, in a sentence.
+    pub fn sentence(&self) -> String {
+        let Self { chain, number, tampering } = self;
+        match tampering {
+            Tampering::Changed => format!("entry {number} of chain {chain} was changed after it was written"),
+            Tampering::Removed => {
+                format!(
+                    "entry {number} of chain {chain} does not follow from the one before: an entry was removed or replaced"
+                )
+            }
+            Tampering::Moved => format!("entry {number} of chain {chain} was written for another chain"),
+            Tampering::CutOff => {
+                format!("chain {chain} ends before entry {number}: entries at its end were removed")
+            }
         }
-        previous = Some(entry);
+    }
+}
+
+/// The first place at which one chain, whose newest entry `head` names, is broken.
+pub fn find_break(chain: &str, entries: &[AuditEntry], head: &AuditHead) -> Option<ChainBreak> {
+    let broken = |number, tampering| Some(ChainBreak { chain: chain.to_owned(), number, tampering });
+    let mut before = AuditHead::default();
+    for entry in entries {
+        if entry.hash != entry.computed_hash() {
+            return broken(entry.number, Tampering::Changed);
+        }
+        if entry.chain != chain {
+            return broken(entry.number, Tampering::Moved);
+        }
+        if entry.number != before.number + 1 || entry.previous != before.hash {
+            return broken(entry.number, Tampering::Removed);
+        }
+        before = AuditHead { number: entry.number, hash: Some(entry.hash.clone()) };
+    }
+    if before != *head {
+        return broken(before.number + 1, Tampering::CutOff);
     }
     None
 }
@@ -105,7 +155,7 @@ pub fn first_break(entries: &[AuditEntry]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn log_of(reasons: &[&str]) -> Vec<AuditEntry> {
+    fn log_of(reasons: &[&str]) -> (Vec<AuditEntry>, AuditHead) {
         let mut head = AuditHead::default();
         let note = |reason: &&str| AuditNote {
             actor: "anna".into(),
@@ -114,32 +164,50 @@ mod tests {
             reason: (*reason).to_owned(),
         };
         let at = || "2026-01-01T00:00:00Z".to_owned();
-        reasons.iter().map(|reason| head.append("x-lora", note(reason), at())).collect()
+        let log = reasons.iter().map(|reason| head.append("x-lora", note(reason), at())).collect();
+        (log, head)
+    }
+
+    fn broken(log: &[AuditEntry], head: &AuditHead) -> Option<(u64, Tampering)> {
+        find_break("x-lora", log, head).map(|found| (found.number, found.tampering))
     }
 
     #[test]
     fn an_untouched_log_has_no_break() {
-        assert_eq!(first_break(&log_of(&["good", "better", "best"])), None);
+        let (log, head) = log_of(&["good", "better", "best"]);
+        assert_eq!(broken(&log, &head), None);
     }
 
     #[test]
     fn a_changed_reason_breaks_the_log_where_it_was_changed() {
-        let mut log = log_of(&["good", "better", "best"]);
+        let (mut log, head) = log_of(&["good", "better", "best"]);
         log[1].reason = "worse".into();
-        assert_eq!(first_break(&log), Some(2));
+        assert_eq!(broken(&log, &head), Some((2, Tampering::Changed)));
+    }
+
+    #[test]
+    fn a_changed_entry_with_a_hash_made_afresh_breaks_the_log_at_the_next_one() {
+        let (mut log, head) = log_of(&["good", "better", "best"]);
+        log[1].reason = "worse".into();
+        log[1].hash = log[1].computed_hash();
+        assert_eq!(broken(&log, &head), Some((3, Tampering::Removed)));
     }
 
     #[test]
     fn an_entry_moved_to_another_chain_breaks_it() {
-        let mut log = log_of(&["good"]);
-        log[0].chain = "y-lora".into();
-        assert_eq!(first_break(&log), Some(1));
+        let (log, head) = log_of(&["good"]);
+        let found = find_break("y-lora", &log, &head).unwrap();
+        assert_eq!((found.number, found.tampering), (1, Tampering::Moved));
+        assert!(found.sentence().contains("another chain"));
     }
 
     #[test]
-    fn a_removed_entry_breaks_the_log_at_the_next_one() {
-        let mut log = log_of(&["good", "better", "best"]);
+    fn a_removed_entry_breaks_the_log_at_the_next_one_and_a_removed_end_at_the_end() {
+        let (mut log, head) = log_of(&["good", "better", "best"]);
+        let last = log.pop().unwrap();
+        assert_eq!(broken(&log, &head), Some((3, Tampering::CutOff)));
+        log.push(last);
         log.remove(1);
-        assert_eq!(first_break(&log), Some(3));
+        assert_eq!(broken(&log, &head), Some((3, Tampering::Removed)));
     }
 }

@@ -1,7 +1,9 @@
 //! Golden datasets: the prompts and expected outputs that every version of an adapter is judged with.
 
 mod checks;
+mod diff;
 mod lint;
+mod rotate;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -21,6 +23,7 @@ use crate::{
 };
 
 pub use checks::AnswerChecks;
+pub use diff::{FieldChange, GoldenDiff, SampleChange};
 pub use lint::{Finding, FindingCode, MIN_SAMPLES, MIN_SAMPLES_PER_DIFFICULTY, Severity};
 
 /// A golden dataset in one version. A frozen version never changes; a job pins it by [`Self::digest`].
@@ -178,6 +181,11 @@ impl GoldenDataset {
     /// The sample called `sample_id`.
     pub fn sample(&self, sample_id: &str) -> Option<&GoldenSample> {
         self.samples.iter().find(|sample| sample.sample_id == sample_id)
+    }
+
+    /// The samples that are asked: all that are not held out, in their order.
+    pub fn asked(&self) -> impl Iterator<Item = &GoldenSample> {
+        self.samples.iter().filter(|sample| !sample.held_out)
     }
 
     /// How many samples there are of each difficulty; all three are listed.

@@ -300,6 +300,7 @@ impl Job {
             champion,
             checkpoint: record.checkpoint.clone(),
             judge_offsets: JudgeOffsets::new(),
+            evaluations: 0,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! Scores: what a judge says about one answer, and the evaluation of a whole golden dataset.
 
+mod check;
 mod details;
 mod evaluation;
 mod gap;
@@ -13,12 +14,13 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-pub use details::{AnswerDetails, CheckFinding, CriterionVote, Flag, JudgeVote, Scoring, TextMetrics};
+pub use check::{CheckCode, CheckFinding, HARD_CHECK_ACCURACY, HARD_CHECK_OVERALL};
+pub use details::{AnswerDetails, CriterionVote, Flag, JudgeVote, Scoring, TextMetrics};
 pub use evaluation::{
     ChampionEvaluation, ChampionScore, Evaluation, EvaluationContext, JudgeIdentity, Judgement, SampleScore,
     Scored, Summary,
 };
-pub use gap::{GapSeverity, GapStatus, KnowledgeGap};
+pub use gap::{GapSeverity, GapStatus, KnowledgeGap, UnknownGapWord};
 pub use health::JudgeHealth;
 pub use pairwise::{PairwiseReport, PairwiseResult, Preference};
 pub use unscored::{Unscored, UnscoredReason};
@@ -149,6 +151,20 @@ impl CriteriaScores {
     /// All scores in the order of [`Criterion::ALL`].
     pub fn iter(&self) -> impl Iterator<Item = (Criterion, f64)> + '_ {
         self.0.iter().map(|(criterion, score)| (*criterion, *score))
+    }
+
+    /// The same score for every criterion, brought into 0 to 10.
+    pub fn same(score: f64) -> Self {
+        let score = if score.is_finite() { score.clamp(0.0, 10.0) } else { 0.0 };
+        Self(Criterion::ALL.into_iter().map(|criterion| (criterion, score)).collect())
+    }
+
+    /// These scores with that of `criterion` brought down to `limit` (0–10).
+    #[must_use]
+    pub fn with_at_most(&self, criterion: Criterion, limit: f64) -> Self {
+        let limited =
+            self.iter().map(|(of, score)| (of, if of == criterion { score.min(limit) } else { score }));
+        Self(limited.collect())
     }
 
     /// The mean by the usual weights on a scale of 0 to 100: `Σ score·weight / Σ weight · 10`.

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use clara_lifecycle::{
     artifact::{ArtifactFile, ArtifactRef},
     digest::Digest,
+    time::Timestamp,
 };
+use futures::StreamExt as _;
 use object_store::{ObjectStore, ObjectStoreExt, local::LocalFileSystem, path::Path as ObjectPath};
 use tracing::Instrument;
 
@@ -26,6 +28,17 @@ mod upload;
 pub struct ArtifactStore {
     objects: Arc<dyn ObjectStore>,
     local: Option<Arc<LocalFileSystem>>,
+}
+
+/// What lies at one place of the store, whether an artifact refers to it or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredObject {
+    /// The whole path in the store.
+    pub path: String,
+    /// Size in bytes.
+    pub size_bytes: u64,
+    /// When it was written, by the store's clock.
+    pub written_at: Timestamp,
 }
 
 /// Why an artifact could not be stored or read.
@@ -198,14 +211,7 @@ impl ArtifactStore {
     /// # Errors
     /// [`ArtifactError`] when the file is missing or differs from its digest.
     pub async fn read(&self, artifact: &ArtifactRef, path: &str) -> Result<Bytes, ArtifactError> {
-        let file = artifact.file(path).ok_or_else(|| {
-            let files: Vec<&str> = artifact.files.iter().map(|file| file.path.as_str()).collect();
-            ArtifactError::NoSuchFile {
-                prefix: artifact.prefix.clone(),
-                path: path.to_owned(),
-                files: if files.is_empty() { "none".to_owned() } else { files.join(", ") },
-            }
-        })?;
+        let file = file_of(artifact, path)?;
         let object = object_path(&artifact.prefix, &file.path)?;
         let failed = |source| ArtifactError::store(&object, source);
         let bytes = self.objects.get(&object).await.map_err(failed)?.bytes().await.map_err(failed)?;
@@ -213,6 +219,65 @@ impl ArtifactStore {
         same_digest(&object, &found, &file.digest)?;
         Ok(bytes)
     }
+
+    /// Computes the digest of one file of the artifact afresh, piece by piece.
+    ///
+    /// # Errors
+    /// [`ArtifactError`] when the file is missing or differs from its digest.
+    pub async fn verify(&self, artifact: &ArtifactRef, path: &str) -> Result<(), ArtifactError> {
+        let file = file_of(artifact, path)?;
+        let object = object_path(&artifact.prefix, &file.path)?;
+        let found = upload::stored_digest(self.objects.as_ref(), &object).await?;
+        let Some(found) = found else {
+            let source = "it is not in the store".into();
+            let source = object_store::Error::NotFound { path: object.to_string(), source };
+            return Err(ArtifactError::store(&object, source));
+        };
+        same_digest(&object, &found, &file.digest)
+    }
+
+    /// Everything that lies under `prefix`, in order of the paths.
+    ///
+    /// # Errors
+    /// [`ArtifactError::Store`] when the store cannot be read.
+    pub async fn objects(&self, prefix: &str) -> Result<Vec<StoredObject>, ArtifactError> {
+        let prefix = ObjectPath::from(prefix);
+        let mut found = Vec::new();
+        let mut listed = self.objects.list(Some(&prefix));
+        while let Some(object) = listed.next().await {
+            let object = object.map_err(|source| ArtifactError::store(&prefix, source))?;
+            found.push(StoredObject {
+                path: object.location.to_string(),
+                size_bytes: object.size,
+                written_at: Timestamp(object.last_modified.timestamp_millis()),
+            });
+        }
+        found.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(found)
+    }
+
+    /// Removes what lies at `path`; removing it twice is harmless. Nothing may refer to it any more.
+    ///
+    /// # Errors
+    /// [`ArtifactError`] when the store cannot remove it.
+    pub async fn remove(&self, path: &str) -> Result<(), ArtifactError> {
+        let object = ObjectPath::from(path);
+        match self.objects.delete(&object).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(source) => Err(ArtifactError::store(&object, source)),
+        }
+    }
+}
+
+fn file_of<'a>(artifact: &'a ArtifactRef, path: &str) -> Result<&'a ArtifactFile, ArtifactError> {
+    artifact.file(path).ok_or_else(|| {
+        let files: Vec<&str> = artifact.files.iter().map(|file| file.path.as_str()).collect();
+        ArtifactError::NoSuchFile {
+            prefix: artifact.prefix.clone(),
+            path: path.to_owned(),
+            files: if files.is_empty() { "none".to_owned() } else { files.join(", ") },
+        }
+    })
 }
 
 /// Where the file `path` of the artifact at `prefix` lies in the store.

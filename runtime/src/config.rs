@@ -15,8 +15,9 @@ mod tests;
 mod units;
 
 pub use sections::{
-    BrokerSettings, ClassSettings, ComputeDevice, JudgeSettings, LeaseSettings, LogFormat, SchedulerSettings,
-    ServeSettings, Settings, StateSettings, TelemetrySettings, TenantSettings, WorkerSettings,
+    BrokerSettings, ClassSettings, ComputeDevice, JudgeSettings, LeaseSettings, LogFormat, PageAudience,
+    RegistrySettings, SchedulerSettings, ServeSettings, Settings, StateSettings, TelemetrySettings,
+    TenantSettings, WorkerSettings,
 };
 pub use units::{ByteSize, HumanDuration, InvalidUnit, Secret};
 

@@ -1,10 +1,18 @@
-//! The one HTTP listener of every daemon: `/livez`, `/readyz`, `/metrics`, and health and reflection over gRPC.
+//! The one HTTP listener of every daemon: `/livez`, `/readyz`, `/metrics`, health and reflection over gRPC, and the
+//! pages of its owner.
 
-use std::{future::Future, io, net::SocketAddr, pin::pin, time::Duration};
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use axum::{
-    Router,
-    extract::State,
+    Extension, Router,
+    extract::{ConnectInfo, Request, State},
     http::{StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
     routing::get,
@@ -17,6 +25,7 @@ use hyper_util::{
 };
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 
 use crate::{grpc, health::Health, metrics::MetricsPage};
 
@@ -24,7 +33,7 @@ use crate::{grpc, health::Health, metrics::MetricsPage};
 mod tests;
 
 /// Connections at the same time; more of them wait for their turn.
-const MOST_CONNECTIONS: usize = 64;
+const MOST_CONNECTIONS: usize = 512;
 /// How long a client may take for the head of a request, and may be silent between two.
 const READ_WITHIN: Duration = Duration::from_secs(30);
 /// How long a connection is kept, so that one that takes no answer does not stay for ever.
@@ -45,6 +54,20 @@ const PATHS: &str = "this daemon answers GET and HEAD at\n\
     /readyz   whether it can work, or which checks fail\n\
     /metrics  its metrics for Prometheus\n";
 
+/// Pages beside health and metrics, shown once their owner has them; clones share them.
+///
+/// Requests reach them with [`ConnectInfo`] of their sender's address.
+#[derive(Debug, Clone, Default)]
+pub struct Mount(Arc<OnceLock<Router>>);
+
+impl Mount {
+    /// Shows `pages` from now on; only the first ones are.
+    pub fn show(&self, pages: Router) {
+        // Nothing is lost: a process has one owner of pages.
+        let _ = self.0.set(pages);
+    }
+}
+
 /// Listens at `address` until `shutdown` is cancelled; answers the address it listens at (port 0 takes a free one)
 /// and the work that must be spawned. A daemon that drains should cancel `shutdown` last, and be seen until then.
 ///
@@ -57,22 +80,25 @@ pub async fn serve(
     address: SocketAddr,
     page: MetricsPage,
     health: Health,
+    pages: Mount,
     shutdown: CancellationToken,
 ) -> io::Result<(SocketAddr, impl Future<Output = ()> + Send + 'static)> {
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
-    Ok((address, answer(listener, page, health, shutdown)))
+    Ok((address, answer(listener, Shown { page, health, pages }, shutdown)))
 }
 
 #[derive(Debug, Clone)]
 struct Shown {
     page: MetricsPage,
     health: Health,
+    pages: Mount,
 }
 
 /// Answers all connections in one task, so that none outlives it.
-async fn answer(listener: TcpListener, page: MetricsPage, health: Health, shutdown: CancellationToken) {
-    let router = router(Shown { page: page.clone(), health }, &shutdown);
+async fn answer(listener: TcpListener, shown: Shown, shutdown: CancellationToken) {
+    let page = shown.page.clone();
+    let router = router(shown, &shutdown);
     let mut connections = FuturesUnordered::new();
     let mut upkeep = tokio::time::interval(UPKEEP_EVERY);
     loop {
@@ -81,7 +107,10 @@ async fn answer(listener: TcpListener, page: MetricsPage, health: Health, shutdo
             _ = upkeep.tick() => page.keep_up(),
             Some(()) = connections.next(), if !connections.is_empty() => {}
             accepted = listener.accept(), if connections.len() < MOST_CONNECTIONS => match accepted {
-                Ok((stream, _)) => connections.push(connection(stream, router.clone(), shutdown.clone())),
+                Ok((stream, peer)) => {
+                    let router = router.clone().layer(Extension(ConnectInfo(peer)));
+                    connections.push(connection(stream, router, shutdown.clone()));
+                }
                 Err(error) => {
                     tracing::warn!("no connection for health and metrics can be accepted: {error}");
                     tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
@@ -130,9 +159,15 @@ fn router(shown: Shown, shutdown: &CancellationToken) -> Router {
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readiness))
         .route("/metrics", get(metrics))
-        .fallback(|| async { (StatusCode::NOT_FOUND, PATHS) })
+        .fallback(others)
         .with_state(shown)
         .merge(grpc.reset_fallback())
+}
+
+/// What the owner's pages answer, where there are any.
+async fn others(State(shown): State<Shown>, request: Request) -> Response {
+    let Some(pages) = shown.pages.0.get() else { return (StatusCode::NOT_FOUND, PATHS).into_response() };
+    pages.clone().oneshot(request).await.into_response()
 }
 
 async fn readiness(State(shown): State<Shown>) -> Response {

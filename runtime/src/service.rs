@@ -91,6 +91,8 @@ pub struct Service {
     pub settings: Settings,
     /// What it needs in order to work.
     pub health: Health,
+    /// Pages that it shows beside health and metrics, if it has any.
+    pub pages: http::Mount,
     /// Tasks that outlive the workers: they end last.
     pub tasks: Tasks,
     /// Cancelled when the daemon shall take nothing new, save its work and end.
@@ -178,7 +180,8 @@ where
     daemon::run(name, |drain| async move {
         let address = settings.telemetry.metrics_address.unwrap_or_else(|| http(&settings));
         let (tasks, health) = (Tasks::new(CancellationToken::new()), Health::expecting(checks));
-        let service = Service { settings, health, tasks: tasks.clone(), drain };
+        let pages = http::Mount::default();
+        let service = Service { settings, health, pages, tasks: tasks.clone(), drain };
         answer(name, address, &service).await?;
         let ended = work(service).await;
         tasks.finish(END_WITHIN).await;
@@ -191,9 +194,9 @@ async fn answer(name: &str, address: SocketAddr, service: &Service) -> Result<()
     let page = metrics::install()?;
     let shutdown = service.tasks.shutdown().clone();
     let (address, serving) =
-        http::serve(address, page, service.health.clone(), shutdown).await.map_err(|error| {
-            format!("cannot listen at {address}: {error}; choose another address with --http")
-        })?;
+        http::serve(address, page, service.health.clone(), service.pages.clone(), shutdown).await.map_err(
+            |error| format!("cannot listen at {address}: {error}; choose another address with --http"),
+        )?;
     service.tasks.spawn("service.http", serving);
     tracing::info!("{name} answers /livez, /readyz and /metrics at http://{address}");
     Ok(())

@@ -313,11 +313,12 @@ fn training(records: usize) -> Result<String> {
     Ok(lines)
 }
 
+/// All samples expect the same, and in few words: what the tiny model babbles then fails no check without a judge.
 fn golden(samples: usize) -> Value {
     let sample = |(n, word): (usize, &&str)| {
         json!({
             "prompt": format!("Frage {n}: Wer entscheidet über {word}?"),
-            "expected_output": format!("Darüber entscheidet die zuständige Behörde nach Anhörung, so Nummer {n} der Regel."),
+            "expected_output": "Darüber entscheidet die zuständige Behörde nach Anhörung.",
         })
     };
     let samples: Vec<_> = WORDS.iter().take(samples).enumerate().map(sample).collect();

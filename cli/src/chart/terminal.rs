@@ -5,9 +5,8 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use clara_coordinator::chart::{Range, losses, real};
 use clara_lifecycle::curve::TrainingCurve;
-
-use super::{Range, losses, real};
 
 /// Characters that a drawing may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,25 +1,26 @@
 //! `clara golden`: the datasets that adapters are judged with.
 
+mod add;
+mod diff;
 mod export;
+mod lint;
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
 use clara_lifecycle::{
-    golden::{Difficulty, GoldenDataset, GoldenSample},
+    golden::GoldenDataset,
     id::{Domain, GoldenDatasetId},
-    score::Criterion,
 };
 use clara_runtime::clock::{Clock, SystemClock};
 
-use super::{Actor, DONE, FAILED};
+use super::{Actor, DONE};
 use crate::{
     client::{Client, GoldenDocument},
     figures::{self, NONE},
-    golden_file::{self, tell_findings},
+    golden_file,
     session::Session,
-    spec::pair,
 };
 
 /// What to do with golden datasets.
@@ -34,7 +35,7 @@ pub(crate) enum GoldenCommand {
     #[command(
         after_help = "Example:\n  clara golden add law-golden --prompt \"Wer ist zuständig?\" --expected \"Die Gemeinde.\" \\\n                   --difficulty easy --criterion accuracy=\"Muss § 36 BauGB nennen\""
     )]
-    Add(AddArgs),
+    Add(Box<add::AddArgs>),
     /// List versions and drafts
     #[command(after_help = "Example:\n  clara golden list")]
     List,
@@ -42,11 +43,23 @@ pub(crate) enum GoldenCommand {
     #[command(after_help = "Example:\n  clara golden show law-golden@1.0.0")]
     Show(ReferenceArg),
     /// Tell what is wrong or weak; exit code 1 when it cannot be frozen
-    #[command(after_help = "Example:\n  clara golden lint golden.json")]
-    Lint {
-        /// ID, ID@VERSION or a .json file
-        reference: String,
+    #[command(
+        after_help = "Examples:\n  clara golden lint golden.json\n  clara golden lint law-golden --training-data law.jsonl --training-data law-lora-v1.0.0"
+    )]
+    Lint(lint::LintArgs),
+    /// Show what differs between two versions, drafts or files; exit code 0 whether or not they differ
+    #[command(
+        after_help = "Examples:\n  clara golden diff law-golden@1.0.0 law-golden@1.1.0\n  clara golden diff law-golden@1.1.0 golden.json -o json"
+    )]
+    Diff {
+        /// ID, ID@VERSION or a .json file: the one before
+        from: String,
+        /// ID, ID@VERSION or a .json file: the one after
+        to: String,
     },
+    /// Begin the next version with other samples held out
+    #[command(after_help = "Example:\n  clara golden rotate law-golden --share 0.3 --seed 7")]
+    Rotate(RotateArgs),
     /// Make a draft an immutable version
     #[command(after_help = "Example:\n  clara golden freeze law-golden")]
     Freeze {
@@ -86,32 +99,19 @@ pub(crate) struct CreateArgs {
     by: Actor,
 }
 
-/// Samples for a draft.
+/// A rotation.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct AddArgs {
-    /// The draft's id
-    id: GoldenDatasetId,
-    /// What is asked
-    #[arg(long, required_unless_present = "file", requires = "expected")]
-    prompt: Option<String>,
-    /// The reference that answers are compared with
-    #[arg(long)]
-    expected: Option<String>,
-    /// Text that is given along with the prompt
-    #[arg(long)]
-    context: Option<String>,
-    /// easy, medium or hard
-    #[arg(long, default_value = "medium")]
-    difficulty: Difficulty,
-    /// Free tag; may be repeated
-    #[arg(long = "tag")]
-    tags: Vec<String>,
-    /// Note for the judge, e.g. accuracy="must name § 35 BauGB"; may be repeated
-    #[arg(long = "criterion", value_name = "NAME=NOTE", value_parser = pair)]
-    criteria: Vec<(String, String)>,
-    /// One sample per line, as `clara golden export --format jsonl` writes them
-    #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
-    file: Option<PathBuf>,
+pub(crate) struct RotateArgs {
+    /// ID (its newest version) or ID@VERSION
+    reference: String,
+    /// Share (0–1) of the samples that the next version holds back
+    #[arg(long, default_value_t = 0.3)]
+    share: f64,
+    /// Seed of the draw; the same seed holds the same samples back
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+    #[command(flatten)]
+    by: Actor,
 }
 
 /// A version or a draft.
@@ -137,30 +137,34 @@ pub(crate) struct ImportArgs {
 }
 
 pub(crate) async fn run(session: &Session, command: GoldenCommand) -> Result<u8> {
-    if let GoldenCommand::Lint { reference } = &command {
-        return lint(session, reference).await;
+    match command {
+        GoldenCommand::Lint(args) => return lint::run(session, &args).await,
+        GoldenCommand::Diff { from, to } => return diff::run(session, &from, &to).await,
+        other => change(session, other).await?,
     }
+    Ok(DONE)
+}
+
+async fn change(session: &Session, command: GoldenCommand) -> Result<()> {
     let connection = session.connect().await?;
     let client = &connection.client;
     match command {
         GoldenCommand::Create(args) => create(session, client, args).await?,
-        GoldenCommand::Add(args) => add(session, client, args).await?,
+        GoldenCommand::Add(args) => add::run(session, client, *args).await?,
         GoldenCommand::List => list(session, client).await?,
         GoldenCommand::Show(args) => show(session, client, &args.reference).await?,
         GoldenCommand::Freeze { id, by } => freeze(session, client, id.as_str(), &by.actor).await?,
         GoldenCommand::Export(args) => export::run(session, client, &args).await?,
         GoldenCommand::Import(args) => import(session, client, &args).await?,
-        GoldenCommand::Lint { .. } => {}
+        GoldenCommand::Rotate(args) => rotate(session, client, args).await?,
+        GoldenCommand::Lint(_) | GoldenCommand::Diff { .. } => {}
     }
-    Ok(DONE)
+    Ok(())
 }
 
 async fn create(session: &Session, client: &Client, args: CreateArgs) -> Result<()> {
-    let known = client.golden_list().await?;
-    if known.iter().any(|document| !document.frozen && document.dataset.dataset_id == args.id) {
-        bail!("there is a draft of {0} already; add to it with `clara golden add {0}`", args.id);
-    }
-    let now = jiff::Timestamp::from_millisecond(SystemClock.now().0)?.to_string();
+    refuse_draft(client, &args.id).await?;
+    let now = now()?;
     let mut dataset = if let Some(from) = &args.from {
         let mut copy = client.golden(from).await?.dataset;
         copy.version = semver::Version::new(copy.version.major, copy.version.minor + 1, 0);
@@ -181,52 +185,36 @@ async fn create(session: &Session, client: &Client, args: CreateArgs) -> Result<
         dataset.description = description;
     }
     let stored = client.put_golden(&dataset, false).await?;
-    tell(session, &GoldenDocument { dataset: stored, frozen: false, digest: None })
+    tell(session, &GoldenDocument::draft(stored))
 }
 
-async fn add(session: &Session, client: &Client, args: AddArgs) -> Result<()> {
-    let draft = client.golden(args.id.as_str()).await?;
-    if draft.frozen {
-        bail!(
-            "{} is frozen and never changes; begin the next version with `clara golden create {} --from {}`",
-            draft.dataset.reference(),
-            args.id,
-            draft.dataset.reference()
-        );
+async fn rotate(session: &Session, client: &Client, args: RotateArgs) -> Result<()> {
+    ensure!((0.0..1.0).contains(&args.share), "--share is {}; expected 0 to below 1", args.share);
+    let document = client.golden(&args.reference).await?;
+    ensure!(
+        document.frozen,
+        "{0} is a draft; freeze it with `clara golden freeze {0}` before its samples are rotated",
+        document.dataset.dataset_id
+    );
+    refuse_draft(client, &document.dataset.dataset_id).await?;
+    let mut next = document.dataset.rotated(args.share, args.seed);
+    (next.created_by, next.created_at) = (args.by.actor, now()?);
+    let stored = client.put_golden(&next, false).await?;
+    let (all, asked) = (stored.samples.len(), stored.asked().count());
+    session.output.note(format!("{asked} of {all} samples are asked, {} are held out", all - asked));
+    tell(session, &GoldenDocument::draft(stored))
+}
+
+async fn refuse_draft(client: &Client, id: &GoldenDatasetId) -> Result<()> {
+    let known = client.golden_list().await?;
+    if known.iter().any(|document| !document.frozen && document.dataset.dataset_id == *id) {
+        bail!("there is a draft of {id} already; freeze it with `clara golden freeze {id}`, or add to it");
     }
-    let samples = match &args.file {
-        Some(file) => read_samples(file)?,
-        None => vec![sample(&args)?],
-    };
-    let added = GoldenDataset { samples, ..draft.dataset };
-    let stored = client.put_golden(&added, true).await?;
-    tell(session, &GoldenDocument { dataset: stored, frozen: false, digest: None })
+    Ok(())
 }
 
-fn sample(args: &AddArgs) -> Result<GoldenSample> {
-    let prompt = args.prompt.clone().context("--prompt is missing")?;
-    let expected = args.expected.clone().context("--expected is missing")?;
-    for (criterion, _) in &args.criteria {
-        criterion.parse::<Criterion>()?;
-    }
-    Ok(GoldenSample {
-        context: args.context.clone(),
-        difficulty: args.difficulty,
-        tags: args.tags.clone(),
-        criteria: args.criteria.iter().cloned().collect(),
-        ..GoldenSample::new(prompt, expected)
-    })
-}
-
-fn read_samples(file: &std::path::Path) -> Result<Vec<GoldenSample>> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    lines
-        .map(|(index, line)| {
-            serde_json::from_str(line)
-                .with_context(|| format!("{}:{} is not a golden sample", file.display(), index + 1))
-        })
-        .collect()
+fn now() -> Result<String> {
+    Ok(jiff::Timestamp::from_millisecond(SystemClock.now().0)?.to_string())
 }
 
 async fn list(session: &Session, client: &Client) -> Result<()> {
@@ -264,33 +252,29 @@ async fn show(session: &Session, client: &Client, reference: &str) -> Result<()>
         ("domain", dataset.domain.to_string()),
         ("description", dataset.description.clone()),
         ("created", format!("{} by {}", dataset.created_at, dataset.created_by)),
+        ("samples", format!("{}, {} of them asked", dataset.samples.len(), dataset.asked().count())),
+        ("evaluations", evaluations(&document)),
         ("", String::new()),
     ])?;
     let rows = dataset.samples.iter().map(|sample| {
-        [sample.sample_id.clone(), sample.difficulty.to_string(), figures::excerpt(&sample.prompt, 80)]
+        [
+            sample.sample_id.clone(),
+            sample.difficulty.to_string(),
+            sample.cluster.clone().unwrap_or_else(|| NONE.to_owned()),
+            if sample.held_out { "held out" } else { "yes" }.to_owned(),
+            figures::excerpt(&sample.prompt, 80),
+        ]
     });
-    Ok(session.output.table(["sample", "difficulty", "prompt"], rows.collect())?)
+    Ok(session.output.table(["sample", "difficulty", "cluster", "asked", "prompt"], rows.collect())?)
 }
 
-async fn lint(session: &Session, reference: &str) -> Result<u8> {
-    let path = std::path::Path::new(reference);
-    let dataset = if path.is_file() {
-        golden_file::read(path)?
-    } else {
-        session.connect().await?.client.golden(reference).await?.dataset
-    };
-    let findings = dataset.lint();
-    if session.output.is_json() {
-        session.output.json(&findings)?;
+/// Trying until it passes shows here.
+fn evaluations(document: &GoldenDocument) -> String {
+    match document.evaluations {
+        None => NONE.to_owned(),
+        Some(1) => "1 adapter version was evaluated with it".to_owned(),
+        Some(count) => format!("{count} adapter versions were evaluated with it"),
     }
-    let mut lines = Vec::new();
-    let broken = tell_findings(&findings, |line| lines.push(line));
-    if !session.output.is_json() {
-        let verdict = if broken { "cannot be frozen" } else { "can be frozen" };
-        lines.push(format!("{} {verdict}", dataset.reference()));
-        session.output.line(lines.join("\n"))?;
-    }
-    Ok(if broken { FAILED } else { DONE })
 }
 
 async fn freeze(session: &Session, client: &Client, id: &str, actor: &str) -> Result<()> {
@@ -314,7 +298,7 @@ async fn import(session: &Session, client: &Client, args: &ImportArgs) -> Result
     if args.freeze {
         return freeze(session, client, stored.dataset_id.as_str(), &args.by.actor).await;
     }
-    tell(session, &GoldenDocument { dataset: stored, frozen: false, digest: None })
+    tell(session, &GoldenDocument::draft(stored))
 }
 
 fn tell(session: &Session, document: &GoldenDocument) -> Result<()> {

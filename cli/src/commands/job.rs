@@ -282,7 +282,7 @@ fn tell(session: &Session, job: &Job) -> Result<u8> {
     Ok(DONE)
 }
 
-fn hint_at_workers(session: &Session) {
+pub(super) fn hint_at_workers(session: &Session) {
     if session.coordinator.is_none() {
         session.output.note("queued; `clara up` with the same --home carries it out");
     }

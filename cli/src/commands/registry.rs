@@ -99,6 +99,9 @@ pub(crate) struct FilterArgs {
     /// Only versions in this status: `pending_review`, `in_review`, approved, rejected or deprecated
     #[arg(long)]
     status: Option<AdapterStatus>,
+    /// Only versions in this range, e.g. '^1.2' or '>=1, <3'
+    #[arg(long, value_name = "RANGE")]
+    version: Option<semver::VersionReq>,
 }
 
 pub(crate) async fn run(session: &Session, command: RegistryCommand) -> Result<u8> {
@@ -122,6 +125,7 @@ async fn list(session: &Session, filter: FilterArgs) -> Result<u8> {
         domain: filter.domain,
         method: filter.method.map(|method| v1::Method::from(method).into()),
         status: filter.status.map(|status| status.as_str().to_owned()),
+        version_range: filter.version.map(|range| range.to_string()),
     };
     let adapters = connection.client.adapters(request).await?;
     if session.output.is_json() {
@@ -139,7 +143,7 @@ pub(crate) fn print_list(output: Output, adapters: &[AdapterDocument]) -> Result
         [
             version.adapter_id.clone(),
             version.status.to_string(),
-            if adapter.champion { "champion".to_owned() } else { String::new() },
+            adapter.aliases.join(", "),
             figures::number(version.metrics.get("llm_judge_score").copied(), 1),
             version.rank.to_string(),
             version.base_model.clone(),
@@ -177,12 +181,13 @@ fn method_of(version: &AdapterVersion) -> String {
 /// One version for people.
 pub(crate) fn described(adapter: &AdapterDocument) -> Vec<(&'static str, String)> {
     let version = &adapter.version;
-    let champion = if adapter.champion { ", champion" } else { "" };
+    let aliases: String =
+        adapter.aliases.iter().map(|alias| format!(", {alias}")).collect::<Vec<_>>().concat();
     let metrics: Vec<_> = version.metrics.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
     let or_none = |text: String| if text.is_empty() { NONE.to_owned() } else { text };
     let mut fields = vec![
         ("adapter", version.adapter_id.clone()),
-        ("status", format!("{}{champion}", version.status)),
+        ("status", format!("{}{aliases}", version.status)),
         ("metrics", or_none(metrics.join("\n"))),
         ("notes", or_none(version.review_notes.join("\n"))),
         ("approved by", version.approved_by.clone().unwrap_or_else(|| NONE.to_owned())),

@@ -6,7 +6,7 @@ use clara_lifecycle::adapter::AdapterStatus;
 use clara_proto::v1;
 
 use super::{Actor, DONE, INTERRUPTED, eval, registry};
-use crate::{embedded::Workers, figures, follow::follow, session::Session};
+use crate::{client::Reviewed, embedded::Workers, figures, follow::follow, session::Session};
 
 /// What to do with versions that wait for a person.
 #[derive(Debug, Clone, Subcommand)]
@@ -32,7 +32,7 @@ pub(crate) enum ReviewCommand {
 /// One version.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct AdapterArg {
-    /// The version's id, or FAMILY@champion
+    /// The version's id, FAMILY@ALIAS or FAMILY@RANGE, e.g. law-lora@champion or law-lora@^1.2
     pub(crate) adapter: String,
 }
 
@@ -91,7 +91,7 @@ pub(crate) async fn decide(session: &Session, args: DecisionArgs, approve: bool)
     let DecisionArgs { adapter, reason, by: Actor { actor } } = args;
     let request = v1::ReviewAdapterRequest { adapter_id: adapter, approve, actor, reason };
     let decided = tokio::select! {
-        decided = carry_through(&connection.client, request) => decided,
+        decided = carry_through(session, &connection.client, request) => decided,
         () = session.interrupt.cancelled() => Ok(None),
     };
     connection.close().await;
@@ -112,11 +112,15 @@ pub(crate) async fn decide(session: &Session, args: DecisionArgs, approve: bool)
 }
 
 async fn carry_through(
+    session: &Session,
     client: &crate::client::Client,
     request: v1::ReviewAdapterRequest,
 ) -> Result<Option<crate::client::AdapterDocument>> {
-    let (adapter, job) = client.review(request).await?;
-    if let Some(job_id) = job {
+    let Reviewed { adapter, job_id, waits } = client.review(request).await?;
+    if let Some(waits) = waits {
+        session.output.note(format!("recorded; {waits}"));
+    }
+    if let Some(job_id) = job_id {
         let job = follow(client, &job_id, |_| Ok(())).await?;
         if let clara_lifecycle::job::JobState::Stuck { stage } = job.state {
             bail!(

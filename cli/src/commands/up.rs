@@ -1,10 +1,15 @@
-//! `clara up`: coordinator and workers in one process until it is told to end.
+//! `clara up`: coordinator, workers and web page in one process until it is told to end.
 
-use std::net::SocketAddr;
+use std::{io, net::SocketAddr};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use clara_runtime::{health::Health, http, metrics};
+use clara_runtime::{
+    config::Setting,
+    health::Health,
+    http::{self, Mount},
+    metrics,
+};
 
 use crate::{
     embedded::{Embedded, Workers},
@@ -21,9 +26,9 @@ pub(crate) struct UpArgs {
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<SocketAddr>,
 
-    /// Where `/metrics` is shown to Prometheus, e.g. 127.0.0.1:9464 [default: telemetry.metrics_address, or nowhere]
-    #[arg(long, value_name = "ADDRESS")]
-    pub(crate) metrics: Option<SocketAddr>,
+    /// Where the web page, REST and `/metrics` are [default: telemetry.metrics_address, else serve.http_address: 127.0.0.1:7401, or a free port when another program has it]
+    #[arg(long, value_name = "ADDRESS", visible_alias = "metrics")]
+    pub(crate) http: Option<SocketAddr>,
 }
 
 pub(crate) async fn run(session: &Session, args: &UpArgs) -> Result<()> {
@@ -33,9 +38,7 @@ pub(crate) async fn run(session: &Session, args: &UpArgs) -> Result<()> {
     let listen = args.listen.unwrap_or(session.settings.serve.grpc_address);
     let mut embedded = Embedded::start(&session.settings, listen, &session.interrupt).await?;
     embedded.start_workers(Workers::All)?;
-    if let Some(address) = args.metrics.or(session.settings.telemetry.metrics_address) {
-        show_metrics(session, &embedded, address).await?;
-    }
+    show_pages(session, &embedded, args.http).await?;
     session.output.note(format!(
         "clara is up at {}; home {}",
         embedded.url(),
@@ -47,13 +50,38 @@ pub(crate) async fn run(session: &Session, args: &UpArgs) -> Result<()> {
     Ok(())
 }
 
-async fn show_metrics(session: &Session, embedded: &Embedded, address: SocketAddr) -> Result<()> {
+/// Shows web page and metrics, and says where.
+async fn show_pages(session: &Session, embedded: &Embedded, asked: Option<SocketAddr>) -> Result<()> {
     let page = metrics::install()?;
-    let shutdown = embedded.services().shutdown().clone();
-    let (address, serving) = http::serve(address, page, Health::default(), shutdown)
-        .await
-        .with_context(|| format!("cannot show metrics at {address}; name a free address with --metrics"))?;
-    embedded.services().spawn("http.serve", serving);
+    let (audience, pages) = (session.settings.serve.pages, Mount::default());
+    let shown = embedded.pages(audience);
+    let has_pages = shown.is_some();
+    shown.into_iter().for_each(|shown| pages.show(shown));
+    let services = embedded.services();
+    let listen = async |address| {
+        let (page, pages, shutdown) = (page.clone(), pages.clone(), services.shutdown().clone());
+        http::serve(address, page, Health::default(), pages, shutdown).await
+    };
+    let asked = asked.or(session.settings.telemetry.metrics_address);
+    let address = asked.unwrap_or(session.settings.serve.http_address);
+    let listening = match listen(address).await {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_default(session, asked) => {
+            listen(SocketAddr::new(address.ip(), 0)).await
+        }
+        listening => listening,
+    };
+    let (address, serving) =
+        listening.with_context(|| format!("cannot listen at {address}; name a free address with --http"))?;
+    services.spawn("http.serve", serving);
+    if has_pages {
+        session.output.note(format!("web page at http://{address}/"));
+    }
     session.output.note(format!("metrics at http://{address}/metrics"));
     Ok(())
+}
+
+/// Whether nobody chose the address.
+fn is_default(session: &Session, asked: Option<SocketAddr>) -> bool {
+    let is_default = |setting: &Setting| setting.key == "serve.http_address" && setting.origin == "default";
+    asked.is_none() && session.origins.iter().any(is_default)
 }

@@ -23,7 +23,12 @@ impl Control {
         &self,
         request: v1::GetCurveRequest,
     ) -> Result<v1::GetCurveResponse, DriverError> {
-        let job = self.driver.records.job(&job_id(&request.job_id)?).await?.value;
+        Ok(v1::GetCurveResponse { json: document(&self.curve(&job_id(&request.job_id)?).await?)? })
+    }
+
+    /// The curve of a job's training.
+    pub(crate) async fn curve(&self, job: &JobId) -> Result<TrainingCurve, DriverError> {
+        let job = self.driver.records.job(job).await?.value;
         let curve = match job.result(Stage::Train) {
             Some(StageResult::Train(trained)) => self.reported(&trained.report).await?,
             Some(
@@ -35,7 +40,7 @@ impl Control {
             )
             | None => self.told(&job.id).await?,
         };
-        Ok(v1::GetCurveResponse { json: document(&curve.thinned(MOST_POINTS))? })
+        Ok(curve.thinned(MOST_POINTS))
     }
 
     async fn reported(&self, report: &ArtifactRef) -> Result<TrainingCurve, DriverError> {

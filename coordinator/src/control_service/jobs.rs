@@ -7,15 +7,11 @@ use clara_lifecycle::{
     time::Timestamp,
 };
 use clara_proto::v1;
-use clara_runtime::state::{Order, Page};
 
 use super::{Control, library::document};
-use crate::{driver::DriverError, indexes, records::to_json, stored_job::job_key, submit::Submission};
-
-const DEFAULT_PAGE: usize = 100;
-const LONGEST_PAGE: usize = 1000;
-/// Jobs that a filter may drop are read so many at a time.
-const READ_AT_LEAST: usize = 100;
+use crate::{
+    driver::DriverError, listing::JobFilter, records::to_json, stored_job::job_key, submit::Submission,
+};
 
 impl Control {
     pub(super) async fn submit_job(
@@ -45,42 +41,16 @@ impl Control {
         &self,
         request: v1::ListJobsRequest,
     ) -> Result<v1::ListJobsResponse, DriverError> {
-        let limit = match request.limit as usize {
-            0 => DEFAULT_PAGE,
-            limit if limit <= LONGEST_PAGE => limit,
-            limit => {
-                return Err(DriverError::Invalid(format!("limit is {limit}; expected 1 to {LONGEST_PAGE}")));
-            }
-        };
         let domain = request.domain.map(|domain| domain.parse::<Domain>());
-        let domain = domain.transpose().map_err(|error| DriverError::Invalid(error.to_string()))?;
-        let index = match request.state {
-            None => indexes::JOBS.to_owned(),
-            Some(number) => indexes::in_state(state_of(number)?),
+        let filter = JobFilter {
+            state: request.state.map(state_of).transpose()?,
+            domain: domain.transpose().map_err(|error| DriverError::Invalid(error.to_string()))?,
+            labels: request.labels.into_iter().collect(),
+            limit: request.limit as usize,
+            after: request.after_job_id,
         };
-        let wanted = |job: &Job| {
-            domain.as_ref().is_none_or(|domain| job.spec.domain == *domain)
-                && request.labels.iter().all(|(label, value)| job.spec.labels.get(label) == Some(value))
-        };
-        // Job ids grow with time, so the descending order is newest first.
-        let mut page = Page { after: request.after_job_id, limit: LONGEST_PAGE, order: Order::Descending };
-        let mut jobs = Vec::new();
-        while jobs.len() < limit {
-            page.limit = (limit - jobs.len()).max(READ_AT_LEAST);
-            let ids = self.driver.records.state.members(&index, &page).await?;
-            for job in self.driver.records.jobs(&ids).await? {
-                let job = job?.value;
-                if jobs.len() < limit && wanted(&job) {
-                    jobs.push(to_wire(&job)?);
-                }
-            }
-            let is_last = ids.len() < page.limit;
-            page.after = ids.into_iter().next_back();
-            if is_last {
-                break;
-            }
-        }
-        Ok(v1::ListJobsResponse { jobs })
+        let jobs = self.driver.jobs(filter).await?;
+        Ok(v1::ListJobsResponse { jobs: jobs.iter().map(to_wire).collect::<Result<_, _>>()? })
     }
 
     pub(super) async fn cancel_job(
@@ -127,7 +97,7 @@ pub(super) fn stage_of(field: &str, number: i32) -> Result<Stage, DriverError> {
     Ok(v1::Stage::try_from(number).map_err(unknown)?.try_into()?)
 }
 
-fn to_wire(job: &Job) -> Result<v1::Job, DriverError> {
+pub(super) fn to_wire(job: &Job) -> Result<v1::Job, DriverError> {
     let stage = match job.state {
         JobState::Waiting { stage } | JobState::Active { stage } | JobState::Stuck { stage } => {
             Some(v1::Stage::from(stage).into())

@@ -10,14 +10,14 @@ use crate::{
     driver::DriverError,
     golden::Golden,
     records::to_json,
-    registry::{AdapterFilter, Review},
+    registry::{AdapterFilter, Review, Reviewed},
 };
 
 pub(super) fn document<T: Serialize>(value: &T) -> Result<String, DriverError> {
     to_json(&RecordKey::new("document", ""), value)
 }
 
-fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, DriverError> {
+pub(super) fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, DriverError> {
     text.parse().map_err(|error: T::Err| DriverError::Invalid(error.to_string()))
 }
 
@@ -52,6 +52,7 @@ impl Control {
             domain: request.domain.as_deref().map(parsed).transpose()?,
             method,
             status: request.status.as_deref().map(parsed).transpose()?,
+            range: request.version_range.as_deref().map(parsed).transpose()?,
         };
         let views = self.driver.adapters(&filter).await?;
         Ok(v1::ListAdaptersResponse { json: views.iter().map(document).collect::<Result<_, _>>()? })
@@ -71,8 +72,9 @@ impl Control {
     ) -> Result<v1::ReviewAdapterResponse, DriverError> {
         let verdict = if request.approve { Verdict::Approve } else { Verdict::Reject };
         let review = Review { verdict, actor: request.actor, reason: request.reason };
-        let (view, job) = self.driver.review(&request.adapter_id, review).await?;
-        Ok(v1::ReviewAdapterResponse { json: document(&view)?, job_id: job.map(String::from) })
+        let Reviewed { view, job, waits } = self.driver.review(&request.adapter_id, review).await?;
+        let json = document(&view)?;
+        Ok(v1::ReviewAdapterResponse { json, job_id: job.map(String::from), waits })
     }
 
     pub(super) async fn list_audit(
@@ -116,11 +118,13 @@ impl Control {
     ) -> Result<v1::GetGoldenResponse, DriverError> {
         let reference: GoldenReference = parsed(&request.reference)?;
         let golden = self.driver.golden(&reference).await?;
-        let (frozen, digest) = match &golden {
-            Golden::Draft(_) => (false, None),
-            Golden::Frozen(version) => (true, Some(version.digest.to_string())),
+        let (frozen, digest, evaluations) = match &golden {
+            Golden::Draft(_) => (false, None, 0),
+            Golden::Frozen(version) => {
+                (true, Some(version.digest.to_string()), self.driver.evaluations_with(&version.digest).await?)
+            }
         };
-        Ok(v1::GetGoldenResponse { json: document(golden.dataset())?, frozen, digest })
+        Ok(v1::GetGoldenResponse { json: document(golden.dataset())?, frozen, digest, evaluations })
     }
 
     pub(super) async fn list_golden(

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use clara_lifecycle::id::JobId;
 use clara_proto::v1;
+use clara_runtime::state::StoredEvent;
 use tokio::sync::{broadcast, mpsc};
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::Status;
+use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 
 use super::{
     Control, Events,
@@ -22,21 +22,35 @@ use crate::{
 const POLL: Duration = Duration::from_millis(500);
 const PAGE: usize = 256;
 
-type Sender = mpsc::Sender<Result<v1::WatchJobResponse, Status>>;
+type Sender = mpsc::Sender<Result<StoredEvent, DriverError>>;
 
 impl Control {
     pub(super) async fn watch(&self, request: v1::WatchJobRequest) -> Result<Events, DriverError> {
-        let job = job_id(&request.job_id)?;
+        let events = self.events(job_id(&request.job_id)?, request.after_event).await?;
+        Ok(Box::pin(events.map(|event| match event {
+            Ok(StoredEvent { number, at, body: json }) => {
+                Ok(v1::WatchJobResponse { number, at: Some(time_to_wire(at)), json })
+            }
+            Err(error) => Err(status_of(&error)),
+        })))
+    }
+
+    /// The events of a job after number `after`, until it is at rest.
+    pub(crate) async fn events(
+        &self,
+        job: JobId,
+        after: u64,
+    ) -> Result<ReceiverStream<Result<StoredEvent, DriverError>>, DriverError> {
         self.driver.records.job(&job).await?;
         let (sender, receiver) = mpsc::channel(PAGE);
         let driver = self.driver.clone();
-        self.tasks.spawn("coordinator.watch", async move {
-            if let Err(error) = follow(&driver, &job, request.after_event, &sender).await {
+        self.tasks.spawn_until_shutdown("coordinator.watch", async move {
+            if let Err(error) = follow(&driver, &job, after, &sender).await {
                 // A follower that went away needs no error.
-                let _ = sender.send(Err(status_of(&error))).await;
+                let _ = sender.send(Err(error)).await;
             }
         });
-        Ok(Box::pin(ReceiverStream::new(receiver)))
+        Ok(ReceiverStream::new(receiver))
     }
 }
 
@@ -50,12 +64,7 @@ async fn follow(driver: &Driver, job: &JobId, mut after: u64, sender: &Sender) -
         let caught_up = events.len() < PAGE;
         for event in events {
             after = event.number;
-            let at = Some(time_to_wire(event.at));
-            if sender
-                .send(Ok(v1::WatchJobResponse { number: event.number, at, json: event.body }))
-                .await
-                .is_err()
-            {
+            if sender.send(Ok(event)).await.is_err() {
                 return Ok(());
             }
         }

@@ -1,8 +1,11 @@
 //! Reviews with their audit entries, export and import.
 
 use clara_lifecycle::{
+    adapter::AdapterStatus,
+    audit::find_break,
     gate::Decision,
-    job::{Outcome, StageState},
+    id::JobId,
+    job::{JobState, Outcome, StageState, Verdict},
     samples,
     stage::Stage,
 };
@@ -37,7 +40,8 @@ fn entry(action: &str, actor: &str, reason: &str) -> (String, String, String) {
 async fn an_approval_lets_the_job_go_on_and_is_in_the_audit_log() {
     let house = House::new().await;
     let job = in_review(&house).await;
-    let (view, goes_on) = house.driver.review(ADAPTER, verdict(Verdict::Approve, "sound")).await.unwrap();
+    let Reviewed { view, job: goes_on, .. } =
+        house.driver.review(ADAPTER, verdict(Verdict::Approve, "sound")).await.unwrap();
     assert_eq!(goes_on.as_ref(), Some(&job));
     assert_eq!(
         (view.version.status, view.version.approved_by.as_deref()),
@@ -62,7 +66,7 @@ async fn an_approval_lets_the_job_go_on_and_is_in_the_audit_log() {
 async fn a_rejection_ends_the_job_with_the_reason() {
     let house = House::new().await;
     let job = in_review(&house).await;
-    let (view, _) =
+    let Reviewed { view, .. } =
         house.driver.review(ADAPTER, verdict(Verdict::Reject, "cites a repealed law")).await.unwrap();
     assert_eq!(view.version.status, AdapterStatus::Rejected);
     assert!(view.version.review_notes.contains(&"anna: cites a repealed law".to_owned()));
@@ -84,7 +88,7 @@ async fn a_rejected_version_can_be_approved_later_and_becomes_champion_at_once()
     let house = House::new().await;
     let job = house.submit(samples::spec()).await.id;
     complete_until(&house.driver, &job, None, Decision::Reject).await;
-    let (view, goes_on) =
+    let Reviewed { view, job: goes_on, .. } =
         house.driver.review(ADAPTER, verdict(Verdict::Approve, "the judge was wrong")).await.unwrap();
     assert_eq!((view.version.status, view.champion, goes_on), (AdapterStatus::Approved, true, None));
     let refused =
@@ -107,8 +111,10 @@ async fn a_changed_entry_breaks_the_chain() {
     in_review(&house).await;
     let (mut entries, broken) = house.driver.audit_log(Some(ADAPTER)).await.unwrap();
     assert_eq!(broken, None);
+    let head = house.driver.records.audit_head("law-lora").await.unwrap().value;
+    assert_eq!(find_break("law-lora", &entries, &head), None);
     entries[1].actor = "mallory".to_owned();
-    assert_eq!(first_break(&entries), Some(2));
+    assert_eq!(find_break("law-lora", &entries, &head).map(|found| found.number), Some(2));
 }
 
 #[tokio::test]

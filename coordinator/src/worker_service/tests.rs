@@ -4,7 +4,7 @@ use clara_lifecycle::{gate::Decision, job::JobState, resources::Resources, sampl
 use clara_proto::convert::key_to_wire;
 
 use super::*;
-use crate::testing::{House, TERMS, claim, complete, result};
+use crate::testing::{House, TERMS, claim, complete, complete_until, result};
 
 fn workers(house: &House) -> Workers {
     Workers { driver: house.driver.clone(), terms: TERMS }
@@ -210,4 +210,28 @@ async fn a_worker_is_told_the_classes_that_its_resources_and_its_wish_allow() {
     let mut choosy = hello(1, 2);
     choosy.classes = vec!["gpu80".to_owned(), "gpu96".to_owned()];
     assert_eq!(welcomed(&workers, choosy).await.classes, ["gpu80"]);
+}
+
+#[tokio::test]
+async fn the_gate_is_told_how_often_the_family_was_tried_with_the_same_golden_dataset() {
+    let house = House::new().await;
+    let workers = workers(&house);
+    for before in 0..3_u32 {
+        let job = house.submit(samples::spec()).await;
+        complete_until(&house.driver, &job.id, Some(Stage::Gate), Decision::Reject).await;
+        claim(&house.driver, &job.id, Stage::Gate).await;
+        let job = house.job(&job.id).await;
+        let grant = workers.grant(&job, Stage::Gate).await.unwrap();
+        assert_eq!(grant.assignment.unwrap().evaluations, before);
+        let StageState::Leased(lease) = &job.stages.get(Stage::Gate).state else { panic!("not leased") };
+        let key = AttemptKey { stage: Stage::Gate, attempt: Attempt(1), fence: lease.fence };
+        let decided = Arc::new(result(Stage::Gate, Decision::Reject));
+        house.driver.apply(&job.id, Event::Completed { key, result: decided }).await.unwrap();
+        let adapter = house.driver.adapter(&job.adapter_id.clone().unwrap()).await.unwrap();
+        let figure = adapter.version.metrics["golden_evaluations"];
+        assert!((figure - f64::from(before + 1)).abs() < 1e-9, "{figure}");
+    }
+    let used = house.job(&house.jobs().await[0].id).await.golden.digest.clone();
+    assert_eq!(house.driver.evaluations_with(&used).await.unwrap(), 3);
+    assert_eq!(house.driver.evaluations_with(&samples::digest("other")).await.unwrap(), 0);
 }

@@ -145,8 +145,9 @@ fn answer_all(
     };
     let limits = model.limits(config.sequences, config.cache_bytes);
     let options = &assignment.spec.generation;
-    let samples = answer(&model, &contestants, &golden.samples, options, limits, observer)
-        .map_err(|error| failure(&error))?;
+    let asked: Vec<_> = golden.asked().cloned().collect();
+    let samples =
+        answer(&model, &contestants, &asked, options, limits, observer).map_err(|error| failure(&error))?;
     Ok(Answers {
         format: FORMAT,
         adapter_id,

@@ -88,6 +88,7 @@ async fn run(
         champion: None,
         checkpoint: None,
         judge_offsets: std::collections::BTreeMap::new(),
+        evaluations: 0,
     };
     let (progress, _newest) = ProgressSender::new();
     let context = AttemptContext { assignment, artifacts: artifacts.clone(), scratch, progress, stop };

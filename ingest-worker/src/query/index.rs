@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use clara_lifecycle::text::fold;
 use tantivy::{
     DocAddress, Index, IndexWriter, Score, Searcher, TantivyDocument, TantivyError, Term,
     collector::TopDocs,
@@ -19,7 +20,7 @@ use tantivy::{
 };
 
 use super::search_words;
-use crate::{error::IngestError, text::fold};
+use crate::error::IngestError;
 
 /// Memory of the index writer before it writes a segment to disk, in bytes.
 const WRITER_BYTES: usize = 64 << 20;

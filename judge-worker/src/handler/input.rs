@@ -57,7 +57,7 @@ impl Input {
         Ok(Self { golden, answers })
     }
 
-    /// Every golden sample with its answers.
+    /// Every golden sample that is asked with its answers.
     ///
     /// # Errors
     /// A permanent failure when a sample was not answered.
@@ -74,7 +74,7 @@ impl Input {
             })?;
             Ok((sample, answers))
         };
-        self.golden.samples.iter().map(pair).collect()
+        self.golden.asked().map(pair).collect()
     }
 }
 

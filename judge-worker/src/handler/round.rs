@@ -14,6 +14,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{failure, input::Input};
 use crate::{
+    checks::{Examination, Examined},
     client::CallError,
     panel::Panel,
     score::{Judge, KeptReply, Subject},
@@ -34,6 +35,7 @@ pub(super) struct Judged {
 pub(super) struct Round<'a> {
     pub(super) panel: &'a Panel,
     pub(super) input: &'a Input,
+    pub(super) examination: &'a Examination,
     pub(super) is_pairwise: bool,
     pub(super) stop: &'a StopSignal,
     pub(super) progress: &'a ProgressSender,
@@ -61,7 +63,8 @@ impl Round<'_> {
     ) -> Result<Judged, CallError> {
         let of = |adapter_id, answer| Subject { sample, adapter_id, answer };
         let candidate = of(self.input.answers.adapter_id.as_str(), answers.candidate.text.as_str());
-        let (judgement, mut replies) = self.panel.judge(candidate, self.stop).await?;
+        let examined = self.examination.candidate(&sample.sample_id);
+        let (judgement, mut replies) = self.judge_answer(candidate, examined).await?;
         self.progress.update(|_| {});
         let mut judged = Judged {
             sample_id: sample.sample_id.clone(),
@@ -72,7 +75,8 @@ impl Round<'_> {
         };
         if let (Some(id), Some(answer)) = (&self.input.answers.champion_id, &answers.champion) {
             let champion = of(id.as_str(), answer.text.as_str());
-            let (judgement, kept) = self.panel.judge(champion, self.stop).await?;
+            let examined = self.examination.champion(&sample.sample_id);
+            let (judgement, kept) = self.judge_answer(champion, examined).await?;
             self.progress.update(|_| {});
             judged.champion = Some(judgement);
             replies.extend(kept);
@@ -87,6 +91,23 @@ impl Round<'_> {
         }
         self.progress.update(|progress| progress.done += 1);
         Ok(judged)
+    }
+
+    /// Judges one answer, unless it holds nothing to judge; what is known without a judge goes along.
+    async fn judge_answer(
+        &self,
+        subject: Subject<'_>,
+        examined: Option<&Examined>,
+    ) -> Result<(Judgement, Vec<KeptReply>), CallError> {
+        if let Some(verdict) = examined.and_then(Examined::verdict) {
+            return Ok((verdict, Vec::new()));
+        }
+        let (judgement, kept) = self.panel.judge(subject, self.stop).await?;
+        let judgement = match examined {
+            Some(examined) => examined.complete(judgement),
+            None => judgement,
+        };
+        Ok((judgement, kept))
     }
 
     async fn compare(
@@ -117,7 +138,8 @@ pub(super) fn gaps_of(judge: &Judge, judged: &[Judged]) -> Vec<String> {
         .iter()
         .flat_map(|judged| std::iter::once(&judged.candidate).chain(&judged.champion))
         .filter_map(|judgement| match judgement {
-            Judgement::Scored(scored) => Some(scored),
+            // What holds nothing was not judged, and has no votes.
+            Judgement::Scored(scored) => (!scored.details.votes.is_empty()).then_some(scored),
             Judgement::Unscored { .. } => None,
         })
         .collect();

@@ -1,5 +1,6 @@
 //! Tests of the whole stage against a real HTTP server and a real artifact store.
 
+mod attacks;
 mod judging;
 mod world;
 

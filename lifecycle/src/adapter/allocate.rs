@@ -95,6 +95,12 @@ impl Family {
                 approved_by: None,
                 approved_at: None,
                 lineage: Some(new.lineage),
+                evaluation: None,
+                reviews: Vec::new(),
+                rollouts: Vec::new(),
+                deprecation: None,
+                signature: None,
+                files_removed_at: None,
             },
         );
         Ok(Registered { adapter_id, created: true })

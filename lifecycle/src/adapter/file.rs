@@ -86,8 +86,8 @@ impl RegistryFile {
 }
 
 impl Family {
-    /// Takes over the versions of `other` that are not here yet and answers how many were new. Versions
-    /// keep their status; the champion stays unless there is none.
+    /// Takes over the versions of `other` that are not here yet and answers how many were new. Versions keep
+    /// their status; aliases that are here stay where they are.
     ///
     /// # Errors
     /// [`ImportError::Differs`] when a version is here with another checksum; nothing is changed then.
@@ -112,8 +112,10 @@ impl Family {
             }
         }
         self.versions.sort_by(|a, b| b.version.cmp(&a.version));
-        if self.champion.is_none() {
-            self.champion = other.champion.filter(|champion| self.version(champion).is_some());
+        for (alias, adapter_id) in other.aliases {
+            if self.version(&adapter_id).is_some() {
+                self.aliases.entry(alias).or_insert(adapter_id);
+            }
         }
         Ok(imported)
     }

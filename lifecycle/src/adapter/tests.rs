@@ -38,6 +38,12 @@ fn lineage(job: &str) -> Lineage {
         golden_dataset: "law-golden@1.0.0".into(),
         golden_digest: digest("golden"),
         code_version: "0.1.0".into(),
+        report: Some(artifact("report")),
+        sources: vec!["law.jsonl".into()],
+        query: None,
+        train_records: Some(9),
+        steps: Some(10),
+        submitted_by: None,
     }
 }
 

@@ -2,6 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::{
+    citation::{Cited, RequiredCitation},
+    language,
+    score::{CheckCode, CheckFinding},
+    text::{collapse, visible},
+};
+
 /// Checks of an answer that need no judge; a failed one caps the accuracy.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -32,6 +39,76 @@ impl AnswerChecks {
         *self == Self::default()
     }
 
+    /// What a text fails of these checks; every one is hard. Blanks, case, Unicode form and invisible characters do
+    /// not matter.
+    pub fn failed_by(&self, text: &str) -> Vec<CheckFinding> {
+        let seen = visible(text);
+        let mut findings = self.citations_missing(&seen);
+        let spelled = collapse(&seen);
+        for wanted in self.must_contain.iter().filter(|wanted| !spelled.contains(&comparable(wanted))) {
+            findings.push(CheckCode::TextMissing.hard(format!("`{wanted}` does not occur")));
+        }
+        for unwanted in
+            self.must_not_contain.iter().filter(|unwanted| spelled.contains(&comparable(unwanted)))
+        {
+            findings.push(CheckCode::TextForbidden.hard(format!("`{unwanted}` occurs")));
+        }
+        if let (Some(expected), Some(found)) = (self.language.as_deref(), language::detect(&seen))
+            && expected != found
+        {
+            let text = format!("the language is `{found}`, expected `{expected}`");
+            findings.push(CheckCode::OtherLanguage.hard(text));
+        }
+        let chars = u32::try_from(seen.trim().chars().count()).unwrap_or(u32::MAX);
+        if let Some(least) = self.min_chars.filter(|least| chars < *least) {
+            findings.push(CheckCode::TooShort.hard(format!("{chars} characters, expected at least {least}")));
+        }
+        if let Some(most) = self.max_chars.filter(|most| chars > *most) {
+            findings.push(CheckCode::TooLong.hard(format!("{chars} characters, expected at most {most}")));
+        }
+        findings
+    }
+
+    /// Everything that is wrong with the checks themselves, each with what was expected.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems: Vec<String> = self
+            .must_cite
+            .iter()
+            .filter_map(|text| text.parse::<RequiredCitation>().err())
+            .map(|error| format!("must_cite: {error}"))
+            .collect();
+        let lists = [("must_contain", &self.must_contain), ("must_not_contain", &self.must_not_contain)];
+        for (name, _) in
+            lists.iter().filter(|(_, texts)| texts.iter().any(|text| comparable(text).is_empty()))
+        {
+            problems.push(format!("{name} holds an empty text; write what is meant or leave it out"));
+        }
+        if let Some(code) = self.language.as_deref().filter(|code| !language::is_known(code)) {
+            let known = language::codes().collect::<Vec<_>>().join(", ");
+            problems.push(format!("language is `{code}`; expected one of {known}"));
+        }
+        if let (Some(least), Some(most)) = (self.min_chars, self.max_chars)
+            && least > most
+        {
+            problems.push(format!("min_chars is {least} and max_chars {most}; no text can be both"));
+        }
+        problems
+    }
+
+    /// A citation that cannot be read is looked for as a text, so that a check never falls silent.
+    fn citations_missing(&self, seen: &str) -> Vec<CheckFinding> {
+        if self.must_cite.is_empty() {
+            return Vec::new();
+        }
+        let (cited, spelled) = (Cited::of(seen), collapse(seen));
+        let holds = |text: &String| match text.parse::<RequiredCitation>() {
+            Ok(required) => cited.holds(&required),
+            Err(_) => spelled.contains(&comparable(text)),
+        };
+        let missing = self.must_cite.iter().filter(|text| !holds(text));
+        missing.map(|text| CheckCode::CitationMissing.hard(format!("`{text}` is not cited"))).collect()
+    }
+
     /// The parts of a digest; none when nothing is asked.
     pub(super) fn append_parts(&self, add: &mut impl FnMut(&'static str, &str)) {
         let lists = [
@@ -53,4 +130,8 @@ impl AnswerChecks {
             }
         }
     }
+}
+
+fn comparable(text: &str) -> String {
+    collapse(&visible(text))
 }

@@ -3,7 +3,9 @@
 use semver::Version;
 use serde_json::json;
 
-use super::{Difficulty, FindingCode, GoldenDataset, GoldenSample, Severity};
+use super::{AnswerChecks, Difficulty, FindingCode, GoldenDataset, GoldenSample, Severity};
+
+mod change;
 
 fn empty() -> GoldenDataset {
     let (id, domain) = ("baurecht-golden".parse().unwrap(), "baurecht".parse().unwrap());
@@ -98,7 +100,7 @@ fn the_digest_follows_the_content_and_its_order_but_not_who_wrote_it_when() {
     imported.samples[0].created_at = "2030-01-01T00:00:00Z".into();
     assert_eq!(dataset.digest(), imported.digest());
 
-    let edits: [fn(&mut GoldenDataset); 9] = [
+    let edits: [fn(&mut GoldenDataset); 14] = [
         |dataset| dataset.version = Version::new(1, 0, 1),
         |dataset| dataset.samples.swap(0, 1),
         |dataset| dataset.samples[0].prompt.push('x'),
@@ -108,6 +110,11 @@ fn the_digest_follows_the_content_and_its_order_but_not_who_wrote_it_when() {
         |dataset| dataset.samples[0].difficulty = Difficulty::Hard,
         |dataset| dataset.samples[0].tags.push("x".into()),
         |dataset| drop(dataset.samples[0].criteria.insert("accuracy".into(), "x".into())),
+        |dataset| dataset.samples[0].cluster = Some("BauGB".into()),
+        |dataset| dataset.samples[0].held_out = true,
+        |dataset| dataset.samples[0].checks.must_cite.push("§ 35 BauGB".into()),
+        |dataset| dataset.samples[0].checks.must_contain.push("§ 35 BauGB".into()),
+        |dataset| dataset.samples[0].checks.max_chars = Some(9),
     ];
     for (number, edit) in edits.into_iter().enumerate() {
         let mut changed = dataset.clone();
@@ -166,4 +173,113 @@ fn a_small_dataset_is_warned_about() {
     let expected = [FindingCode::FewSamples, FindingCode::ThinDifficulty, FindingCode::ThinDifficulty];
     assert_eq!(findings.iter().map(|finding| finding.code).take(3).collect::<Vec<_>>(), expected);
     assert!(findings.iter().all(|finding| finding.severity == Severity::Warning));
+}
+
+#[test]
+fn prompts_that_ask_nearly_the_same_are_warned_about() {
+    let mut dataset = with_samples(30);
+    dataset.samples[3].prompt = "Unter welchen Voraussetzungen ist eine Photovoltaikanlage zulässig?".into();
+    dataset.samples[8].prompt = "Unter welcher Voraussetzung ist eine Photovoltaikanlage zulaessig?".into();
+    let findings = dataset.lint();
+    assert_eq!(codes(&dataset), [FindingCode::NearDuplicatePrompt]);
+    assert_eq!(findings[0].severity, Severity::Warning);
+    assert!(findings[0].message.contains("baurecht-golden-4"), "{findings:?}");
+    // Another number or another case makes another question.
+    dataset.samples[8].prompt.push_str(" (2. Fall)");
+    assert_eq!(codes(&dataset), []);
+    dataset.samples[8].prompt = dataset.samples[3].prompt.clone();
+    dataset.samples[8].context =
+        Some("Die Anlage steht auf einem Dach in der Altstadt, neben einem Denkmal.".into());
+    assert_eq!(codes(&dataset), []);
+}
+
+#[test]
+fn an_expected_output_that_fails_its_own_checks_is_an_error() {
+    let mut dataset = with_samples(30);
+    let checks = |cite: &str| AnswerChecks { must_cite: vec![cite.into()], ..AnswerChecks::default() };
+    dataset.samples[0].expected_output = "Das regelt § 35 Abs. 1 BauGB.".into();
+    dataset.samples[0].checks = checks("§ 35 BauGB");
+    assert_eq!(codes(&dataset), []);
+    dataset.samples[0].checks = checks("§ 34 BauGB");
+    let findings = dataset.lint();
+    assert_eq!(codes(&dataset), [FindingCode::ExpectedOutputFailsCheck]);
+    assert!(findings[0].message.contains("citation_missing: `§ 34 BauGB`"), "{findings:?}");
+}
+
+#[test]
+fn checks_that_cannot_be_carried_out_are_errors() {
+    let mut dataset = with_samples(30);
+    dataset.samples[0].checks = AnswerChecks {
+        must_cite: vec!["die Gemeinde".into()],
+        must_contain: vec![" ".into()],
+        language: Some("deutsch".into()),
+        min_chars: Some(9),
+        max_chars: Some(3),
+        ..AnswerChecks::default()
+    };
+    let invalid = codes(&dataset).into_iter().filter(|code| *code == FindingCode::InvalidCheck).count();
+    assert_eq!(invalid, 4, "{:?}", dataset.lint());
+}
+
+#[test]
+fn samples_of_one_statute_should_share_a_cluster() {
+    let mut dataset = with_samples(30);
+    for (index, cited) in
+        [(2, "§ 35 Abs. 1 BauGB"), (5, "§ 34 BauGB"), (7, "§§ 10, 11 BauGB"), (9, "Art. 14 GG")]
+    {
+        dataset.samples[index].expected_output = format!("Das folgt aus {cited}.");
+    }
+    let findings = dataset.lint();
+    assert_eq!(codes(&dataset), [FindingCode::MissingCluster]);
+    let message = &findings[0].message;
+    assert!(
+        message.contains("3 samples about BauGB") && message.contains("\"cluster\": \"BauGB\""),
+        "{message}"
+    );
+    dataset.samples[2].cluster = Some("Bauplanungsrecht".into());
+    let message = &dataset.lint()[0].message;
+    assert!(message.contains("other samples about it are in Bauplanungsrecht"), "{message}");
+    for index in [5, 7] {
+        dataset.samples[index].cluster = Some("Bauplanungsrecht".into());
+    }
+    assert_eq!(codes(&dataset), []);
+}
+
+#[test]
+fn a_statute_that_nearly_all_samples_cite_is_split_by_provision() {
+    let mut dataset = with_samples(30);
+    for (index, sample) in dataset.samples.iter_mut().enumerate() {
+        sample.expected_output = format!("Das folgt aus § {} Abs. 1 BauGB.", 30 + index % 10);
+    }
+    let findings = dataset.lint();
+    assert_eq!(findings.len(), 10, "{findings:?}");
+    assert!(findings[0].message.contains("3 samples about § 30 BauGB"), "{findings:?}");
+}
+
+#[test]
+fn only_what_is_asked_counts_as_size() {
+    let mut dataset = with_samples(33);
+    for sample in dataset.samples.iter_mut().take(3) {
+        sample.held_out = true;
+    }
+    assert_eq!(codes(&dataset), []);
+    dataset.samples[3].held_out = true;
+    assert_eq!(codes(&dataset), [FindingCode::FewSamples]);
+    dataset.samples.iter_mut().for_each(|sample| sample.held_out = true);
+    assert_eq!(codes(&dataset), [FindingCode::NoSamples]);
+}
+
+#[test]
+fn every_finding_code_is_documented() {
+    let page = include_str!("../../../docs/golden.md");
+    for code in FindingCode::ALL {
+        assert!(page.contains(&format!("`{code}`")), "docs/golden.md does not name {code}");
+    }
+}
+
+#[test]
+fn the_dataset_of_the_example_has_no_findings() {
+    let text = include_str!("../../../examples/verwaltungsrecht/golden.json");
+    let example: GoldenDataset = serde_json::from_str(text).unwrap();
+    assert_eq!(example.lint(), Vec::new());
 }

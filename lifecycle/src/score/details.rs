@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::Criterion;
+use super::{CheckFinding, Criterion};
 
 /// What is known about an answer besides its scores.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -18,17 +18,6 @@ pub struct AnswerDetails {
     pub votes: Vec<JudgeVote>,
     /// What a reviewer should know.
     pub flags: Vec<Flag>,
-}
-
-/// A check that an answer failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CheckFinding {
-    /// Stable code, e.g. `citation_missing`.
-    pub code: String,
-    /// Whether it caps the accuracy and stands against an approval.
-    pub is_hard: bool,
-    /// What was found and what was expected.
-    pub text: String,
 }
 
 /// How near an answer is to the expected output, each 0–1.

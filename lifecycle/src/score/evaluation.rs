@@ -103,7 +103,7 @@ pub struct SampleScore {
     pub criteria_scores: CriteriaScores,
     /// The judge's reply, as it came.
     pub judge_reasoning: String,
-    /// Whether the overall score reaches the limit for passing.
+    /// Whether the overall score reaches the limit for passing and no hard check failed.
     pub passed: bool,
     /// When, RFC 3339.
     pub evaluated_at: String,
@@ -187,7 +187,7 @@ pub enum Judgement {
 /// The scores of one answer with the reply they come from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scored {
-    /// The scores.
+    /// The scores as judged; what counts is [`Scored::criteria`].
     pub scores: CriteriaScores,
     /// The judge's reply, as it came.
     pub reply: String,
@@ -295,7 +295,7 @@ impl<'a> EvaluationContext<'a> {
     }
 
     fn sample_score(&self, sample: &GoldenSample, answers: &SampleAnswers, scored: &Scored) -> SampleScore {
-        let overall_score = self.rubric.overall(&scored.scores);
+        let overall_score = scored.overall(|scores| self.rubric.overall(scores));
         SampleScore {
             sample_id: sample.sample_id.clone(),
             adapter_id: self.answers.adapter_id.clone(),
@@ -303,9 +303,9 @@ impl<'a> EvaluationContext<'a> {
             adapter_output: answers.candidate.text.clone(),
             expected_output: sample.expected_output.clone(),
             overall_score,
-            criteria_scores: scored.scores.clone(),
+            criteria_scores: scored.criteria(),
             judge_reasoning: scored.reply.clone(),
-            passed: reaches(overall_score, self.pass_at),
+            passed: reaches(overall_score, self.pass_at) && !scored.details.failed_hard(),
             evaluated_at: self.evaluated_at.to_owned(),
             judge_model: self.judge.model.clone(),
             difficulty: sample.difficulty,
@@ -324,8 +324,8 @@ impl<'a> EvaluationContext<'a> {
                 Some(Judgement::Scored(scored)) => results.push(ChampionScore {
                     sample_id: sample.sample_id.clone(),
                     adapter_output: answer.text.clone(),
-                    overall_score: self.rubric.overall(&scored.scores),
-                    criteria_scores: scored.scores.clone(),
+                    overall_score: scored.overall(|scores| self.rubric.overall(scores)),
+                    criteria_scores: scored.criteria(),
                     judge_reasoning: scored.reply.clone(),
                     details: scored.details.clone(),
                 }),

@@ -1,5 +1,7 @@
 //! Knowledge gaps: what a version answered badly, as a wish for the next training data.
 
+use std::{fmt, str::FromStr};
+
 use serde::{Deserialize, Serialize};
 
 use super::{EvaluationContext, SampleScore};
@@ -92,6 +94,83 @@ pub enum GapStatus {
     InProgress,
     /// Closed.
     Resolved,
+}
+
+/// A text that names no severity of a gap, or no status.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{found}` is not a {what} of a gap; expected {expected}")]
+pub struct UnknownGapWord {
+    /// The text as given.
+    pub found: String,
+    /// What it should name.
+    pub what: &'static str,
+    /// The words that exist.
+    pub expected: &'static str,
+}
+
+impl GapSeverity {
+    /// The name in files and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Critical => "critical",
+            Self::High => "high",
+            Self::Medium => "medium",
+            Self::Low => "low",
+        }
+    }
+}
+
+impl fmt::Display for GapSeverity {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl FromStr for GapSeverity {
+    type Err = UnknownGapWord;
+
+    fn from_str(text: &str) -> Result<Self, UnknownGapWord> {
+        [Self::Critical, Self::High, Self::Medium, Self::Low]
+            .into_iter()
+            .find(|severity| severity.as_str() == text)
+            .ok_or_else(|| UnknownGapWord {
+                found: text.to_owned(),
+                what: "severity",
+                expected: "critical, high, medium or low",
+            })
+    }
+}
+
+impl GapStatus {
+    /// The name in files and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::InProgress => "in_progress",
+            Self::Resolved => "resolved",
+        }
+    }
+}
+
+impl fmt::Display for GapStatus {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl FromStr for GapStatus {
+    type Err = UnknownGapWord;
+
+    fn from_str(text: &str) -> Result<Self, UnknownGapWord> {
+        [Self::Open, Self::InProgress, Self::Resolved]
+            .into_iter()
+            .find(|status| status.as_str() == text)
+            .ok_or_else(|| UnknownGapWord {
+                found: text.to_owned(),
+                what: "status",
+                expected: "open, in_progress or resolved",
+            })
+    }
 }
 
 impl KnowledgeGap {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    AnswerDetails, CriteriaScores, Criterion, Evaluation, EvaluationContext, GapSeverity, InvalidScores,
-    JudgeIdentity, Judgement, Scored, UnscoredReason,
+    AnswerDetails, CheckCode, CriteriaScores, Criterion, Evaluation, EvaluationContext, GapSeverity,
+    HARD_CHECK_ACCURACY, HARD_CHECK_OVERALL, InvalidScores, JudgeIdentity, Judgement, Scored, UnscoredReason,
 };
 use crate::{
     answers::{Answer, Answers, FinishReason, SampleAnswers},
@@ -83,6 +83,10 @@ fn answers(golden: &GoldenDataset, champion: bool) -> Answers {
 }
 
 fn evaluate(candidate: [Judgement; 3], champion: Option<[Judgement; 3]>) -> Evaluation {
+    evaluate_with(candidate, champion, 70.0)
+}
+
+fn evaluate_with(candidate: [Judgement; 3], champion: Option<[Judgement; 3]>, pass_at: f64) -> Evaluation {
     let golden = golden();
     let answers = answers(&golden, champion.is_some());
     let judge = identity();
@@ -94,7 +98,7 @@ fn evaluate(candidate: [Judgement; 3], champion: Option<[Judgement; 3]>) -> Eval
         answers: &answers,
         judge: &judge,
         rubric: &Rubric::built_in(Language::German),
-        pass_at: 70.0,
+        pass_at,
         evaluated_at: "2026-02-03T04:05:06Z",
     };
     Evaluation::new(context, &by_id(candidate), champion.map(by_id).as_ref())
@@ -226,4 +230,34 @@ fn every_reason_for_no_score_is_documented() {
     }
     let rows = documentation.lines().filter(|line| line.starts_with("| `") && line.matches('|').count() == 3);
     assert_eq!(rows.count(), UnscoredReason::ALL.len(), "docs/judge.md lists a reason that does not exist");
+}
+
+#[test]
+fn a_failed_hard_check_caps_the_scores_of_candidate_and_champion_and_no_limit_lets_it_pass() {
+    let failed = |hard: bool| {
+        let text = "`§ 35 BauGB` is not cited".to_owned();
+        let finding =
+            if hard { CheckCode::CitationMissing.hard(text) } else { CheckCode::CitationMissing.soft(text) };
+        let details = AnswerDetails { checks: vec![finding], ..AnswerDetails::default() };
+        Judgement::Scored(Scored { scores: all(10.0), reply: "10".into(), details })
+    };
+    let champion = [failed(true), scored(8.0), scored(8.0)];
+    let evaluation = evaluate([failed(true), failed(false), scored(9.0)], Some(champion));
+    let overall: Vec<_> = evaluation.results.iter().map(|result| result.overall_score).collect();
+    assert_eq!(overall, [HARD_CHECK_OVERALL, 100.0, 90.0]);
+    let accuracy = evaluation.results[0].criteria_scores.iter().find(|(of, _)| *of == Criterion::Accuracy);
+    assert_eq!(accuracy, Some((Criterion::Accuracy, HARD_CHECK_ACCURACY)));
+    assert_eq!((evaluation.summary.passed, evaluation.knowledge_gaps.len()), (2, 1));
+    let champion = &evaluation.champion.as_ref().unwrap().results;
+    assert!((champion[0].overall_score - HARD_CHECK_OVERALL).abs() < 1e-9);
+    let lenient = evaluate_with([failed(true), failed(true), failed(true)], None, 0.0);
+    assert_eq!(lenient.summary.passed, 0);
+}
+
+#[test]
+fn every_check_code_is_documented() {
+    let page = include_str!("../../../docs/judge.md");
+    for code in CheckCode::ALL {
+        assert!(page.contains(&format!("`{code}`")), "docs/judge.md does not name {code}");
+    }
 }

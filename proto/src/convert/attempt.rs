@@ -59,6 +59,7 @@ impl From<Assignment> for v1::Assignment {
             }),
             checkpoint: assignment.checkpoint.map(Into::into),
             judge_offsets: judge::offsets_to_wire(assignment.judge_offsets),
+            evaluations: assignment.evaluations,
         }
     }
 }
@@ -89,6 +90,7 @@ impl TryFrom<v1::Assignment> for Assignment {
             champion: assignment.champion.map(champion).transpose()?,
             checkpoint: assignment.checkpoint.map(TryInto::try_into).transpose()?,
             judge_offsets: judge::offsets_from_wire(assignment.judge_offsets)?,
+            evaluations: assignment.evaluations,
         })
     }
 }

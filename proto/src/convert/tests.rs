@@ -258,6 +258,7 @@ fn an_assignment_comes_back_as_it_went() {
             "judge#1".to_owned(),
             BTreeMap::from([(Criterion::Accuracy, -0.5), (Criterion::Style, 1.25)]),
         )]),
+        evaluations: 4,
     };
     let bare = Assignment {
         stage: Stage::Ingest,

@@ -86,7 +86,7 @@ pub(super) fn remove_cut_off(root: &Path, clock: &dyn Clock) {
 }
 
 /// Digest of what is stored at `object`, if anything is.
-async fn stored_digest(
+pub(super) async fn stored_digest(
     objects: &dyn ObjectStore,
     object: &ObjectPath,
 ) -> Result<Option<Digest>, ArtifactError> {

@@ -35,6 +35,8 @@ pub struct Settings {
     pub worker: WorkerSettings,
     /// The judge of jobs that name none.
     pub judge: JudgeSettings,
+    /// Who may approve versions, and how they are signed.
+    pub registry: RegistrySettings,
     /// What listens where.
     pub serve: ServeSettings,
     /// Logs and metrics.
@@ -153,6 +155,20 @@ pub struct JudgeSettings {
     pub model: Option<String>,
 }
 
+/// Who may approve versions, and how they are signed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegistrySettings {
+    /// A person's approval counts only together with that of a second person, and at least one of the two neither
+    /// submitted the job nor labelled its answers. Default false.
+    pub four_eyes: bool,
+    /// Private key in PEM (PKCS #8, as `clara registry keygen` writes it) that signs versions when they are approved.
+    /// Default: none; versions are not signed.
+    pub signing_key: Option<PathBuf>,
+    /// Whether a version without a signature by that key may not be rolled out. Default false.
+    pub require_signature: bool,
+}
+
 /// What listens where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -161,8 +177,24 @@ pub struct ServeSettings {
     pub grpc_address: SocketAddr,
     /// The coordinator's web page and metrics. Default `127.0.0.1:7401`.
     pub http_address: SocketAddr,
+    /// Who may use the web page and the REST interface: `loopback` (programs of the same machine), `everyone` or
+    /// `nobody`. Default `loopback`.
+    pub pages: PageAudience,
     /// The OpenAI-compatible endpoint. Default `127.0.0.1:7402`.
     pub openai_address: SocketAddr,
+}
+
+/// Who may use the coordinator's web page and REST interface; neither asks for a password.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PageAudience {
+    /// Programs of the same machine.
+    #[default]
+    Loopback,
+    /// Everyone who can reach the address.
+    Everyone,
+    /// Nobody: there is no page.
+    Nobody,
 }
 
 /// Logs and metrics.
@@ -225,6 +257,7 @@ impl Default for Settings {
             lease: LeaseSettings::default(),
             worker: WorkerSettings::default(),
             judge: JudgeSettings::default(),
+            registry: RegistrySettings::default(),
             serve: ServeSettings::default(),
             telemetry: TelemetrySettings::default(),
         }
@@ -296,7 +329,12 @@ impl Default for WorkerSettings {
 impl Default for ServeSettings {
     fn default() -> Self {
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        Self { grpc_address: local(7400), http_address: local(7401), openai_address: local(7402) }
+        Self {
+            grpc_address: local(7400),
+            http_address: local(7401),
+            pages: PageAudience::default(),
+            openai_address: local(7402),
+        }
     }
 }
 
@@ -430,6 +468,11 @@ impl Settings {
                 "scheduler.max_active_jobs_per_tenant",
                 self.scheduler.max_active_jobs_per_tenant >= 1,
                 "at least 1",
+            ),
+            (
+                "registry.require_signature",
+                !self.registry.require_signature || self.registry.signing_key.is_some(),
+                "false, or a key in registry.signing_key",
             ),
             ("worker.slots", (1..=64).contains(&self.worker.slots), "1 to 64"),
             (

@@ -16,7 +16,8 @@ async fn served(health: &Health, tasks: &Tasks) -> Channel {
     let page = metrics::install().unwrap();
     let free_port = "127.0.0.1:0".parse().unwrap();
     let shutdown = tasks.shutdown().clone();
-    let (address, serving) = http::serve(free_port, page, health.clone(), shutdown).await.unwrap();
+    let (address, serving) =
+        http::serve(free_port, page, health.clone(), http::Mount::default(), shutdown).await.unwrap();
     tasks.spawn("http.serve", serving);
     Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
 }

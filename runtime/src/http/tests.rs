@@ -20,7 +20,8 @@ async fn daemon() -> Daemon {
     let health = Health::default();
     let free_port = "127.0.0.1:0".parse().unwrap();
     let page = metrics::install().unwrap();
-    let (address, served) = serve(free_port, page, health.clone(), shutdown.clone()).await.unwrap();
+    let (address, served) =
+        serve(free_port, page, health.clone(), Mount::default(), shutdown.clone()).await.unwrap();
     let tasks = Tasks::new(shutdown);
     let ended = tasks.spawn("http.serve", served);
     Daemon { address, health, tasks, ended }
@@ -129,6 +130,10 @@ async fn silent_clients_keep_nobody_from_an_answer_and_do_not_hold_up_the_end() 
 async fn an_address_in_use_is_an_error() {
     let daemon = daemon().await;
     let page = metrics::install().unwrap();
-    assert!(serve(daemon.address, page, Health::default(), CancellationToken::new()).await.is_err());
+    assert!(
+        serve(daemon.address, page, Health::default(), Mount::default(), CancellationToken::new())
+            .await
+            .is_err()
+    );
     daemon.end().await;
 }

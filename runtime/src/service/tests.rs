@@ -5,13 +5,14 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::Service;
-use crate::{config::Settings, health::Health, task::Tasks};
+use crate::{config::Settings, health::Health, http::Mount, task::Tasks};
 
 #[tokio::test(start_paused = true)]
 async fn a_watched_check_follows_what_is_seen_and_fails_without_an_answer() {
     let service = Service {
         settings: Settings::default(),
         health: Health::expecting(&["broker"]),
+        pages: Mount::default(),
         tasks: Tasks::new(CancellationToken::new()),
         drain: CancellationToken::new(),
     };

@@ -120,7 +120,7 @@ async fn work(
     service: &Service,
     equip: impl FnOnce(&Settings, WorkerPorts) -> Result<Equipment, ServiceError>,
 ) -> Result<(), ServiceError> {
-    let Service { settings, health, tasks, drain } = service;
+    let Service { settings, health, tasks, drain, pages: _ } = service;
     if settings.broker.url.is_none() {
         tracing::warn!(
             "broker.url is not set: {name} takes tasks from {} alone and sees none that coordinators send over RabbitMQ",

@@ -4,14 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
+use clara_coordinator::chart::svg::{self, Heading};
 use clara_gpu_worker::folder::write_file;
-use clara_lifecycle::job::Job;
 
-use crate::{
-    chart::svg::{self, Heading},
-    commands::DONE,
-    session::Session,
-};
+use crate::{commands::DONE, session::Session};
 
 #[cfg(test)]
 mod tests;
@@ -39,25 +35,12 @@ pub(super) async fn plot(session: &Session, args: &PlotArgs) -> Result<u8> {
         session.output.json(&curve)?;
         return Ok(DONE);
     }
-    let Some(drawing) = svg::draw(&curve, &heading(&job)) else {
+    let Some(drawing) = svg::draw(&curve, &Heading::of(&job)) else {
         bail!("job {0} has no training step yet; `clara job show {0}` tells where it stands", job.id);
     };
     write(&path, &drawing, args.force)?;
     session.output.line(path.display())?;
     Ok(DONE)
-}
-
-fn heading(job: &Job) -> Heading {
-    let spec = &job.spec;
-    let title = match &job.adapter_id {
-        Some(adapter_id) => format!("Training of {adapter_id}"),
-        None => format!("Training for {}", spec.domain),
-    };
-    // Base models are often named by a long path.
-    let base = Path::new(&spec.base_model).file_name().map(|name| name.to_string_lossy().into_owned());
-    let base = base.unwrap_or_else(|| spec.base_model.clone());
-    let subtitle = format!("{} · {}, rank {} · {base}", job.id, spec.method, spec.training.rank);
-    Heading { title, subtitle }
 }
 
 /// Only SVG is drawn.

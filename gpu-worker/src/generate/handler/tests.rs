@@ -94,6 +94,7 @@ impl Rig {
             champion: Some(ChampionInput { adapter_id: "baurecht-lora-v1.0.0".into(), adapter: champion }),
             checkpoint: None,
             judge_offsets: std::collections::BTreeMap::new(),
+            evaluations: 0,
         };
         Self { folder, artifacts, assignment }
     }

@@ -107,6 +107,7 @@ impl Rig {
             champion: None,
             checkpoint: None,
             judge_offsets: std::collections::BTreeMap::new(),
+            evaluations: 0,
         };
         Self { folder, artifacts, assignment }
     }

@@ -47,11 +47,16 @@ pub(super) struct World {
 impl World {
     /// `samples` answered samples that are to be judged at `url`.
     pub(super) async fn new(url: &str, samples: usize, champion: bool) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let artifacts = ArtifactStore::local(folder.path().join("store")).unwrap();
         let golden = golden(samples);
         let answers = answers(&golden, champion);
-        let golden_file = serde_json::to_vec(&golden).unwrap();
+        Self::of(url, &golden, answers).await
+    }
+
+    /// These answers to this golden dataset are to be judged at `url`.
+    pub(super) async fn of(url: &str, golden: &GoldenDataset, answers: Answers) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let artifacts = ArtifactStore::local(folder.path().join("store")).unwrap();
+        let golden_file = serde_json::to_vec(golden).unwrap();
         let answers_file = serde_json::to_vec(&answers).unwrap();
         let golden_artifact = put(&artifacts, folder.path(), "golden", &golden_file).await;
         let answers_artifact = put(&artifacts, folder.path(), "answers", &answers_file).await;
@@ -66,7 +71,7 @@ impl World {
             stage: Stage::Judge,
             attempt: Attempt::FIRST,
             fence: Fence(1),
-            spec: spec(url, &golden),
+            spec: spec(url, golden),
             golden: GoldenInput {
                 reference: golden.reference().to_string(),
                 digest: golden.digest(),
@@ -77,6 +82,7 @@ impl World {
             champion: None,
             checkpoint: None,
             judge_offsets: std::collections::BTreeMap::new(),
+            evaluations: 0,
         };
         let config = JudgeConfig {
             first_pause: Duration::from_millis(1),

@@ -111,6 +111,7 @@ impl ScriptedCoordinator {
             champion: None,
             checkpoint: None,
             judge_offsets: std::collections::BTreeMap::new(),
+            evaluations: 0,
         };
         ClaimAnswer::Granted { assignment: Box::new(assignment), lease_ttl: self.lease_ttl }
     }

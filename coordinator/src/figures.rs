@@ -8,26 +8,26 @@ use std::time::Duration;
 use clara_lifecycle::time::Timestamp;
 
 /// What stands for a value that is not there.
-pub(crate) const NONE: &str = "–";
+pub const NONE: &str = "–";
 
 /// A number with some decimals, or a dash.
-pub(crate) fn number(value: Option<f64>, decimals: usize) -> String {
+pub fn number(value: Option<f64>, decimals: usize) -> String {
     value.map_or_else(|| NONE.to_owned(), |value| format!("{value:.decimals$}"))
 }
 
 /// A share (0–1) in per cent, or a dash.
-pub(crate) fn percent(share: Option<f64>) -> String {
+pub fn percent(share: Option<f64>) -> String {
     share.map_or_else(|| NONE.to_owned(), |share| format!("{:.1} %", share * 100.0))
 }
 
 /// A point in time in UTC, to the second.
-pub(crate) fn time(at: Timestamp) -> String {
+pub fn time(at: Timestamp) -> String {
     jiff::Timestamp::from_millisecond(at.0)
         .map_or_else(|_| NONE.to_owned(), |at| at.strftime("%Y-%m-%d %H:%M:%S").to_string())
 }
 
 /// A time span in at most two units.
-pub(crate) fn span(duration: Duration) -> String {
+pub fn span(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
         (0, 0, seconds) => format!("{seconds} s"),
@@ -37,7 +37,7 @@ pub(crate) fn span(duration: Duration) -> String {
 }
 
 /// A number of bytes in the largest unit that leaves at least one.
-pub(crate) fn bytes(bytes: u64) -> String {
+pub fn bytes(bytes: u64) -> String {
     const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
     let (unit, factor) = UNITS.into_iter().find(|(_, factor)| bytes >= *factor).unwrap_or(("B", 1));
     #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
@@ -46,7 +46,7 @@ pub(crate) fn bytes(bytes: u64) -> String {
 }
 
 /// The beginning of a text in one line.
-pub(crate) fn excerpt(text: &str, chars: usize) -> String {
+pub fn excerpt(text: &str, chars: usize) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let line = plain(&line);
     if line.chars().count() <= chars {
@@ -58,6 +58,6 @@ pub(crate) fn excerpt(text: &str, chars: usize) -> String {
 }
 
 /// Text of a model without control characters, so that it cannot steer the terminal.
-pub(crate) fn plain(text: &str) -> String {
+pub fn plain(text: &str) -> String {
     text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
 }

@@ -1,6 +1,6 @@
 //! Spellings that must become one.
 
-use super::{collapse, fold, words};
+use super::{collapse, fold, is_invisible, visible, words};
 
 #[test]
 fn umlauts_meet_their_transcription_in_either_normal_form() {
@@ -21,4 +21,11 @@ fn words_leave_punctuation_and_section_signs_out() {
 fn blanks_and_case_do_not_matter_but_punctuation_does() {
     assert_eq!(collapse(" Der\n\n Bau\t"), collapse("der bau"));
     assert_ne!(collapse("der bau."), collapse("der bau"));
+}
+
+#[test]
+fn what_no_reader_sees_is_left_out_and_what_shapes_the_text_stays() {
+    assert_eq!(visible("Bau\u{200B}G\u{AD}B\u{FEFF}\u{E0041}"), "BauGB");
+    assert_eq!(visible("a\n\tb\u{A0}ä"), "a\n\tb\u{A0}ä");
+    assert!(is_invisible('\u{0}') && !is_invisible(' '));
 }

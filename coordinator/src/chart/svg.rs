@@ -4,18 +4,39 @@ mod axis;
 #[cfg(test)]
 mod tests;
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::Path};
 
-use clara_lifecycle::curve::{StepPoint, TrainingCurve};
+use clara_lifecycle::{
+    curve::{StepPoint, TrainingCurve},
+    job::Job,
+};
 
 use super::{Range, losses, real};
 use axis::Panel;
 
 /// What is written above the drawing.
 #[derive(Debug, Clone)]
-pub(crate) struct Heading {
-    pub(crate) title: String,
-    pub(crate) subtitle: String,
+pub struct Heading {
+    /// The larger line.
+    pub title: String,
+    /// The smaller line.
+    pub subtitle: String,
+}
+
+impl Heading {
+    /// For the training of a job.
+    pub fn of(job: &Job) -> Self {
+        let spec = &job.spec;
+        let title = match &job.adapter_id {
+            Some(adapter_id) => format!("Training of {adapter_id}"),
+            None => format!("Training for {}", spec.domain),
+        };
+        // Base models are often named by a long path.
+        let base = Path::new(&spec.base_model).file_name().map(|name| name.to_string_lossy().into_owned());
+        let base = base.unwrap_or_else(|| spec.base_model.clone());
+        let subtitle = format!("{} · {}, rank {} · {base}", job.id, spec.method, spec.training.rank);
+        Self { title, subtitle }
+    }
 }
 
 const WIDTH: f64 = 880.0;
@@ -32,7 +53,7 @@ const STYLE: &str = "<style>
 ";
 
 /// The drawing; `None` before the first step.
-pub(crate) fn draw(curve: &TrainingCurve, heading: &Heading) -> Option<String> {
+pub fn draw(curve: &TrainingCurve, heading: &Heading) -> Option<String> {
     let last = curve.steps.last()?.step;
     let steps = Range { low: 0.0, high: real(last.max(1)) };
     let loss = Range::of(losses(curve))?.widened();

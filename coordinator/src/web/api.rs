@@ -1,0 +1,92 @@
+//! The REST interface: what gRPC answers, as JSON over HTTP.
+
+mod golden;
+mod jobs;
+mod registry;
+mod spec;
+mod stream;
+
+use axum::{
+    Json, Router,
+    extract::{FromRequest, FromRequestParts, Query, Request},
+    http::request::Parts,
+    routing::{get, post, put},
+};
+use serde::de::DeserializeOwned;
+
+use super::{Site, problem::Problem};
+
+/// Where the first version lies.
+pub(super) const PREFIX: &str = "/api/v1";
+
+/// A document, or why there is none.
+type Answer<T> = Result<Json<T>, Problem>;
+
+macro_rules! calls {
+    ($($method:ident $path:literal $operation:literal $handler:path;)+) => {
+        /// Method, path and name of every call, as `openapi.json` has them.
+        #[cfg(test)]
+        pub(super) const CALLS: &[(&str, &str, &str)] = &[$((stringify!($method), $path, $operation)),+];
+
+        pub(super) fn routes() -> Router<Site> {
+            Router::new()$(.route($path, $method($handler)))+
+        }
+    };
+}
+
+// The names are those of the calls over gRPC where there is one.
+calls! {
+    post "/jobs" "SubmitJob" jobs::submit;
+    get "/jobs" "ListJobs" jobs::list;
+    get "/jobs/{job}" "GetJob" jobs::show;
+    post "/jobs/{job}/cancel" "CancelJob" jobs::cancel;
+    post "/jobs/{job}/retry" "RetryJob" jobs::retry;
+    get "/jobs/{job}/explanation" "ExplainJob" jobs::explain;
+    get "/jobs/{job}/events" "ListEvents" stream::events;
+    get "/jobs/{job}/events/stream" "WatchJob" stream::watch;
+    get "/jobs/{job}/log" "ListLog" stream::log;
+    get "/jobs/{job}/log/stream" "ReadLog" stream::follow_log;
+    get "/jobs/{job}/curve" "GetCurve" jobs::curve;
+    get "/jobs/{job}/curve.svg" "DrawCurve" jobs::drawing;
+    get "/jobs/{job}/evaluation" "GetEvaluation" jobs::evaluation;
+    get "/jobs/{job}/answers" "GetAnswers" jobs::answers;
+    get "/queues" "ListQueues" jobs::queues;
+    get "/adapters" "ListAdapters" registry::list;
+    get "/adapters/{adapter}" "GetAdapter" registry::show;
+    post "/adapters/{adapter}/review" "ReviewAdapter" registry::review;
+    get "/audit" "ListAudit" registry::audit;
+    get "/registry" "ExportRegistry" registry::export;
+    post "/registry" "ImportRegistry" registry::import;
+    get "/golden" "ListGolden" golden::list;
+    get "/golden/{reference}" "GetGolden" golden::show;
+    put "/golden/{reference}" "PutGolden" golden::write;
+    post "/golden/{reference}/freeze" "FreezeGolden" golden::freeze;
+}
+
+/// The JSON body of a request; what cannot be read is a problem.
+struct Body<T>(T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        match Json::from_request(request, state).await {
+            Ok(Json(body)) => Ok(Self(body)),
+            Err(rejected) => Err(Problem::of_body(rejected.status(), rejected.body_text())),
+        }
+    }
+}
+
+/// What stands behind the question mark of a path; what cannot be read is a problem.
+struct Asked<T>(T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match Query::from_request_parts(parts, state).await {
+            Ok(Query(asked)) => Ok(Self(asked)),
+            Err(rejected) => Err(Problem::bad_request(&rejected.body_text())),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+// Loads the parts of a page that change again: elements with an id and `data-live`. Pages can be read without it.
+"use strict";
+
+(() => {
+  const EVERY_MS = 5000;
+  const AFTER_EVENT_MS = 1200;
+  let timer = null;
+
+  async function refresh() {
+    timer = null;
+    if (document.hidden) return;
+    const answer = await fetch(location.href, { headers: { accept: "text/html" } }).catch(() => null);
+    if (!answer || !answer.ok) return;
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    for (const old of document.querySelectorAll("[data-live][id]")) {
+      const part = fresh.getElementById(old.id);
+      const inUse = old.contains(document.activeElement) && document.activeElement.matches("input, textarea, select");
+      if (!part || inUse || part.isEqualNode(old)) continue;
+      const open = new Set([...old.querySelectorAll("details[id][open]")].map((fold) => fold.id));
+      for (const fold of part.querySelectorAll("details[id]")) if (open.has(fold.id)) fold.open = true;
+      old.replaceWith(document.adoptNode(part));
+    }
+  }
+
+  function soon() {
+    timer ??= setTimeout(refresh, AFTER_EVENT_MS);
+  }
+
+  if (document.body.hasAttribute("data-refresh")) setInterval(refresh, EVERY_MS);
+
+  const events = document.querySelector("[data-events]");
+  if (events) {
+    const source = new EventSource(events.dataset.events);
+    source.onmessage = soon;
+    source.addEventListener("rest", () => { source.close(); soon(); });
+  }
+
+  const log = document.querySelector("[data-log]");
+  if (log) {
+    const source = new EventSource(log.dataset.log);
+    source.onmessage = (message) => {
+      const { stage, attempt, level, text } = JSON.parse(message.data);
+      const line = document.createElement("div");
+      line.className = level;
+      line.textContent = `${stage}/${attempt}  ${text}`;
+      const follows = log.scrollTop + log.clientHeight >= log.scrollHeight - 8;
+      log.append(line);
+      if (follows) log.scrollTop = log.scrollHeight;
+    };
+    source.addEventListener("rest", () => source.close());
+  }
+
+  for (const form of document.querySelectorAll("form[data-confirm]")) {
+    form.addEventListener("submit", (submit) => {
+      if (!confirm(form.dataset.confirm)) submit.preventDefault();
+    });
+  }
+})();
