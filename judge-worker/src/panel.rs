@@ -6,7 +6,7 @@ use clara_lifecycle::{
     attempt::JudgeOffsets,
     rubric::{POINTS_PER_ANCHOR, Rubric, RubricCriterion},
     score::{
-        AnswerDetails, CheckFinding, CriteriaScores, Criterion, CriterionVote, Flag, JudgeVote, Judgement, Scored,
+        AnswerDetails, CheckCode, CheckFinding, CriteriaScores, Criterion, CriterionVote, Flag, JudgeVote, Judgement, Scored,
         UnscoredReason,
     },
     statistics,
@@ -121,16 +121,12 @@ fn means(votes: &[BTreeMap<Criterion, f64>]) -> BTreeMap<Criterion, f64> {
 fn hard_failures(rubric: &Rubric, subject: Subject<'_>, scores: &CriteriaScores) -> Vec<CheckFinding> {
     let finding = |entry: &RubricCriterion| {
         let score = scores.get(entry.criterion).filter(|score| entry.fails_hard(*score))?;
-        Some(CheckFinding {
-            code: "rubric_hard_fail".to_owned(),
-            is_hard: true,
-            text: format!(
-                "{} is {score:.1} of 10; the rubric {} fails an answer at {:.1} or below",
-                entry.criterion,
-                rubric.version,
-                entry.hard_fail.unwrap_or_default() * POINTS_PER_ANCHOR
-            ),
-        })
+        Some(CheckCode::RubricHardFail.hard(format!(
+            "{} is {score:.1} of 10; the rubric {} fails an answer at {:.1} or below",
+            entry.criterion,
+            rubric.version,
+            entry.hard_fail.unwrap_or_default() * POINTS_PER_ANCHOR
+        )))
     };
     rubric.applying(subject.sample).filter_map(finding).collect()
 }
