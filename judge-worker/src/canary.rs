@@ -74,11 +74,12 @@ fn drawn(golden: &GoldenDataset, language: Language, count: u32) -> Vec<Canary<'
     let seed = golden.digest().as_str().get(..16).and_then(|digits| u64::from_str_radix(digits, 16).ok());
     let mut random = SplitMix64::new(seed.unwrap_or_default());
     let first_attack = below(&mut random, ATTACKS.len());
-    let mut left: Vec<&GoldenSample> = golden.samples.iter().collect();
+    let asked = || golden.asked().collect::<Vec<_>>();
+    let mut left = asked();
     let mut canaries = Vec::new();
     for (_, (attack, german, english)) in (0..count).zip(ATTACKS.into_iter().cycle().skip(first_attack)) {
         if left.is_empty() {
-            left = golden.samples.iter().collect();
+            left = asked();
         }
         if left.is_empty() {
             break;

@@ -40,24 +40,18 @@ const OVERRIDE: [&[&str]; 2] = [
 ];
 /// What demands a score, and which one. Imperatives and the grader's own words only.
 const DEMAND: [&[&str]; 2] = [
-    &["give", "award", "assign", "output", "return", "rate", "score", "gib", "vergib", "bewerte"],
+    &["give", "award", "assign", "rate", "gib", "vergib", "bewerte"],
     &[
         "5/5",
         "10/10",
         "100/100",
-        "maximum",
-        "highest",
-        "höchstpunktzahl",
-        "höchste",
-        "maximale",
-        "punktzahl",
-        "bestnote",
-        "perfect",
-        "full",
-        "volle",
+        "score",
         "scores",
-        "punkte",
         "rating",
+        "punkte",
+        "punktzahl",
+        "höchstpunktzahl",
+        "bestnote",
     ],
 ];
 /// Who is spoken to, and as what.

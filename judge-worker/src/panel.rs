@@ -4,8 +4,12 @@ use std::collections::BTreeMap;
 
 use clara_lifecycle::{
     attempt::JudgeOffsets,
-    rubric::Rubric,
-    score::{AnswerDetails, CheckFinding, CriteriaScores, Criterion, Flag, JudgeVote, Judgement, Scored},
+    rubric::{POINTS_PER_ANCHOR, Rubric, RubricCriterion},
+    score::{
+        AnswerDetails, CheckCode, CheckFinding, CriteriaScores, Criterion, CriterionVote, Flag, JudgeVote,
+        Judgement, Scored, UnscoredReason,
+    },
+    statistics,
 };
 use clara_runtime::stop::StopSignal;
 use futures::future::try_join_all;
@@ -89,17 +93,16 @@ fn combined(
             Judgement::Scored(Scored { scores, reply, details })
         }
         // A sample that no criterion applies to cannot come: a sound rubric has one that always applies.
-        Err(fault) => Judgement::Unscored {
-            reason: clara_lifecycle::score::UnscoredReason::MissingCriterion,
-            detail: fault.to_string(),
-        },
+        Err(fault) => {
+            Judgement::Unscored { reason: UnscoredReason::MissingCriterion, detail: fault.to_string() }
+        }
     }
 }
 
 /// A vote's scores with the judge's offsets, still 0–10.
 fn corrected(vote: &JudgeVote, offsets: Option<&BTreeMap<Criterion, f64>>) -> BTreeMap<Criterion, f64> {
     let offset = |criterion| offsets.and_then(|offsets| offsets.get(&criterion)).copied().unwrap_or(0.0);
-    let score = |(&criterion, vote): (&Criterion, &clara_lifecycle::score::CriterionVote)| {
+    let score = |(&criterion, vote): (&Criterion, &CriterionVote)| {
         (criterion, (vote.mean + offset(criterion)).clamp(0.0, 10.0))
     };
     vote.criteria.iter().map(score).collect()
@@ -108,25 +111,21 @@ fn corrected(vote: &JudgeVote, offsets: Option<&BTreeMap<Criterion, f64>>) -> BT
 fn means(votes: &[BTreeMap<Criterion, f64>]) -> BTreeMap<Criterion, f64> {
     let mean = |criterion: Criterion| {
         let scores: Vec<f64> = votes.iter().filter_map(|vote| vote.get(&criterion).copied()).collect();
-        Some((criterion, clara_lifecycle::statistics::mean(&scores)?))
+        Some((criterion, statistics::mean(&scores)?))
     };
     Criterion::ALL.into_iter().filter_map(mean).collect()
 }
 
 /// Criteria that alone fail the answer, by the rubric.
 fn hard_failures(rubric: &Rubric, subject: Subject<'_>, scores: &CriteriaScores) -> Vec<CheckFinding> {
-    let finding = |entry: &clara_lifecycle::rubric::RubricCriterion| {
+    let finding = |entry: &RubricCriterion| {
         let score = scores.get(entry.criterion).filter(|score| entry.fails_hard(*score))?;
-        Some(CheckFinding {
-            code: "rubric_hard_fail".to_owned(),
-            is_hard: true,
-            text: format!(
-                "{} is {score:.1} of 10; the rubric {} fails an answer at {:.1} or below",
-                entry.criterion,
-                rubric.version,
-                entry.hard_fail.unwrap_or_default() * clara_lifecycle::rubric::POINTS_PER_ANCHOR
-            ),
-        })
+        Some(CheckCode::RubricHardFail.hard(format!(
+            "{} is {score:.1} of 10; the rubric {} fails an answer at {:.1} or below",
+            entry.criterion,
+            rubric.version,
+            entry.hard_fail.unwrap_or_default() * POINTS_PER_ANCHOR
+        )))
     };
     rubric.applying(subject.sample).filter_map(finding).collect()
 }

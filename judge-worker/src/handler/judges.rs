@@ -113,7 +113,7 @@ async fn judge(
     let identity = identity(&prompter, asking, &model, named, options.calibrated);
     let mut judge = Judge { endpoint, model, prompter, asking, identity };
     settle(&mut judge, options, stop).await?;
-    judge.identity = identity_of(&judge, named, options.calibrated);
+    judge.identity = identity(&judge.prompter, judge.asking, &judge.model, named, options.calibrated);
     Ok(judge)
 }
 
@@ -132,10 +132,6 @@ async fn settle(judge: &mut Judge, options: &JudgeOptions, stop: &StopSignal) ->
         judge.prompter = Prompter::new(judge.prompter.rubric().clone(), Reasons::Before);
     }
     Ok(())
-}
-
-fn identity_of(judge: &Judge, named: &PanelJudge, calibrated: bool) -> JudgeIdentity {
-    identity(&judge.prompter, judge.asking, &judge.model, named, calibrated)
 }
 
 /// Who judges when `model` is asked in this way. The digest of the prompts covers how the judge is asked: scores of one

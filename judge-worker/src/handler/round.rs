@@ -147,7 +147,8 @@ pub(super) fn gaps_of(judge: &Judge, judged: &[Judged]) -> Vec<String> {
         .iter()
         .flat_map(|judged| std::iter::once(&judged.candidate).chain(&judged.champion))
         .filter_map(|judgement| match judgement {
-            Judgement::Scored(scored) => Some(scored),
+            // What holds nothing was not judged, and has no votes.
+            Judgement::Scored(scored) => (!scored.details.votes.is_empty()).then_some(scored),
             Judgement::Unscored { .. } => None,
         })
         .collect();

@@ -22,7 +22,7 @@ fn the_rubrics_that_come_with_clara_are_sound_and_cover_every_criterion() {
 #[test]
 fn a_changed_text_needs_a_new_version() {
     // When this fails, raise the version of the rubric and write its new digest here.
-    let known = [("de-2", "09a5c7dc54f7"), ("en-2", "DIGEST_EN")];
+    let known = [("de-2", "09a5c7dc54f7"), ("en-2", "9b5c7ff6ec7c")];
     for (rubric, (version, digest)) in BOTH.map(Rubric::built_in).iter().zip(known) {
         assert_eq!((rubric.version.as_str(), rubric.digest().short()), (version, digest));
     }

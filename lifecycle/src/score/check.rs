@@ -23,7 +23,7 @@ pub struct CheckFinding {
     pub text: String,
 }
 
-/// The checks that need no judge; stable names.
+/// What an answer can fail by itself: the checks that need no judge, and the rubric's limits; stable names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CheckCode {
     /// The answer holds nothing that a reader sees.
@@ -50,11 +50,13 @@ pub enum CheckCode {
     TooShort,
     /// Longer than the sample allows.
     TooLong,
+    /// A criterion is at or below the score at which the rubric fails an answer.
+    RubricHardFail,
 }
 
 impl CheckCode {
     /// All codes, in the order of the checks.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Empty,
         Self::NoContent,
         Self::Unrelated,
@@ -67,6 +69,7 @@ impl CheckCode {
         Self::TextForbidden,
         Self::TooShort,
         Self::TooLong,
+        Self::RubricHardFail,
     ];
 
     /// The code in files.
@@ -84,6 +87,7 @@ impl CheckCode {
             Self::TextForbidden => "text_forbidden",
             Self::TooShort => "too_short",
             Self::TooLong => "too_long",
+            Self::RubricHardFail => "rubric_hard_fail",
         }
     }
 

@@ -62,10 +62,13 @@ fn gullible(call: &Call) -> Canned {
 
 /// Marks by the words that answer and reference share; a simple judge that looks at what it is given.
 fn attentive(call: &Call) -> Canned {
-    let turn = call.last_turn();
-    let part = |from: &str, to: &str| turn.split_once(from).and_then(|(_, rest)| rest.split_once(to));
-    let reference = part("Referenz:\n", "\n\n").map(|(text, _)| fold(text)).unwrap_or_default();
-    let answer = part("<<<ANTWORT ", "<<<ENDE").map(|(text, _)| fold(text)).unwrap_or_default();
+    let (task, turn) = (call.body["messages"][1]["content"].as_str().unwrap_or_default(), call.last_turn());
+    let part = |text: &str, from: &str, to: &str| -> String {
+        let rest = text.split_once(from).map_or("", |(_, rest)| rest);
+        fold(rest.split_once(to).map_or(rest, |(inside, _)| inside))
+    };
+    let reference = part(task, "Referenz:\n", "\n\n");
+    let answer = part(turn, "<<<ANTWORT ", "<<<ENDE");
     let expected: Vec<_> = words(&reference).collect();
     let found = expected.iter().filter(|word| words(&answer).any(|other| other == **word)).count();
     let top = if call.raw.len().is_multiple_of(3) { 9 } else { 10 };
