@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     path::Path,
     sync::Arc,
@@ -155,12 +155,12 @@ impl Drop for Site {
     }
 }
 
-/// Sends one request with a JSON body; answers the status and the JSON that came back.
+/// Sends one request with a JSON body, or none for `null`; answers the status and the JSON that came back.
 ///
 /// # Errors
 /// When there is no answer, or none in JSON.
 pub fn exchange(address: SocketAddr, method: &str, path: &str, body: &Value) -> Result<(u16, Value)> {
-    let body = body.to_string();
+    let body = if body.is_null() { String::new() } else { body.to_string() };
     let mut connection = TcpStream::connect(address)?;
     write!(
         connection,
@@ -168,10 +168,20 @@ pub fn exchange(address: SocketAddr, method: &str, path: &str, body: &Value) -> 
          Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     )?;
-    let mut answer = Vec::new();
-    connection.read_to_end(&mut answer)?;
-    let answer = String::from_utf8(answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").with_context(|| format!("no HTTP: {answer}"))?;
+    // Not every server closes the connection when it is asked to.
+    let mut answer = BufReader::new(connection);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        ensure!(answer.read_line(&mut head)? > 0, "no HTTP: {head}");
+    }
+    let mut fields = head.lines().filter_map(|line| line.split_once(':'));
+    let length = fields.find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let mut body = Vec::new();
+    match length {
+        Some((_, length)) => answer.take(length.trim().parse()?).read_to_end(&mut body)?,
+        None => answer.read_to_end(&mut body)?,
+    };
+    let body = String::from_utf8(body)?;
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no status")?;
-    Ok((status, serde_json::from_str(body).with_context(|| format!("{method} {path}: no JSON: {body}"))?))
+    Ok((status, serde_json::from_str(&body).with_context(|| format!("{method} {path}: no JSON: {body}"))?))
 }
