@@ -149,6 +149,7 @@ pub fn evaluation_of(
         tokens: 1,
         expected_nll: 1.0,
         expected_tokens: 1,
+        opening: Vec::new(),
     };
     let has_champion = all.iter().any(|(_, judged)| judged.champion.is_some());
     let samples = all.iter().map(|(sample, judged)| SampleAnswers {

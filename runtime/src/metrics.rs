@@ -433,12 +433,6 @@ pub fn gate_decided(decision: Decision, standing: CalibrationState) {
     metrics::counter!(GATE_JUDGES, "standing" => standing.as_str()).increment(1);
 }
 
-/// The gate decided about an evaluation whose judges have this standing.
-pub fn gate_decided(decision: Decision, standing: CalibrationState) {
-    metrics::counter!(GATE_DECISIONS, "decision" => decision.as_str()).increment(1);
-    metrics::counter!(GATE_JUDGES, "standing" => standing.as_str()).increment(1);
-}
-
 #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
 fn float(count: u64) -> f64 {
     count as f64

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use clara_lifecycle::{
     artifact::ArtifactRef,
-    gate::{Decision, GateMode, GateReport, Reason},
+    gate::{Decision, GateMode, GateEvidence, GateReport, Reason},
     golden::{GoldenDataset, GoldenSample},
     id::JobId,
     results::{AnswersResult, DatasetResult, EvaluationResult, StageResult, TrainingResult},
@@ -182,6 +182,7 @@ fn results(evaluation: &Evaluation, answers: ArtifactRef, judged: ArtifactRef) -
             unscored: 0,
             pass_rate: summary.pass_rate.map(|percent| percent / 100.0),
             champion_delta: None,
+            evidence: GateEvidence::default(),
         }),
     ]
 }

@@ -255,6 +255,7 @@ fn told(event: &JobEvent) -> String {
         | JobEvent::Registered { .. }
         | JobEvent::InReview
         | JobEvent::Cancelled
+        | JobEvent::BudgetRaised { .. }
         | JobEvent::Retried { .. } => words::of_event(event).unwrap_or_default(),
     }
 }

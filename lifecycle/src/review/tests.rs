@@ -83,6 +83,7 @@ fn subject(results: Vec<SampleScore>, unscored: &[&str]) -> Subject {
         panel: Vec::new(),
         pairwise: None,
         health: JudgeHealth::default(),
+        golden_digest: None,
     };
     Subject { evaluation, answers: None, golden: None, policy: GatePolicy::default(), report: None }
 }

@@ -295,8 +295,8 @@ fn an_assignment_comes_back_as_it_went() {
         calibrations: vec![KnownJudge {
             judge_id: "judge#1-2".to_owned(),
             model: "judge".to_owned(),
-            prompt_digest: Digest::of(b"prompt"),
-            rubric_digest: Digest::of(b"rubric"),
+            prompt_digest: samples::digest("prompt"),
+            rubric_digest: samples::digest("rubric"),
             fingerprint: Some("fp".to_owned()),
             standing: JudgeStanding::calibrated("they agree".to_owned()),
         }],

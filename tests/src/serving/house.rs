@@ -118,7 +118,7 @@ impl House {
         }
         // They end with the tasks that own them.
         drop(spawn_workers("house", handlers, &ports, &settings, &workers)?);
-        let mut control = ControlServiceClient::connect(url).await?;
+        let mut control = ControlServiceClient::new(Channel::from_shared(url)?.connect().await?);
         freeze(&mut control).await?;
         Ok((Self { adapters, control, wanted, services, workers, _folder: folder }, fakes))
     }

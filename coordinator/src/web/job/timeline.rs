@@ -71,6 +71,7 @@ pub(super) fn attempts(events: &[(Timestamp, JobEvent)]) -> Vec<Line> {
             | JobEvent::Registered { .. }
             | JobEvent::InReview
             | JobEvent::Reviewed { .. }
+            | JobEvent::BudgetRaised { .. }
             | JobEvent::Retried { .. }
             | JobEvent::Finished { .. } => {}
         }

@@ -35,7 +35,7 @@ fn golden_with_checks() -> GoldenDataset {
 fn answers(golden: &GoldenDataset, text: fn(usize, &GoldenDataset) -> String) -> Answers {
     let answer = |text: String| {
         let (finish_reason, tokens, expected_nll, expected_tokens) = (FinishReason::Stop, 5, 1.0, 5);
-        Answer { text, finish_reason, tokens, expected_nll, expected_tokens }
+        Answer { text, finish_reason, tokens, expected_nll, expected_tokens, opening: Vec::new() }
     };
     let samples = golden.samples.iter().enumerate().map(|(index, sample)| SampleAnswers {
         sample_id: sample.sample_id.clone(),
