@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use clara_lifecycle::{
     artifact::ArtifactRef,
-    gate::{Decision, GateMode, GateEvidence, GateReport, Reason},
+    gate::{Decision, GateEvidence, GateMode, GateReport, Reason},
     golden::{GoldenDataset, GoldenSample},
     id::JobId,
     results::{AnswersResult, DatasetResult, EvaluationResult, StageResult, TrainingResult},

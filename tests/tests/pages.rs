@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use clara_lifecycle::{
     attempt::Progress,
     curve::{CurvePoint, StepPoint, ValidationPoint},
-    gate::{Decision, GateMode, GateReport, Reason},
+    gate::{Decision, GateEvidence, GateMode, GateReport, Reason},
     id::JobId,
     job::{AttemptKey, Event, JobState},
     results::{AnswersResult, DatasetResult, EvaluationResult, StageResult, TrainingResult},
@@ -168,6 +168,7 @@ fn judged(site: &Site, mean: f64, decision: Decision) -> Result<JobId> {
         unscored: 0,
         pass_rate: Some(0.867),
         champion_delta: None,
+        evidence: GateEvidence::default(),
     };
     site.complete(&job, "coordinator", StageResult::Gate(report))?;
     Ok(job)

@@ -25,7 +25,7 @@ async fn sixty_four_registrations_at_once_get_sixty_four_versions_in_redis_and_n
     let tasks = Tasks::new(CancellationToken::new());
     let state: Arc<dyn StateStore> = Arc::new(RedisState::connect(&options, &tasks).await?);
     let faults = [(Fault::Flaky, 10), (Fault::Unanswered, 10), (Fault::Unanswered, 0)];
-    let over = |(number, (fault, percent))| {
+    let over = |(number, (fault, percent)): (u64, _)| {
         Arc::new(Faulty::new(Arc::clone(&state), fault, percent, 7 + number)) as Arc<dyn StateStore>
     };
     let faulty: Vec<Arc<dyn StateStore>> = (0..).zip(faults).map(over).collect();

@@ -77,7 +77,7 @@ async fn llama_cpp_serves_after_a_restart_and_says_so() -> Result<()> {
     ensure!(house.champion().await?.is_none(), "a champion that nobody serves");
     // As the message says: the file is made again by the next attempt, which needs servers that have it.
     let id = job.get("id").and_then(Value::as_str).context("no id")?.to_owned();
-    let retry = v1::RetryJobRequest { job_id: id.clone(), from: None };
+    let retry = v1::RetryJobRequest { job_id: id.clone(), ..v1::RetryJobRequest::default() };
     house.control.clone().retry_job(retry).await?;
     let gguf = || {
         std::fs::read_dir(&house.adapters)
@@ -90,7 +90,11 @@ async fn llama_cpp_serves_after_a_restart_and_says_so() -> Result<()> {
     fakes.iter().for_each(Fake::restart);
     let first = house.rest(&id).await?;
     if approved(&first).is_err() {
-        house.control.clone().retry_job(v1::RetryJobRequest { job_id: id.clone(), from: None }).await?;
+        house
+            .control
+            .clone()
+            .retry_job(v1::RetryJobRequest { job_id: id.clone(), ..v1::RetryJobRequest::default() })
+            .await?;
         approved(&house.rest(&id).await?)?;
     }
     house.stop().await;
