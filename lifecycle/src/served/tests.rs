@@ -31,6 +31,8 @@ fn seen_with(deployment: Deployment, listings: &[Listing]) -> ServedTarget {
 
 #[test]
 fn each_adapter_has_its_role() {
+    use ServedRole::{Champion, Foreign, Previous, Retired, Rollout};
+
     let mut deployment = Deployment::new("prod", "law-lora");
     deployment.in_rollout.insert("law-lora-v1.0.3".into());
     let names = [
@@ -42,7 +44,6 @@ fn each_adapter_has_its_role() {
     ];
     let seen = seen_with(deployment, &[listing("http://a", &names)]);
     let roles: Vec<ServedRole> = seen.replicas.first().unwrap().adapters.iter().map(|a| a.role).collect();
-    use ServedRole::{Champion, Foreign, Previous, Retired, Rollout};
     assert_eq!(roles, [Retired, Previous, Champion, Rollout, Foreign]);
     assert_eq!((seen.drifted(), seen.unreachable()), (0, 0));
 }

@@ -102,6 +102,60 @@ fn rubric() -> Rubric {
     rubric
 }
 
+fn judge() -> JudgeOptions {
+    JudgeOptions {
+        url: Some("http://localhost:1/v1".to_owned()),
+        model: Some("judge".to_owned()),
+        api_key_env: Some("JUDGE_KEY".to_owned()),
+        reasoning: false,
+        concurrency: 51,
+        max_tries: 12,
+        timeout_seconds: 53,
+        calibrated: true,
+        requests_per_minute: 54,
+        tokens_per_minute: 55_000,
+        cache: false,
+        budget: Some(JudgeBudget {
+            most: Some(5.6),
+            prompt_price: 0.57,
+            reply_price: 5.8,
+            currency: "EUR".to_owned(),
+        }),
+        rubric: RubricChoice::Own(Box::new(rubric())),
+        calls: JudgeCalls::Each,
+        logprobs: false,
+        repeats: 5,
+        panel: vec![PanelJudge {
+            url: "http://localhost:2/v1".to_owned(),
+            model: Some("second".to_owned()),
+            api_key_env: Some("SECOND_API_KEY".to_owned()),
+        }],
+        pairwise: true,
+        canaries: 7,
+        canary_limit: 33.0,
+    }
+}
+
+fn gate() -> GatePolicy {
+    GatePolicy {
+        mode: GateMode::Point,
+        approve_at: 91.0,
+        review_at: 72.0,
+        pass_at: 63.0,
+        approve_lower_bound: 84.0,
+        champion_margin: 1.5,
+        min_samples: 26,
+        max_unscored_share: 0.07,
+        seed: 68,
+        strict: true,
+        min_stratum_samples: 11,
+        max_hard_failure_share: 0.02,
+        reject_hard_failure_share: 0.2,
+        max_flip_rate: 0.35,
+        max_evaluations: 9,
+    }
+}
+
 fn spec() -> JobSpec {
     JobSpec {
         ingest: ingest(),
@@ -114,54 +168,8 @@ fn spec() -> JobSpec {
             seed: 43,
             system_prompt: Some("Antworte knapp.".to_owned()),
         },
-        judge: JudgeOptions {
-            url: Some("http://localhost:1/v1".to_owned()),
-            model: Some("judge".to_owned()),
-            api_key_env: Some("JUDGE_KEY".to_owned()),
-            reasoning: false,
-            concurrency: 51,
-            max_tries: 12,
-            timeout_seconds: 53,
-            calibrated: true,
-            requests_per_minute: 54,
-            tokens_per_minute: 55_000,
-            cache: false,
-            budget: Some(JudgeBudget {
-                most: Some(5.6),
-                prompt_price: 0.57,
-                reply_price: 5.8,
-                currency: "EUR".to_owned(),
-            }),
-            rubric: RubricChoice::Own(Box::new(rubric())),
-            calls: JudgeCalls::Each,
-            logprobs: false,
-            repeats: 5,
-            panel: vec![PanelJudge {
-                url: "http://localhost:2/v1".to_owned(),
-                model: Some("second".to_owned()),
-                api_key_env: Some("SECOND_API_KEY".to_owned()),
-            }],
-            pairwise: true,
-            canaries: 7,
-            canary_limit: 33.0,
-        },
-        gate: GatePolicy {
-            mode: GateMode::Point,
-            approve_at: 91.0,
-            review_at: 72.0,
-            pass_at: 63.0,
-            approve_lower_bound: 84.0,
-            champion_margin: 1.5,
-            min_samples: 26,
-            max_unscored_share: 0.07,
-            seed: 68,
-            strict: true,
-            min_stratum_samples: 11,
-            max_hard_failure_share: 0.02,
-            reject_hard_failure_share: 0.2,
-            max_flip_rate: 0.35,
-            max_evaluations: 9,
-        },
+        judge: judge(),
+        gate: gate(),
         retry: RetryPolicy { max_attempts: 7, first_pause_ms: 71, longest_pause_ms: 72 },
         version: Some("2.1.0".parse().unwrap()),
         rollout_targets: vec!["http://server".to_owned()],

@@ -58,7 +58,7 @@ pub enum TargetKind {
     Vllm,
     /// vLLM that loads from a folder when an adapter is first asked for.
     VllmFolder,
-    /// SGLang.
+    /// `SGLang`.
     Sglang,
     /// llama.cpp's server.
     LlamaCpp,

@@ -32,7 +32,7 @@ pub fn weights_of(path: &Path) -> Result<String> {
 }
 
 /// What weights answer to a question; `base` stands for the base model alone.
-pub fn words(weights: &str, question: &str) -> Vec<Word> {
+pub(super) fn words(weights: &str, question: &str) -> Vec<Word> {
     let word = |place: usize| {
         let digest = Digest::of(format!("{weights}/{question}/{place}").as_bytes());
         let number = |from: usize| {
