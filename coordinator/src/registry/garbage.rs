@@ -37,6 +37,13 @@ pub(crate) struct GarbageOptions {
     pub(crate) jobs_older_than: Option<Duration>,
 }
 
+impl GarbageOptions {
+    /// Whether the record of a job is removed.
+    fn forgets(&self, job: &Job, now: Timestamp) -> bool {
+        is_over(job) && self.jobs_older_than.is_some_and(|age| now.since(job.changed_at) > age)
+    }
+}
+
 /// What a collection removed, or would remove, and what keeps the rest.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct GarbageReport {
@@ -95,7 +102,7 @@ impl References {
 impl Driver {
     /// Removes stored files that nothing refers to: those of versions that were rejected or deprecated and have no alias,
     /// and of attempts that led to no version. What belongs to unfinished jobs, to golden datasets, to evaluations and to
-    /// jobs that the store does not know stays.
+    /// jobs that the store does not know stays, and so does what a judge replied, while its job has a record.
     pub(crate) async fn collect_garbage(
         &self,
         options: GarbageOptions,
@@ -118,7 +125,11 @@ impl Driver {
                 }
             }
         }
-        let references = self.references(&jobs, &families, &surplus).await?;
+        let mut references = self.references(&jobs, &families, &surplus).await?;
+        for job in jobs.iter().filter(|job| !options.forgets(job, now)) {
+            let keeper = format!("the judge's ledger of job {}", job.id);
+            references.keep(&format!("jobs/{}/judge/replies", job.id), &keeper);
+        }
         for object in objects {
             if let Some(keeper) = keeper_of(&object, &references, now, options.grace) {
                 report.kept.entry(keeper).or_default().add(&object);
@@ -132,9 +143,7 @@ impl Driver {
             }
         }
         report.versions = surplus.into_iter().collect();
-        if let Some(age) = options.jobs_older_than {
-            report.jobs = self.forget_jobs(&jobs, age, options.dry_run).await?;
-        }
+        report.jobs = self.forget_jobs(&jobs, options, now).await?;
         Ok(report)
     }
 
@@ -213,13 +222,12 @@ impl Driver {
     async fn forget_jobs(
         &self,
         jobs: &[Job],
-        age: Duration,
-        dry_run: bool,
+        options: GarbageOptions,
+        now: Timestamp,
     ) -> Result<Vec<String>, DriverError> {
-        let now = self.records.state.now().await?;
         let mut forgotten = Vec::new();
-        for job in jobs.iter().filter(|job| is_over(job) && now.since(job.changed_at) > age) {
-            if dry_run || self.forget_job(&job.id).await? {
+        for job in jobs.iter().filter(|job| options.forgets(job, now)) {
+            if options.dry_run || self.forget_job(&job.id).await? {
                 forgotten.push(job.id.to_string());
             }
         }
