@@ -130,9 +130,14 @@ impl Driver {
             let keeper = format!("the judge's ledger of job {}", job.id);
             references.keep(&format!("jobs/{}/judge/replies", job.id), &keeper);
         }
+        let mut looked_up = BTreeMap::new();
         for object in objects {
             if let Some(keeper) = keeper_of(&object, &references, now, options.grace) {
                 report.kept.entry(keeper).or_default().add(&object);
+                continue;
+            }
+            if !options.dry_run && self.goes_on(&object.path, &mut looked_up).await? {
+                report.kept.entry("a job that goes on again".to_owned()).or_default().add(&object);
                 continue;
             }
             report.removed_files += 1;
@@ -195,9 +200,33 @@ impl Driver {
         Ok(references)
     }
 
-    /// Records that a version's files are gone, before they are; false when it is in use again.
+    /// Whether the job that a file belongs to goes on, as its record says now; each job is looked up once.
+    async fn goes_on(&self, path: &str, looked_up: &mut BTreeMap<JobId, bool>) -> Result<bool, DriverError> {
+        let Some(job) = job_of(path).and_then(|job| job.parse::<JobId>().ok()) else { return Ok(false) };
+        if let Some(goes_on) = looked_up.get(&job) {
+            return Ok(*goes_on);
+        }
+        let goes_on = self.job_goes_on(&job).await?;
+        looked_up.insert(job, goes_on);
+        Ok(goes_on)
+    }
+
+    async fn job_goes_on(&self, job: &JobId) -> Result<bool, DriverError> {
+        match self.records.job(job).await {
+            Ok(stored) => Ok(!is_over(&stored.value)),
+            Err(DriverError::UnknownJob { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Records that a version's files are gone, before they are; false when it or its job is in use again.
     async fn give_up_files(&self, adapter_id: &str) -> Result<bool, DriverError> {
         let seen = self.adapter(adapter_id).await?.version;
+        if let Some(lineage) = &seen.lineage
+            && self.job_goes_on(&lineage.job).await?
+        {
+            return Ok(false);
+        }
         loop {
             let mut change = Change::begin(self).await?;
             let at = change.now_text();
@@ -325,12 +354,17 @@ fn keeper_of(
     if let Some(keeper) = references.keeper(&object.path) {
         return Some(keeper.to_owned());
     }
-    if let Some(job) = object.path.strip_prefix("jobs/").and_then(|rest| rest.split('/').next())
+    if let Some(job) = job_of(&object.path)
         && !references.known_jobs.contains(job)
     {
         return Some("a job that the state store does not know".to_owned());
     }
     (now.since(object.written_at) < grace).then(|| "the grace time".to_owned())
+}
+
+/// The job below whose prefix a file lies.
+fn job_of(path: &str) -> Option<&str> {
+    path.strip_prefix("jobs/")?.split('/').next()
 }
 
 /// The attempt or dataset that a file belongs to.
