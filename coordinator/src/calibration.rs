@@ -65,8 +65,8 @@ impl Control {
                 Ok(evaluation) => judges
                     .extend(evaluation.judges().iter().map(|judge| (judge.judge_id.clone(), judge.clone()))),
                 // Its labels count for judges that are known from elsewhere; the others are told to the user.
-                Err(DriverError::Invalid(reason)) => {
-                    tracing::warn!("labels of {adapter_id} are there without its evaluation: {reason}");
+                Err(error @ (DriverError::Invalid(_) | DriverError::UnknownJob { .. })) => {
+                    tracing::warn!("labels of {adapter_id} are there without its evaluation: {error}");
                 }
                 Err(error) => return Err(error),
             }

@@ -72,14 +72,7 @@ impl Rollouts {
     ) -> Result<Vec<TargetRollout>, RolloutError> {
         let targets =
             names.iter().map(|name| self.driver.targets.get(name)).collect::<Result<Vec<_>, _>>()?;
-        let verified = self.driver.verify_adapter(&order.version.adapter_id, &self.artifacts).await?;
-        let signature = match &verified.signature {
-            SignatureState::Unsigned => "not signed",
-            SignatureState::Unchecked => "signed, and no key to verify it with",
-            SignatureState::Valid { .. } => "signature valid",
-        };
-        let text = format!("{} files with digest {}, {signature}", verified.files, verified.checksum);
-        self.note(order, "rollout.verified", vec![text]).await?;
+        self.verify(order).await?;
         let mut done = Vec::new();
         for (number, target) in targets.iter().enumerate() {
             let all: Vec<&Replica> = target.replicas.iter().collect();
@@ -95,6 +88,18 @@ impl Rollouts {
             }
         }
         Ok(done)
+    }
+
+    /// Verifies the version's files and signature as they are stored now.
+    async fn verify(&self, order: &Order) -> Result<(), RolloutError> {
+        let verified = self.driver.verify_adapter(&order.version.adapter_id, &self.artifacts).await?;
+        let signature = match &verified.signature {
+            SignatureState::Unsigned => "not signed",
+            SignatureState::Unchecked => "signed, and no key to verify it with",
+            SignatureState::Valid { .. } => "signature valid",
+        };
+        let text = format!("{} files with digest {}, {signature}", verified.files, verified.checksum);
+        self.note(order, "rollout.verified", vec![text]).await
     }
 
     /// The steps for some replicas of a target.

@@ -14,6 +14,7 @@ use clara_lifecycle::{
 use clara_proto::v1;
 
 use crate::{
+    change::Change,
     driver::DriverError,
     testing::{House, complete, complete_until},
 };
@@ -113,6 +114,19 @@ async fn enough_labels_calibrate_a_judge_until_it_is_too_old() {
     let standing = standing_of(evaluation.judges(), &known);
     assert_eq!(standing.state, CalibrationState::Stale);
     assert!(standing.reason.contains("calibrated 181 days ago, at most 180 are allowed"), "{standing:?}");
+}
+
+#[tokio::test]
+async fn labels_of_a_version_whose_job_was_removed_do_not_hinder_a_calibration() {
+    let house = House::new().await;
+    let evaluation = judged(&house).await;
+    label_many(&house, &evaluation, 3).await;
+    let stored = house.driver.records.job(&house.jobs().await[0].id).await.unwrap();
+    let mut change = Change::begin(&house.driver).await.unwrap();
+    change.remove_job(&stored).await.unwrap();
+    change.commit().await.unwrap();
+    let (views, unknown) = house.control().calibrate_all("anna").await.unwrap();
+    assert!(views.is_empty() && unknown.contains(&evaluation.judge.judge_id), "{views:?}, {unknown:?}");
 }
 
 #[tokio::test]

@@ -87,7 +87,7 @@ impl Control {
         request: v1::GetLineageRequest,
     ) -> Result<v1::GetLineageResponse, DriverError> {
         let view = self.driver.adapter(&request.adapter_id).await?;
-        let judge = self.judge_of(&view).await;
+        let judge = self.judge_of(&view).await?;
         let steps = lineage_steps(&view.version, judge.as_ref());
         let lineage = LineageDocument { adapter_id: &view.version.adapter_id, steps };
         Ok(v1::GetLineageResponse { json: document(&lineage)? })
@@ -98,7 +98,7 @@ impl Control {
         request: v1::GetModelCardRequest,
     ) -> Result<v1::GetModelCardResponse, DriverError> {
         let view = self.driver.adapter(&request.adapter_id).await?;
-        let judge = self.judge_of(&view).await;
+        let judge = self.judge_of(&view).await?;
         let context = CardContext { licence: request.licence.as_deref(), judge: judge.as_ref() };
         Ok(v1::GetModelCardResponse { markdown: model_card(&view.version, context) })
     }
@@ -121,15 +121,21 @@ impl Control {
         Ok(v1::CollectGarbageResponse { json: document(&report)? })
     }
 
-    /// Who judged a version; `None` when it has no evaluation, or its files cannot be read here.
-    async fn judge_of(&self, view: &AdapterView) -> Option<JudgeIdentity> {
-        let artifact = view.version.evaluation.as_ref()?.evaluation.as_ref()?;
-        match self.artifacts.read(artifact, "evaluation.json").await {
-            Ok(bytes) => serde_json::from_slice::<Evaluation>(&bytes).ok().map(|evaluation| evaluation.judge),
+    /// Who judged a version; `None` when it has no evaluation, or its files are not here.
+    async fn judge_of(&self, view: &AdapterView) -> Result<Option<JudgeIdentity>, DriverError> {
+        let record = view.version.evaluation.as_ref();
+        let Some(artifact) = record.and_then(|record| record.evaluation.as_ref()) else { return Ok(None) };
+        let bytes = match self.artifacts.read(artifact, "evaluation.json").await {
+            Ok(bytes) => bytes,
             Err(error) => {
                 tracing::warn!("the judge of {} cannot be told: {error}", view.version.adapter_id);
-                None
+                return Ok(None);
             }
-        }
+        };
+        let evaluation: Evaluation = serde_json::from_slice(&bytes).map_err(|error| DriverError::Record {
+            key: format!("{}/evaluation.json", artifact.prefix),
+            reason: error.to_string(),
+        })?;
+        Ok(Some(evaluation.judge))
     }
 }

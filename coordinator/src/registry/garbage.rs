@@ -37,6 +37,13 @@ pub(crate) struct GarbageOptions {
     pub(crate) jobs_older_than: Option<Duration>,
 }
 
+impl GarbageOptions {
+    /// Whether the record of a job is removed.
+    fn forgets(&self, job: &Job, now: Timestamp) -> bool {
+        is_over(job) && self.jobs_older_than.is_some_and(|age| now.since(job.changed_at) > age)
+    }
+}
+
 /// What a collection removed, or would remove, and what keeps the rest.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct GarbageReport {
@@ -95,7 +102,7 @@ impl References {
 impl Driver {
     /// Removes stored files that nothing refers to: those of versions that were rejected or deprecated and have no alias,
     /// and of attempts that led to no version. What belongs to unfinished jobs, to golden datasets, to evaluations and to
-    /// jobs that the store does not know stays.
+    /// jobs that the store does not know stays, and so does what a judge replied, while its job has a record.
     pub(crate) async fn collect_garbage(
         &self,
         options: GarbageOptions,
@@ -118,10 +125,19 @@ impl Driver {
                 }
             }
         }
-        let references = self.references(&jobs, &families, &surplus).await?;
+        let mut references = self.references(&jobs, &families, &surplus).await?;
+        for job in jobs.iter().filter(|job| !options.forgets(job, now)) {
+            let keeper = format!("the judge's ledger of job {}", job.id);
+            references.keep(&format!("jobs/{}/judge/replies", job.id), &keeper);
+        }
+        let mut looked_up = BTreeMap::new();
         for object in objects {
             if let Some(keeper) = keeper_of(&object, &references, now, options.grace) {
                 report.kept.entry(keeper).or_default().add(&object);
+                continue;
+            }
+            if !options.dry_run && self.goes_on(&object.path, &mut looked_up).await? {
+                report.kept.entry("a job that goes on again".to_owned()).or_default().add(&object);
                 continue;
             }
             report.removed_files += 1;
@@ -132,9 +148,7 @@ impl Driver {
             }
         }
         report.versions = surplus.into_iter().collect();
-        if let Some(age) = options.jobs_older_than {
-            report.jobs = self.forget_jobs(&jobs, age, options.dry_run).await?;
-        }
+        report.jobs = self.forget_jobs(&jobs, options, now).await?;
         Ok(report)
     }
 
@@ -186,9 +200,33 @@ impl Driver {
         Ok(references)
     }
 
-    /// Records that a version's files are gone, before they are; false when it is in use again.
+    /// Whether the job that a file belongs to goes on, as its record says now; each job is looked up once.
+    async fn goes_on(&self, path: &str, looked_up: &mut BTreeMap<JobId, bool>) -> Result<bool, DriverError> {
+        let Some(job) = job_of(path).and_then(|job| job.parse::<JobId>().ok()) else { return Ok(false) };
+        if let Some(goes_on) = looked_up.get(&job) {
+            return Ok(*goes_on);
+        }
+        let goes_on = self.job_goes_on(&job).await?;
+        looked_up.insert(job, goes_on);
+        Ok(goes_on)
+    }
+
+    async fn job_goes_on(&self, job: &JobId) -> Result<bool, DriverError> {
+        match self.records.job(job).await {
+            Ok(stored) => Ok(!is_over(&stored.value)),
+            Err(DriverError::UnknownJob { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Records that a version's files are gone, before they are; false when it or its job is in use again.
     async fn give_up_files(&self, adapter_id: &str) -> Result<bool, DriverError> {
         let seen = self.adapter(adapter_id).await?.version;
+        if let Some(lineage) = &seen.lineage
+            && self.job_goes_on(&lineage.job).await?
+        {
+            return Ok(false);
+        }
         loop {
             let mut change = Change::begin(self).await?;
             let at = change.now_text();
@@ -213,13 +251,12 @@ impl Driver {
     async fn forget_jobs(
         &self,
         jobs: &[Job],
-        age: Duration,
-        dry_run: bool,
+        options: GarbageOptions,
+        now: Timestamp,
     ) -> Result<Vec<String>, DriverError> {
-        let now = self.records.state.now().await?;
         let mut forgotten = Vec::new();
-        for job in jobs.iter().filter(|job| is_over(job) && now.since(job.changed_at) > age) {
-            if dry_run || self.forget_job(&job.id).await? {
+        for job in jobs.iter().filter(|job| options.forgets(job, now)) {
+            if options.dry_run || self.forget_job(&job.id).await? {
                 forgotten.push(job.id.to_string());
             }
         }
@@ -317,12 +354,17 @@ fn keeper_of(
     if let Some(keeper) = references.keeper(&object.path) {
         return Some(keeper.to_owned());
     }
-    if let Some(job) = object.path.strip_prefix("jobs/").and_then(|rest| rest.split('/').next())
+    if let Some(job) = job_of(&object.path)
         && !references.known_jobs.contains(job)
     {
         return Some("a job that the state store does not know".to_owned());
     }
     (now.since(object.written_at) < grace).then(|| "the grace time".to_owned())
+}
+
+/// The job below whose prefix a file lies.
+fn job_of(path: &str) -> Option<&str> {
+    path.strip_prefix("jobs/")?.split('/').next()
 }
 
 /// The attempt or dataset that a file belongs to.

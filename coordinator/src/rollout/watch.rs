@@ -268,7 +268,11 @@ impl Rollouts {
         let order = self.order(champion, "coordinator", &format!("repair at {now}")).await?;
         let urls: Vec<String> = lacking.iter().map(|replica| format!("{}: lost it", replica.url)).collect();
         self.note(&order, "rollout.repaired", urls).await?;
-        let repaired = self.put_on(&order, target, lacking).await;
+        // The files may have changed since the version was rolled out.
+        let repaired = match self.verify(&order).await {
+            Ok(()) => self.put_on(&order, target, lacking).await,
+            Err(error) => Err(error),
+        };
         metrics::rolled_out(&target.name, repaired.is_ok());
         let Err(error) = repaired else { return Ok(()) };
         self.note(&order, "rollout.failed", vec![error.to_string()]).await?;

@@ -160,6 +160,11 @@ async fn a_form_needs_the_token_of_its_cookie() {
     let kept =
         browser.send(form("/name", &format!("name=%C3%84nne+M&token={token}&next=//evil"), &cookie)).await;
     assert_eq!((kept.status, kept.header("location")), (StatusCode::SEE_OTHER, "/"));
+    for next in ["/%09/evil", "/%0D%0A/evil", "/%5Cevil"] {
+        let body = format!("name=Anne&token={token}&next={next}");
+        let elsewhere = browser.send(form("/name", &body, &cookie)).await;
+        assert_eq!((elsewhere.status, elsewhere.header("location")), (StatusCode::SEE_OTHER, "/"), "{next}");
+    }
     let name = kept.headers.get(SET_COOKIE).unwrap().to_str().unwrap().split(';').next().unwrap().to_owned();
     let known = browser.send(Request::get("/").header(COOKIE, &name).body(Body::empty()).unwrap()).await;
     assert!(known.text.contains("Änne M"), "{name}");

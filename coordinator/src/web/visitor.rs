@@ -156,9 +156,10 @@ pub(super) async fn keep(SignedForm(Given { name, next }): SignedForm<Given>) ->
     Ok(([(SET_COOKIE, cookie)], Redirect::to(local(&next))).into_response())
 }
 
-/// Only paths of this server are gone on to.
+/// Only paths of this server are gone on to. Browsers take `\` for `/` and leave out tabs and ends of lines.
 fn local(next: &str) -> &str {
-    let is_local = next.starts_with('/') && !next.starts_with("//") && !next.contains('\\');
+    let is_confusing = |c: char| c == '\\' || c.is_control();
+    let is_local = next.starts_with('/') && !next.starts_with("//") && !next.contains(is_confusing);
     if is_local { next } else { "/" }
 }
 

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Family;
+use super::{AdapterStatus, AdapterVersion, Family};
+use crate::{id::Domain, spec::Method};
 
 /// `adapter_registry.json`: all families with their versions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +30,32 @@ pub enum ImportError {
     Twice {
         /// The version.
         adapter_id: String,
+    },
+    /// The id of a family does not follow from its domain and method.
+    #[error("family {family_id} has domain {domain} and method {method}, so its id should be {expected}")]
+    WrongFamily {
+        /// The id found.
+        family_id: String,
+        /// Its domain.
+        domain: Domain,
+        /// Its method.
+        method: Method,
+        /// The id that follows from both.
+        expected: String,
+    },
+    /// A version has another domain or method than its family.
+    #[error(
+        "{adapter_id} has domain {domain} and method {method}, which are not those of family {family_id}"
+    )]
+    ForeignVersion {
+        /// The version.
+        adapter_id: String,
+        /// Its domain.
+        domain: Domain,
+        /// Its method.
+        method: Method,
+        /// The family.
+        family_id: String,
     },
     /// A version stands in a family that is not its own, or its id does not follow from it.
     #[error("{adapter_id} stands in family {family_id}, but its id should be {expected}")]
@@ -70,7 +97,21 @@ impl RegistryFile {
         }
         let mut seen = std::collections::BTreeSet::new();
         for family in &self.families {
+            let (domain, method) = (&family.domain, family.method);
+            let expected = format!("{domain}-{method}");
+            if family.family_id != expected {
+                let (family_id, domain) = (family.family_id.clone(), domain.clone());
+                return Err(ImportError::WrongFamily { family_id, domain, method, expected });
+            }
             for version in &family.versions {
+                if version.domain != *domain || version.method != method {
+                    return Err(ImportError::ForeignVersion {
+                        adapter_id: version.adapter_id.clone(),
+                        domain: version.domain.clone(),
+                        method: version.method,
+                        family_id: family.family_id.clone(),
+                    });
+                }
                 let expected = format!("{}-v{}", family.family_id, version.version);
                 if version.adapter_id != expected {
                     let (adapter_id, family_id) = (version.adapter_id.clone(), family.family_id.clone());
@@ -87,7 +128,8 @@ impl RegistryFile {
 
 impl Family {
     /// Takes over the versions of `other` that are not here yet and answers how many were new. Versions keep
-    /// their status; aliases that are here stay where they are.
+    /// their status; aliases that are here stay where they are, and new ones are taken over when their version is approved
+    /// and has its files.
     ///
     /// # Errors
     /// [`ImportError::Differs`] when a version is here with another checksum; nothing is changed then.
@@ -112,8 +154,11 @@ impl Family {
             }
         }
         self.versions.sort_by(|a, b| b.version.cmp(&a.version));
+        let is_usable = |version: &AdapterVersion| {
+            version.status == AdapterStatus::Approved && version.files_removed_at.is_none()
+        };
         for (alias, adapter_id) in other.aliases {
-            if self.version(&adapter_id).is_some() {
+            if self.version(&adapter_id).is_some_and(is_usable) {
                 self.aliases.entry(alias).or_insert(adapter_id);
             }
         }

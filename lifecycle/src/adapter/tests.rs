@@ -153,6 +153,33 @@ fn an_import_of_other_bytes_under_a_known_id_is_refused() {
 }
 
 #[test]
+fn an_import_under_another_domain_or_method_is_refused() {
+    let mut family = family();
+    register(&mut family, "tiny", lineage("job-1"), None).unwrap();
+    let check = |family: Family| RegistryFile::new(vec![family], AT.into()).check();
+    let renamed = Family { domain: "tax".parse().unwrap(), ..family.clone() };
+    assert!(matches!(check(renamed), Err(ImportError::WrongFamily { .. })));
+    family.versions[0].method = Method::Dora;
+    assert!(matches!(check(family), Err(ImportError::ForeignVersion { .. })));
+}
+
+#[test]
+fn an_import_leaves_out_aliases_of_versions_that_must_not_be_used() {
+    let mut pending = family();
+    let id = register(&mut pending, "tiny", lineage("job-1"), None).unwrap();
+    pending.aliases.insert(Alias::champion(), id.clone());
+    let mut approved = pending.clone();
+    approved.set_status(&id, change(AdapterStatus::Approved)).unwrap();
+    let mut removed = approved.clone();
+    removed.versions[0].files_removed_at = Some(AT.into());
+    for (there, champion) in [(pending, None), (removed, None), (approved, Some(id.as_str()))] {
+        let mut here = family();
+        assert_eq!(here.merge(there).unwrap(), 1);
+        assert_eq!(here.champion(), champion);
+    }
+}
+
+#[test]
 fn a_registry_file_of_older_versions_is_read() {
     let text = r#"{"version": "1.0.0", "last_updated": "2025-11-22T14:05:30Z", "families": [{
         "family_id": "law-lora", "domain": "law", "method": "lora", "versions": [{

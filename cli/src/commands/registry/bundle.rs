@@ -71,26 +71,18 @@ pub(super) fn check(folder: &Path, key: Option<&PublicKey>) -> Result<Checked> {
     registry.check()?;
     let (mut problems, mut verified) = (Vec::new(), 0);
     for version in versions_with_files(&registry) {
-        let adapter_id = &version.adapter_id;
         for (part, artifact) in version.artifacts() {
-            problems.extend(damage(&folder.join(adapter_id).join(part), artifact)?);
+            problems.extend(damage(&folder.join(&version.adapter_id).join(part), artifact)?);
         }
-        let Some(lineage) = &version.lineage else { continue };
-        if lineage.adapter.digest().as_str() != version.adapter_checksum {
+    }
+    for version in registry.families.iter().flat_map(|family| &family.versions) {
+        let adapter_id = &version.adapter_id;
+        let lineage = version.lineage.as_ref();
+        if lineage.is_some_and(|lineage| lineage.adapter.digest().as_str() != version.adapter_checksum) {
             problems.push(format!("{adapter_id}: adapter_checksum does not follow from its files"));
         }
-        let checked = match (&version.signature, key) {
-            (None, None) => Ok(()),
-            (None, Some(_)) => Err("it is not signed".to_owned()),
-            (Some(bundle), None) => {
-                signature::describes(bundle, &lineage.adapter).map_err(|error| error.to_string())
-            }
-            (Some(bundle), Some(key)) => {
-                signature::verify(key, bundle, &lineage.adapter).map_err(|error| error.to_string())
-            }
-        };
-        match checked {
-            Ok(()) => verified += usize::from(version.signature.is_some() && key.is_some()),
+        match is_verified(version, key) {
+            Ok(is_verified) => verified += usize::from(is_verified),
             Err(problem) => problems.push(format!("{adapter_id}: {problem}")),
         }
     }
@@ -160,6 +152,24 @@ pub(super) fn unpack(file: &Path, folder: &Path) -> Result<()> {
 fn versions_with_files(registry: &RegistryFile) -> impl Iterator<Item = &AdapterVersion> {
     let versions = registry.families.iter().flat_map(|family| &family.versions);
     versions.filter(|version| version.lineage.is_some() && version.files_removed_at.is_none())
+}
+
+/// Whether a version's signature was verified with the key; an error says what does not hold. With a key every version needs
+/// a signature that can be verified, also one whose files are gone.
+fn is_verified(version: &AdapterVersion, key: Option<&PublicKey>) -> Result<bool, String> {
+    let Some(lineage) = &version.lineage else {
+        return match key {
+            None => Ok(false),
+            Some(_) => Err("its record names no files, so no signature of it can be verified".to_owned()),
+        };
+    };
+    let checked = match (&version.signature, key) {
+        (None, None) => return Ok(false),
+        (None, Some(_)) => return Err("it is not signed".to_owned()),
+        (Some(bundle), None) => signature::describes(bundle, &lineage.adapter),
+        (Some(bundle), Some(key)) => signature::verify(key, bundle, &lineage.adapter),
+    };
+    checked.map(|()| key.is_some()).map_err(|error| error.to_string())
 }
 
 /// What is wrong with the files of one artifact: missing, changed, or too many.

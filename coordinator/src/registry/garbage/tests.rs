@@ -124,6 +124,35 @@ async fn an_alias_and_the_grace_time_keep_a_rejected_version() {
 }
 
 #[tokio::test]
+async fn a_job_that_goes_on_again_is_seen_before_its_files_are_removed() {
+    let house = House::new().await;
+    let job = house.submit(samples::spec()).await.id;
+    let path = format!("jobs/{job}/train/attempt-1-fence-1/file");
+    assert!(house.driver.goes_on(&path, &mut BTreeMap::new()).await.unwrap());
+    house.driver.apply(&job, clara_lifecycle::job::Event::CancelRequested).await.unwrap();
+    assert!(!house.driver.goes_on(&path, &mut BTreeMap::new()).await.unwrap());
+    for other in ["jobs/job-unknown/train/file", "golden/law-golden/file"] {
+        assert!(!house.driver.goes_on(other, &mut BTreeMap::new()).await.unwrap(), "{other}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_judge_replied_stays_while_its_job_has_a_record() {
+    let house = House::new().await;
+    let job = judged(&house, Decision::Reject).await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("reply"), "paid for").unwrap();
+    house.artifacts.put_folder(&format!("jobs/{job}/judge/replies"), folder.path()).await.unwrap();
+    today(&house);
+    house.driver.collect_garbage(options(false), &house.artifacts).await.unwrap();
+    assert_eq!(left(&house, &job).await, ["replies", "answers", "evaluation"]);
+    let old = GarbageOptions { jobs_older_than: Some(DAY), ..options(false) };
+    let report = house.driver.collect_garbage(old, &house.artifacts).await.unwrap();
+    assert_eq!(report.jobs, [job.to_string()]);
+    assert_eq!(left(&house, &job).await, ["answers", "evaluation"]);
+}
+
+#[tokio::test]
 async fn records_of_old_jobs_are_removed_whole_and_their_versions_stay() {
     let house = House::new().await;
     let mut spec = samples::spec();

@@ -111,6 +111,27 @@ async fn another_key_and_a_missing_signature_are_refused() {
     assert!(refused.contains("it is not signed"), "{refused}");
 }
 
+#[tokio::test]
+async fn versions_without_files_need_a_signature_that_can_be_verified_too() {
+    let mut here = Here::new().await;
+    let target = here.folder.path().join("bundle");
+    let put = |registry: &RegistryFile| {
+        write_file(&target.join(REGISTRY), &serde_json::to_string(registry).unwrap()).unwrap();
+    };
+    here.registry.families[0].versions[0].files_removed_at = Some("2026-01-02T00:00:00Z".to_owned());
+    put(&here.registry);
+    assert_eq!(check(&target, Some(here.signer.public_key())).unwrap().verified, 1);
+    here.registry.families[0].versions[0].signature = None;
+    put(&here.registry);
+    let refused = check(&target, Some(here.signer.public_key())).unwrap_err().to_string();
+    assert!(refused.contains("it is not signed"), "{refused}");
+    here.registry.families[0].versions[0].lineage = None;
+    put(&here.registry);
+    let refused = check(&target, Some(here.signer.public_key())).unwrap_err().to_string();
+    assert!(refused.contains("its record names no files"), "{refused}");
+    assert_eq!(check(&target, None).unwrap().verified, 0);
+}
+
 #[test]
 fn a_link_in_a_tar_file_is_refused() {
     let folder = tempfile::tempdir().unwrap();
