@@ -51,7 +51,7 @@ async fn an_override_is_a_label_and_an_audit_entry_until_it_is_taken_back() {
     let labels = house.driver.labels().await.unwrap();
     let [label] = labels.as_slice() else { panic!("one label: {labels:?}") };
     assert_eq!((label.actor.as_str(), label.source), ("anna", LabelSource::Override));
-    assert_eq!(label.judged["judge-1"].len(), 5);
+    assert!(label.judged.is_empty(), "no judge voted where a hard check failed: {label:?}");
     let (log, broken) = house.driver.audit_log(Some(ADAPTER)).await.unwrap();
     let last = log.last().unwrap();
     assert_eq!((last.action.as_str(), last.actor.as_str(), broken), ("review.overridden", "anna", None));

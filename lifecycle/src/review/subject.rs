@@ -196,16 +196,6 @@ impl Subject {
     pub fn label(&self, sample_id: &str, notes: &SampleNotes) -> Option<HumanLabel> {
         let overridden = notes.overridden.as_ref()?;
         let item = self.item(sample_id, &ReviewNotes::default(), "")?;
-        let mut judged: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
-        for vote in &item.candidate.details.votes {
-            let means = vote.criteria.iter().map(|(criterion, vote)| (*criterion, vote.mean));
-            judged.insert(vote.judge_id.clone(), means.collect());
-        }
-        if judged.is_empty()
-            && let Some(scores) = &item.candidate.scores
-        {
-            judged.insert(self.evaluation.judge.judge_id.clone(), scores.iter().collect());
-        }
         let texts = [("prompt", item.prompt.as_bytes()), ("answer", item.candidate.text.as_bytes())];
         Some(HumanLabel {
             adapter_id: item.adapter_id,
@@ -213,7 +203,7 @@ impl Subject {
             sample_id: item.sample_id,
             answer_digest: Digest::of_parts(texts),
             scores: overridden.scores.clone(),
-            judged,
+            judged: self.evaluation.judged(sample_id),
             actor: overridden.by.clone(),
             reason: overridden.reason.clone(),
             at: overridden.at.clone(),
