@@ -59,10 +59,8 @@ impl Subject {
         let line = |sample_id: &str, score: Option<&SampleScore>| {
             let notes = record.samples.get(sample_id).unwrap_or(&none);
             let overall = score.map(|score| score.overall_score);
-            let corrected = notes
-                .overridden
-                .as_ref()
-                .and_then(|_| Some(notes.corrected(score.map(|score| &score.criteria_scores))?.overall()));
+            let corrected = self.corrected(notes, score);
+            let failed_hard = score.is_some_and(|score| score.details.failed_hard());
             let standing = Standing {
                 overall,
                 champion: champion.get(sample_id).map(|score| score.overall_score),
@@ -74,7 +72,8 @@ impl Subject {
                 sample_id: sample_id.to_owned(),
                 overall,
                 corrected,
-                passed: corrected.or(overall).is_some_and(|score| score >= self.policy.pass_at),
+                passed: !failed_hard
+                    && corrected.or(overall).is_some_and(|score| score >= self.policy.pass_at),
                 priority: sample_priority(&standing),
                 seen: notes.seen_by.contains(reviewer),
                 comments: notes.comments.len(),
@@ -209,6 +208,21 @@ impl Subject {
             at: overridden.at.clone(),
             source: LabelSource::Override,
         })
+    }
+
+    /// The overall score with the override in the place of the judge's scores, by the weights that the judges used; no
+    /// override lifts the cap of a failed hard check.
+    fn corrected(&self, notes: &SampleNotes, score: Option<&SampleScore>) -> Option<f64> {
+        notes.overridden.as_ref()?;
+        let corrected = notes.corrected(score.map(|score| &score.criteria_scores))?;
+        let weigh = |scores: &CriteriaScores| match &self.evaluation.rubric {
+            Some(rubric) => rubric.overall(scores),
+            None => scores.overall(),
+        };
+        match score {
+            Some(score) => Some(score.details.overall(&corrected, weigh)),
+            None => Some(weigh(&corrected)),
+        }
     }
 
     fn candidate(&self, sample_id: &str, expected: &str) -> AnswerView {
