@@ -3,7 +3,12 @@
 use std::collections::BTreeMap;
 
 use clara_lifecycle::{
-    gate::Decision, job::Verdict, label::LabelSource, samples, score::Criterion, stage::Stage,
+    gate::Decision,
+    job::Verdict,
+    label::{HumanLabel, LabelSource},
+    samples,
+    score::Criterion,
+    stage::Stage,
 };
 
 use super::*;
@@ -57,6 +62,9 @@ async fn an_override_is_a_label_and_an_audit_entry_until_it_is_taken_back() {
     let last = log.last().unwrap();
     assert_eq!((last.action.as_str(), last.actor.as_str(), broken), ("review.overridden", "anna", None));
     assert_eq!(last.reason, "bad: accuracy 9.0 → 2.0: invents a right");
+    let own = HumanLabel { source: LabelSource::Label, ..label.clone() };
+    house.driver.put_label(&own).await.unwrap();
+    assert_eq!(house.driver.labels().await.unwrap().len(), 2, "a label of the same person stands beside it");
     let back = ReviewChange::Override {
         sample_id: "bad".into(),
         scores: BTreeMap::new(),
@@ -64,7 +72,7 @@ async fn an_override_is_a_label_and_an_audit_entry_until_it_is_taken_back() {
         based_on: 1,
     };
     reviews.save(ADAPTER, "bert", &back).await.unwrap();
-    assert_eq!(house.driver.labels().await.unwrap(), []);
+    assert_eq!(house.driver.labels().await.unwrap(), [own]);
 }
 
 #[tokio::test]
