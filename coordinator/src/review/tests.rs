@@ -61,7 +61,7 @@ async fn an_override_is_a_label_and_an_audit_entry_until_it_is_taken_back() {
     let (log, broken) = house.driver.audit_log(Some(ADAPTER)).await.unwrap();
     let last = log.last().unwrap();
     assert_eq!((last.action.as_str(), last.actor.as_str(), broken), ("review.overridden", "anna", None));
-    assert_eq!(last.reason, "bad: accuracy 9.0 → 2.0: invents a right");
+    assert_eq!(last.reason, "bad: accuracy 2.0 → 2.0: invents a right");
     let own = HumanLabel { source: LabelSource::Label, ..label.clone() };
     house.driver.put_label(&own).await.unwrap();
     assert_eq!(house.driver.labels().await.unwrap().len(), 2, "a label of the same person stands beside it");
@@ -88,7 +88,7 @@ async fn of_two_reviewers_the_second_is_told_what_the_first_did() {
     };
     assert!(!is_conflict(&refused));
     let refused = refused.to_string();
-    assert!(refused.contains("bad was changed meanwhile") && refused.contains("accuracy 9.0 →"), "{refused}");
+    assert!(refused.contains("bad was changed meanwhile") && refused.contains("accuracy 2.0 →"), "{refused}");
     let stale = anna.decide(ADAPTER, verdict("anna"), Some(0)).await.unwrap_err().to_string();
     assert!(stale.contains("of bad"), "{stale}");
     anna.decide(ADAPTER, verdict("anna"), Some(1)).await.unwrap();
