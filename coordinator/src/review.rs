@@ -104,7 +104,7 @@ impl Reviews {
             self.record(&adapter_id).await?.value.check_verdict(&adapter_id, revision)?;
         }
         let actor = review.actor.clone();
-        let decided = self.driver.review(&adapter_id, review).await?;
+        let decided = self.driver.review_as_seen(&view.version, review).await?;
         self.forget_draft(&adapter_id, &actor).await?;
         Ok(decided)
     }

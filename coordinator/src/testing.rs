@@ -30,6 +30,7 @@ use crate::{
     control_service::Control,
     driver::{Driver, DriverError},
     indexes,
+    registry::{Review, Reviewed},
     review::Reviews,
     rollout::Rollouts,
     scheduler::Schedule,
@@ -47,6 +48,14 @@ pub(crate) struct House {
     pub(crate) driver: Driver,
     pub(crate) clock: Arc<TestClock>,
     _folder: tempfile::TempDir,
+}
+
+impl Driver {
+    /// As [`Driver::review_as_seen`], on the version as it is now.
+    pub(crate) async fn review(&self, adapter_id: &str, review: Review) -> Result<Reviewed, DriverError> {
+        let seen = self.adapter(adapter_id).await?.version;
+        self.review_as_seen(&seen, review).await
+    }
 }
 
 impl House {

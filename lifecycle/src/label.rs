@@ -125,8 +125,12 @@ impl HumanLabel {
         })
     }
 
-    /// Names the label: one person has one label for one answer.
+    /// Names the label: one person has one label for one answer, and one override beside it.
     pub fn id(&self) -> String {
-        format!("{}/{}/{}", self.adapter_id, self.sample_id, self.actor)
+        let id = format!("{}/{}/{}", self.adapter_id, self.sample_id, self.actor);
+        match self.source {
+            LabelSource::Label => id,
+            LabelSource::Override => format!("{id}/override"),
+        }
     }
 }

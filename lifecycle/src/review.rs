@@ -338,7 +338,7 @@ impl SampleNotes {
         let Some(overridden) = &self.overridden else { return judged.cloned() };
         let mut scores: BTreeMap<_, _> = judged.map(|judged| judged.iter().collect()).unwrap_or_default();
         scores.extend(&overridden.scores);
-        CriteriaScores::new(scores).ok()
+        CriteriaScores::of(scores).ok()
     }
 }
 

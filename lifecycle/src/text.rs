@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Ordering;
+
 use unicode_normalization::UnicodeNormalization as _;
 
 /// The text in normal form C and lower case, with ä, ö, ü and ß written as ae, oe, ue and ss.
@@ -40,6 +42,18 @@ pub fn collapse(text: &str) -> String {
     collapsed
 }
 
+/// Share of common numbers among all of two sorted lists without repeats (Jaccard, 0–1); 0 when it cannot reach `least`,
+/// or both are empty.
+pub fn jaccard(one: &[u64], other: &[u64], least: f64) -> f64 {
+    let (fewer, more) = (one.len().min(other.len()), one.len().max(other.len()));
+    // No intersection can lift the share above the ratio of the sizes.
+    if share(fewer, more) < least {
+        return 0.0;
+    }
+    let common = common(one, other);
+    share(common, one.len() + other.len() - common)
+}
+
 /// The text without characters that no reader sees.
 pub fn visible(text: &str) -> String {
     text.chars().filter(|character| !is_invisible(*character)).collect()
@@ -67,4 +81,27 @@ pub fn is_invisible(character: char) -> bool {
                 | '\u{FFA0}'
                 | '\u{E0000}'..='\u{E0FFF}'
         )
+}
+
+/// How many numbers two sorted lists have in common.
+fn common(one: &[u64], other: &[u64]) -> usize {
+    let (mut one, mut other) = (one.iter().peekable(), other.iter().peekable());
+    let mut common = 0;
+    while let (Some(left), Some(right)) = (one.peek(), other.peek()) {
+        match left.cmp(right) {
+            Ordering::Less => drop(one.next()),
+            Ordering::Greater => drop(other.next()),
+            Ordering::Equal => {
+                common += 1;
+                one.next();
+                other.next();
+            }
+        }
+    }
+    common
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a text has far fewer than 2^53 words")]
+fn share(part: usize, whole: usize) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }

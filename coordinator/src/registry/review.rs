@@ -33,38 +33,39 @@ pub(crate) struct Reviewed {
 
 impl Driver {
     /// Approves or rejects a version; a job in review goes on by it, and is answered. With `registry.four_eyes` the first
-    /// approval is recorded and waits for the second.
-    pub(crate) async fn review(&self, adapter_id: &str, review: Review) -> Result<Reviewed, DriverError> {
+    /// approval is recorded and waits for the second. Refused where the version has another status than `seen` has.
+    pub(crate) async fn review_as_seen(
+        &self,
+        seen: &AdapterVersion,
+        review: Review,
+    ) -> Result<Reviewed, DriverError> {
         if review.actor.trim().is_empty() || review.reason.trim().is_empty() {
             return Err(DriverError::Invalid(
                 "a review needs who decided (--actor) and why (--reason)".into(),
             ));
         }
-        let view = self.adapter(adapter_id).await?;
-        let adapter_id = view.version.adapter_id.clone();
-        if let Some(waits) = self.first_of_two(&view.version, &review).await? {
-            return Ok(Reviewed { view: self.adapter(&adapter_id).await?, job: None, waits: Some(waits) });
+        let adapter_id = seen.adapter_id.as_str();
+        if let Some(waits) = self.first_of_two(seen, &review).await? {
+            return Ok(Reviewed { view: self.adapter(adapter_id).await?, job: None, waits: Some(waits) });
         }
-        let job = view.version.lineage.as_ref().map(|lineage| lineage.job.clone());
+        let job = seen.lineage.as_ref().map(|lineage| lineage.job.clone());
         if let Some(job) = job
             && self.job_in_review(&job).await?
         {
             let Review { verdict, actor, reason } = review.clone();
             match self.apply(&job, Event::Reviewed { verdict, actor, reason }).await {
                 Ok(_) => {
-                    let view = self.adapter(&adapter_id).await?;
+                    let view = self.adapter(adapter_id).await?;
                     return Ok(Reviewed { view, job: Some(job), waits: None });
                 }
                 Err(DriverError::Rejected(Rejected::NotApplicable { .. })) => {
-                    return Err(DriverError::Invalid(format!(
-                        "{adapter_id} was reviewed meanwhile; look again"
-                    )));
+                    return Err(reviewed_meanwhile(adapter_id));
                 }
                 Err(error) => return Err(error),
             }
         }
-        self.review_directly(&view.version, &review).await?;
-        Ok(Reviewed { view: self.adapter(&adapter_id).await?, job: None, waits: None })
+        self.review_directly(seen, &review).await?;
+        Ok(Reviewed { view: self.adapter(adapter_id).await?, job: None, waits: None })
     }
 
     /// Records the first of two approvals and answers why it waits; `None` when the verdict counts as it is.
@@ -87,6 +88,9 @@ impl Driver {
             let at = change.now_text();
             let family = change.family(&version.domain, version.method).await?;
             let Some(now) = family.version(&version.adapter_id) else { return Ok(None) };
+            if now.status != version.status {
+                return Err(reviewed_meanwhile(&version.adapter_id));
+            }
             let reason = match now.four_eyes(&review.actor, &labellers)? {
                 FourEyes::Complete => return Ok(None),
                 FourEyes::Waits { reason } => reason,
@@ -109,7 +113,8 @@ impl Driver {
         }
     }
 
-    /// Without a job in review the verdict changes the version alone; an approved one becomes champion.
+    /// Without a job in review the verdict changes the version alone; an approved one becomes champion. Refused where the
+    /// status is no longer that of `version`.
     async fn review_directly(&self, version: &AdapterVersion, review: &Review) -> Result<(), DriverError> {
         let to = match review.verdict {
             Verdict::Approve => AdapterStatus::Approved,
@@ -122,6 +127,9 @@ impl Driver {
             let mut change = Change::begin(self).await?;
             let at = change.now_text();
             let family = change.family(&version.domain, version.method).await?;
+            if family.version(&version.adapter_id).is_some_and(|now| now.status != version.status) {
+                return Err(reviewed_meanwhile(&version.adapter_id));
+            }
             let by = (review.actor.as_str(), review.reason.as_str());
             let status = StatusChange { to, actor: by.0, reason: by.1, at: &at };
             family.set_status(&version.adapter_id, status)?;
@@ -142,6 +150,10 @@ impl Driver {
             }
         }
     }
+}
+
+fn reviewed_meanwhile(adapter_id: &str) -> DriverError {
+    DriverError::Invalid(format!("{adapter_id} was reviewed meanwhile; look again"))
 }
 
 fn record(review: &Review, at: String) -> ReviewRecord {

@@ -75,6 +75,19 @@ async fn a_rejection_ends_the_job_with_the_reason() {
 }
 
 #[tokio::test]
+async fn an_approval_that_comes_after_a_rejection_promotes_nothing() {
+    let house = House::new().await;
+    in_review(&house).await;
+    let seen = house.driver.adapter(ADAPTER).await.unwrap().version;
+    house.driver.review(ADAPTER, verdict(Verdict::Reject, "cites a repealed law")).await.unwrap();
+    let late = house.driver.review_as_seen(&seen, verdict(Verdict::Approve, "sound")).await;
+    let late = late.unwrap_err().to_string();
+    assert!(late.contains("was reviewed meanwhile"), "{late}");
+    let view = house.driver.adapter(ADAPTER).await.unwrap();
+    assert_eq!((view.version.status, view.champion), (AdapterStatus::Rejected, false));
+}
+
+#[tokio::test]
 async fn a_review_without_a_reason_is_refused() {
     let house = House::new().await;
     in_review(&house).await;

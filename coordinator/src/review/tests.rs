@@ -3,7 +3,12 @@
 use std::collections::BTreeMap;
 
 use clara_lifecycle::{
-    gate::Decision, job::Verdict, label::LabelSource, samples, score::Criterion, stage::Stage,
+    gate::Decision,
+    job::Verdict,
+    label::{HumanLabel, LabelSource},
+    samples,
+    score::Criterion,
+    stage::Stage,
 };
 
 use super::*;
@@ -47,15 +52,19 @@ async fn an_override_is_a_label_and_an_audit_entry_until_it_is_taken_back() {
     let reviews = house.reviews();
     let saved = reviews.save(ADAPTER, "anna", &accuracy(2.0, 0)).await.unwrap();
     assert_eq!(saved.revision, 1);
-    assert_eq!(saved.item.unwrap().corrected, Some(70.0));
+    // A hard check failed, so that no other criterion counts for more.
+    assert_eq!(saved.item.unwrap().corrected, Some(40.0));
     let labels = house.driver.labels().await.unwrap();
     let [label] = labels.as_slice() else { panic!("one label: {labels:?}") };
     assert_eq!((label.actor.as_str(), label.source), ("anna", LabelSource::Override));
-    assert_eq!(label.judged["judge-1"].len(), 5);
+    assert!(label.judged.is_empty(), "no judge voted where a hard check failed: {label:?}");
     let (log, broken) = house.driver.audit_log(Some(ADAPTER)).await.unwrap();
     let last = log.last().unwrap();
     assert_eq!((last.action.as_str(), last.actor.as_str(), broken), ("review.overridden", "anna", None));
-    assert_eq!(last.reason, "bad: accuracy 9.0 → 2.0: invents a right");
+    assert_eq!(last.reason, "bad: accuracy 2.0 → 2.0: invents a right");
+    let own = HumanLabel { source: LabelSource::Label, ..label.clone() };
+    house.driver.put_label(&own).await.unwrap();
+    assert_eq!(house.driver.labels().await.unwrap().len(), 2, "a label of the same person stands beside it");
     let back = ReviewChange::Override {
         sample_id: "bad".into(),
         scores: BTreeMap::new(),
@@ -63,7 +72,7 @@ async fn an_override_is_a_label_and_an_audit_entry_until_it_is_taken_back() {
         based_on: 1,
     };
     reviews.save(ADAPTER, "bert", &back).await.unwrap();
-    assert_eq!(house.driver.labels().await.unwrap(), []);
+    assert_eq!(house.driver.labels().await.unwrap(), [own]);
 }
 
 #[tokio::test]
@@ -79,7 +88,7 @@ async fn of_two_reviewers_the_second_is_told_what_the_first_did() {
     };
     assert!(!is_conflict(&refused));
     let refused = refused.to_string();
-    assert!(refused.contains("bad was changed meanwhile") && refused.contains("accuracy 9.0 →"), "{refused}");
+    assert!(refused.contains("bad was changed meanwhile") && refused.contains("accuracy 2.0 →"), "{refused}");
     let stale = anna.decide(ADAPTER, verdict("anna"), Some(0)).await.unwrap_err().to_string();
     assert!(stale.contains("of bad"), "{stale}");
     anna.decide(ADAPTER, verdict("anna"), Some(1)).await.unwrap();

@@ -4,7 +4,7 @@ use clara_lifecycle::{
     answers::Answer,
     golden::GoldenSample,
     score::{CheckCode, CheckFinding},
-    text::{collapse, fold, visible, words},
+    text::{collapse, fold, jaccard, visible, words},
 };
 
 /// From so many samples with one answer on it is no coincidence.
@@ -77,36 +77,8 @@ impl<'a> Given<'a> {
         if self.words.min(other.words) < LEAST_WORDS {
             return false;
         }
-        let (fewer, more) = if self.sequences.len() <= other.sequences.len() {
-            (&self.sequences, &other.sequences)
-        } else {
-            (&other.sequences, &self.sequences)
-        };
-        // No intersection can lift the share above the ratio of the sizes.
-        if share(fewer.len(), more.len()) < ALIKE {
-            return false;
-        }
-        let common = common(fewer, more);
-        share(common, fewer.len() + more.len() - common) >= ALIKE
+        jaccard(&self.sequences, &other.sequences, ALIKE) >= ALIKE
     }
-}
-
-/// How many hashes two sorted lists have in common.
-fn common(one: &[u64], other: &[u64]) -> usize {
-    let (mut one, mut other) = (one.iter().peekable(), other.iter().peekable());
-    let mut common = 0;
-    while let (Some(left), Some(right)) = (one.peek(), other.peek()) {
-        match left.cmp(right) {
-            std::cmp::Ordering::Less => drop(one.next()),
-            std::cmp::Ordering::Greater => drop(other.next()),
-            std::cmp::Ordering::Equal => {
-                common += 1;
-                one.next();
-                other.next();
-            }
-        }
-    }
-    common
 }
 
 fn hash(words: &[&str]) -> u64 {
@@ -115,9 +87,4 @@ fn hash(words: &[&str]) -> u64 {
     let mut hasher = DefaultHasher::new();
     words.hash(&mut hasher);
     hasher.finish()
-}
-
-#[expect(clippy::cast_precision_loss, reason = "an answer has far fewer than 2^53 words")]
-fn share(part: usize, whole: usize) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }

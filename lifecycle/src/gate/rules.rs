@@ -86,9 +86,9 @@ impl Case<'_> {
             );
             reasons.push(ReasonCode::UpperBoundBelowReview.because(text));
         }
-        if let Some(delta) =
-            self.evidence.champion_delta.filter(|delta| delta.upper_bound < -policy.champion_margin)
-        {
+        // So few pairs say nothing; `champion_doubt` tells it.
+        let comparable = self.evidence.champion_delta.filter(|_| self.evidence.pairs >= policy.min_samples);
+        if let Some(delta) = comparable.filter(|delta| delta.upper_bound < -policy.champion_margin) {
             let text = format!(
                 "worse than the champion by {:.2} points, with certainty by more than {:.2}; the margin is {:.2}",
                 -delta.mean, -delta.upper_bound, policy.champion_margin

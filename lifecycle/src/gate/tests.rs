@@ -160,6 +160,14 @@ fn a_version_is_compared_with_the_champion_by_its_margin() {
 }
 
 #[test]
+fn two_pairs_that_say_the_same_do_not_reject() {
+    let input = GateInput { has_champion: true, ..scored(around(95.0, 2.0, 60)) };
+    let input = changed(input, |index, sample| sample.champion = (index < 2).then_some(sample.score + 20.0));
+    let report = decide(&GatePolicy::default(), &input);
+    assert_eq!((report.decision, codes(&report)), (Decision::Review, vec!["champion_not_comparable"]));
+}
+
+#[test]
 fn a_champion_that_was_hardly_scored_leaves_the_decision_to_a_human() {
     let mut input = beside_champion(around(95.0, 2.0, 40), 5.0);
     for sample in &mut input.samples[29..] {

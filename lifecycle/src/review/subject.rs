@@ -59,10 +59,8 @@ impl Subject {
         let line = |sample_id: &str, score: Option<&SampleScore>| {
             let notes = record.samples.get(sample_id).unwrap_or(&none);
             let overall = score.map(|score| score.overall_score);
-            let corrected = notes
-                .overridden
-                .as_ref()
-                .and_then(|_| Some(notes.corrected(score.map(|score| &score.criteria_scores))?.overall()));
+            let corrected = self.corrected(notes, score);
+            let failed_hard = score.is_some_and(|score| score.details.failed_hard());
             let standing = Standing {
                 overall,
                 champion: champion.get(sample_id).map(|score| score.overall_score),
@@ -74,7 +72,8 @@ impl Subject {
                 sample_id: sample_id.to_owned(),
                 overall,
                 corrected,
-                passed: corrected.or(overall).is_some_and(|score| score >= self.policy.pass_at),
+                passed: !failed_hard
+                    && corrected.or(overall).is_some_and(|score| score >= self.policy.pass_at),
                 priority: sample_priority(&standing),
                 seen: notes.seen_by.contains(reviewer),
                 comments: notes.comments.len(),
@@ -196,16 +195,6 @@ impl Subject {
     pub fn label(&self, sample_id: &str, notes: &SampleNotes) -> Option<HumanLabel> {
         let overridden = notes.overridden.as_ref()?;
         let item = self.item(sample_id, &ReviewNotes::default(), "")?;
-        let mut judged: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
-        for vote in &item.candidate.details.votes {
-            let means = vote.criteria.iter().map(|(criterion, vote)| (*criterion, vote.mean));
-            judged.insert(vote.judge_id.clone(), means.collect());
-        }
-        if judged.is_empty()
-            && let Some(scores) = &item.candidate.scores
-        {
-            judged.insert(self.evaluation.judge.judge_id.clone(), scores.iter().collect());
-        }
         let texts = [("prompt", item.prompt.as_bytes()), ("answer", item.candidate.text.as_bytes())];
         Some(HumanLabel {
             adapter_id: item.adapter_id,
@@ -213,12 +202,27 @@ impl Subject {
             sample_id: item.sample_id,
             answer_digest: Digest::of_parts(texts),
             scores: overridden.scores.clone(),
-            judged,
+            judged: self.evaluation.judged(sample_id),
             actor: overridden.by.clone(),
             reason: overridden.reason.clone(),
             at: overridden.at.clone(),
             source: LabelSource::Override,
         })
+    }
+
+    /// The overall score with the override in the place of the judge's scores, by the weights that the judges used; no
+    /// override lifts the cap of a failed hard check.
+    fn corrected(&self, notes: &SampleNotes, score: Option<&SampleScore>) -> Option<f64> {
+        notes.overridden.as_ref()?;
+        let corrected = notes.corrected(score.map(|score| &score.criteria_scores))?;
+        let weigh = |scores: &CriteriaScores| match &self.evaluation.rubric {
+            Some(rubric) => rubric.overall(scores),
+            None => scores.overall(),
+        };
+        match score {
+            Some(score) => Some(score.details.overall(&corrected, weigh)),
+            None => Some(weigh(&corrected)),
+        }
     }
 
     fn candidate(&self, sample_id: &str, expected: &str) -> AnswerView {

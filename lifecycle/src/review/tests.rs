@@ -153,6 +153,36 @@ fn an_override_counts_beside_the_evaluation_and_becomes_a_label() {
 }
 
 #[test]
+fn an_override_of_some_criteria_counts_by_the_rubric_and_cannot_buy_back_a_hard_failure() {
+    let check =
+        CheckFinding { code: "citation_missing".into(), is_hard: true, text: "§ 35 is missing".into() };
+    let hard = AnswerDetails { checks: vec![check], ..AnswerDetails::default() };
+    let some = [(Criterion::Accuracy, 4.0), (Criterion::Style, 4.0)];
+    let partial = SampleScore {
+        criteria_scores: CriteriaScores::of(some.into()).unwrap(),
+        ..score("partial", 4.0, AnswerDetails::default())
+    };
+    let mut subject = subject(vec![partial, score("hard", 4.0, hard)], &[]);
+    let mut rubric = crate::rubric::Rubric::built_in(crate::rubric::Language::German);
+    for entry in &mut rubric.criteria {
+        entry.weight = if entry.criterion == Criterion::Accuracy { 3.0 } else { 1.0 };
+    }
+    subject.evaluation.rubric = Some(rubric);
+    let mut record = ReviewNotes::default();
+    for sample_id in ["partial", "hard"] {
+        record.apply(&override_of(sample_id, &[(Criterion::Style, 10.0)], 0), ANNA, &subject).unwrap();
+    }
+    record.apply(&override_of("hard", &Criterion::ALL.map(|of| (of, 10.0)), 1), ANNA, &subject).unwrap();
+    let lines = subject.lines(&record, "anna");
+    let corrected =
+        |id: &str| lines.iter().find(|line| line.sample_id == id).and_then(|line| line.corrected).unwrap();
+    // (3·4 + 1·10) / 4 · 10
+    assert!((corrected("partial") - 55.0).abs() < 1e-9, "{lines:?}");
+    assert!((corrected("hard") - crate::score::HARD_CHECK_OVERALL).abs() < 1e-9, "{lines:?}");
+    assert!(lines.iter().all(|line| !line.passed));
+}
+
+#[test]
 fn an_incomplete_override_changes_nothing() {
     let (mut record, subject) = (ReviewNotes::default(), two());
     let mut refused = |change, by| record.apply(&change, by, &subject).unwrap_err();

@@ -113,21 +113,32 @@ impl AnswerDetails {
     pub fn failed_hard(&self) -> bool {
         self.checks.iter().any(|finding| finding.is_hard)
     }
+
+    /// What counts of `scores`: all of them, with the accuracy capped after a failed hard check.
+    pub fn counted(&self, scores: &CriteriaScores) -> CriteriaScores {
+        if self.failed_hard() {
+            scores.with_at_most(Criterion::Accuracy, HARD_CHECK_ACCURACY)
+        } else {
+            scores.clone()
+        }
+    }
+
+    /// The overall score that counts, 0–100: what `weigh` makes of what counts of `scores`, capped after a failed hard
+    /// check.
+    pub fn overall(&self, scores: &CriteriaScores, weigh: impl Fn(&CriteriaScores) -> f64) -> f64 {
+        let overall = weigh(&self.counted(scores));
+        if self.failed_hard() { overall.min(HARD_CHECK_OVERALL) } else { overall }
+    }
 }
 
 impl Scored {
     /// The scores that count: as judged, with the accuracy capped after a failed hard check.
     pub fn criteria(&self) -> CriteriaScores {
-        if self.details.failed_hard() {
-            self.scores.with_at_most(Criterion::Accuracy, HARD_CHECK_ACCURACY)
-        } else {
-            self.scores.clone()
-        }
+        self.details.counted(&self.scores)
     }
 
     /// The overall score that counts, 0–100: what `weigh` makes of the scores that count, capped after a failed hard check.
     pub fn overall(&self, weigh: impl Fn(&CriteriaScores) -> f64) -> f64 {
-        let overall = weigh(&self.criteria());
-        if self.details.failed_hard() { overall.min(HARD_CHECK_OVERALL) } else { overall }
+        self.details.overall(&self.scores, weigh)
     }
 }

@@ -14,11 +14,16 @@ impl Evaluation {
         if self.panel.is_empty() { std::slice::from_ref(&self.judge) } else { &self.panel }
     }
 
-    /// What each judge said about the answer to a sample, by judge id and criterion, 0–10; empty without a score.
+    /// What each judge said about the answer to a sample, by judge id and criterion, 0–10; empty without a score, and
+    /// where a failed hard check spoke in the judges' place.
     pub fn judged(&self, sample_id: &str) -> BTreeMap<String, BTreeMap<Criterion, f64>> {
         let Some(score) = self.results.iter().find(|score| score.sample_id == sample_id) else {
             return BTreeMap::new();
         };
+        if score.details.votes.is_empty() && score.details.failed_hard() {
+            return BTreeMap::new();
+        }
+        // Evaluations of older versions hold no votes.
         if score.details.votes.is_empty() {
             return BTreeMap::from([(self.judge.judge_id.clone(), score.criteria_scores.iter().collect())]);
         }

@@ -259,6 +259,17 @@ fn a_failed_hard_check_caps_the_scores_of_candidate_and_champion_and_no_limit_le
 }
 
 #[test]
+fn an_answer_that_no_judge_saw_has_no_word_of_a_judge() {
+    let details =
+        AnswerDetails { checks: vec![CheckCode::Empty.hard("nothing".into())], ..AnswerDetails::default() };
+    let unseen = Judgement::Scored(Scored { scores: all(0.0), reply: "not judged".into(), details });
+    let evaluation = evaluate([unseen, scored(9.0), unscored()], None);
+    let judged = |index: usize| evaluation.judged(&evaluation.results[index].sample_id);
+    assert_eq!(judged(0), BTreeMap::new());
+    assert_eq!(judged(1).keys().collect::<Vec<_>>(), ["judge"]);
+}
+
+#[test]
 fn every_check_code_is_documented() {
     let page = include_str!("../../../docs/judge.md");
     for code in CheckCode::ALL {

@@ -1,6 +1,6 @@
 //! Spellings that must become one.
 
-use super::{collapse, fold, is_invisible, visible, words};
+use super::{collapse, fold, is_invisible, jaccard, visible, words};
 
 #[test]
 fn umlauts_meet_their_transcription_in_either_normal_form() {
@@ -28,4 +28,12 @@ fn what_no_reader_sees_is_left_out_and_what_shapes_the_text_stays() {
     assert_eq!(visible("Bau\u{200B}G\u{AD}B\u{FEFF}\u{E0041}"), "BauGB");
     assert_eq!(visible("a\n\tb\u{A0}ä"), "a\n\tb\u{A0}ä");
     assert!(is_invisible('\u{0}') && !is_invisible(' '));
+}
+
+#[test]
+fn the_share_of_common_numbers_is_0_where_it_cannot_reach_the_least() {
+    assert!((jaccard(&[1, 2, 3, 4], &[2, 3, 4, 5], 0.5) - 0.6).abs() < 1e-9);
+    assert!((jaccard(&[1, 2, 3, 4], &[1, 2, 3, 4, 5], 0.8) - 0.8).abs() < 1e-9);
+    assert!(jaccard(&[1, 2], &[1, 2, 3], 0.8).abs() < 1e-9);
+    assert!(jaccard(&[], &[], 0.8).abs() < 1e-9);
 }

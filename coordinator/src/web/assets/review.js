@@ -35,8 +35,7 @@
     place.innerHTML = html;
     const now = answer();
     if (!now) return;
-    const { sample, revision, score, mean } = now.dataset;
-    for (const input of review.querySelectorAll("[data-verdict] [name=revision]")) input.value = revision;
+    const { sample, score, mean } = now.dataset;
     const corrected = document.getElementById("corrected");
     if (corrected) corrected.textContent = mean;
     for (const link of entries()) link.toggleAttribute("aria-current", link.dataset.sample === sample);
@@ -49,6 +48,14 @@
       link.scrollIntoView({ block: "nearest" });
     }
     document.title = `${sample} · ${review.dataset.adapter} · Clara`;
+  }
+
+  // A verdict rests on the scores that the page was loaded with and on the reviewer's own: any other change by then
+  // makes it a conflict, which loading the page again ends.
+  function raise(revision) {
+    for (const input of review.querySelectorAll("[data-verdict] [name=revision]")) {
+      if (Number(revision) === Number(input.value) + 1) input.value = revision;
+    }
   }
 
   async function show(sample) {
@@ -100,6 +107,7 @@
     const reply = await send(form, fields);
     if (!reply) return;
     put(await reply.text());
+    if (fields.get("change") === "override") raise(answer()?.dataset.revision);
     tell("kept");
     saw();
   }

@@ -81,7 +81,7 @@ async fn forms_change_the_review_once_and_a_stale_one_is_a_conflict() {
     let late = bert.send(&changes, scores).await;
     assert_eq!(late.status, StatusCode::CONFLICT);
     assert!(
-        late.text.contains("bad was changed meanwhile: anna accuracy 9.0 → 4.0, style 9.0 → 7.5"),
+        late.text.contains("bad was changed meanwhile: anna accuracy 2.0 → 4.0, style 9.0 → 7.5"),
         "{}",
         late.text
     );

@@ -1,9 +1,9 @@
 //! Prompts that ask nearly the same: trigrams of characters, numbers apart.
 
-use std::{cmp::Ordering, collections::BTreeSet};
+use std::collections::BTreeSet;
 
 use super::super::GoldenSample;
-use crate::text::{collapse, fold, words};
+use crate::text::{collapse, fold, jaccard, words};
 
 /// Share of common trigrams (Jaccard, 0–1) from which on two prompts count as nearly the same.
 const LIMIT: f64 = 0.8;
@@ -47,39 +47,12 @@ impl Asked {
     }
 
     /// Share of the trigrams of both that are common; 0 when their numbers differ.
-    #[expect(clippy::cast_precision_loss, reason = "a prompt has far fewer than 2^53 trigrams")]
     fn likeness(&self, other: &Self) -> f64 {
-        let (fewer, more) =
-            (self.trigrams.len().min(other.trigrams.len()), self.trigrams.len().max(other.trigrams.len()));
-        // No intersection can lift the share above the ratio of the sizes.
-        if self.numbers != other.numbers || (fewer as f64) < LIMIT * more as f64 {
-            return 0.0;
-        }
-        let common = common(&self.trigrams, &other.trigrams);
-        let all = self.trigrams.len() + other.trigrams.len() - common;
-        if all == 0 { 0.0 } else { common as f64 / all as f64 }
+        if self.numbers == other.numbers { jaccard(&self.trigrams, &other.trigrams, LIMIT) } else { 0.0 }
     }
 }
 
 /// Letters in one number; a letter has 21 bits at most.
 fn packed(letters: &[char]) -> u64 {
     letters.iter().fold(0, |packed, letter| packed << 21 | u64::from(u32::from(*letter)))
-}
-
-/// How many numbers two sorted lists have in common.
-fn common(one: &[u64], other: &[u64]) -> usize {
-    let (mut one, mut other) = (one.iter().peekable(), other.iter().peekable());
-    let mut common = 0;
-    while let (Some(left), Some(right)) = (one.peek(), other.peek()) {
-        match left.cmp(right) {
-            Ordering::Less => drop(one.next()),
-            Ordering::Greater => drop(other.next()),
-            Ordering::Equal => {
-                common += 1;
-                one.next();
-                other.next();
-            }
-        }
-    }
-    common
 }
