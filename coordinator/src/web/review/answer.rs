@@ -165,7 +165,7 @@ fn text(class: &str, pieces: &[Piece]) -> Markup {
             PieceChange::Removed => html! { del { (citation) } },
         }
     };
-    html! { div.text.marked class=(class) { @for one in pieces { (piece(one)) } } }
+    html! { div class={ "text marked " (class) } { @for one in pieces { (piece(one)) } } }
 }
 
 /// What people noted.
