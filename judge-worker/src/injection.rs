@@ -42,7 +42,16 @@ const OVERRIDE: [&[&str]; 2] = [
 const DEMAND: [&[&str]; 2] = [
     &["give", "award", "assign", "rate", "gib", "vergib", "bewerte"],
     &[
-        "5/5", "10/10", "100/100", "score", "scores", "rating", "punkte", "punktzahl", "höchstpunktzahl", "bestnote",
+        "5/5",
+        "10/10",
+        "100/100",
+        "score",
+        "scores",
+        "rating",
+        "punkte",
+        "punktzahl",
+        "höchstpunktzahl",
+        "bestnote",
     ],
 ];
 /// Who is spoken to, and as what.

@@ -6,8 +6,8 @@ use clara_lifecycle::{
     attempt::JudgeOffsets,
     rubric::{POINTS_PER_ANCHOR, Rubric, RubricCriterion},
     score::{
-        AnswerDetails, CheckCode, CheckFinding, CriteriaScores, Criterion, CriterionVote, Flag, JudgeVote, Judgement, Scored,
-        UnscoredReason,
+        AnswerDetails, CheckCode, CheckFinding, CriteriaScores, Criterion, CriterionVote, Flag, JudgeVote,
+        Judgement, Scored, UnscoredReason,
     },
     statistics,
 };
@@ -93,10 +93,9 @@ fn combined(
             Judgement::Scored(Scored { scores, reply, details })
         }
         // A sample that no criterion applies to cannot come: a sound rubric has one that always applies.
-        Err(fault) => Judgement::Unscored {
-            reason: UnscoredReason::MissingCriterion,
-            detail: fault.to_string(),
-        },
+        Err(fault) => {
+            Judgement::Unscored { reason: UnscoredReason::MissingCriterion, detail: fault.to_string() }
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use clara_lifecycle::{
     answers::{Answer, Answers, FinishReason, SampleAnswers},
     gate::Decision,
     results::EvaluationResult,
+    rubric::{Language, Rubric},
     samples,
     score::{
         AnswerDetails, CriteriaScores, Criterion, EvaluationContext, GapSeverity, JudgeIdentity, Judgement,
@@ -54,6 +55,7 @@ async fn evaluation(house: &House, adapter_id: &str, score: f64) -> EvaluationRe
         golden: &golden,
         answers: &answers,
         judge: &judge,
+        rubric: &Rubric::built_in(Language::German),
         pass_at: 70.0,
         evaluated_at: "2026-02-01T00:00:00Z",
     };

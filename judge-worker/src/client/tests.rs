@@ -26,7 +26,8 @@ fn access(url: &str) -> Access {
 }
 
 fn schema() -> Schema {
-    Schema::Object(vec![("scores", Schema::Mark)])
+    let marks = Criterion::ALL.map(|criterion| (criterion.as_str(), Schema::Mark)).into();
+    Schema::Object(vec![("scores", Schema::Object(marks))])
 }
 
 fn ask<'a>(messages: &'a [Message], schema: &'a Schema) -> Ask<'a> {

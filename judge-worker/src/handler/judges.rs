@@ -72,8 +72,8 @@ impl JudgeHandler {
             Asking { calls: options.calls, logprobs: options.logprobs, repeats: options.repeats.max(1) };
         let reasons = if options.reasoning { Reasons::After } else { Reasons::None };
         let prompter = Prompter::new(rubric.clone(), reasons);
-        let identity = identity(&prompter, asking, &model, named, options.calibrated);
-        let mut judge = Judge { endpoint, model, prompter, asking, identity };
+        let named_first = identity(&prompter, asking, &model, named, options.calibrated);
+        let mut judge = Judge { endpoint, model, prompter, asking, identity: named_first };
         settle(&mut judge, options, stop).await?;
         judge.identity = identity(&judge.prompter, judge.asking, &judge.model, named, options.calibrated);
         Ok(judge)

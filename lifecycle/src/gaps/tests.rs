@@ -7,6 +7,7 @@ use crate::{
     answers::{Answer, Answers, FinishReason, SampleAnswers},
     digest::Digest,
     golden::{GoldenDataset, GoldenSample},
+    rubric::{Language, Rubric},
     samples,
     score::{AnswerDetails, CriteriaScores, Criterion, EvaluationContext, JudgeIdentity, Judgement, Scored},
     spec::GenerationOptions,
@@ -61,6 +62,7 @@ fn evaluation(adapter_id: &str, scores: [f64; 3]) -> Evaluation {
         golden: &golden,
         answers: &answers,
         judge: &judge,
+        rubric: &Rubric::built_in(Language::German),
         pass_at: 70.0,
         evaluated_at: "2026-02-01T00:00:00Z",
     };

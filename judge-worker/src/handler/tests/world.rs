@@ -109,8 +109,10 @@ impl World {
         let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
         let scratch = self.folder.path().join(format!("scratch-{attempt}"));
         std::fs::create_dir_all(&scratch).unwrap();
+        // Every attempt writes to a folder of its own.
+        let fence = Fence(attempt as u64 + 1);
         let context = AttemptContext {
-            assignment: self.assignment.clone(),
+            assignment: Assignment { fence, ..self.assignment.clone() },
             artifacts: self.artifacts.clone(),
             scratch,
             progress: self.progress.0.clone(),
