@@ -176,9 +176,15 @@ impl Client {
         job_of(self.calls().cancel_job(request).await?.into_inner().job)
     }
 
-    pub(crate) async fn retry(&self, job_id: &str, from: Option<Stage>) -> Answer<Job> {
+    /// Resumes a job at rest, after raising what it may spend on its judge if that is given.
+    pub(crate) async fn retry(
+        &self,
+        job_id: &str,
+        from: Option<Stage>,
+        judge_budget: Option<f64>,
+    ) -> Answer<Job> {
         let from = from.map(|stage| v1::Stage::from(stage).into());
-        let request = v1::RetryJobRequest { job_id: job_id.to_owned(), from };
+        let request = v1::RetryJobRequest { job_id: job_id.to_owned(), from, judge_budget };
         job_of(self.calls().retry_job(request).await?.into_inner().job)
     }
 

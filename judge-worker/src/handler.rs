@@ -24,8 +24,9 @@ use clara_runtime::{
 use crate::{
     canary::Canaries,
     checks,
-    client::{CallError, Pacing},
+    client::{CallError, Endpoints, Pacing},
     family,
+    ledger::{Ledger, Terms},
     panel::Panel,
 };
 use input::Input;
@@ -38,6 +39,10 @@ pub struct JudgeConfig {
     pub default_url: Option<String>,
     /// Model at that endpoint; without it the first one that it lists.
     pub default_model: Option<String>,
+    /// Whether that endpoint lives as long as one attempt, at a URL of its own: its replies are kept for the job alone.
+    pub is_own: bool,
+    /// What this process knows of endpoints; clones share it.
+    pub endpoints: Endpoints,
     /// Pause before the second try of a call; doubles from try to try, up to eight seconds.
     pub first_pause: Duration,
     /// Tells the time.
@@ -58,6 +63,8 @@ impl Default for JudgeConfig {
         Self {
             default_url: None,
             default_model: None,
+            is_own: false,
+            endpoints: Endpoints::default(),
             first_pause: Pacing::patient(1).first_pause,
             clock: Arc::new(SystemClock),
             variable: |name| std::env::var(name).ok(),
@@ -97,7 +104,8 @@ impl StageHandler for JudgeHandler {
     async fn run(&self, context: AttemptContext) -> Result<StageResult, StageFailure> {
         let input = Input::read(&context.assignment, &context.artifacts).await?;
         let options = &context.assignment.spec.judge;
-        let panel = self.panel(&context).await?;
+        let ledger = Arc::new(self.ledger(&context).await?);
+        let panel = self.panel(&context, &ledger).await?;
         let canaries = panel
             .probe(
                 &input.golden,
@@ -118,14 +126,26 @@ impl StageHandler for JudgeHandler {
             progress: &context.progress,
         };
         let judged = round.judge_all(options.concurrency).await?;
-        let evaluation = self.evaluation(&context, &input, &panel, &judged, &canaries)?;
+        let mut evaluation = self.evaluation(&context, &input, &panel, &judged, &canaries)?;
+        evaluation.health = with_calls(evaluation.health, ledger.health().await?);
         let replies = judged.into_iter().flat_map(|judged| judged.replies);
         let replies: Vec<_> = canaries.replies.into_iter().chain(replies).collect();
-        output::store(&context, &evaluation, &replies).await
+        let result = output::store(&context, &evaluation, &replies).await?;
+        ledger.finish().await?;
+        Ok(result)
     }
 }
 
 impl JudgeHandler {
+    /// What the job asked and paid so far.
+    async fn ledger(&self, context: &AttemptContext) -> Result<Ledger, StageFailure> {
+        let options = &context.assignment.spec.judge;
+        let is_own = self.config.is_own && options.url.is_none();
+        let terms = Terms { is_shared: options.cache && !is_own, budget: options.budget.clone() };
+        let (job, fence) = (context.assignment.job.as_str(), context.assignment.fence);
+        Ok(Ledger::open(&context.artifacts, job, fence, terms).await?)
+    }
+
     fn evaluation(
         &self,
         context: &AttemptContext,
@@ -158,6 +178,19 @@ impl JudgeHandler {
         let health = health(input, panel, judged, canaries, pairwise.as_ref());
         let evaluation = Evaluation::new(made_of, &candidate, champion.as_ref());
         Ok(Evaluation { panel: identities, pairwise, health, offsets: panel.offsets.clone(), ..evaluation })
+    }
+}
+
+/// What is known about the judging, with what is known about its calls.
+fn with_calls(judging: JudgeHealth, calls: JudgeHealth) -> JudgeHealth {
+    let mut warnings = judging.warnings;
+    warnings.extend(calls.warnings);
+    JudgeHealth {
+        canaries: judging.canaries,
+        canaries_failed: judging.canaries_failed,
+        flip_rate: judging.flip_rate,
+        warnings,
+        ..calls
     }
 }
 

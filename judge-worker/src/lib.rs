@@ -8,6 +8,7 @@ mod expectation;
 mod family;
 mod handler;
 mod injection;
+mod ledger;
 mod pairwise;
 mod panel;
 mod parse;
@@ -17,4 +18,5 @@ mod score;
 mod testing;
 mod text_metrics;
 
+pub use client::Endpoints;
 pub use handler::{JudgeConfig, JudgeHandler};

@@ -9,10 +9,13 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode},
     response::Response,
 };
-use clara_lifecycle::score::Criterion;
+use clara_lifecycle::{id::Fence, score::Criterion};
+use clara_runtime::artifacts::{ArtifactError, ArtifactStore};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinSet};
+
+use crate::ledger::{Ledger, Terms};
 
 /// One call that the double received.
 #[derive(Debug, Clone)]
@@ -149,4 +152,52 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         response.headers_mut().insert(name, HeaderValue::from_str(&value).unwrap());
     }
     response
+}
+
+/// An artifact store with ledgers of jobs in it; gone when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    folder: tempfile::TempDir,
+    artifacts: ArtifactStore,
+}
+
+impl Desk {
+    /// An empty one.
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let artifacts = ArtifactStore::local(folder.path()).unwrap();
+        Self { folder, artifacts }
+    }
+
+    /// The ledger of `job-1` as the attempt with this fence opens it.
+    pub(crate) async fn ledger(&self, fence: u64, terms: Terms) -> Arc<Ledger> {
+        self.ledger_of("job-1", fence, terms).await
+    }
+
+    /// The ledger of another job in the same store.
+    pub(crate) async fn ledger_of(&self, job: &str, fence: u64, terms: Terms) -> Arc<Ledger> {
+        Arc::new(self.open(job, fence, terms).await.unwrap())
+    }
+
+    /// The same where it may fail.
+    pub(crate) async fn open(&self, job: &str, fence: u64, terms: Terms) -> Result<Ledger, ArtifactError> {
+        Ledger::open(&self.artifacts, job, Fence(fence), terms).await
+    }
+
+    /// Changes a byte in every file below a folder of the store.
+    pub(crate) fn damage(&self, folder: &str) {
+        let mut folders = vec![self.folder.path().join(folder)];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let mut content = std::fs::read(&path).unwrap();
+                *content.last_mut().unwrap() ^= 1;
+                std::fs::write(&path, content).unwrap();
+            }
+        }
+    }
 }

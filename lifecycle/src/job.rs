@@ -1,6 +1,7 @@
 //! A job: one pass of the pipeline for one adapter version, changed only by [`Job::apply`].
 
 mod apply;
+mod budget;
 mod event;
 #[cfg(test)]
 mod tests;

@@ -337,7 +337,8 @@ impl SampleNotes {
         let Some(overridden) = &self.overridden else { return judged.cloned() };
         let mut scores: BTreeMap<_, _> = judged.map(|judged| judged.iter().collect()).unwrap_or_default();
         scores.extend(&overridden.scores);
-        CriteriaScores::new(scores).ok()
+        // Where a judge scored, its rubric says which criteria there are; elsewhere a person gives all of them.
+        if judged.is_some() { CriteriaScores::of(scores).ok() } else { CriteriaScores::new(scores).ok() }
     }
 }
 

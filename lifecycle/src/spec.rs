@@ -1,5 +1,6 @@
 //! What a user asks for: the specification of a job, validated once before anything is queued.
 
+mod budget;
 mod judge;
 mod problems;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use crate::{
     retry::RetryPolicy,
 };
 
+pub use budget::JudgeBudget;
 pub use judge::{JudgeCalls, JudgeOptions, PanelJudge};
 pub use problems::SpecProblem;
 

@@ -21,6 +21,7 @@ use crate::{clock::SystemClock, metrics};
 pub mod contract;
 mod download;
 mod folder;
+mod notes;
 mod upload;
 
 /// The artifact store, on any [`ObjectStore`].
@@ -282,10 +283,14 @@ fn file_of<'a>(artifact: &'a ArtifactRef, path: &str) -> Result<&'a ArtifactFile
 
 /// Where the file `path` of the artifact at `prefix` lies in the store.
 fn object_path(prefix: &str, path: &str) -> Result<ObjectPath, ArtifactError> {
-    let whole = format!("{prefix}/{path}");
+    folder_path(&format!("{prefix}/{path}"))
+}
+
+/// Where the parts of a path lead to in the store.
+fn folder_path(whole: &str) -> Result<ObjectPath, ArtifactError> {
     let refuse = |reason: &str| {
         Err(ArtifactError::Name {
-            path: whole.clone(),
+            path: whole.to_owned(),
             reason: format!("{reason}; use parts separated by `/`"),
         })
     };
@@ -299,8 +304,8 @@ fn object_path(prefix: &str, path: &str) -> Result<ObjectPath, ArtifactError> {
             _ => {}
         }
     }
-    ObjectPath::parse(&whole)
-        .map_err(|error| ArtifactError::Name { path: whole.clone(), reason: error.to_string() })
+    ObjectPath::parse(whole)
+        .map_err(|error| ArtifactError::Name { path: whole.to_owned(), reason: error.to_string() })
 }
 
 fn same_digest(object: &ObjectPath, found: &Digest, expected: &Digest) -> Result<(), ArtifactError> {

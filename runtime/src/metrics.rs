@@ -11,9 +11,12 @@ use crate::{broker::QueueDepth, memory};
 pub(crate) use slot::OpenSlot;
 
 mod busy;
+mod judge;
 mod slot;
 #[cfg(test)]
 mod tests;
+
+pub use judge::{JudgeOutcome, judge_asked, judge_broke, judge_paid, judge_requested, sample_judged};
 
 /// What a metric does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +102,10 @@ metrics! {
     GENERATED_TOKENS = Counter "clara_generated_tokens_total" [] "Tokens generated.";
     SAMPLES_JUDGED = Counter "clara_samples_judged_total" ["outcome"] "Samples that a judge looked at, scored or unscored.";
     JUDGE_DURATION = Histogram "clara_judge_request_duration_seconds" [] "Time of one request to a judge.";
+    JUDGE_REQUESTS = Counter "clara_judge_requests_total" ["outcome"] "Requests to judges: answered, busy, failed, refused or garbled; `cached` for replies that were there already.";
+    JUDGE_TOKENS = Counter "clara_judge_tokens_total" ["kind"] "Tokens that judges read (`prompt`) and wrote (`reply`).";
+    JUDGE_COST = Counter "clara_judge_cost_micros_total" [] "What judges cost, in millionths of the currency of the jobs' budgets.";
+    JUDGE_BREAKS = Counter "clara_judge_breaker_opened_total" [] "Times that an endpoint was left alone for a while because it failed again and again.";
 }
 
 /// Figures of a training's progress, and the gauges that show them. Its speed is the rate of [`TRAIN_TOKENS`].
@@ -228,6 +235,9 @@ pub(crate) fn worker_started(stage: Stage) {
         metrics::counter!(name, "stage" => stage.as_str()).increment(0);
     }
     metrics::gauge!(ATTEMPTS_ACTIVE, "stage" => stage.as_str()).increment(0.0);
+    if stage == Stage::Judge {
+        judge::started();
+    }
     busy::may_begin(stage);
 }
 
@@ -408,17 +418,6 @@ pub fn tokens_trained(tokens: u64) {
 /// Tokens were generated.
 pub fn tokens_generated(tokens: u64) {
     metrics::counter!(GENERATED_TOKENS).increment(tokens);
-}
-
-/// A judge looked at a sample.
-pub fn sample_judged(scored: bool) {
-    let outcome = if scored { "scored" } else { "unscored" };
-    metrics::counter!(SAMPLES_JUDGED, "outcome" => outcome).increment(1);
-}
-
-/// A request to a judge took `duration`.
-pub fn judge_asked(duration: Duration) {
-    metrics::histogram!(JUDGE_DURATION).record(duration.as_secs_f64());
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]

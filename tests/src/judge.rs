@@ -1,4 +1,6 @@
-//! A judge that says what a test wants: scores, nonsense, or that it is busy.
+//! A judge that says what a test wants: scores, nonsense, that it is busy, or all of that by chance.
+
+mod replay;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -8,14 +10,18 @@ use axum::{
     extract::State,
     http::{StatusCode, header::RETRY_AFTER},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{MethodRouter, get, post},
 };
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, runtime::Runtime};
 
+use replay::Replaying;
+
+pub use replay::{Bill, Replay};
+
 /// What the judge says to every question.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Script {
     /// This score, 0 to 10, for every criterion; canaries get 0.
     Score(u8),
@@ -23,6 +29,8 @@ pub enum Script {
     Nonsense,
     /// `429` to so many calls, then the score.
     Busy(u32, u8),
+    /// As a busy provider on a bad day, with a bill.
+    Replay(Replay),
 }
 
 #[derive(Debug)]
@@ -36,6 +44,7 @@ struct Answers {
 pub struct Judge {
     address: SocketAddr,
     answers: Arc<Mutex<Answers>>,
+    replaying: Option<Arc<Replaying>>,
     _runtime: Runtime,
 }
 
@@ -54,6 +63,10 @@ impl Judge {
     /// When the address is taken.
     pub fn start_at(address: SocketAddr, script: Script) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let replaying = match &script {
+            Script::Replay(replay) => Some(Arc::new(Replaying::new(*replay))),
+            Script::Score(_) | Script::Nonsense | Script::Busy(..) => None,
+        };
         let answers = Arc::new(Mutex::new(Answers { script, calls: 0 }));
         let listener = runtime.block_on(TcpListener::bind(address))?;
         let address = listener.local_addr()?;
@@ -62,10 +75,9 @@ impl Judge {
                 "/v1/models",
                 get(async || Json(json!({ "object": "list", "data": [{ "id": "scripted" }] }))),
             )
-            .route("/v1/chat/completions", post(reply))
-            .with_state(Arc::clone(&answers));
+            .route("/v1/chat/completions", chat(&answers, replaying.as_ref()));
         runtime.spawn(async move { axum::serve(listener, app).await });
-        Ok(Self { address, answers, _runtime: runtime })
+        Ok(Self { address, answers, replaying, _runtime: runtime })
     }
 
     /// An address where nobody listens.
@@ -83,7 +95,21 @@ impl Judge {
 
     /// How often it was asked to judge.
     pub fn calls(&self) -> u32 {
-        self.answers.lock().calls
+        self.replaying
+            .as_ref()
+            .map_or_else(|| self.answers.lock().calls, |replaying| replaying.bill().requests)
+    }
+
+    /// What a replaying judge served so far; nothing of the others.
+    pub fn bill(&self) -> Bill {
+        self.replaying.as_ref().map(|replaying| replaying.bill()).unwrap_or_default()
+    }
+}
+
+fn chat(answers: &Arc<Mutex<Answers>>, replaying: Option<&Arc<Replaying>>) -> MethodRouter {
+    match replaying {
+        Some(replaying) => post(replay::reply).with_state(Arc::clone(replaying)),
+        None => post(reply).with_state(Arc::clone(answers)),
     }
 }
 
@@ -110,7 +136,7 @@ async fn reply(State(answers): State<Arc<Mutex<Answers>>>, Json(asked): Json<Val
                 answers.script = Script::Busy(left - 1, score);
                 return (StatusCode::TOO_MANY_REQUESTS, [(RETRY_AFTER, "1")], "slow down").into_response();
             }
-            Script::Score(_) | Script::Nonsense => answers.script.clone(),
+            Script::Score(_) | Script::Nonsense | Script::Replay(_) => answers.script.clone(),
         }
     };
     let content = match script {
@@ -122,7 +148,7 @@ async fn reply(State(answers): State<Arc<Mutex<Answers>>>, Json(asked): Json<Val
             }})
             .to_string()
         }
-        Script::Nonsense => "Das Wetter ist heute schön.".to_owned(),
+        Script::Nonsense | Script::Replay(_) => "Das Wetter ist heute schön.".to_owned(),
     };
     let message = json!({ "role": "assistant", "content": content });
     let choices = json!([{ "index": 0, "message": message, "finish_reason": "stop" }]);

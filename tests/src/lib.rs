@@ -3,6 +3,7 @@
 
 pub mod faults;
 
+mod cluster;
 mod daemon;
 mod judge;
 mod process;
@@ -12,8 +13,9 @@ mod sandbox;
 mod services;
 mod until;
 
+pub use cluster::Cluster;
 pub use daemon::Daemon;
-pub use judge::{Judge, Script};
+pub use judge::{Bill, Judge, Replay, Script};
 pub use process::Process;
 pub use prometheus::{Prometheus, fetch};
 pub use proxy::{Direction, Proxy};

@@ -7,8 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
-use clara_tests::{Daemon, Ended, Sandbox, Services};
+use anyhow::{Result, ensure};
+use clara_tests::{Cluster, Daemon};
 use lapin::{BasicProperties, Confirmation, Connection, ConnectionProperties, options};
 use rustix::process::Signal;
 
@@ -18,46 +18,6 @@ const GRACE: Duration = Duration::from_secs(45);
 const AT_ONCE: Duration = Duration::from_secs(10);
 
 const WORKERS: [&[&str]; 3] = [&["ingest-worker"], &["gpu-worker", "run"], &["judge-worker"]];
-
-/// A pair of servers, a home and a port for the coordinator.
-struct Cluster {
-    services: Services,
-    sandbox: Sandbox,
-    listen: String,
-    coordinator_url: String,
-}
-
-impl Cluster {
-    fn new(settings: &[(&'static str, &'static str)]) -> Result<Self> {
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let listen = format!("127.0.0.1:{port}");
-        let coordinator_url = format!("http://{listen}");
-        let (services, sandbox) = (Services::start_with(settings)?, Sandbox::new(1_000_000)?);
-        Ok(Self { services, sandbox, listen, coordinator_url })
-    }
-
-    /// Starts a daemon; `settings` win over those that name the servers.
-    fn start(&self, words: &[&str], settings: &[(&str, &str)]) -> Result<Daemon> {
-        let usual = [
-            ("CLARA_STATE__URL", self.services.redis_url.as_str()),
-            ("CLARA_BROKER__URL", self.services.amqp_url.as_str()),
-            ("CLARA_LEASE__TTL", "8s"),
-        ];
-        let coordinator = [("CLARA_COORDINATOR", self.coordinator_url.as_str())];
-        let is_coordinator = words.contains(&"coordinator");
-        let named: &[(&str, &str)] = if is_coordinator { &[] } else { &coordinator };
-        Daemon::start(&self.sandbox, words, &[usual.as_slice(), named, settings].concat())
-    }
-
-    fn coordinator(&self) -> Result<Daemon> {
-        self.start(&["coordinator", "--listen", &self.listen], &[])
-    }
-
-    fn clara(&self, args: &[&str]) -> Result<Ended> {
-        let mut command = self.sandbox.command(args)?;
-        Ended::of(command.args(["--coordinator", &self.coordinator_url]).output()?)
-    }
-}
 
 #[test]
 fn daemons_refuse_what_cannot_work_and_wait_for_servers_that_are_away() -> Result<()> {
@@ -100,10 +60,10 @@ fn ports_in_use_and_unknown_settings_are_refused(cluster: &Cluster) -> Result<()
 }
 
 fn servers_that_are_away_are_waited_for(cluster: &Cluster) -> Result<()> {
-    let Cluster { services, .. } = cluster;
+    let services = &cluster.services;
     services.kill("redis")?;
     services.kill("rabbitmq")?;
-    let (coordinator, worker) = (cluster.coordinator()?, cluster.start(&["ingest-worker"], &[])?);
+    let (coordinator, worker) = (cluster.coordinator(&[])?, cluster.start(&["ingest-worker"], &[])?);
     coordinator.until_not_ready("state: the state store at")?;
     worker.until_not_ready("broker: the broker at")?;
     let told_to_end = cluster.start(&["judge-worker"], &[])?;
@@ -127,7 +87,7 @@ fn servers_that_are_away_are_waited_for(cluster: &Cluster) -> Result<()> {
 #[test]
 fn running_daemons_set_garbage_aside_drain_and_tell_what_was_lost() -> Result<()> {
     let cluster = Cluster::new(&[])?;
-    let coordinator = cluster.coordinator()?;
+    let coordinator = cluster.coordinator(&[])?;
     coordinator.until_ready()?;
     let [ingest_worker, gpu_worker, judge_worker] = WORKERS;
     let (ingest, judge) = (cluster.start(ingest_worker, &[])?, cluster.start(judge_worker, &[])?);
@@ -186,12 +146,7 @@ fn publish(url: &str, queue: &str, body: &[u8]) -> Result<()> {
 
 /// A training that does not end by itself.
 fn submit(cluster: &Cluster) -> Result<String> {
-    let args = cluster.sandbox.run_args(&["--judge-url", "http://127.0.0.1:1/v1"]);
-    let args = args.iter().map(String::as_str).skip(1);
-    let args: Vec<&str> = ["job", "submit", "-o", "json"].into_iter().chain(args).collect();
-    let submitted = cluster.clara(&args)?.expect(0)?.json()?;
-    let id = submitted.get("id").and_then(serde_json::Value::as_str);
-    Ok(id.with_context(|| format!("no id in {submitted}"))?.to_owned())
+    cluster.submit(&["--judge-url", "http://127.0.0.1:1/v1"])
 }
 
 fn a_second_signal_ends_a_drain_at_once(worker: Daemon, coordinator: &Daemon) -> Result<()> {

@@ -112,6 +112,9 @@ pub(crate) struct RetryArgs {
     /// From this stage on: ingest, train, generate, judge, gate or rollout [default: the one that stopped the job]
     #[arg(long, value_name = "STAGE")]
     from: Option<Stage>,
+    /// Most that the job may spend on its judge from now on, in its budget's currency
+    #[arg(long, value_name = "AMOUNT")]
+    judge_budget: Option<f64>,
 }
 
 /// Where a job stands, as a flag.
@@ -152,7 +155,7 @@ pub(crate) async fn run(session: &Session, command: JobCommand) -> Result<u8> {
         }
         JobCommand::Retry(args) => {
             let connection = session.connect().await?;
-            let job = connection.client.retry(&args.job, args.from).await?;
+            let job = connection.client.retry(&args.job, args.from, args.judge_budget).await?;
             hint_at_workers(session);
             tell(session, &job)
         }

@@ -49,6 +49,7 @@ impl StageHandler for OwnJudge {
         let config = JudgeConfig {
             default_url: Some(server.base_url()),
             default_model: Some(server.base_name().to_owned()),
+            is_own: true,
             ..self.config.clone()
         };
         let judged = JudgeHandler::new(config).run(context).await;

@@ -85,6 +85,7 @@ pub(super) fn of_event(event: &JobEvent) -> Option<String> {
             Some(format!("5/5 review and approve: {verdict} by {actor}"))
         }
         JobEvent::Cancelled => Some("the job was cancelled".to_owned()),
+        JobEvent::BudgetRaised { most } => Some(format!("the judge may spend {most} from now on")),
         JobEvent::Retried { from } => Some(format!("{}: the job goes on from here", step(*from))),
     }
 }

@@ -66,7 +66,11 @@ impl Control {
         request: v1::RetryJobRequest,
     ) -> Result<v1::RetryJobResponse, DriverError> {
         let from = request.from.map(|number| stage_of("from", number)).transpose()?;
-        let job = self.driver.apply(&job_id(&request.job_id)?, Event::RetryRequested { from }).await?;
+        let id = job_id(&request.job_id)?;
+        if let Some(most) = request.judge_budget {
+            self.driver.apply(&id, Event::BudgetRaised { most }).await?;
+        }
+        let job = self.driver.apply(&id, Event::RetryRequested { from }).await?;
         Ok(v1::RetryJobResponse { job: Some(to_wire(&job)?) })
     }
 

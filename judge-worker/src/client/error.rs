@@ -56,6 +56,27 @@ pub(crate) enum CallError {
         /// What the endpoint says.
         detail: String,
     },
+    /// The job may spend no more.
+    #[error(
+        "the budget of the judge is used up: {spent} are spent, the next call may cost {next}, and the job may spend \
+         {most}; raise it and go on with `clara job retry JOB --judge-budget AMOUNT`: no reply is paid for twice"
+    )]
+    Budget {
+        /// What is spent, with the currency.
+        spent: String,
+        /// What the call may cost.
+        next: String,
+        /// What may be spent.
+        most: String,
+    },
+    /// A reply that was paid for cannot be written down.
+    #[error("a reply of the judge cannot be written down, so no more is asked: {detail}")]
+    Ledger {
+        /// What failed.
+        detail: String,
+        /// Whether it may work later.
+        retryable: bool,
+    },
     /// The endpoint refuses every call: wrong key, model or URL.
     #[error(
         "the judge at {url} refuses the call with status {status}: {detail}; check `judge.url`, `judge.model` and \
@@ -86,13 +107,22 @@ impl CallError {
     pub(crate) fn is_retryable(&self) -> bool {
         match self {
             Self::Down { .. } | Self::ServerError { .. } => true,
+            Self::Ledger { retryable, .. } => *retryable,
             Self::Stopped(_)
             | Self::Unnamed
             | Self::Setup { .. }
             | Self::Quota { .. }
+            | Self::Budget { .. }
             | Self::Refused { .. }
             | Self::Rejected { .. } => false,
         }
+    }
+}
+
+impl CallError {
+    /// Whether it concerns one question alone, so that others may still be asked.
+    pub(crate) fn is_for_one_question(&self) -> bool {
+        matches!(self, Self::Rejected { .. } | Self::ServerError { .. })
     }
 }
 

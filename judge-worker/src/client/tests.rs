@@ -8,10 +8,15 @@ use clara_runtime::{
     stop::{StopReason, stop_switch},
 };
 
-use super::{Access, Ask, CallError, Endpoint, Finish, Pacing, Reply, ReplyMode, Secret};
+use serde_json::json;
+
+use super::{
+    Access, Allowance, Ask, CallError, Endpoint, Endpoints, Finish, Pacing, Reply, ReplyMode, Secret,
+};
 use crate::{
+    ledger::Terms,
     prompt::{Message, Schema},
-    testing::{Call, Canned, Double},
+    testing::{Call, Canned, Desk, Double},
 };
 
 fn access(url: &str) -> Access {
@@ -21,13 +26,15 @@ fn access(url: &str) -> Access {
         key: Some(Secret("sk-secret".into())),
         timeout: Duration::from_secs(20),
         pacing: Pacing { max_tries: 4, first_pause, longest_pause },
+        allowance: Allowance { concurrency: 4, requests_per_minute: 0, tokens_per_minute: 0 },
+        is_own: false,
         clock: Arc::new(SystemClock),
     }
 }
 
 fn schema() -> Schema {
-    let marks = Criterion::ALL.map(|criterion| (criterion.as_str(), Schema::Mark)).into();
-    Schema::Object(vec![("scores", Schema::Object(marks))])
+    let marks = Criterion::ALL.map(|criterion| (criterion.as_str(), Schema::Mark));
+    Schema::Object(vec![("scores", Schema::Object(marks.into()))])
 }
 
 fn ask<'a>(messages: &'a [Message], schema: &'a Schema) -> Ask<'a> {
@@ -44,6 +51,28 @@ fn ask<'a>(messages: &'a [Message], schema: &'a Schema) -> Ask<'a> {
     }
 }
 
+/// An endpoint of a process and a job that know nothing yet.
+async fn endpoint(access: Access) -> Result<Called, CallError> {
+    let desk = Desk::new();
+    let ledger = desk.ledger(1, Terms::default()).await;
+    Ok(Called { endpoint: Endpoint::new(access, &Endpoints::default(), &ledger)?, _desk: desk })
+}
+
+/// An endpoint with the store of its ledger.
+#[derive(Debug)]
+struct Called {
+    endpoint: Endpoint,
+    _desk: Desk,
+}
+
+impl std::ops::Deref for Called {
+    type Target = Endpoint;
+
+    fn deref(&self) -> &Endpoint {
+        &self.endpoint
+    }
+}
+
 async fn chat(endpoint: &Endpoint) -> Result<Reply, CallError> {
     let (_switch, stop) = stop_switch();
     let messages = [Message { role: "user", content: "Bewerte.".into() }];
@@ -51,7 +80,8 @@ async fn chat(endpoint: &Endpoint) -> Result<Reply, CallError> {
 }
 
 async fn chat_with(double: &Double) -> Result<Reply, CallError> {
-    chat(&Endpoint::new(access(&double.url))?).await
+    let called = endpoint(access(&double.url)).await?;
+    chat(&called).await
 }
 
 /// A script that answers `first` to the first calls, then well.
@@ -119,7 +149,8 @@ async fn nobody_at_the_port_is_down() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/v1", listener.local_addr().unwrap());
     drop(listener);
-    let error = chat(&Endpoint::new(access(&url)).unwrap()).await.unwrap_err();
+    let called = endpoint(access(&url)).await.unwrap();
+    let error = chat(&called).await.unwrap_err();
     assert!(matches!(&error, CallError::Down { .. }), "{error:?}");
     assert!(error.to_string().contains(&url), "{error}");
 }
@@ -132,7 +163,8 @@ async fn an_endpoint_that_never_answers_is_down_after_the_timeout() {
     let mut access = access(&url);
     access.timeout = Duration::from_millis(20);
     access.pacing.max_tries = 2;
-    let error = chat(&Endpoint::new(access).unwrap()).await.unwrap_err();
+    let called = endpoint(access).await.unwrap();
+    let error = chat(&called).await.unwrap_err();
     assert!(matches!(&error, CallError::Down { tries: 2, .. }), "{error:?}");
 }
 
@@ -178,10 +210,12 @@ async fn what_an_endpoint_refuses_is_left_out_from_then_on() {
         }
     })
     .await;
-    let endpoint = Endpoint::new(access(&double.url)).unwrap();
+    let endpoint = endpoint(access(&double.url)).await.unwrap();
     assert_eq!(chat(&endpoint).await.unwrap().mode, ReplyMode::Text);
     assert_eq!(double.chats().len(), 6);
-    assert_eq!(chat(&endpoint).await.unwrap().mode, ReplyMode::Text);
+    let (_switch, stop) = stop_switch();
+    let (messages, schema) = ([Message { role: "user", content: "Und diese?".into() }], schema());
+    assert_eq!(endpoint.chat(&ask(&messages, &schema), &stop).await.unwrap().mode, ReplyMode::Text);
     let calls = double.chats();
     assert_eq!((calls.len(), &calls[6].body["max_completion_tokens"]), (7, &256.into()));
 }
@@ -198,7 +232,7 @@ async fn a_request_that_is_too_long_is_rejected_without_another_try() {
 #[tokio::test]
 async fn a_stop_ends_a_pause_at_once() {
     let double = Double::start(|_| Canned::status(503, "").with("retry-after", "100")).await;
-    let endpoint = Endpoint::new(access(&double.url)).unwrap();
+    let endpoint = endpoint(access(&double.url)).await.unwrap();
     let (switch, stop) = stop_switch();
     let messages = [Message { role: "user", content: "Bewerte.".into() }];
     let schema = schema();
@@ -219,13 +253,67 @@ async fn a_stop_ends_a_pause_at_once() {
 async fn the_first_listed_model_is_taken() {
     let double = Double::start(after(vec![])).await;
     let (_switch, stop) = stop_switch();
-    assert_eq!(Endpoint::new(access(&double.url)).unwrap().first_model(&stop).await.unwrap(), "judge-model");
+    assert_eq!(endpoint(access(&double.url)).await.unwrap().first_model(&stop).await.unwrap(), "judge-model");
 }
 
-#[test]
-fn a_url_of_another_kind_is_refused() {
+#[tokio::test]
+async fn a_url_of_another_kind_is_refused() {
     for url in ["ftp://host/v1", "not a url", ""] {
-        let error = Endpoint::new(access(url)).unwrap_err();
+        let error = endpoint(access(url)).await.unwrap_err();
         assert!(matches!(&error, CallError::Setup { .. }) && !error.is_retryable(), "{url}: {error:?}");
     }
+}
+
+#[tokio::test]
+async fn what_a_model_understands_is_found_out_by_one_call_and_remembered_for_the_process() {
+    let double = Double::start(|call: &Call| {
+        if call.body["response_format"]["type"] == "json_schema" {
+            return Canned::error(400, "invalid", "response_format: json_schema is not known");
+        }
+        Canned::scores(8)
+    })
+    .await;
+    let (endpoints, desk) = (Endpoints::default(), Desk::new());
+    for attempt in 1..=2 {
+        let ledger = desk.ledger(attempt, Terms::default()).await;
+        let endpoint = Endpoint::new(access(&double.url), &endpoints, &ledger).unwrap();
+        let (_switch, stop) = stop_switch();
+        let schema = schema();
+        let messages: Vec<_> =
+            (0..8).map(|n| [Message { role: "user", content: format!("Frage {attempt} {n}") }]).collect();
+        let asks: Vec<_> = messages.iter().map(|messages| ask(messages, &schema)).collect();
+        let replies = futures::future::join_all(asks.iter().map(|ask| endpoint.chat(ask, &stop))).await;
+        assert!(replies.iter().all(|reply| reply.as_ref().unwrap().mode == ReplyMode::JsonObject));
+    }
+    // Both kinds of schema were refused once.
+    assert_eq!(double.chats().len(), 2 + 16);
+}
+
+#[tokio::test]
+async fn probabilities_of_tokens_are_asked_for_and_read_where_the_endpoint_tells_them() {
+    let double = Double::start(|call: &Call| {
+        if call.body["top_logprobs"] == 20 {
+            return Canned::error(400, "invalid", "top_logprobs must be at most 5");
+        }
+        let top = json!([{"token": "8", "logprob": -0.1}, {"token": "7", "logprob": -2.5}]);
+        let content = json!([{"token": "8", "logprob": -0.1, "top_logprobs": top}]);
+        let message = json!({"role": "assistant", "content": "8"});
+        let choice = json!({"message": message, "finish_reason": "stop", "logprobs": {"content": content}});
+        Canned::status(200, json!({"id": "chatcmpl-7", "choices": [choice]}).to_string())
+    })
+    .await;
+    let endpoint = endpoint(access(&double.url)).await.unwrap();
+    let (_switch, stop) = stop_switch();
+    let (messages, schema) = ([Message { role: "user", content: "Bewerte.".into() }], schema());
+    let reply = endpoint.chat(&Ask { logprobs: true, ..ask(&messages, &schema) }, &stop).await.unwrap();
+    let told = reply.tokens_logprobs.unwrap();
+    assert_eq!(
+        (told[0].token.as_str(), told[0].top.len(), reply.id.as_deref()),
+        ("8", 2, Some("chatcmpl-7"))
+    );
+    let calls = double.chats();
+    assert_eq!(
+        (calls.len(), &calls[1].body["top_logprobs"], &calls[1].body["logprobs"]),
+        (2, &5.into(), &true.into())
+    );
 }

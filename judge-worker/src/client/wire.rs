@@ -217,6 +217,11 @@ pub(crate) enum ReplyMode {
 }
 
 impl ChatResponse {
+    /// Tokens read and written, where the endpoint tells them.
+    pub(super) fn usage(&self) -> Option<Usage> {
+        self.usage
+    }
+
     /// The first choice. A response without one is an empty reply.
     pub(super) fn into_reply(self, mode: ReplyMode) -> Reply {
         let mut reply = Reply {

@@ -15,7 +15,8 @@ use clara_runtime::{
 
 use super::{JudgeHandler, failure};
 use crate::{
-    client::{Access, CallError, Endpoint, Pacing, Secret},
+    client::{Access, Allowance, CallError, Endpoint, Pacing, Secret},
+    ledger::Ledger,
     panel::Panel,
     prompt::{Prompter, Reasons},
     score::{Asking, Judge},
@@ -27,13 +28,20 @@ const KEY_VARIABLE_SUFFIX: &str = "_API_KEY";
 
 impl JudgeHandler {
     /// All judges of the job, the first one first.
-    pub(super) async fn panel(&self, context: &AttemptContext) -> Result<Panel, StageFailure> {
+    pub(super) async fn panel(
+        &self,
+        context: &AttemptContext,
+        ledger: &Arc<Ledger>,
+    ) -> Result<Panel, StageFailure> {
         let options = &context.assignment.spec.judge;
         let rubric = options.rubric.rubric().map_err(StageFailure::permanent)?;
         let first = self.first(options).map_err(failure)?;
         let mut judges = Vec::new();
         for named in std::iter::once(&first).chain(&options.panel) {
-            judges.push(self.judge(named, &rubric, options, &context.stop).await.map_err(failure)?);
+            let is_own = self.config.is_own && options.url.is_none() && judges.is_empty();
+            let endpoint = self.endpoint(named, options, is_own, ledger).map_err(failure)?;
+            let judge = judge(endpoint, named, &rubric, options, &context.stop).await;
+            judges.push(judge.map_err(failure)?);
         }
         Ok(Panel { rubric, judges, offsets: context.assignment.judge_offsets.clone() })
     }
@@ -49,34 +57,28 @@ impl JudgeHandler {
         })
     }
 
-    /// Prepares one judge; asks its endpoint for a model when none is named.
-    async fn judge(
+    /// The endpoint of one judge, with the limits of the job.
+    fn endpoint(
         &self,
         named: &PanelJudge,
-        rubric: &Rubric,
         options: &JudgeOptions,
-        stop: &StopSignal,
-    ) -> Result<Judge, CallError> {
-        let endpoint = Endpoint::new(Access {
+        is_own: bool,
+        ledger: &Arc<Ledger>,
+    ) -> Result<Endpoint, CallError> {
+        let access = Access {
             url: named.url.clone(),
             key: self.key(&named.url, named.api_key_env.as_deref())?,
             timeout: Duration::from_secs(options.timeout_seconds.into()),
             pacing: Pacing { first_pause: self.config.first_pause, ..Pacing::patient(options.max_tries) },
+            allowance: Allowance {
+                concurrency: options.concurrency,
+                requests_per_minute: options.requests_per_minute,
+                tokens_per_minute: options.tokens_per_minute,
+            },
+            is_own,
             clock: Arc::clone(&self.config.clock),
-        })?;
-        let model = match &named.model {
-            Some(model) => model.clone(),
-            None => endpoint.first_model(stop).await?,
         };
-        let asking =
-            Asking { calls: options.calls, logprobs: options.logprobs, repeats: options.repeats.max(1) };
-        let reasons = if options.reasoning { Reasons::After } else { Reasons::None };
-        let prompter = Prompter::new(rubric.clone(), reasons);
-        let named_first = identity(&prompter, asking, &model, named, options.calibrated);
-        let mut judge = Judge { endpoint, model, prompter, asking, identity: named_first };
-        settle(&mut judge, options, stop).await?;
-        judge.identity = identity(&judge.prompter, judge.asking, &judge.model, named, options.calibrated);
-        Ok(judge)
+        Endpoint::new(access, &self.config.endpoints, ledger)
     }
 
     fn key(&self, url: &str, variable: Option<&str>) -> Result<Option<Secret>, CallError> {
@@ -91,6 +93,28 @@ impl JudgeHandler {
         let key = key.ok_or_else(|| setup(format!("the judge-worker has no environment variable {name}")))?;
         Ok(Some(Secret(key)))
     }
+}
+
+/// Prepares one judge; asks its endpoint for a model when none is named.
+async fn judge(
+    endpoint: Endpoint,
+    named: &PanelJudge,
+    rubric: &Rubric,
+    options: &JudgeOptions,
+    stop: &StopSignal,
+) -> Result<Judge, CallError> {
+    let model = match &named.model {
+        Some(model) => model.clone(),
+        None => endpoint.first_model(stop).await?,
+    };
+    let asking = Asking { calls: options.calls, logprobs: options.logprobs, repeats: options.repeats.max(1) };
+    let reasons = if options.reasoning { Reasons::After } else { Reasons::None };
+    let prompter = Prompter::new(rubric.clone(), reasons);
+    let before = identity(&prompter, asking, &model, named, options.calibrated);
+    let mut judge = Judge { endpoint, model, prompter, asking, identity: before };
+    settle(&mut judge, options, stop).await?;
+    judge.identity = identity(&judge.prompter, judge.asking, &judge.model, named, options.calibrated);
+    Ok(judge)
 }
 
 /// Settles what depends on whether the endpoint tells probabilities: with them one reply is enough and reasons come

@@ -10,7 +10,7 @@ use clara_runtime::{
     stop::StopSignal,
     worker::{ProgressSender, StageFailure},
 };
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 
 use super::{failure, input::Input};
 use crate::{
@@ -42,17 +42,26 @@ pub(super) struct Round<'a> {
 }
 
 impl Round<'_> {
-    /// Judges all samples, several at once, in the order of the golden dataset.
+    /// Judges all samples, several at once. A sample that waits long for its judge holds nobody up, and after an
+    /// error calls on their way still end: they are paid for.
     pub(super) async fn judge_all(&self, concurrency: u32) -> Result<Vec<Judged>, StageFailure> {
         let pairs = self.input.pairs()?;
         self.progress.update(|progress| {
             "samples".clone_into(&mut progress.unit);
             progress.total = Some(pairs.len() as u64);
         });
-        let calls: Vec<_> =
-            pairs.into_iter().map(|(sample, answers)| self.judge_sample(sample, answers)).collect();
-        let judged: Vec<Judged> =
-            stream::iter(calls).buffered(concurrency.max(1) as usize).try_collect().await.map_err(failure)?;
+        let calls: Vec<_> = pairs
+            .into_iter()
+            .enumerate()
+            .map(
+                |(place, (sample, answers))| async move { (place, self.judge_sample(sample, answers).await) },
+            )
+            .collect();
+        let mut judged: Vec<_> =
+            stream::iter(calls).buffer_unordered(concurrency.max(1) as usize).collect().await;
+        judged.sort_by_key(|(place, _)| *place);
+        let judged = judged.into_iter().map(|(_, judged)| judged);
+        let judged: Vec<Judged> = judged.collect::<Result<_, _>>().map_err(failure)?;
         broken_endpoint(&judged).map_or(Ok(judged), Err)
     }
 

@@ -44,6 +44,7 @@ impl Job {
             Event::Registered { adapter_id } => job.registered(adapter_id),
             Event::CancelRequested => job.cancel(),
             Event::RetryRequested { from } => job.retry(from),
+            Event::BudgetRaised { most } => job.raise_budget(most),
             Event::Reviewed { verdict, actor, reason } => job.reviewed(verdict, actor, reason, now),
         }?;
         if !beat {

@@ -106,6 +106,11 @@ pub enum Event {
         /// From which stage; without it the one that stopped the job.
         from: Option<Stage>,
     },
+    /// A user lets a stuck job spend more on its judge.
+    BudgetRaised {
+        /// The most that it may spend from now on, in the budget's currency.
+        most: f64,
+    },
     /// A human decided on a job in review.
     Reviewed {
         /// What they decided.
@@ -233,6 +238,11 @@ pub enum JobEvent {
         /// From this stage on.
         from: Stage,
     },
+    /// A user lets the job spend more on its judge.
+    BudgetRaised {
+        /// The most that it may spend from now on, in the budget's currency.
+        most: f64,
+    },
     /// The job is over.
     Finished {
         /// How it ended.
@@ -298,6 +308,14 @@ pub enum Rejected {
         stage: Stage,
         /// The stage before it.
         missing: Stage,
+    },
+    /// The amount is none that the job's budget could be raised to.
+    #[error("the judge's budget cannot become {most}: {reason}")]
+    Budget {
+        /// The amount as given.
+        most: String,
+        /// What is wrong with it.
+        reason: String,
     },
     /// The job is in a state in which this cannot happen.
     #[error("this cannot happen to a job that is {state}")]

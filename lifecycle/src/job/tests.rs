@@ -7,6 +7,7 @@ use crate::{
     gate::{GateMode, GateReport},
     results::{AnswersResult, DatasetResult, EvaluationResult, RolloutResult, TrainingResult},
     samples::{artifact, digest, golden_input, spec},
+    spec::JudgeBudget,
 };
 
 const NOW: Timestamp = Timestamp(1_000_000);
@@ -145,6 +146,7 @@ fn events(job: &Job) -> Vec<(&'static str, Event)> {
         ("register", Event::Registered { adapter_id: "b-v1.0.0".into() }),
         ("cancel", Event::CancelRequested),
         ("retry", Event::RetryRequested { from: None }),
+        ("raise", Event::BudgetRaised { most: 5.0 }),
         (
             "review",
             Event::Reviewed { verdict: Verdict::Approve, actor: "anna".into(), reason: "good".into() },
@@ -341,6 +343,26 @@ fn a_retry_continues_from_the_stage_that_stopped_the_job() {
     assert_eq!(job.state, JobState::Active { stage: Stage::Judge });
     assert_eq!(job.stages.get(Stage::Judge).attempt, Attempt(2));
     assert!(job.result(Stage::Generate).is_some());
+}
+
+#[test]
+fn a_stuck_job_may_be_given_more_to_spend_on_its_judge_and_never_less() {
+    let mut job = stuck(Stage::Judge);
+    let raise = |job: &Job, most| job.apply(Event::BudgetRaised { most }, NOW);
+    assert!(
+        matches!(raise(&job, 5.0), Err(Rejected::Budget { .. })),
+        "without a budget there is none to raise"
+    );
+    Arc::make_mut(&mut job.spec).judge.budget =
+        Some(JudgeBudget { most: Some(2.0), prompt_price: 1.0, ..JudgeBudget::default() });
+    for refused in [2.0, 1.0, -1.0, f64::NAN, f64::INFINITY] {
+        assert!(matches!(raise(&job, refused), Err(Rejected::Budget { .. })), "{refused}");
+    }
+    let raised = apply(&job, Event::BudgetRaised { most: 5.0 });
+    assert_eq!(raised.spec.judge.budget.as_ref().unwrap().most, Some(5.0));
+    assert_eq!(raised.state, job.state);
+    let active = apply(&apply(&raised, Event::RetryRequested { from: None }), Event::Admitted);
+    assert!(matches!(raise(&active, 9.0), Err(Rejected::NotApplicable { .. })));
 }
 
 #[test]

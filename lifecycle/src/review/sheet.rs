@@ -236,7 +236,8 @@ impl Subject {
             let corrected = notes
                 .overridden
                 .as_ref()
-                .and_then(|_| Some(notes.corrected(score.map(|score| &score.criteria_scores))?.overall()));
+                .and_then(|_| notes.corrected(score.map(|score| &score.criteria_scores)))
+                .map(|scores| self.evaluation.overall_of(&scores));
             let standing = Standing {
                 overall,
                 champion: champion.get(sample_id).map(|score| score.overall_score),

@@ -76,6 +76,8 @@ fn subject(results: Vec<SampleScore>, unscored: &[&str]) -> Subject {
         results,
         knowledge_gaps: Vec::new(),
         judge,
+        rubric: None,
+        offsets: crate::attempt::JudgeOffsets::new(),
         unscored: unscored.collect(),
         champion: None,
         panel: Vec::new(),

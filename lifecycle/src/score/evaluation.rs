@@ -259,6 +259,11 @@ impl Evaluation {
         }
     }
 
+    /// The overall score (0–100) of `scores` by the weights of this evaluation.
+    pub fn overall_of(&self, scores: &CriteriaScores) -> f64 {
+        self.rubric.as_ref().map_or_else(|| scores.overall(), |rubric| rubric.overall(scores))
+    }
+
     /// What the gate decides on.
     pub fn gate_input(&self) -> GateInput {
         let champion = self.champion.as_ref().map(|champion| {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::problems::Findings;
+use super::{JudgeBudget, SpecProblem, problems::Findings};
 use crate::rubric::RubricChoice;
 
 /// Who scores the answers.
@@ -43,6 +43,14 @@ pub struct JudgeOptions {
     pub canaries: u32,
     /// Overall score (0–100) that no canary may exceed.
     pub canary_limit: f64,
+    /// Calls per minute at most; 0 means no limit.
+    pub requests_per_minute: u32,
+    /// Tokens of prompts and replies per minute at most; 0 means no limit.
+    pub tokens_per_minute: u32,
+    /// Whether replies of earlier jobs to the same questions are taken, and those of this job kept for later ones.
+    pub cache: bool,
+    /// What the calls cost and may cost; without it costs are not known.
+    pub budget: Option<JudgeBudget>,
 }
 
 /// How many criteria one call asks for.
@@ -89,11 +97,22 @@ impl Default for JudgeOptions {
             pairwise: false,
             canaries: 3,
             canary_limit: 40.0,
+            requests_per_minute: 0,
+            tokens_per_minute: 0,
+            cache: true,
+            budget: None,
         }
     }
 }
 
 impl JudgeOptions {
+    /// Everything that is wrong with the options by themselves.
+    pub fn problems(&self) -> Vec<SpecProblem> {
+        let mut found = Findings::default();
+        self.check(&mut found);
+        found.0
+    }
+
     pub(super) fn check(&self, found: &mut Findings) {
         found.require("judge.concurrency", (1..=256).contains(&self.concurrency), || {
             format!("is {}; expected 1 to 256", self.concurrency)
@@ -104,6 +123,9 @@ impl JudgeOptions {
         found.require("judge.timeout_seconds", self.timeout_seconds > 0, || {
             "is 0; expected at least 1".into()
         });
+        if let Some(budget) = &self.budget {
+            budget.check(found);
+        }
         if let Some(url) = &self.url {
             found.require("judge.url", is_url(url), || {
                 format!("`{url}` is not a URL; expected e.g. http://localhost:8000/v1")

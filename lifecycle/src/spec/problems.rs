@@ -136,7 +136,7 @@ impl IngestOptions {
 
 /// The problems that were found so far.
 #[derive(Default)]
-pub(super) struct Findings(Vec<SpecProblem>);
+pub(super) struct Findings(pub(super) Vec<SpecProblem>);
 
 impl Findings {
     pub(super) fn add(&mut self, field: &'static str, message: String) {

@@ -84,3 +84,31 @@ fn dropout_of_everything_is_refused() {
     spec.training.dropout = 0.05;
     assert!(fields(&spec).is_empty());
 }
+
+#[test]
+fn a_budget_without_prices_or_with_impossible_amounts_is_refused() {
+    let mut spec = spec();
+    let budget = JudgeBudget { most: Some(5.0), prompt_price: 0.1, ..JudgeBudget::default() };
+    spec.judge.budget = Some(budget.clone());
+    assert_eq!(fields(&spec), [""; 0]);
+    let cases = [
+        (JudgeBudget { prompt_price: 0.0, ..budget.clone() }, "judge.budget.most"),
+        (JudgeBudget { reply_price: f64::NAN, ..budget.clone() }, "judge.budget.reply_price"),
+        (JudgeBudget { most: Some(-1.0), ..budget.clone() }, "judge.budget.most"),
+        (JudgeBudget { currency: " ".into(), ..budget }, "judge.budget.currency"),
+    ];
+    for (wrong, field) in cases {
+        spec.judge.budget = Some(wrong);
+        assert_eq!(fields(&spec), [field]);
+    }
+}
+
+#[test]
+fn costs_are_rounded_once_over_all_tokens() {
+    let budget = JudgeBudget { prompt_price: 0.15, reply_price: 0.6, ..JudgeBudget::default() };
+    // 100 · 0.15 + 20 · 0.6 = 27 millionths.
+    assert_eq!(budget.cost_micros(100, 20), 27);
+    assert_eq!((budget.cost_micros(3, 0), budget.cost_micros(4, 0)), (0, 1));
+    assert_eq!(budget.cost_micros(1_000_000, 1_000_000), 750_000);
+    assert_eq!(budget.amount(750_000), "0.750000 USD");
+}

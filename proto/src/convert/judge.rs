@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clara_lifecycle::{
     attempt::JudgeOffsets,
     rubric::{AppliesWhen, Language, Rubric, RubricChoice, RubricCriterion},
-    spec::{JudgeCalls, JudgeOptions, PanelJudge},
+    spec::{JudgeBudget, JudgeCalls, JudgeOptions, PanelJudge},
 };
 
 use super::{ConvertError, parsed};
@@ -35,6 +35,10 @@ impl From<JudgeOptions> for v1::JudgeOptions {
             pairwise: options.pairwise,
             canaries: Some(options.canaries),
             canary_limit: Some(options.canary_limit),
+            requests_per_minute: options.requests_per_minute,
+            tokens_per_minute: options.tokens_per_minute,
+            cache: Some(options.cache),
+            budget: options.budget.map(Into::into),
         }
     }
 }
@@ -66,7 +70,25 @@ impl TryFrom<v1::JudgeOptions> for JudgeOptions {
             pairwise: options.pairwise,
             canaries: options.canaries.unwrap_or(default.canaries),
             canary_limit: options.canary_limit.unwrap_or(default.canary_limit),
+            requests_per_minute: options.requests_per_minute,
+            tokens_per_minute: options.tokens_per_minute,
+            cache: options.cache.unwrap_or(default.cache),
+            budget: options.budget.map(Into::into),
         })
+    }
+}
+
+impl From<JudgeBudget> for v1::JudgeBudget {
+    fn from(budget: JudgeBudget) -> Self {
+        let JudgeBudget { most, prompt_price, reply_price, currency } = budget;
+        Self { most, prompt_price, reply_price, currency }
+    }
+}
+
+impl From<v1::JudgeBudget> for JudgeBudget {
+    fn from(budget: v1::JudgeBudget) -> Self {
+        let v1::JudgeBudget { most, prompt_price, reply_price, currency } = budget;
+        Self { most, prompt_price, reply_price, currency }
     }
 }
 

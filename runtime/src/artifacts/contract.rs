@@ -20,7 +20,8 @@ pub async fn check(store: &ArtifactStore, scratch: &Path) -> Result<(), Broken> 
         "a file that is missing or differs from its digest is refused",
         verification(store, scratch).await,
     )?;
-    judge("names that leave their folder are refused", names(store, scratch).await)
+    judge("names that leave their folder are refused", names(store, scratch).await)?;
+    judge("a note stays as it was first put, whoever else puts it", notes(store).await)
 }
 
 fn write(folder: &Path, path: &str, content: &[u8]) -> Finding {
@@ -121,4 +122,23 @@ async fn names(store: &ArtifactStore, scratch: &Path) -> Finding {
     }
     let fetched = store.fetch(&escaping, &scratch.join("inner")).await;
     ensure(matches!(fetched, Err(ArtifactError::Name { .. })), || format!("fetch answered {fetched:?}"))
+}
+
+async fn notes(store: &ArtifactStore) -> Finding {
+    let prefix = fresh_prefix();
+    let none = store.note(&prefix, "a").await.map_err(unexpected)?;
+    ensure(none.is_none(), || format!("a note that nobody put: {none:?}"))?;
+    let listed = store.notes(&prefix).await.map_err(unexpected)?;
+    ensure(listed.is_empty(), || format!("no notes, and {listed:?}"))?;
+    let both = futures::join!(store.put_note(&prefix, "b", b"1"), store.put_note(&prefix, "b", b"1"));
+    let stored = [both.0.map_err(unexpected)?, both.1.map_err(unexpected)?];
+    ensure(stored.iter().filter(|stored| **stored).count() == 1, || format!("stored by {stored:?}"))?;
+    ensure(!store.put_note(&prefix, "b", b"2").await.map_err(unexpected)?, || "it was replaced".to_owned())?;
+    store.put_note(&prefix, "a", b"two\nlines").await.map_err(unexpected)?;
+    let found = store.note(&prefix, "b").await.map_err(unexpected)?;
+    ensure(found.as_deref() == Some(b"1"), || format!("b is {found:?}"))?;
+    let found = store.note(&prefix, "a").await.map_err(unexpected)?;
+    ensure(found.as_deref() == Some(b"two\nlines"), || format!("a is {found:?}"))?;
+    let listed = store.notes(&prefix).await.map_err(unexpected)?;
+    ensure(listed == ["a", "b"], || format!("listed as {listed:?}"))
 }

@@ -109,10 +109,11 @@ impl World {
         let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
         let scratch = self.folder.path().join(format!("scratch-{attempt}"));
         std::fs::create_dir_all(&scratch).unwrap();
-        // Every attempt writes to a folder of its own.
-        let fence = Fence(attempt as u64 + 1);
+        let mut assignment = self.assignment.clone();
+        // As with every claim.
+        assignment.fence = Fence(attempt as u64 + 1);
         let context = AttemptContext {
-            assignment: Assignment { fence, ..self.assignment.clone() },
+            assignment,
             artifacts: self.artifacts.clone(),
             scratch,
             progress: self.progress.0.clone(),

@@ -63,7 +63,7 @@ pub(crate) fn run(args: &LoadArgs) -> ExitCode {
 }
 
 async fn measure(args: &LoadArgs, service: &Service) -> Result<serde_json::Value> {
-    let Service { settings, health, tasks, drain } = service;
+    let Service { settings, health, tasks, drain, .. } = service;
     let (last, mut done) = mpsc::unbounded_channel();
     let broker = ports::broker(settings, tasks, health, drain).await?;
     let coordinator = std::sync::Arc::new(GrpcCoordinator::new(&args.coordinator)?);

@@ -98,7 +98,7 @@ impl Folded {
                 }
             }
             JobEvent::InReview => self.state = Some(JobState::InReview),
-            JobEvent::Reviewed { .. } => {}
+            JobEvent::Reviewed { .. } | JobEvent::BudgetRaised { .. } => {}
             JobEvent::Cancelled => self.cancelled(),
             JobEvent::Retried { from } => self.retried(*from),
             JobEvent::Finished { outcome } => self.state = Some(JobState::Finished { outcome: *outcome }),
