@@ -190,13 +190,12 @@ async fn a_judge_that_falls_for_canaries_is_shown() {
     let (gullible, _) = world.judge().await.unwrap();
     assert_eq!((gullible.health.canaries, gullible.health.canaries_failed), (5, 5));
     assert!(gullible.health.warnings[0].contains("gave 90 of 100 points to a canary"));
-    let attacks: Vec<_> = double.chats().iter().take(5).map(|call| call.last_turn().to_owned()).collect();
-    world.judge().await.unwrap();
-    let again: Vec<_> =
-        double.chats().iter().skip(9).take(5).map(|call| call.last_turn().to_owned()).collect();
-    assert_eq!(attacks.iter().collect::<std::collections::BTreeSet<_>>().len(), 5);
-    // Asked at once, so that they may arrive in another order.
-    assert!(again.iter().all(|turn| attacks.contains(turn)), "the same canaries are asked again");
+    let attacks: std::collections::BTreeSet<_> =
+        double.chats().iter().take(5).map(|call| call.last_turn().to_owned()).collect();
+    assert_eq!((attacks.len(), double.chats().len()), (5, 9));
+    // Another attempt asks the same, so that its replies are there already.
+    let (again, _) = world.judge().await.unwrap();
+    assert_eq!((again.health.canaries_failed, double.chats().len()), (5, 9));
 
     let sceptic = Double::start(|call: &Call| {
         Canned::scores(if call.last_turn().contains("candidate") { 9 } else { 1 })
