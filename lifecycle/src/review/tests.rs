@@ -83,8 +83,6 @@ fn subject(results: Vec<SampleScore>, unscored: &[&str]) -> Subject {
         panel: Vec::new(),
         pairwise: None,
         health: JudgeHealth::default(),
-        rubric: None,
-        offsets: std::collections::BTreeMap::new(),
     };
     Subject { evaluation, answers: None, golden: None, policy: GatePolicy::default(), report: None }
 }
