@@ -1,7 +1,7 @@
 # `make demo` and `make test` do all of their set-up themselves. `make help` lists the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check doc services faults full-disk peft base-models bench-train bench-growth bench-generate bench-queue bench-gpu
+.PHONY: help setup build demo test check doc services faults statistics full-disk peft base-models bench-train bench-growth bench-generate bench-queue bench-gpu signing
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,9 @@ faults: ## simulated faults and faults of real processes; CLARA_FAULT_SEED and C
 	cargo build --workspace --bins
 	cargo nextest run --workspace --run-ignored all -E 'package(clara-tests) & test(/slow_/)' --no-capture
 
+statistics: ## measure how often the gate's bounds and the comparisons' tests are right; prints the tables of docs/gate.md
+	cargo nextest run -p clara-lifecycle --run-ignored only -E 'test(/long_/)' --no-capture
+
 full-disk: ## run a job on a disk that is too small (needs root)
 	@scripts/setup.sh test
 	cargo build --workspace --bins
@@ -45,6 +48,9 @@ full-disk: ## run a job on a disk that is too small (needs root)
 
 peft: build ## train an adapter and compare it and its exports with PEFT on the same base model
 	@scripts/peft.sh
+
+signing: ## let the program model_signing verify our signatures, and verify its own
+	@scripts/signing.sh
 
 base-models: ## compare real base models with transformers: token ids and logits
 	@scripts/base-models.sh

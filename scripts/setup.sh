@@ -3,7 +3,7 @@
 #
 #   scripts/setup.sh          what `make demo` needs: C compiler, make, pip, venv
 #   scripts/setup.sh services that, and RabbitMQ and Redis for `make services`
-#   scripts/setup.sh test     all of that, and Prometheus, faketime and cargo-nextest for `make test`
+#   scripts/setup.sh test     all of that, and Prometheus, Chromium, faketime and cargo-nextest for `make test`
 set -euo pipefail
 
 fail() { echo "setup: $*" >&2; exit 1; }
@@ -30,6 +30,8 @@ if [[ -n "${1:-}" ]]; then
 fi
 if [[ "${1:-}" == test ]]; then
   need prometheus sh -c 'command -v prometheus && command -v promtool'
+  need chromium command -v chromium
+  need chromium-driver command -v chromedriver
   need faketime sh -c 'ls /usr/lib/*/faketime/libfaketimeMT.so.1'
 fi
 

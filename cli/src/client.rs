@@ -9,6 +9,7 @@ use clara_lifecycle::{
     golden::GoldenDataset,
     job::Job,
     queue::{Explanation, QueueOverview},
+    review::{QueuedReview, ReviewChange, ReviewItem, ReviewSheet, SavedReview},
     spec::JobSpec,
     stage::Stage,
 };
@@ -21,10 +22,15 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tonic::{Code, Status, Streaming, transport::Channel};
 
 pub(crate) use gaps::GapTraining;
+pub(crate) use labels::CalibrationDocument;
 pub(crate) use log::LogQuery;
+pub(crate) use registry::LineageDocument;
 
 mod gaps;
+mod labels;
 mod log;
+mod registry;
+mod rollout;
 
 /// As the coordinator allows.
 const LARGEST_MESSAGE_BYTES: usize = 64 << 20;
@@ -227,6 +233,57 @@ impl Client {
         let answer = self.calls().review_adapter(request).await?.into_inner();
         let v1::ReviewAdapterResponse { json, job_id, waits } = answer;
         Ok(Reviewed { adapter: read("adapter", &json)?, job_id, waits })
+    }
+
+    /// The versions that wait for a person, what deserves a look first.
+    pub(crate) async fn reviews(&self, reviewer: &str) -> Answer<Vec<QueuedReview>> {
+        let request = v1::ListReviewsRequest { reviewer: reviewer.to_owned() };
+        let answer = self.calls().list_reviews(request).await;
+        let json = answer.map_err(|status| older("`clara review list`", status))?.into_inner().json;
+        json.iter().map(|json| read("review", json)).collect()
+    }
+
+    /// A version for a reviewer.
+    pub(crate) async fn review_sheet(&self, adapter_id: &str, reviewer: &str) -> Answer<ReviewSheet> {
+        read("review", &self.review_document(adapter_id, reviewer, None).await?)
+    }
+
+    /// One of its answers.
+    pub(crate) async fn review_item(
+        &self,
+        adapter_id: &str,
+        reviewer: &str,
+        sample_id: &str,
+    ) -> Answer<ReviewItem> {
+        read("answer", &self.review_document(adapter_id, reviewer, Some(sample_id)).await?)
+    }
+
+    async fn review_document(
+        &self,
+        adapter_id: &str,
+        reviewer: &str,
+        sample_id: Option<&str>,
+    ) -> Answer<String> {
+        let request = v1::GetReviewRequest {
+            adapter_id: adapter_id.to_owned(),
+            reviewer: reviewer.to_owned(),
+            sample_id: sample_id.map(str::to_owned),
+        };
+        let answer = self.calls().get_review(request).await;
+        Ok(answer.map_err(|status| older("`clara review next`", status))?.into_inner().json)
+    }
+
+    /// Stores what a reviewer does.
+    pub(crate) async fn save_review(
+        &self,
+        adapter_id: &str,
+        reviewer: &str,
+        change: &ReviewChange,
+    ) -> Answer<SavedReview> {
+        let json = serde_json::to_string(change).map_err(|error| CallError::unreadable("change", &error))?;
+        let request =
+            v1::SaveReviewRequest { adapter_id: adapter_id.to_owned(), reviewer: reviewer.to_owned(), json };
+        read("saved review", &self.calls().save_review(request).await?.into_inner().json)
     }
 
     /// The audit log, and the first entry that does not follow from the one before: its chain and number.

@@ -103,7 +103,7 @@ async fn dispatch(cli: Cli, interrupt: CancellationToken) -> Result<u8> {
         Command::Registry(command) => registry::run(&session, command).await,
         Command::Adapter(command) => adapter::run(&session, command).await,
         Command::Golden(command) => golden::run(&session, command).await,
-        Command::Eval(command) => done(eval::run(&session, command)).await,
+        Command::Eval(command) => eval::run(&session, command).await,
         Command::Review(command) => review::run(&session, command).await,
         Command::Gaps(command) => gaps::run(&session, command).await,
         Command::Model(command) => model::run(&session, &command),

@@ -6,7 +6,7 @@ mod judge;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use clara_coordinator::{Coordinator, CoordinatorOptions, daemon::deciding_handlers};
+use clara_coordinator::{Coordinator, CoordinatorOptions};
 use clara_gpu_worker::{
     devices::Devices,
     generate::{GenerateConfig, GenerateHandler},
@@ -98,7 +98,7 @@ impl Embedded {
     pub(crate) fn start_workers(&mut self, which: Workers) -> Result<()> {
         let mut handlers = Vec::new();
         if which != Workers::None {
-            handlers.extend(deciding_handlers());
+            handlers.extend(self.coordinator.handlers());
         }
         if which == Workers::All {
             let models = ModelCache::on(Devices::open(self.settings.worker.device)?);

@@ -11,6 +11,7 @@ mod follow;
 mod golden_file;
 mod output;
 mod progress;
+mod report;
 mod session;
 mod spec;
 

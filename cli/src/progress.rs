@@ -3,10 +3,10 @@
 mod drawing;
 #[cfg(test)]
 mod tests;
-mod words;
 
 use std::time::Duration;
 
+use clara_coordinator::words;
 use clara_lifecycle::{attempt::Progress, job::JobEvent, stage::Stage, time::Timestamp};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 

@@ -54,6 +54,9 @@ pub(crate) struct SpecArgs {
     /// Free label
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair, help_heading = "Job")]
     pub(crate) labels: Vec<(String, String)>,
+    /// Who submits the job, for four eyes at its approval; kept as the label `submitted_by`
+    #[arg(long, value_name = "NAME", env = "USER", help_heading = "Job")]
+    submitted_by: Option<String>,
     /// 0 (lowest) to 9 [default: 5]
     #[arg(long, help_heading = "Job")]
     pub(crate) priority: Option<u8>,
@@ -203,6 +206,9 @@ impl SpecArgs {
         self.apply_data(&mut spec)?;
         self.evaluation.apply(&mut spec, file.judge_keys.as_slice());
         spec.labels.extend(self.labels.iter().cloned());
+        if let Some(person) = self.submitted_by.as_ref().filter(|person| !person.is_empty()) {
+            spec.labels.entry("submitted_by".to_owned()).or_insert_with(|| person.clone());
+        }
         Ok(spec)
     }
 

@@ -22,10 +22,11 @@ use uuid::Uuid;
 
 use crate::{
     driver::{Driver, DriverError},
-    indexes,
+    indexes, job_log,
     outbox::Relay,
     records::{
-        AUDIT_CHAINS, Records, Stored, audit_chain, audit_key, audit_stream, family_key, job_stream, to_json,
+        AUDIT_CHAINS, Records, Stored, audit_chain, audit_key, audit_stream, family_key, job_stream,
+        submission_key, to_json,
     },
     registry::RegistryPolicy,
     stored_job::{self, job_key},
@@ -96,6 +97,11 @@ impl<'a> Change<'a> {
         Ok(())
     }
 
+    /// Removes a record that is stored under `version`.
+    pub(crate) fn remove(&mut self, key: RecordKey, version: u64) {
+        self.commit.writes.push(Write { key, expected: Some(version), body: Body::Remove });
+    }
+
     /// Writes a job, which was `before`, and keeps its indexes.
     pub(crate) fn write_job(
         &mut self,
@@ -104,6 +110,25 @@ impl<'a> Change<'a> {
     ) -> Result<(), DriverError> {
         self.commit.indexes.extend(indexes::changes(before, stored.value));
         self.commit.writes.extend(stored_job::writes(stored)?);
+        Ok(())
+    }
+
+    /// Removes a job that is over, with its log and its indexes; its events stay.
+    pub(crate) async fn remove_job(&mut self, stored: &Stored<Job>) -> Result<(), DriverError> {
+        let job = &stored.value;
+        self.commit.indexes.extend(indexes::removal(job));
+        self.commit.writes.extend(stored_job::removal(&job.id, stored.version));
+        let (writes, indexes) = job_log::removal(self.records, &job.id).await?;
+        self.commit.writes.extend(writes);
+        self.commit.indexes.extend(indexes);
+        if let Some(key) = &job.spec.idempotency_key {
+            let key = submission_key(key);
+            if let Some(record) =
+                self.records.load::<JobId>(&key).await?.filter(|record| record.value == job.id)
+            {
+                self.commit.writes.push(Write { key, expected: record.version, body: Body::Remove });
+            }
+        }
         Ok(())
     }
 

@@ -1,10 +1,14 @@
 //! What users say, over gRPC: jobs, registry, golden datasets.
 
+mod calibration;
 mod curve;
 mod gaps;
 mod jobs;
 mod library;
 pub(crate) mod logs;
+mod registry;
+mod reviews;
+mod rollouts;
 mod watch;
 
 use std::{pin::Pin, sync::Arc};
@@ -16,6 +20,8 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     driver::{Driver, DriverError},
+    review::Reviews,
+    rollout::Rollouts,
     submit::SubmissionCheck,
     worker_service::status_of,
 };
@@ -26,8 +32,10 @@ pub(crate) struct Control {
     pub(crate) driver: Driver,
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) artifacts: ArtifactStore,
+    pub(crate) reviews: Reviews,
     pub(crate) check: Option<Arc<dyn SubmissionCheck>>,
     pub(crate) tasks: Tasks,
+    pub(crate) rollouts: Rollouts,
 }
 
 type Events = Pin<Box<dyn Stream<Item = Result<v1::WatchJobResponse, Status>> + Send>>;
@@ -74,9 +82,23 @@ control_service! {
     list_adapters: ListAdaptersRequest => ListAdaptersResponse;
     get_adapter: GetAdapterRequest => GetAdapterResponse;
     review_adapter: ReviewAdapterRequest => ReviewAdapterResponse;
+    list_reviews: ListReviewsRequest => ListReviewsResponse;
+    get_review: GetReviewRequest => GetReviewResponse;
+    save_review: SaveReviewRequest => SaveReviewResponse;
     list_audit: ListAuditRequest => ListAuditResponse;
     export_registry: ExportRegistryRequest => ExportRegistryResponse;
     import_registry: ImportRegistryRequest => ImportRegistryResponse;
+    move_alias: MoveAliasRequest => MoveAliasResponse;
+    deprecate_adapter: DeprecateAdapterRequest => DeprecateAdapterResponse;
+    sign_adapter: SignAdapterRequest => SignAdapterResponse;
+    verify_registry: VerifyRegistryRequest => VerifyRegistryResponse;
+    verify_audit: VerifyAuditRequest => VerifyAuditResponse;
+    get_lineage: GetLineageRequest => GetLineageResponse;
+    get_model_card: GetModelCardRequest => GetModelCardResponse;
+    collect_garbage: CollectGarbageRequest => CollectGarbageResponse;
+    roll_out_adapter: RollOutAdapterRequest => RollOutAdapterResponse;
+    roll_back_family: RollBackFamilyRequest => RollBackFamilyResponse;
+    list_served: ListServedRequest => ListServedResponse;
     put_golden: PutGoldenRequest => PutGoldenResponse;
     get_golden: GetGoldenRequest => GetGoldenResponse;
     list_golden: ListGoldenRequest => ListGoldenResponse;
@@ -84,4 +106,8 @@ control_service! {
     list_gaps: ListGapsRequest => ListGapsResponse;
     resolve_gaps: ResolveGapsRequest => ResolveGapsResponse;
     train_gaps: TrainGapsRequest => TrainGapsResponse;
+    put_label: PutLabelRequest => PutLabelResponse;
+    list_labels: ListLabelsRequest => ListLabelsResponse;
+    calibrate: CalibrateRequest => CalibrateResponse;
+    list_calibrations: ListCalibrationsRequest => ListCalibrationsResponse;
 }

@@ -7,10 +7,9 @@ use clara_runtime::{
     ports::Ports,
     service::{Daemon, Service, ServiceError, WorkerPorts, join_workers, spawn_workers},
     task::Tasks,
-    worker::StageHandler,
 };
 
-use crate::{Coordinator, CoordinatorOptions, GateHandler, RolloutHandler};
+use crate::{Coordinator, CoordinatorOptions};
 
 /// The daemon `coordinator`.
 pub const DAEMON: Daemon = Daemon {
@@ -18,11 +17,6 @@ pub const DAEMON: Daemon = Daemon {
     checks: &["artifacts", "broker", "state"],
     http: |settings| settings.serve.http_address,
 };
-
-/// The handlers of the stages that only decide: they need no machine of their own.
-pub fn deciding_handlers() -> Vec<Arc<dyn StageHandler>> {
-    vec![Arc::new(GateHandler), Arc::new(RolloutHandler)]
-}
 
 /// Serves until the drain begins; the workers of gate and rollout end first.
 ///
@@ -37,14 +31,14 @@ pub async fn work(service: Service) -> Result<(), ServiceError> {
 /// # Errors
 /// As [`work`].
 pub async fn work_over(service: Service, wrap: impl FnOnce(Ports) -> Ports) -> Result<(), ServiceError> {
-    let ports = serve_over(&service, wrap).await;
+    let started = serve_over(&service, wrap).await;
     // Told to end while it waited for a server: there is nothing to save.
     if service.drain.is_cancelled() {
         return Ok(());
     }
-    let ports = ports?;
+    let (coordinator, ports) = started?;
     let workers = Tasks::new(service.drain.clone());
-    let loops = spawn_workers(DAEMON.name, deciding_handlers(), &ports, &service.settings, &workers)?;
+    let loops = spawn_workers(DAEMON.name, coordinator.handlers(), &ports, &service.settings, &workers)?;
     join_workers(loops, &service.drain).await
 }
 
@@ -53,13 +47,13 @@ pub async fn work_over(service: Service, wrap: impl FnOnce(Ports) -> Ports) -> R
 /// # Errors
 /// When a port cannot be used or the address cannot be listened on.
 pub async fn serve(service: &Service) -> Result<WorkerPorts, ServiceError> {
-    serve_over(service, |ports| ports).await
+    serve_over(service, |ports| ports).await.map(|(_, ports)| ports)
 }
 
 async fn serve_over(
     service: &Service,
     wrap: impl FnOnce(Ports) -> Ports,
-) -> Result<WorkerPorts, ServiceError> {
+) -> Result<(Coordinator, WorkerPorts), ServiceError> {
     let Service { settings, health, tasks, drain, pages } = service;
     let Ports { state, broker, artifacts } = wrap(Ports::open(settings, tasks, health, drain).await?);
     service.watch_broker(&broker);
@@ -76,5 +70,6 @@ async fn serve_over(
     health.set("artifacts", Ok(()));
     let url = format!("http://{}", coordinator.address());
     tracing::info!("coordinator serves workers and users at {url}");
-    Ok(WorkerPorts { broker, coordinator: Arc::new(GrpcCoordinator::new(&url)?), artifacts })
+    let ports = WorkerPorts { broker, coordinator: Arc::new(GrpcCoordinator::new(&url)?), artifacts };
+    Ok((coordinator, ports))
 }

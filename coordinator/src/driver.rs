@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use clara_lifecycle::{
     adapter::{
         AdapterStatus, AliasError, EvaluationRecord, Family, FourEyesError, ImportError, Lineage, NewVersion,
-        RegistrationError, ReviewRecord, RolloutRecord, StatusChange, StatusError,
+        RegistrationError, ReviewRecord, RollbackError, RolloutRecord, StatusChange, StatusError,
     },
     attempt::ChampionInput,
     audit::AuditNote,
@@ -14,11 +14,13 @@ use clara_lifecycle::{
     job::{Command, Event, Job, JobState, Rejected, Verdict},
     resources::ResourceClass,
     results::{StageResult, TrainingResult},
+    review::ReviewError,
     spec::SpecProblem,
     stage::Stage,
 };
 use clara_runtime::{
     artifacts::ArtifactError,
+    config::CalibrationSettings,
     state::{Limit, StateError, StateStore},
 };
 use tokio::sync::Notify;
@@ -29,6 +31,7 @@ use crate::{
     outbox::Relay,
     records::{Records, Stored, is_conflict},
     registry::{RegistryPolicy, sign_in, signature::SignatureError},
+    rollout::Targets,
     scheduler::Schedule,
 };
 
@@ -74,6 +77,15 @@ pub enum DriverError {
     /// The version's status cannot change so.
     #[error(transparent)]
     Status(#[from] StatusError),
+    /// What a reviewer does cannot be done.
+    #[error(transparent)]
+    Review(#[from] ReviewError),
+    /// The family cannot go back.
+    #[error(transparent)]
+    Rollback(#[from] RollbackError),
+    /// A version could not be rolled out.
+    #[error("{0}")]
+    Rollout(String),
     /// The registry file cannot be imported.
     #[error(transparent)]
     Import(#[from] ImportError),
@@ -135,6 +147,10 @@ pub struct Driver {
     pub(crate) wake: Arc<Notify>,
     /// Takes what this coordinator committed and should publish at once.
     pub(crate) relay: Option<Relay>,
+    /// When a judge counts as calibrated.
+    pub(crate) calibration: CalibrationSettings,
+    /// Servers that versions are rolled out to.
+    pub(crate) targets: Arc<Targets>,
 }
 
 impl Driver {
@@ -143,8 +159,19 @@ impl Driver {
     pub fn new(state: Arc<dyn StateStore>, schedule: Schedule) -> Self {
         let (schedule, classes) = (Arc::new(schedule), Arc::new([ResourceClass::default_class()]));
         let (cache, wake) = (JobCache::default(), Arc::new(Notify::new()));
-        let registry = Arc::default();
-        Self { records: Records { state }, cache, schedule, classes, registry, wake, relay: None }
+        let (registry, targets, calibration) =
+            (Arc::default(), Arc::default(), CalibrationSettings::default());
+        Self {
+            records: Records { state },
+            cache,
+            schedule,
+            classes,
+            registry,
+            wake,
+            relay: None,
+            targets,
+            calibration,
+        }
     }
 
     /// Lets `event` happen to a job: decides, commits, and decides anew when another commit was faster.

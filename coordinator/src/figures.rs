@@ -36,6 +36,22 @@ pub fn span(duration: Duration) -> String {
     }
 }
 
+/// How long ago something was, in its largest unit.
+pub fn age(age: Duration) -> String {
+    const UNITS: [(&str, u64); 3] = [("day", 86_400), ("hour", 3_600), ("minute", 60)];
+    let seconds = age.as_secs();
+    match UNITS.into_iter().find(|(_, length)| seconds >= *length) {
+        Some((unit, length)) if seconds / length == 1 => format!("1 {unit}"),
+        Some((unit, length)) => format!("{} {unit}s", seconds / length),
+        None => "less than a minute".to_owned(),
+    }
+}
+
+/// The time between two moments.
+pub fn between(from: Timestamp, to: Timestamp) -> String {
+    span(to.since(from))
+}
+
 /// A number of bytes in the largest unit that leaves at least one.
 pub fn bytes(bytes: u64) -> String {
     const UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];

@@ -88,6 +88,12 @@ pub(crate) fn changes(before: Option<&Job>, after: &Job) -> Vec<IndexChange> {
     gone.chain(come).filter(|((index, _), present)| *present || index != TENANTS).map(change).collect()
 }
 
+/// The changes that take a job out of all indexes.
+pub(crate) fn removal(job: &Job) -> Vec<IndexChange> {
+    let gone = |(index, member)| IndexChange { index, member, present: false };
+    memberships(job).into_iter().map(gone).collect()
+}
+
 fn memberships(job: &Job) -> Vec<(String, String)> {
     let (id, tenant) = (job.id.to_string(), tenant(job));
     let mut memberships = vec![(JOBS.to_owned(), id.clone()), (in_state(state_name(&job.state)), id.clone())];

@@ -12,7 +12,7 @@ use clara_runtime::state::{Body, Commit, IndexChange, Order, Page, Record, Recor
 
 use crate::{
     driver::{Driver, DriverError},
-    records::{from_json, to_json},
+    records::{Records, from_json, to_json},
 };
 
 /// So many of the newest lines of an attempt are kept, and at most as many that came together with the oldest of them.
@@ -134,6 +134,30 @@ impl Driver {
             parts.extend(cursor.advance(from_json(&format!("{LOG}/{}", record.id), &record.body)?));
         }
         Ok((parts, members.len() == limit))
+    }
+}
+
+/// The changes that remove the whole log of a job.
+pub(crate) async fn removal(
+    records: &Records,
+    job: &JobId,
+) -> Result<(Vec<Write>, Vec<IndexChange>), DriverError> {
+    let mut page = Page { after: None, limit: 500, order: Order::Ascending };
+    let (mut writes, mut indexes) = (Vec::new(), Vec::new());
+    let of_job = format!("{job}/");
+    loop {
+        let members = records.state.members(&index(job), &page).await?;
+        let keys: Vec<RecordKey> = members.iter().map(|member| record_key(job, member)).collect();
+        for Record { id, version, .. } in records.state.load_all(&keys).await? {
+            let member = id.strip_prefix(&of_job).unwrap_or(&id).to_owned();
+            let key = record_key(job, &member);
+            writes.push(Write { key, expected: Some(version), body: Body::Remove });
+            indexes.push(IndexChange { index: index(job), member, present: false });
+        }
+        match members.last() {
+            Some(last) if members.len() == page.limit => page.after = Some(last.clone()),
+            _ => return Ok((writes, indexes)),
+        }
     }
 }
 

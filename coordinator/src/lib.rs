@@ -1,6 +1,7 @@
 //! Drives jobs from event to commit, and serves workers and users.
 #![forbid(unsafe_code)]
 
+mod calibration;
 mod census;
 mod change;
 pub mod chart;
@@ -23,6 +24,8 @@ mod queues;
 mod reaper;
 mod records;
 pub mod registry;
+mod review;
+mod rollout;
 mod scheduler;
 mod server;
 #[cfg(feature = "testing")]
@@ -33,10 +36,12 @@ mod submit;
 #[cfg(test)]
 mod testing;
 mod web;
+pub mod words;
 mod worker_service;
 
 pub use driver::{Driver, DriverError};
+pub use rollout::Targets;
 pub use scheduler::{Schedule, Share};
 pub use server::{Coordinator, CoordinatorOptions, StartError};
-pub use stages::{GateHandler, RolloutHandler};
+pub use stages::GateHandler;
 pub use submit::SubmissionCheck;

@@ -1,6 +1,10 @@
 //! The registry as users see it: list, show, review, audit, export and import.
 
+mod alias;
 mod audit;
+#[cfg(any(test, feature = "testing"))]
+pub mod contract;
+mod garbage;
 mod review;
 pub mod signature;
 mod verify;
@@ -16,9 +20,11 @@ use semver::VersionReq;
 use crate::{
     change::Change,
     driver::{Driver, DriverError, audit},
-    records::FAMILY,
+    records::{FAMILY, is_conflict},
 };
 
+pub(crate) use alias::{AliasChange, Deprecate};
+pub(crate) use garbage::GarbageOptions;
 pub(crate) use review::{Review, Reviewed};
 use signature::{SignatureError, Signer};
 pub use verify::{SignatureState, Verified};
@@ -90,6 +96,45 @@ impl Driver {
         let family = self.records.family(query.family_id()).await?.ok_or_else(unknown)?.value;
         let version = family.find(&query).ok_or_else(unknown)?.clone();
         Ok(view_of(&family, version))
+    }
+
+    /// Signs a version's files, or keeps a bundle that was made elsewhere and is about exactly these files.
+    pub(crate) async fn sign(
+        &self,
+        adapter_id: &str,
+        actor: &str,
+        bundle: Option<serde_json::Value>,
+    ) -> Result<AdapterView, DriverError> {
+        let seen = self.adapter(adapter_id).await?.version;
+        let adapter_id = seen.adapter_id.clone();
+        let files = &verify::with_files(&seen)?.adapter;
+        let bundle = match (bundle, &self.registry.signer) {
+            (Some(bundle), _) => {
+                signature::describes(&bundle, files)?;
+                bundle
+            }
+            (None, Some(signer)) => signature::sign(signer, &adapter_id, files)?,
+            (None, None) => {
+                return Err(DriverError::Invalid(
+                    "the coordinator has no key: name one in registry.signing_key, or sign with --key FILE"
+                        .into(),
+                ));
+            }
+        };
+        loop {
+            let mut change = Change::begin(self).await?;
+            let family = change.family(&seen.domain, seen.method).await?;
+            family.note(&adapter_id, |version| version.signature = Some(bundle.clone()))?;
+            let view = family.version(&adapter_id).cloned().map(|version| view_of(family, version));
+            let key = signature::key_of(&bundle).unwrap_or_else(|| "an unnamed key".to_owned());
+            audit(&mut change, "adapter.signed", &adapter_id, (actor, &format!("with key {key}"))).await?;
+            match (change.commit().await, view) {
+                (Err(error), _) if is_conflict(&error) => {}
+                (Err(error), _) => return Err(error),
+                (Ok(()), Some(view)) => return Ok(view),
+                (Ok(()), None) => return self.adapter(&adapter_id).await,
+            }
+        }
     }
 
     pub(crate) async fn export_registry(&self) -> Result<RegistryFile, DriverError> {

@@ -1,19 +1,20 @@
 //! A coordinator: gRPC services, outbox relay and reaper over two ports and the artifact store.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use clara_lifecycle::{job::LeaseTerms, resources::ResourceClass};
+use clara_lifecycle::{id::TargetName, job::LeaseTerms, resources::ResourceClass};
 use clara_proto::v1::{
     control_service_server::ControlServiceServer, worker_service_server::WorkerServiceServer,
 };
 use clara_runtime::{
     artifacts::ArtifactStore,
     broker::Broker,
-    config::{PageAudience, RegistrySettings, Settings, TenantSettings},
+    config::{CalibrationSettings, PageAudience, RegistrySettings, Settings, TargetSettings, TenantSettings},
     grpc,
     health::Health,
     state::StateStore,
     task::Tasks,
+    worker::StageHandler,
 };
 use tokio::net::TcpListener;
 use tonic::transport::{Server, server::TcpIncoming};
@@ -24,7 +25,10 @@ use crate::{
     outbox::{self, Relay},
     reaper,
     registry::{RegistryPolicy, signature::SignatureError},
+    review::Reviews,
+    rollout::{self, RolloutHandler, Rollouts, Targets},
     scheduler::{self, Schedule, Share},
+    stages::GateHandler,
     submit::SubmissionCheck,
     web,
     worker_service::Workers,
@@ -47,12 +51,16 @@ pub struct CoordinatorOptions {
     pub schedule: Schedule,
     /// Resource classes that jobs may ask for.
     pub classes: Vec<ResourceClass>,
+    /// When a judge counts as calibrated.
+    pub calibration: CalibrationSettings,
     /// Looks at what only the surroundings know before a job is accepted.
     pub check: Option<Arc<dyn SubmissionCheck>>,
     /// Who may approve versions, and how they are signed.
     pub registry: RegistrySettings,
     /// What health over gRPC tells.
     pub health: Health,
+    /// Servers that versions are rolled out to.
+    pub targets: BTreeMap<TargetName, TargetSettings>,
 }
 
 /// Why a coordinator cannot start.
@@ -69,6 +77,9 @@ pub enum StartError {
     /// The key that signs versions cannot be used.
     #[error(transparent)]
     SigningKey(#[from] SignatureError),
+    /// A rollout target cannot be used.
+    #[error("{0}")]
+    Targets(String),
 }
 
 impl CoordinatorOptions {
@@ -90,9 +101,11 @@ impl CoordinatorOptions {
                 shares: shares.collect(),
             },
             classes: std::iter::once(ResourceClass::default_class()).chain(named).collect(),
+            calibration: settings.calibration,
             check: None,
             registry: settings.registry.clone(),
             health: Health::default(),
+            targets: settings.targets.clone(),
         }
     }
 }
@@ -108,7 +121,7 @@ impl Coordinator {
     /// Starts the services, the relay and the reaper.
     ///
     /// # Errors
-    /// [`StartError`] when the address cannot be listened on or the signing key cannot be used.
+    /// [`StartError`] when the address cannot be listened on, or the signing key or a rollout target cannot be used.
     pub async fn start(
         options: CoordinatorOptions,
         state: Arc<dyn StateStore>,
@@ -118,22 +131,30 @@ impl Coordinator {
     ) -> Result<Self, StartError> {
         let failed = |source| StartError::Listen { address: options.listen, source };
         let registry = RegistryPolicy::of(&options.registry)?;
+        let variable = |name: &str| std::env::var(name).ok();
+        let targets = Targets::open(&options.targets, variable).map_err(StartError::Targets)?;
         let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let (relay, committed) = Relay::new();
         let driver = Driver {
             relay: Some(relay),
+            targets: Arc::new(targets),
             classes: options.classes.into(),
+            calibration: options.calibration,
             registry: Arc::new(registry),
             ..Driver::new(Arc::clone(&state), options.schedule)
         };
+        let rollouts = Rollouts::new(driver.clone(), artifacts.clone());
+        rollout::watch(&rollouts, tasks);
         let workers = WorkerServiceServer::new(Workers { driver: driver.clone(), terms: options.lease });
         let control = Control {
             driver: driver.clone(),
             broker: Arc::clone(&broker),
+            reviews: Reviews::new(driver.clone(), artifacts.clone()),
             artifacts,
             check: options.check,
             tasks: tasks.clone(),
+            rollouts,
         };
         let calls = ControlServiceServer::new(control.clone());
         let server = Server::builder()
@@ -163,6 +184,11 @@ impl Coordinator {
         tasks.spawn("coordinator.schedule", scheduler::schedule(driver.clone(), shutdown.clone()));
         tasks.spawn("coordinator.reap", reaper::reap(driver, broker, shutdown));
         Ok(Self { address, control })
+    }
+
+    /// The handlers of the stages that only decide and roll out: they need no machine of their own.
+    pub fn handlers(&self) -> Vec<Arc<dyn StageHandler>> {
+        vec![Arc::new(GateHandler), Arc::new(RolloutHandler::new(self.control.rollouts.clone()))]
     }
 
     /// Where it listens.

@@ -1,22 +1,22 @@
-//! The coordinator's own stages, gate and rollout: ordinary handlers for the ordinary worker loop.
+//! The gate as a stage: an ordinary handler for the ordinary worker loop.
 
 use async_trait::async_trait;
 use clara_lifecycle::{
     attempt::Assignment,
-    gate::decide,
-    results::{EvaluationResult, RolloutResult, StageResult},
+    calibration::standing_of,
+    gate::{GateInput, decide},
+    results::{EvaluationResult, StageResult},
     score::Evaluation,
     stage::Stage,
 };
-use clara_runtime::worker::{AttemptContext, StageFailure, StageHandler};
+use clara_runtime::{
+    metrics,
+    worker::{AttemptContext, StageFailure, StageHandler},
+};
 
 /// Turns scores into a decision.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct GateHandler;
-
-/// Puts the approved version in its place; servers as targets are refused at submission for now.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct RolloutHandler;
 
 #[async_trait]
 impl StageHandler for GateHandler {
@@ -33,26 +33,13 @@ impl StageHandler for GateHandler {
             .map_err(StageFailure::from)?;
         let evaluation: Evaluation = serde_json::from_slice(&bytes)
             .map_err(|error| StageFailure::permanent(format!("evaluation.json is not valid: {error}")))?;
-        Ok(StageResult::Gate(decide(&context.assignment.spec.gate, &evaluation.gate_input())))
-    }
-}
-
-#[async_trait]
-impl StageHandler for RolloutHandler {
-    fn stage(&self) -> Stage {
-        Stage::Rollout
-    }
-
-    fn may_block(&self) -> bool {
-        false
-    }
-
-    async fn run(&self, context: AttemptContext) -> Result<StageResult, StageFailure> {
-        let Assignment { adapter_id, champion, .. } = context.assignment;
-        let adapter_id =
-            adapter_id.ok_or_else(|| StageFailure::permanent("the job has no registered adapter"))?;
-        let previous_champion = champion.map(|champion| champion.adapter_id);
-        Ok(StageResult::Rollout(RolloutResult { adapter_id, previous_champion }))
+        let standing = standing_of(evaluation.judges(), &context.assignment.calibrations);
+        let state = standing.state;
+        let evaluations = context.assignment.evaluations;
+        let input = GateInput { standing, evaluations, ..evaluation.gate_input() };
+        let report = decide(&context.assignment.spec.gate, &input);
+        metrics::gate_decided(report.decision, state);
+        Ok(StageResult::Gate(report))
     }
 }
 

@@ -62,6 +62,13 @@ pub(crate) fn writes(stored: &Stored<&Job>) -> Result<Vec<Write>, DriverError> {
     Ok(writes)
 }
 
+/// The writes that remove a job that was loaded with `version`.
+pub(crate) fn removal(job: &JobId, version: Option<u64>) -> Vec<Write> {
+    // What was asked for is written once and never again.
+    let asked = Write { key: RecordKey::new(ASKED, job.as_str()), expected: Some(1), body: Body::Remove };
+    vec![Write { key: job_key(job), expected: version, body: Body::Remove }, asked]
+}
+
 fn put<T: Serialize>(key: RecordKey, expected: Option<u64>, value: &T) -> Result<Write, DriverError> {
     let body = Body::Put(to_json(&key, value)?);
     Ok(Write { key, expected, body })

@@ -79,6 +79,10 @@ impl Driver {
             problems.extend(check.problems(spec));
         }
         problems.extend(self.class_problem(&spec.resource_class));
+        let unknown = spec.rollout_targets.iter().filter_map(|target| self.targets.get(target).err());
+        problems.extend(
+            unknown.map(|error| SpecProblem { field: "rollout_targets", message: error.to_string() }),
+        );
         let family = self.records.family(&spec.family()).await?;
         if let Some(Err(error)) = family.map(|family| family.value.check_version(spec.version.as_ref())) {
             problems.push(SpecProblem { field: "version", message: error.to_string() });
@@ -136,7 +140,7 @@ impl Driver {
     }
 
     /// Creates the job: active when there is room and nobody waits, else waiting.
-    async fn create(&self, spec: JobSpec, golden: GoldenInput) -> Result<Job, DriverError> {
+    pub(crate) async fn create(&self, spec: JobSpec, golden: GoldenInput) -> Result<Job, DriverError> {
         match Box::pin(self.create_as(spec.clone(), golden.clone(), true)).await {
             Err(DriverError::State(StateError::LimitReached { .. })) => {
                 let job = Box::pin(self.create_as(spec, golden, false)).await;

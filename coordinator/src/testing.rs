@@ -11,7 +11,8 @@ use clara_lifecycle::{
     job::{AttemptKey, Event, Job, LeaseTerms, StageState},
     resources::Resources,
     results::{AnswersResult, DatasetResult, EvaluationResult, RolloutResult, StageResult, TrainingResult},
-    samples,
+    samples::{self, JudgedAnswers},
+    score::{AnswerDetails, CheckFinding},
     spec::JobSpec,
     stage::Stage,
     time::Timestamp,
@@ -29,6 +30,8 @@ use crate::{
     control_service::Control,
     driver::{Driver, DriverError},
     indexes,
+    review::Reviews,
+    rollout::Rollouts,
     scheduler::Schedule,
     submit::Submission,
 };
@@ -53,9 +56,16 @@ impl House {
             driver: self.driver.clone(),
             broker: Arc::clone(&self.broker) as _,
             artifacts: self.artifacts.clone(),
+            reviews: self.reviews(),
             check: None,
             tasks: Tasks::new(CancellationToken::new()),
+            rollouts: Rollouts::new(self.driver.clone(), self.artifacts.clone()),
         }
+    }
+
+    /// Reviews as people do them.
+    pub(crate) fn reviews(&self) -> Reviews {
+        Reviews::new(self.driver.clone(), self.artifacts.clone())
     }
 
     pub(crate) fn empty() -> Self {
@@ -162,6 +172,47 @@ pub(crate) async fn complete_until(driver: &Driver, job: &JobId, end: Option<Sta
     }
 }
 
+/// A version in review with the artifacts that its evaluation lies in; the sample called `bad` failed a hard check.
+pub(crate) async fn judged_in_review(house: &House) -> JobId {
+    let mut asked = golden("1.0.0");
+    let mut bad = GoldenSample::new("Was regelt Art. 14 GG?".to_owned(), "Das Eigentum.".to_owned());
+    bad.sample_id = "bad".to_owned();
+    asked.add(bad);
+    let check = CheckFinding { code: "citation_missing".into(), is_hard: true, text: "no Art. 14".into() };
+    let (answers, evaluation) = samples::evaluation_of(&asked, "law-lora-v1.0.0", |number| {
+        let checks = if number == 1 { vec![check.clone()] } else { Vec::new() };
+        let details = AnswerDetails { checks, ..AnswerDetails::default() };
+        JudgedAnswers {
+            candidate: (format!("answer {number} <script>alert(1)</script>"), samples::judged(9.0, details)),
+            champion: Some((
+                format!("older answer {number}"),
+                samples::judged(8.0, AnswerDetails::default()),
+            )),
+        }
+    });
+    let put = async |prefix: &str, file: &str, json: Vec<u8>| {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(file), json).unwrap();
+        house.artifacts.put_folder(prefix, folder.path()).await.unwrap()
+    };
+    let answers = put("answers", "answers.json", serde_json::to_vec(&answers).unwrap()).await;
+    let evaluation = put("evaluation", "evaluation.json", serde_json::to_vec(&evaluation).unwrap()).await;
+    let job = house.submit(samples::spec()).await.id;
+    for stage in Stage::ALL.into_iter().take_while(|stage| *stage != Stage::Rollout) {
+        let result = match result(stage, Decision::Review) {
+            StageResult::Generate(generated) => {
+                StageResult::Generate(AnswersResult { answers: answers.clone(), ..generated })
+            }
+            StageResult::Judge(judged) => {
+                StageResult::Judge(EvaluationResult { evaluation: evaluation.clone(), ..judged })
+            }
+            other => other,
+        };
+        complete(&house.driver, &job, result).await.unwrap();
+    }
+    job
+}
+
 /// A plausible result.
 pub(crate) fn result(stage: Stage, decision: Decision) -> StageResult {
     match stage {
@@ -199,10 +250,12 @@ pub(crate) fn result(stage: Stage, decision: Decision) -> StageResult {
             unscored: 0,
             pass_rate: Some(1.0),
             champion_delta: None,
+            evidence: clara_lifecycle::gate::GateEvidence::default(),
         }),
         Stage::Rollout => StageResult::Rollout(RolloutResult {
             adapter_id: "law-lora-v1.0.0".to_owned(),
             previous_champion: None,
+            targets: Vec::new(),
         }),
     }
 }

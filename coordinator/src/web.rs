@@ -2,11 +2,18 @@
 
 mod api;
 mod assets;
+mod evaluation;
+mod golden;
 mod guard;
 mod home;
+mod job;
 mod job_words;
+mod jobs;
 mod page;
 mod problem;
+mod reference;
+mod registry;
+mod review;
 mod visitor;
 
 use std::sync::Arc;
@@ -15,7 +22,7 @@ use axum::{
     Router,
     extract::{DefaultBodyLimit, FromRef},
     middleware,
-    routing::get,
+    routing::{get, post},
 };
 use clara_runtime::config::PageAudience;
 use tokio::sync::Semaphore;
@@ -51,7 +58,18 @@ pub(crate) fn router(control: &Control, audience: PageAudience) -> Option<Router
     let pages = Router::new()
         .route("/", get(home::show))
         .route("/name", get(visitor::ask).post(visitor::keep))
+        .route("/jobs", get(jobs::list))
+        .route("/jobs/{job}", get(job::show))
+        .route("/jobs/{job}/cancel", post(job::cancel))
+        .route("/jobs/{job}/retry", post(job::retry))
+        .route("/registry", get(registry::list))
+        .route("/registry/{adapter}", get(registry::show))
+        .route("/golden", get(golden::list))
+        .route("/golden/{reference}", get(golden::show))
+        .route("/api", get(reference::show))
+        .route("/openapi.json", get(reference::openapi))
         .merge(assets::routes())
+        .merge(review::routes())
         .nest(api::PREFIX, api::routes())
         .fallback(problem::no_such_page)
         .method_not_allowed_fallback(problem::wrong_method)

@@ -9,6 +9,7 @@ use clara_lifecycle::{
     job::{AttemptKey, Event, Job, LeaseTerms, Rejected, StageState},
     log::LogLine,
     resources::ResourceClass,
+    review::ReviewError,
     stage::Stage,
 };
 use clara_proto::{
@@ -59,8 +60,13 @@ impl Workers {
         let mut assignment = job
             .assignment(key, champion)
             .ok_or(DriverError::Rejected(Rejected::StaleFence { got: key.fence, live: job.fence }))?;
-        if stage == Stage::Gate {
-            assignment.evaluations = self.driver.evaluations_before(job).await?;
+        match stage {
+            Stage::Judge => assignment.judge_offsets = self.driver.judge_offsets().await?,
+            Stage::Gate => {
+                assignment.evaluations = self.driver.evaluations_before(job).await?;
+                assignment.calibrations = self.driver.known_judges().await?;
+            }
+            Stage::Ingest | Stage::Train | Stage::Generate | Stage::Rollout => {}
         }
         let lease_ttl = prost_types::Duration::try_from(self.terms.ttl)
             .map_err(|error| DriverError::Invalid(format!("the lease is too long: {error}")))?;
@@ -214,22 +220,27 @@ pub(crate) fn status_of(error: &DriverError) -> Status {
     match error {
         DriverError::UnknownJob { .. }
         | DriverError::UnknownAdapter { .. }
-        | DriverError::UnknownGolden { .. } => Status::not_found(message),
+        | DriverError::UnknownGolden { .. }
+        | DriverError::Review(ReviewError::UnknownSample { .. }) => Status::not_found(message),
         DriverError::Invalid(_) | DriverError::Spec(_) | DriverError::Import(_) => {
             Status::invalid_argument(message)
         }
         DriverError::Rejected(_)
         | DriverError::Registration(_)
         | DriverError::Status(_)
+        | DriverError::Rollback(_)
+        | DriverError::Rollout(_)
         | DriverError::FourEyes(_)
         | DriverError::Signature(_)
         | DriverError::Alias(
             AliasError::Unknown { .. } | AliasError::NotApproved { .. } | AliasError::FilesRemoved { .. },
         ) => Status::failed_precondition(message),
-        DriverError::Alias(AliasError::Moved { .. }) => Status::aborted(message),
+        DriverError::Review(ReviewError::Conflict { .. }) => Status::aborted(message),
+        DriverError::Review(_) => Status::invalid_argument(message),
         DriverError::NotVerified { .. } => Status::data_loss(message),
         DriverError::State(error) if error.is_retryable() => Status::unavailable(message),
-        DriverError::State(clara_runtime::state::StateError::Conflict { .. }) => Status::aborted(message),
+        DriverError::State(clara_runtime::state::StateError::Conflict { .. })
+        | DriverError::Alias(AliasError::Moved { .. }) => Status::aborted(message),
         DriverError::Record { .. } | DriverError::State(_) => Status::internal(message),
         DriverError::Artifact(_) => Status::unavailable(message),
     }

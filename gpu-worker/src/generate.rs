@@ -5,8 +5,8 @@ mod handler;
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use clara_lifecycle::{
-    answers::{Answer, SampleAnswers},
-    dataset::ChatMessage,
+    answers::{Answer, OpeningToken, SampleAnswers, question_turns},
+    fingerprint::OPENING_TOKENS,
     golden::GoldenSample,
     spec::GenerationOptions,
 };
@@ -17,8 +17,9 @@ pub use handler::{GenerateConfig, GenerateHandler};
 use crate::{
     engine::{AdapterWeights, EngineError},
     model_cache::{PromptError, SharedModel},
-    sampling::Sampling,
-    text::{Batch, BatchLimits, Finished, TextError, TextEvent, TextRequest, Ticket},
+    sampling::{Sampling, TokenLogprobs},
+    text::{Batch, BatchLimits, Finished, TextError, TextEvent, TextRequest, Ticket, TokenEvent},
+    token_texts::TokenTexts,
     tokenizer::TokenizerError,
 };
 
@@ -137,7 +138,7 @@ impl<'a> Question<'a> {
     ) -> Result<Self, GenerateError> {
         let name = || sample.sample_id.clone();
         let refused = |source| GenerateError::Prompt { sample: name(), source };
-        let prompt = model.chat_prompt(&messages(sample, options)).map_err(refused)?;
+        let prompt = model.chat_prompt(&question_turns(sample, options)).map_err(refused)?;
         let expected = model.tokenizer.encode(&sample.expected_output);
         let expected = expected.map_err(|source: TokenizerError| refused(source.into()))?;
         if expected.is_empty() {
@@ -154,20 +155,10 @@ impl<'a> Question<'a> {
     }
 }
 
-/// The turns that ask a sample: the system prompt where there is one, then context and prompt.
-fn messages(sample: &GoldenSample, options: &GenerationOptions) -> Vec<ChatMessage> {
-    let turn = |role: &str, content: String| ChatMessage { role: role.to_owned(), content };
-    let system = options.system_prompt.as_ref().map(|text| turn("system", text.clone()));
-    let content = match sample.context.as_deref().filter(|context| !context.trim().is_empty()) {
-        Some(context) => format!("{context}\n\n{}", sample.prompt),
-        None => sample.prompt.clone(),
-    };
-    system.into_iter().chain([turn("user", content)]).collect()
-}
-
 /// One run over all questions and contestants.
 struct Session<'a> {
     batch: Batch,
+    vocabulary: Arc<TokenTexts>,
     questions: &'a [Question<'a>],
     /// Adapters in the order in which they answer; `None` is the base model.
     contestants: Vec<Option<&'static str>>,
@@ -180,6 +171,7 @@ struct Running {
     question: usize,
     adapter: Option<&'static str>,
     text: String,
+    opening: Vec<OpeningToken>,
 }
 
 impl<'a> Session<'a> {
@@ -191,7 +183,9 @@ impl<'a> Session<'a> {
     ) -> Result<Self, GenerateError> {
         let refused = |adapter| move |error: EngineError| failed(adapter, error.into());
         let decoder = model.decoder().map_err(refused(None))?;
-        let mut batch = Batch::new(decoder, model.text_model(), limits);
+        let text_model = model.text_model();
+        let vocabulary = Arc::clone(&text_model.vocabulary);
+        let mut batch = Batch::new(decoder, text_model, limits);
         let mut names = vec![Some(CANDIDATE)];
         batch.decoder().add_adapter(CANDIDATE, &contestants.candidate).map_err(refused(Some(CANDIDATE)))?;
         if let Some(champion) = &contestants.champion {
@@ -199,7 +193,8 @@ impl<'a> Session<'a> {
             names.push(Some(CHAMPION));
         }
         names.push(None);
-        Ok(Self { batch, questions, contestants: names, running: BTreeMap::new(), answers: BTreeMap::new() })
+        let (running, answers) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { batch, vocabulary, questions, contestants: names, running, answers })
     }
 
     /// Puts all requests in line, one contestant after another, so that a batch shares its adapter.
@@ -213,9 +208,11 @@ impl<'a> Session<'a> {
                     sampling: Sampling { temperature: options.temperature, top_p: 1.0, seed: options.seed },
                     stop: Vec::new(),
                     guide: None,
-                    logprobs: None,
+                    // The chosen token and the one that it beat; only a greedy answer can be repeated elsewhere.
+                    logprobs: (options.temperature <= 0.0).then_some(2),
                 });
-                self.running.insert(ticket, Running { question: index, adapter, text: String::new() });
+                let (text, opening) = (String::new(), Vec::new());
+                self.running.insert(ticket, Running { question: index, adapter, text, opening });
             }
         }
     }
@@ -243,6 +240,9 @@ impl<'a> Session<'a> {
             TextEvent::Token(token) => {
                 if let Some(running) = self.running.get_mut(&ticket) {
                     running.text.push_str(&token.text);
+                    if running.opening.len() < OPENING_TOKENS {
+                        running.opening.extend(opening_token(&token, &self.vocabulary));
+                    }
                 }
                 Ok(())
             }
@@ -268,6 +268,7 @@ impl<'a> Session<'a> {
             tokens: finished.completion_tokens,
             expected_nll: mean_nll(&logprobs),
             expected_tokens: u32::try_from(logprobs.len()).unwrap_or(u32::MAX),
+            opening: running.opening,
         };
         if !answer.expected_nll.is_finite() {
             let tokens = finished.completion_tokens;
@@ -295,6 +296,14 @@ impl<'a> Session<'a> {
         }
         Ok(samples)
     }
+}
+
+/// A token as a server tells it, and how far it lies before the next likely one.
+fn opening_token(token: &TokenEvent, vocabulary: &TokenTexts) -> Option<OpeningToken> {
+    let TokenLogprobs { chosen, top } = token.logprobs.as_ref()?;
+    let rival = top.iter().find(|(other, _)| *other != token.token).map(|(_, logprob)| *logprob);
+    let text = String::from_utf8_lossy(vocabulary.bytes(token.token)).into_owned();
+    Some(OpeningToken { text, logprob: *chosen, margin: rival.map(|rival| chosen - rival) })
 }
 
 fn failed(adapter: Option<&'static str>, source: TextError) -> GenerateError {

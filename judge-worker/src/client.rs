@@ -131,6 +131,11 @@ impl Endpoint {
         Ok(Self { http, base, access, endpoints, limits, ledger })
     }
 
+    /// The base URL as it was given.
+    pub(crate) fn url(&self) -> &str {
+        &self.access.url
+    }
+
     /// The first model that the endpoint lists.
     ///
     /// # Errors

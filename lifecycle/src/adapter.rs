@@ -6,7 +6,10 @@ mod card;
 mod evaluations;
 mod file;
 mod four_eyes;
+mod lineage;
 mod record;
+mod rollback;
+mod stored;
 #[cfg(test)]
 mod tests;
 
@@ -23,16 +26,21 @@ use crate::{
     spec::{Method, TrainingOptions},
 };
 
-pub use alias::{AdapterQuery, Alias, AliasError, AliasMove, InvalidAlias, InvalidQuery};
+pub use alias::{AdapterQuery, Alias, AliasError, AliasMove, Expected, InvalidAlias, InvalidQuery};
 pub use allocate::{NewVersion, Registered, RegistrationError};
 pub use card::{CardContext, model_card};
 pub use file::{ImportError, RegistryFile};
 pub use four_eyes::{FourEyes, FourEyesError};
+pub use lineage::{LineageFact, LineageStep, lineage_steps};
 pub use record::{Deprecation, EvaluationRecord, ReviewRecord, RolloutRecord};
+pub use rollback::{RollbackError, RolledBack};
+
+/// How many former champions a family remembers.
+const FORMER_CHAMPIONS: usize = 20;
 
 /// All versions of one domain and method.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(from = "StoredFamily", into = "StoredFamily")]
+#[serde(from = "stored::StoredFamily", into = "stored::StoredFamily")]
 pub struct Family {
     /// `{domain}-{method}`.
     pub family_id: String,
@@ -44,37 +52,8 @@ pub struct Family {
     pub versions: Vec<AdapterVersion>,
     /// The names that point at versions; `champion` is the one in production.
     pub aliases: BTreeMap<Alias, String>,
-}
-
-/// A family in records and files: the champion has a field of its own there, which older programs read.
-#[derive(Serialize, Deserialize)]
-struct StoredFamily {
-    family_id: String,
-    domain: Domain,
-    method: Method,
-    versions: Vec<AdapterVersion>,
-    #[serde(default)]
-    champion: Option<String>,
-    #[serde(default)]
-    aliases: BTreeMap<Alias, String>,
-}
-
-impl From<StoredFamily> for Family {
-    fn from(stored: StoredFamily) -> Self {
-        let StoredFamily { family_id, domain, method, versions, champion, mut aliases } = stored;
-        if let Some(champion) = champion {
-            aliases.insert(Alias::champion(), champion);
-        }
-        Self { family_id, domain, method, versions, aliases }
-    }
-}
-
-impl From<Family> for StoredFamily {
-    fn from(family: Family) -> Self {
-        let champion = family.champion().map(str::to_owned);
-        let Family { family_id, domain, method, versions, aliases } = family;
-        Self { family_id, domain, method, versions, champion, aliases }
-    }
+    /// The versions that were in production before the champion, newest first; what a rollback goes back to.
+    pub former_champions: Vec<String>,
 }
 
 /// One immutable version; only its status and the notes about it change.
@@ -324,6 +303,7 @@ impl Family {
             method,
             versions: Vec::new(),
             aliases: BTreeMap::new(),
+            former_champions: Vec::new(),
         }
     }
 
@@ -387,7 +367,11 @@ impl Family {
             return Err(StatusError::NotAllowed { adapter_id, from: status, to });
         }
         let before = self.aliases.insert(Alias::champion(), adapter_id.to_owned());
-        Ok(before.filter(|before| before != adapter_id))
+        let before = before.filter(|before| before != adapter_id);
+        if let Some(before) = &before {
+            self.remember_champion(before, adapter_id);
+        }
+        Ok(before)
     }
 
     fn version_mut(&mut self, adapter_id: &str) -> Result<&mut AdapterVersion, StatusError> {

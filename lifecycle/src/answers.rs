@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{digest::Digest, spec::GenerationOptions};
+use crate::{dataset::ChatMessage, digest::Digest, golden::GoldenSample, spec::GenerationOptions};
 
 /// The answers to one golden dataset.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,6 +51,33 @@ pub struct Answer {
     pub expected_nll: f64,
     /// Tokens of the expected output.
     pub expected_tokens: u32,
+    /// The first tokens of a greedy answer, by which a server that serves the same adapter is known again; empty where
+    /// the answer was not greedy, and in files of older versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub opening: Vec<OpeningToken>,
+}
+
+/// One of the first tokens of a greedy answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OpeningToken {
+    /// Its text.
+    pub text: String,
+    /// Natural logarithm of its probability.
+    pub logprob: f32,
+    /// How far it lies before the next likely token, in nats; absent where there was no other.
+    #[serde(default)]
+    pub margin: Option<f32>,
+}
+
+/// The turns that ask a golden sample: the system prompt where there is one, then context and prompt.
+pub fn question_turns(sample: &GoldenSample, options: &GenerationOptions) -> Vec<ChatMessage> {
+    let turn = |role: &str, content: String| ChatMessage { role: role.to_owned(), content };
+    let system = options.system_prompt.as_ref().map(|text| turn("system", text.clone()));
+    let content = match sample.context.as_deref().filter(|context| !context.trim().is_empty()) {
+        Some(context) => format!("{context}\n\n{}", sample.prompt),
+        None => sample.prompt.clone(),
+    };
+    system.into_iter().chain([turn("user", content)]).collect()
 }
 
 /// Why a generation ended.

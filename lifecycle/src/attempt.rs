@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     artifact::ArtifactRef,
+    calibration::KnownJudge,
     curve::CurvePoint,
     digest::Digest,
     id::{Attempt, Fence, JobId},
@@ -38,6 +39,9 @@ pub struct Assignment {
     pub champion: Option<ChampionInput>,
     /// The newest checkpoint of this stage, if an earlier attempt left one.
     pub checkpoint: Option<ArtifactRef>,
+    /// For the gate: the judges that were compared with human labels.
+    #[serde(default)]
+    pub calibrations: Vec<KnownJudge>,
     /// What human labels say about the judges, for the stage judge.
     #[serde(default)]
     pub judge_offsets: JudgeOffsets,

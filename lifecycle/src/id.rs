@@ -94,6 +94,12 @@ slug!(
     "resource class"
 );
 
+slug!(
+    /// Names a rollout target of the coordinators' settings, e.g. `production`.
+    TargetName,
+    "rollout target"
+);
+
 impl Default for ClassName {
     /// The class that every worker serves.
     fn default() -> Self {

@@ -300,6 +300,7 @@ impl Job {
             adapter_id: self.adapter_id.clone(),
             champion,
             checkpoint: record.checkpoint.clone(),
+            calibrations: Vec::new(),
             judge_offsets: JudgeOffsets::new(),
             evaluations: 0,
         })

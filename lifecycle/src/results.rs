@@ -115,4 +115,20 @@ pub struct RolloutResult {
     pub adapter_id: String,
     /// The version that was champion before.
     pub previous_champion: Option<String>,
+    /// The servers that serve it now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<TargetRollout>,
+}
+
+/// A version on one rollout target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetRollout {
+    /// The target.
+    pub target: String,
+    /// The name under which the version is served there.
+    pub name: String,
+    /// The URLs of its replicas.
+    pub replicas: Vec<String>,
+    /// What was found out about the bytes that are served.
+    pub proof: String,
 }

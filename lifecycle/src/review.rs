@@ -1,11 +1,12 @@
 //! Review: what people note about a version's answers before it is decided on, and what they look at first.
 //!
-//! The evaluation never changes. What a reviewer says stands beside it in a [`ReviewRecord`]: comments and choices
+//! The evaluation never changes. What a reviewer says stands beside it in a [`ReviewNotes`]: comments and choices
 //! belong to one person each; an override of scores belongs to the sample, and names what it was based on.
 
 mod compare;
 mod priority;
 mod sheet;
+mod subject;
 #[cfg(test)]
 mod tests;
 
@@ -21,16 +22,16 @@ use crate::score::{CriteriaScores, Criterion, Preference};
 pub use compare::{CitationMark, Piece, PieceChange, compare, marked};
 pub use priority::{Concern, Priority, Standing, sample_priority, version_priority};
 pub use sheet::{
-    AnswerView, CriterionFigures, QueuedReview, ReviewItem, ReviewLine, ReviewSheet, Subject,
-    candidate_stands_first,
+    AnswerView, CriterionFigures, QueuedReview, ReviewItem, ReviewLine, ReviewSheet, SavedReview,
 };
+pub use subject::{Subject, candidate_stands_first};
 
 /// Longest comment or reason, in characters.
 pub const LONGEST_TEXT: usize = 10_000;
 
 /// What reviewers noted about one version.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct ReviewRecord {
+pub struct ReviewNotes {
     /// Grows with every override.
     pub revision: u64,
     /// By sample.
@@ -206,7 +207,7 @@ impl ReviewChange {
     }
 }
 
-impl ReviewRecord {
+impl ReviewNotes {
     /// What was noted about a sample.
     pub fn notes(&self, sample_id: &str) -> SampleNotes {
         self.samples.get(sample_id).cloned().unwrap_or_default()

@@ -6,6 +6,7 @@ mod evaluation;
 mod gap;
 mod health;
 mod pairwise;
+mod reading;
 #[cfg(test)]
 mod tests;
 mod unscored;

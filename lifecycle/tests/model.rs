@@ -112,10 +112,13 @@ fn success(stage: Stage) -> StageResult {
             unscored: 0,
             pass_rate: None,
             champion_delta: None,
+            evidence: clara_lifecycle::gate::GateEvidence::default(),
         }),
-        Stage::Rollout => {
-            StageResult::Rollout(RolloutResult { adapter_id: "a-v1.0.0".into(), previous_champion: None })
-        }
+        Stage::Rollout => StageResult::Rollout(RolloutResult {
+            adapter_id: "a-v1.0.0".into(),
+            previous_champion: None,
+            targets: Vec::new(),
+        }),
     }
 }
 

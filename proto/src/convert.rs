@@ -1,6 +1,7 @@
 //! Wire to lifecycle and back: the only place that knows both.
 
 mod attempt;
+mod calibration;
 mod curve;
 mod hello;
 mod judge;

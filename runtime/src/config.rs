@@ -10,15 +10,17 @@ use figment::{
 use serde::{Serialize, de::DeserializeOwned};
 
 mod sections;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod units;
 
 pub use sections::{
-    BrokerSettings, ClassSettings, ComputeDevice, JudgeSettings, LeaseSettings, LogFormat, PageAudience,
-    RegistrySettings, SchedulerSettings, ServeSettings, Settings, StateSettings, TelemetrySettings,
-    TenantSettings, WorkerSettings,
+    BrokerSettings, CalibrationSettings, ClassSettings, ComputeDevice, JudgeSettings, LeaseSettings,
+    LogFormat, PageAudience, RegistrySettings, SchedulerSettings, ServeSettings, Settings, StateSettings,
+    TelemetrySettings, TenantSettings, WorkerSettings,
 };
+pub use targets::{FingerprintRule, TargetKind, TargetSettings};
 pub use units::{ByteSize, HumanDuration, InvalidUnit, Secret};
 
 /// Beginning of the environment variables that count; `CLARA_WORKER__SLOTS` means `worker.slots`.

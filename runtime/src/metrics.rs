@@ -3,15 +3,17 @@
 
 use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
 
-use clara_lifecycle::stage::Stage;
+use clara_lifecycle::{calibration::CalibrationState, gate::Decision, stage::Stage};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::{broker::QueueDepth, memory};
 
+pub use rollout::{rolled_out, rollout_seen};
 pub(crate) use slot::OpenSlot;
 
 mod busy;
 mod judge;
+mod rollout;
 mod slot;
 #[cfg(test)]
 mod tests;
@@ -101,11 +103,16 @@ metrics! {
     TRAIN_TOKENS = Counter "clara_train_tokens_total" [] "Tokens passed through the model in training.";
     GENERATED_TOKENS = Counter "clara_generated_tokens_total" [] "Tokens generated.";
     SAMPLES_JUDGED = Counter "clara_samples_judged_total" ["outcome"] "Samples that a judge looked at, scored or unscored.";
+    ROLLOUT_DRIFT = Gauge "clara_rollout_drift" ["target"] "Replicas of a rollout target that do not serve what the registry says, or were not told.";
+    ROLLOUT_UNREACHABLE = Gauge "clara_rollout_unreachable_replicas" ["target"] "Replicas of a rollout target that gave no answer when asked what they serve.";
+    ROLLOUTS = Counter "clara_rollouts_total" ["target", "outcome"] "Versions put on a rollout target by this coordinator: `served`, or `failed` and taken back.";
     JUDGE_DURATION = Histogram "clara_judge_request_duration_seconds" [] "Time of one request to a judge.";
     JUDGE_REQUESTS = Counter "clara_judge_requests_total" ["outcome"] "Requests to judges: answered, busy, failed, refused or garbled; `cached` for replies that were there already.";
     JUDGE_TOKENS = Counter "clara_judge_tokens_total" ["kind"] "Tokens that judges read (`prompt`) and wrote (`reply`).";
     JUDGE_COST = Counter "clara_judge_cost_micros_total" [] "What judges cost, in millionths of the currency of the jobs' budgets.";
     JUDGE_BREAKS = Counter "clara_judge_breaker_opened_total" [] "Times that an endpoint was left alone for a while because it failed again and again.";
+    GATE_DECISIONS = Counter "clara_gate_decisions_total" ["decision"] "Decisions of the gate.";
+    GATE_JUDGES = Counter "clara_gate_judges_total" ["standing"] "Evaluations that came to the gate, by how far their judges may be trusted: `calibrated`, `uncalibrated`, or `stale` when a judge changed since its calibration.";
 }
 
 /// Figures of a training's progress, and the gauges that show them. Its speed is the rate of [`TRAIN_TOKENS`].
@@ -418,6 +425,12 @@ pub fn tokens_trained(tokens: u64) {
 /// Tokens were generated.
 pub fn tokens_generated(tokens: u64) {
     metrics::counter!(GENERATED_TOKENS).increment(tokens);
+}
+
+/// The gate decided about an evaluation whose judges have this standing.
+pub fn gate_decided(decision: Decision, standing: CalibrationState) {
+    metrics::counter!(GATE_DECISIONS, "decision" => decision.as_str()).increment(1);
+    metrics::counter!(GATE_JUDGES, "standing" => standing.as_str()).increment(1);
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]

@@ -70,15 +70,25 @@ impl Daemon {
         self.until(&format!("it logs `{text}`"), || Ok(self.log()?.contains(text)))
     }
 
+    /// Where its listener for health, metrics and pages is.
+    ///
+    /// # Errors
+    /// When it does not listen yet.
+    pub fn url(&self) -> Result<String> {
+        let log = self.log()?;
+        let address = log.lines().find_map(|line| line.split_once("answers /livez")?.1.split_once("http://"));
+        let (_, address) = address.context("it does not listen yet")?;
+        Ok(format!("http://{}", address.trim()))
+    }
+
     /// The status and the body at `path` of its listener for health and metrics.
     ///
     /// # Errors
     /// When nothing is answered.
     pub fn get(&self, path: &str) -> Result<(u16, String)> {
-        let log = self.log()?;
-        let address = log.lines().find_map(|line| line.split_once("answers /livez")?.1.split_once("http://"));
-        let (_, address) = address.context("it does not listen yet")?;
-        let mut stream = TcpStream::connect(address.trim())?;
+        let url = self.url()?;
+        let address = url.trim_start_matches("http://");
+        let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(ANSWER_WITHIN))?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
         let mut answer = String::new();

@@ -9,7 +9,7 @@ pub mod real;
 
 mod actor;
 mod case;
-mod handler;
+pub(crate) mod handler;
 mod journal;
 mod link;
 mod node;

@@ -3,22 +3,29 @@
 
 pub mod faults;
 
+mod browser;
 mod cluster;
 mod daemon;
 mod judge;
 mod process;
 mod prometheus;
 mod proxy;
+mod reviews;
 mod sandbox;
 mod services;
+pub mod serving;
+mod site;
 mod until;
 
+pub use browser::Browser;
 pub use cluster::Cluster;
 pub use daemon::Daemon;
 pub use judge::{Bill, Judge, Replay, Script};
 pub use process::Process;
 pub use prometheus::{Prometheus, fetch};
 pub use proxy::{Direction, Proxy};
+pub use reviews::{HOSTILE, REVIEWED, version_in_review};
 pub use sandbox::{Ended, Running, Sandbox, fixture};
 pub use services::Services;
+pub use site::Site;
 pub use until::until;

@@ -118,6 +118,11 @@ fn documents_for_machines_can_be_read() -> Result<()> {
         &["registry", "show", "law-lora@champion"],
         &["registry", "export"],
         &["registry", "stats"],
+        &["registry", "lineage", "law-lora@^1"],
+        &["registry", "card", "law-lora@champion"],
+        &["registry", "audit", "--verify"],
+        &["registry", "diff", "law-lora-v1.0.0", "law-lora@champion"],
+        &["registry", "gc"],
         &["golden", "list"],
         &["golden", "show", "law-golden"],
         &["eval", "show", "law-lora-v1.0.0"],
@@ -127,6 +132,32 @@ fn documents_for_machines_can_be_read() -> Result<()> {
         let ended = sandbox.clara(&[args, &["-o", "json"]].concat())?.expect(0)?;
         ended.json().with_context(|| args.join(" "))?;
     }
+    Ok(())
+}
+
+#[test]
+fn a_registry_travels_with_its_files_and_its_signatures() -> Result<()> {
+    let (here, there) = (Sandbox::new(STEPS)?, Sandbox::new(STEPS)?);
+    judged(&here, 9, &[])?.expect(0)?;
+    let (key, tar) = (here.path("key.pem"), here.path("registry.tar"));
+    let (key, tar) = (key.to_string_lossy(), tar.to_string_lossy());
+    let public = format!("{key}.pub");
+    here.clara(&["registry", "keygen", "--out", &key])?.expect(0)?;
+    here.clara(&["registry", "sign", "law-lora@champion", "--key", &key, "--actor", "anna"])?.expect(0)?;
+    here.clara(&["registry", "export", "--with-files", &tar])?
+        .expect(0)?
+        .says(&["the files of 1 versions"])?;
+    let import = ["registry", "import", &tar, "--key", &public, "--actor", "anna"];
+    there.clara(&import)?.expect(0)?.says(&["1 imported, 0 were here before, 1 signatures verified"])?;
+    there.clara(&import)?.expect(0)?.says(&["0 imported, 1 were here before"])?;
+    there
+        .clara(&["registry", "verify", "--key", &public])?
+        .expect(0)?
+        .says(&["1 versions", "1 signatures"])?;
+    there
+        .clara(&["registry", "lineage", "law-lora@champion"])?
+        .expect(0)?
+        .says(&["golden digest", "rollout"])?;
     Ok(())
 }
 

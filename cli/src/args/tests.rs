@@ -34,9 +34,7 @@ fn global_flags_may_stand_after_the_command() {
 
 #[test]
 fn what_belongs_to_later_versions_is_not_offered() {
-    for line in
-        [["clara", "registry", "rollback"], ["clara", "eval", "compare"], ["clara", "registry", "deprecate"]]
-    {
+    for line in [["clara", "registry", "rollback"], ["clara", "registry", "deprecate"]] {
         assert_eq!(Cli::try_parse_from(line).unwrap_err().exit_code(), 2, "{line:?}");
     }
 }

@@ -1,14 +1,25 @@
-//! `clara eval`: scores, sample by sample.
+//! `clara eval`: scores sample by sample, comparisons, trends, and judges beside people.
 
+mod calibrate;
+mod compare;
+mod history;
+mod label;
 mod show;
 
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
-use clara_lifecycle::{answers::Answers, job::Job, results::StageResult, score::Evaluation, stage::Stage};
+use clara_lifecycle::{
+    answers::Answers, gate::GateReport, job::Job, results::StageResult, score::Evaluation, stage::Stage,
+};
 
-use crate::{client::Client, session::Session};
+use super::DONE;
+use crate::{
+    client::Client,
+    report::{ReportFiles, of_evaluation},
+    session::Session,
+};
 
 pub(crate) use show::print_summary;
 
@@ -20,6 +31,28 @@ pub(crate) enum EvalCommand {
         after_help = "Examples:\n  clara eval show verwaltungsrecht-lora-v1.0.0 --failed\n  clara eval show job-0198c1… --sample verwalt-001"
     )]
     Show(ShowArgs),
+    /// Compare a version with a baseline, sample by sample
+    #[command(
+        after_help = "Example:\n  clara eval compare verwaltungsrecht-lora-v1.1.0 verwaltungsrecht-lora-v1.0.0 --junit compare.xml\n\nExit codes: 0 better or not worse, 10 worse, 12 inconclusive, 1 error, 2 usage."
+    )]
+    Compare(compare::CompareArgs),
+    /// Show how the versions of a domain or family did over time
+    #[command(after_help = "Example:\n  clara eval history verwaltungsrecht")]
+    History(history::HistoryArgs),
+    /// Say what you think of answers, so that the judge can be calibrated
+    #[command(
+        after_help = "Examples:\n  clara eval label verwaltungsrecht-lora-v1.0.0\n  clara eval label verwaltungsrecht-lora-v1.0.0 --sample verwalt-001 --score accuracy=8 --score style=6\n  clara eval label verwaltungsrecht-lora-v1.0.0 --import labels.jsonl"
+    )]
+    Label(label::LabelArgs),
+    /// List what people said about answers
+    #[command(after_help = "Example:\n  clara eval labels verwaltungsrecht-lora-v1.0.0 -o json")]
+    Labels(label::LabelsArgs),
+    /// Compare every judge with the labels, and keep the result
+    #[command(after_help = "Example:\n  clara eval calibrate")]
+    Calibrate(calibrate::CalibrateArgs),
+    /// Show how far each judge agrees with people, and whether it may be trusted now
+    #[command(after_help = "Example:\n  clara eval calibration")]
+    Calibration,
 }
 
 /// Which evaluation, and what of it.
@@ -33,6 +66,8 @@ pub(crate) struct ShowArgs {
     /// Show every sample that does not pass or has no score
     #[arg(long, conflicts_with = "sample")]
     failed: bool,
+    #[command(flatten)]
+    report: ReportFiles,
 }
 
 /// An evaluation, and the answers it rests on where they can be read.
@@ -40,50 +75,83 @@ pub(crate) struct ShowArgs {
 pub(crate) struct Found {
     pub(crate) evaluation: Evaluation,
     pub(crate) answers: Option<Answers>,
+    pub(crate) gate: Option<GateReport>,
 }
 
-pub(crate) async fn run(session: &Session, command: EvalCommand) -> Result<()> {
-    let EvalCommand::Show(args) = command;
-    let path = Path::new(&args.what);
-    let found = if path.is_file() {
-        read_file(path)?
-    } else {
-        let connection = session.connect().await?;
-        find(session, &connection.client, &args.what).await?
-    };
+pub(crate) async fn run(session: &Session, command: EvalCommand) -> Result<u8> {
+    match command {
+        EvalCommand::Show(args) => show(session, &args).await,
+        EvalCommand::Compare(args) => compare::run(session, &args).await,
+        EvalCommand::History(args) => history::run(session, &args).await,
+        EvalCommand::Label(args) => label::run(session, args).await,
+        EvalCommand::Labels(args) => label::list(session, args).await,
+        EvalCommand::Calibrate(args) => calibrate::run(session, args).await,
+        EvalCommand::Calibration => calibrate::list(session).await,
+    }
+}
+
+async fn show(session: &Session, args: &ShowArgs) -> Result<u8> {
+    let found = find_or_read(session, &args.what).await?;
+    args.report.write(&of_evaluation(&found.evaluation, found.gate.as_ref()))?;
     let output = session.output;
     match (&args.sample, args.failed) {
-        (Some(sample), _) => show::print_sample(output, &found, sample),
-        (None, true) => show::print_failed(output, &found),
-        (None, false) if output.is_json() => output.json(&found.evaluation),
-        (None, false) => print_summary(output, &found),
+        (Some(sample), _) => show::print_sample(output, &found, sample)?,
+        (None, true) => show::print_failed(output, &found)?,
+        (None, false) if output.is_json() => output.json(&found.evaluation)?,
+        (None, false) => print_summary(output, &found)?,
     }
+    Ok(DONE)
+}
+
+/// An evaluation from a file, or that of a job or an adapter version.
+async fn find_or_read(session: &Session, what: &str) -> Result<Found> {
+    let path = Path::new(what);
+    if path.is_file() {
+        return read_file(path);
+    }
+    let connection = session.connect().await?;
+    let found = find(session, &connection.client, what).await;
+    connection.close().await;
+    found
 }
 
 fn read_file(path: &Path) -> Result<Found> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let evaluation = serde_json::from_str(&text)
         .with_context(|| format!("{} is not an evaluation; expected an evaluation.json", path.display()))?;
-    Ok(Found { evaluation, answers: None })
+    Ok(Found { evaluation, answers: None, gate: None })
 }
 
 /// The evaluation of a job, or of the job that made an adapter version.
 pub(crate) async fn find(session: &Session, client: &Client, what: &str) -> Result<Found> {
     let job = job_of(client, what).await?;
-    let Some(StageResult::Judge(judged)) = job.result(Stage::Judge) else {
+    let evaluation = evaluation_of(session, &job).await?;
+    let Some(evaluation) = evaluation else {
         bail!("job {} has no evaluation yet; `clara job show {}` tells where it stands", job.id, job.id);
     };
-    let store = session.artifacts()?;
-    let bytes = store.read(&judged.evaluation, "evaluation.json").await?;
-    let evaluation = serde_json::from_slice(&bytes).context("evaluation.json cannot be read")?;
     let answers = match job.result(Stage::Generate) {
         Some(StageResult::Generate(result)) => {
-            let bytes = store.read(&result.answers, "answers.json").await?;
+            let bytes = session.artifacts()?.read(&result.answers, "answers.json").await?;
             Some(serde_json::from_slice(&bytes).context("answers.json cannot be read")?)
         }
         _ => None,
     };
-    Ok(Found { evaluation, answers })
+    Ok(Found { evaluation, answers, gate: gate_of(&job).cloned() })
+}
+
+/// The evaluation of a job, once there is one.
+async fn evaluation_of(session: &Session, job: &Job) -> Result<Option<Evaluation>> {
+    let Some(StageResult::Judge(judged)) = job.result(Stage::Judge) else { return Ok(None) };
+    let bytes = session.artifacts()?.read(&judged.evaluation, "evaluation.json").await?;
+    Ok(Some(serde_json::from_slice(&bytes).context("evaluation.json cannot be read")?))
+}
+
+/// What the gate said about a job's version, once it did.
+fn gate_of(job: &Job) -> Option<&GateReport> {
+    match job.result(Stage::Gate) {
+        Some(StageResult::Gate(report)) => Some(report),
+        _ => None,
+    }
 }
 
 async fn job_of(client: &Client, what: &str) -> Result<Job> {

@@ -4,18 +4,14 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
-use clara_lifecycle::{
-    queue::{Explanation, QueueLine},
-    time::Timestamp,
-};
+use clara_coordinator::words::standing;
+use clara_lifecycle::queue::{Explanation, QueueLine};
 
 use super::DONE;
 use crate::{
     figures::{self, NONE},
     session::Session,
 };
-
-mod words;
 
 /// What is shown of the queues.
 #[derive(Debug, Clone, Args)]
@@ -36,7 +32,7 @@ pub(crate) async fn run(session: &Session, args: &QueueArgs) -> Result<u8> {
             output.json(&explanation)?;
         } else {
             let Explanation { job, at, standing } = &explanation;
-            output.line(words::of(job, standing, *at).join("\n"))?;
+            output.line(standing::of(job, standing, *at).join("\n"))?;
         }
         return Ok(DONE);
     }
@@ -57,7 +53,7 @@ pub(crate) async fn run(session: &Session, args: &QueueArgs) -> Result<u8> {
         output.note("the broker gave no answer, so messages and dead letters are not known");
     }
     for line in overview.queues.iter().filter(|line| line.waiting > 0 && line.workers == 0) {
-        output.note(words::unserved(line.stage, &line.class));
+        output.note(standing::unserved(line.stage, &line.class));
     }
     Ok(DONE)
 }
@@ -76,9 +72,4 @@ fn row(line: &QueueLine) -> [String; 6] {
 
 fn count(number: Option<u64>) -> String {
     number.map_or_else(|| NONE.to_owned(), |number| number.to_string())
-}
-
-/// The time between two moments.
-fn between(from: Timestamp, to: Timestamp) -> String {
-    figures::span(to.since(from))
 }

@@ -1,11 +1,15 @@
 //! `clara registry`: adapter versions, their origin and their files.
 
+mod bundle;
 mod diff;
+mod keys;
+mod records;
+mod rollout;
+mod transfer;
 mod verify;
+mod weights;
 
-use std::path::PathBuf;
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Args, Subcommand};
 use clara_lifecycle::{
     adapter::{AdapterStatus, AdapterVersion, Family},
@@ -14,7 +18,7 @@ use clara_lifecycle::{
 use clara_proto::v1;
 
 use super::{
-    Actor, DONE,
+    DONE, FAILED,
     review::{self, AdapterArg, DecisionArgs},
 };
 use crate::{
@@ -33,16 +37,40 @@ pub(crate) enum RegistryCommand {
     /// Show one version with its origin
     #[command(after_help = "Example:\n  clara registry show verwaltungsrecht-lora@champion")]
     Show(AdapterArg),
-    /// Tell in what two versions differ
+    /// Tell in what two versions differ: configuration, metrics, answers, size of every layer's update, lineage
     #[command(
-        after_help = "Example:\n  clara registry diff verwaltungsrecht-lora-v1.0.0 verwaltungsrecht-lora-v1.0.1"
+        after_help = "Example:\n  clara registry diff verwaltungsrecht-lora-v1.0.0 verwaltungsrecht-lora@champion"
     )]
-    Diff {
-        /// The older version
-        from: String,
-        /// The newer version
-        to: String,
-    },
+    Diff(diff::DiffArgs),
+    /// Move an alias to a version
+    #[command(
+        after_help = "Examples:\n  clara registry alias verwaltungsrecht-lora challenger 1.2.0 --reason \"next to try\"\n  clara registry alias verwaltungsrecht-lora champion 1.2.0 --expect 1.1.0 --reason \"passed the trial\""
+    )]
+    Alias(records::AliasArgs),
+    /// Show where a version comes from and where it went, as a tree
+    #[command(after_help = "Example:\n  clara registry lineage verwaltungsrecht-lora@champion")]
+    Lineage(AdapterArg),
+    /// Write a version's model card from its record
+    #[command(after_help = "Example:\n  clara registry card verwaltungsrecht-lora@champion --file README.md")]
+    Card(records::CardArgs),
+    /// Say that an approved version should not be used any more
+    #[command(
+        after_help = "Example:\n  clara registry deprecate verwaltungsrecht-lora-v1.0.0 --reason \"the law changed\" --successor 1.1.0 --force"
+    )]
+    Deprecate(records::DeprecateArgs),
+    /// Remove stored files that nothing refers to any more
+    #[command(
+        after_help = "Examples:\n  clara registry gc\n  clara registry gc --delete --grace 30d --jobs-older-than 90d"
+    )]
+    Gc(records::GcArgs),
+    /// Make a key that signs versions
+    #[command(after_help = "Example:\n  clara registry keygen --out signing-key.pem")]
+    Keygen(keys::KeygenArgs),
+    /// Sign the files of a version
+    #[command(
+        after_help = "Example:\n  clara registry sign verwaltungsrecht-lora-v1.0.0 --key signing-key.pem"
+    )]
+    Sign(keys::SignArgs),
     /// Approve a version; it becomes the champion
     #[command(
         after_help = "Example:\n  clara registry approve verwaltungsrecht-lora-v1.0.0 --reason \"checked ten answers\""
@@ -56,34 +84,48 @@ pub(crate) enum RegistryCommand {
     /// Count versions by status
     #[command(after_help = "Example:\n  clara registry stats")]
     Stats,
-    /// Write the registry as adapter_registry.json
-    #[command(after_help = "Example:\n  clara registry export --file adapter_registry.json")]
-    Export {
-        /// The file [default: standard output]
-        #[arg(long, value_name = "FILE")]
-        file: Option<PathBuf>,
-    },
-    /// Take over the versions of an adapter_registry.json that are not here yet
-    #[command(after_help = "Example:\n  clara registry import adapter_registry.json")]
-    Import {
-        /// The file
-        file: PathBuf,
-        #[command(flatten)]
-        by: Actor,
-    },
-    /// Compute every file's digest afresh and check the audit log
+    /// Write the registry as adapter_registry.json, or with all its files
     #[command(
-        after_help = "Example:\n  clara registry verify\n  clara registry verify verwaltungsrecht-lora-v1.0.0"
+        after_help = "Examples:\n  clara registry export --file adapter_registry.json\n  clara registry export --with-files registry.tar"
     )]
-    Verify {
-        /// Only this version
-        adapter: Option<String>,
+    Export(transfer::ExportArgs),
+    /// Take over the versions of an exported registry that are not here yet
+    #[command(
+        after_help = "Examples:\n  clara registry import adapter_registry.json\n  clara registry import registry.tar --key signing-key.pem.pub"
+    )]
+    Import(transfer::ImportArgs),
+    /// Compute every file's digest afresh, verify signatures and the audit log
+    #[command(
+        after_help = "Examples:\n  clara registry verify\n  clara registry verify verwaltungsrecht-lora-v1.0.0 --key signing-key.pem.pub"
+    )]
+    Verify(verify::VerifyArgs),
+    /// Put an approved version on servers, and prove that they serve it
+    #[command(
+        after_help = "Example:\n  clara registry rollout verwaltungsrecht-lora@champion --target production --reason \"new server\""
+    )]
+    Rollout(rollout::RolloutArgs),
+    /// Make an earlier version the champion again
+    #[command(
+        after_help = "Examples:\n  clara registry rollback verwaltungsrecht-lora --reason \"answers without citations\"\n  clara registry rollback verwaltungsrecht-lora --to verwaltungsrecht-lora-v1.0.0 --dry-run"
+    )]
+    Rollback(rollout::RollbackArgs),
+    /// Show what the servers serve, beside what they should
+    #[command(after_help = "Example:\n  clara registry served --fresh")]
+    Served {
+        /// Ask the servers now instead of telling what was seen last
+        #[arg(long)]
+        fresh: bool,
     },
     /// Show who did what, when and why
-    #[command(after_help = "Example:\n  clara registry audit verwaltungsrecht-lora-v1.0.0")]
+    #[command(
+        after_help = "Examples:\n  clara registry audit verwaltungsrecht-lora-v1.0.0\n  clara registry audit --verify"
+    )]
     Audit {
         /// Only this version
         adapter: Option<String>,
+        /// Only follow all chains, and name what was tampered with
+        #[arg(long, conflicts_with = "adapter")]
+        verify: bool,
     },
 }
 
@@ -108,14 +150,25 @@ pub(crate) async fn run(session: &Session, command: RegistryCommand) -> Result<u
     match command {
         RegistryCommand::List(filter) => list(session, filter).await,
         RegistryCommand::Show(args) => show(session, &args.adapter).await,
-        RegistryCommand::Diff { from, to } => diff::run(session, &from, &to).await,
+        RegistryCommand::Diff(args) => diff::run(session, &args).await,
+        RegistryCommand::Alias(args) => records::alias(session, args).await,
+        RegistryCommand::Lineage(args) => records::lineage(session, &args).await,
+        RegistryCommand::Card(args) => records::card(session, args).await,
+        RegistryCommand::Deprecate(args) => records::deprecate(session, args).await,
+        RegistryCommand::Gc(args) => records::gc(session, args).await,
+        RegistryCommand::Keygen(args) => keys::keygen(session, &args),
+        RegistryCommand::Sign(args) => keys::sign(session, args).await,
         RegistryCommand::Approve(args) => review::decide(session, args, true).await,
         RegistryCommand::Reject(args) => review::decide(session, args, false).await,
         RegistryCommand::Stats => stats(session).await,
-        RegistryCommand::Export { file } => export(session, file).await,
-        RegistryCommand::Import { file, by } => import(session, file, by).await,
-        RegistryCommand::Verify { adapter } => verify::run(session, adapter.as_deref()).await,
-        RegistryCommand::Audit { adapter } => audit(session, adapter).await,
+        RegistryCommand::Export(args) => transfer::export(session, args).await,
+        RegistryCommand::Import(args) => transfer::import(session, args).await,
+        RegistryCommand::Verify(args) => verify::run(session, args).await,
+        RegistryCommand::Rollout(args) => rollout::roll_out(session, args).await,
+        RegistryCommand::Rollback(args) => rollout::roll_back(session, args).await,
+        RegistryCommand::Served { fresh } => rollout::served(session, fresh).await,
+        RegistryCommand::Audit { verify: true, .. } => verify_audit(session).await,
+        RegistryCommand::Audit { adapter, verify: false } => audit(session, adapter).await,
     }
 }
 
@@ -258,29 +311,19 @@ async fn stats(session: &Session) -> Result<u8> {
     Ok(DONE)
 }
 
-async fn export(session: &Session, file: Option<PathBuf>) -> Result<u8> {
+async fn verify_audit(session: &Session) -> Result<u8> {
     let connection = session.connect().await?;
-    let registry = connection.client.export_registry().await?;
-    let Some(file) = file else {
-        session.output.json(&registry)?;
-        return Ok(DONE);
-    };
-    let text = format!("{}\n", serde_json::to_string_pretty(&registry)?);
-    std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
-    session.output.note(format!("wrote {}", file.display()));
-    Ok(DONE)
-}
-
-async fn import(session: &Session, file: PathBuf, by: Actor) -> Result<u8> {
-    let json = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-    let connection = session.connect().await?;
-    let (imported, unchanged) = connection.client.import_registry(json, by.actor).await?;
+    let found = connection.client.verify_audit().await?;
     if session.output.is_json() {
-        session.output.json(&serde_json::json!({ "imported": imported, "unchanged": unchanged }))?;
-    } else {
-        session.output.line(format!("{imported} imported, {unchanged} were here before"))?;
+        session.output.json(&found)?;
+        return Ok(if found.breaks.is_empty() { DONE } else { FAILED });
     }
-    Ok(DONE)
+    session.output.line(format!("{} entries in {} chains verified", found.entries, found.chains))?;
+    if found.breaks.is_empty() {
+        return Ok(DONE);
+    }
+    let broken: Vec<String> = found.breaks.iter().map(clara_lifecycle::audit::ChainBreak::sentence).collect();
+    anyhow::bail!("the audit log was tampered with; restore it from a backup:\n  {}", broken.join("\n  "))
 }
 
 async fn audit(session: &Session, adapter: Option<String>) -> Result<u8> {

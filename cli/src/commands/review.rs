@@ -1,8 +1,12 @@
-//! `clara review`: what waits for a decision, and the decision.
+//! `clara review`: what waits for a decision, answer by answer, and the decision.
+
+mod next;
+mod screen;
+mod terminal;
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
-use clara_lifecycle::adapter::AdapterStatus;
+use clara_lifecycle::review::QueuedReview;
 use clara_proto::v1;
 
 use super::{Actor, DONE, INTERRUPTED, eval, registry};
@@ -11,9 +15,14 @@ use crate::{client::Reviewed, embedded::Workers, figures, follow::follow, sessio
 /// What to do with versions that wait for a person.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum ReviewCommand {
-    /// List the versions that wait for a decision
+    /// List the versions that wait for a decision, what deserves a look first
     #[command(after_help = "Example:\n  clara review list")]
-    List,
+    List(Actor),
+    /// Review a version answer by answer: expected, champion and candidate beside each other
+    #[command(
+        after_help = "Keys: j next, k previous, a approve, r reject, c comment, s scores, d marks, b blind, ? help, q quit.\nWithout a terminal the next answer is printed.\n\nExamples:\n  clara review next\n  clara review next verwaltungsrecht-lora-v1.0.0 --blind\n  clara review next -o json"
+    )]
+    Next(next::NextArgs),
     /// Show a version with the gate's reasons and its worst samples
     #[command(after_help = "Example:\n  clara review show verwaltungsrecht-lora-v1.0.0")]
     Show(AdapterArg),
@@ -50,23 +59,34 @@ pub(crate) struct DecisionArgs {
 
 pub(crate) async fn run(session: &Session, command: ReviewCommand) -> Result<u8> {
     match command {
-        ReviewCommand::List => list(session).await,
+        ReviewCommand::List(by) => list(session, &by).await,
+        ReviewCommand::Next(args) => next::run(session, args).await,
         ReviewCommand::Show(args) => show(session, &args).await,
         ReviewCommand::Approve(args) => decide(session, args, true).await,
         ReviewCommand::Reject(args) => decide(session, args, false).await,
     }
 }
 
-async fn list(session: &Session) -> Result<u8> {
+async fn list(session: &Session, by: &Actor) -> Result<u8> {
     let connection = session.connect().await?;
-    let all = connection.client.adapters(v1::ListAdaptersRequest::default()).await?;
-    let waits = |status| matches!(status, AdapterStatus::InReview | AdapterStatus::PendingReview);
-    let waiting: Vec<_> = all.into_iter().filter(|adapter| waits(adapter.version.status)).collect();
+    let queue = connection.client.reviews(&by.actor).await?;
     if session.output.is_json() {
-        session.output.json(&waiting)?;
+        session.output.json(&queue)?;
         return Ok(DONE);
     }
-    registry::print_list(session.output, &waiting)?;
+    let row = |queued: &QueuedReview| {
+        [
+            queued.adapter_id.clone(),
+            queued.status.to_string(),
+            queued.decision.map_or_else(|| figures::NONE.to_owned(), |decision| decision.to_string()),
+            figures::number(queued.mean, 1),
+            format!("{} of {}", queued.seen, queued.samples),
+            queued.hard.to_string(),
+            queued.overridden.to_string(),
+        ]
+    };
+    let header = ["adapter", "status", "gate", "score", "seen", "hard failures", "overridden"];
+    session.output.table(header, queue.iter().map(row).collect())?;
     Ok(DONE)
 }
 
@@ -89,7 +109,9 @@ async fn show(session: &Session, args: &AdapterArg) -> Result<u8> {
 pub(crate) async fn decide(session: &Session, args: DecisionArgs, approve: bool) -> Result<u8> {
     let connection = session.connect_with(Workers::Decision).await?;
     let DecisionArgs { adapter, reason, by: Actor { actor } } = args;
-    let request = v1::ReviewAdapterRequest { adapter_id: adapter, approve, actor, reason };
+    // Without a sheet of answers there is no revision that was seen.
+    let request =
+        v1::ReviewAdapterRequest { adapter_id: adapter, approve, actor, reason, review_revision: None };
     let decided = tokio::select! {
         decided = carry_through(session, &connection.client, request) => decided,
         () = session.interrupt.cancelled() => Ok(None),
@@ -111,6 +133,17 @@ pub(crate) async fn decide(session: &Session, args: DecisionArgs, approve: bool)
     Ok(DONE)
 }
 
+/// Follows a job that goes on by a decision.
+async fn see_through(client: &crate::client::Client, job_id: &str) -> Result<()> {
+    let job = follow(client, job_id, |_| Ok(())).await?;
+    if let clara_lifecycle::job::JobState::Stuck { stage } = job.state {
+        bail!(
+            "the decision is recorded, but job {job_id} is stuck at {stage}; see `clara job show {job_id}`"
+        );
+    }
+    Ok(())
+}
+
 async fn carry_through(
     session: &Session,
     client: &crate::client::Client,
@@ -121,12 +154,7 @@ async fn carry_through(
         session.output.note(format!("recorded; {waits}"));
     }
     if let Some(job_id) = job_id {
-        let job = follow(client, &job_id, |_| Ok(())).await?;
-        if let clara_lifecycle::job::JobState::Stuck { stage } = job.state {
-            bail!(
-                "the decision is recorded, but job {job_id} is stuck at {stage}; see `clara job show {job_id}`"
-            );
-        }
+        see_through(client, &job_id).await?;
     }
     Ok(Some(client.adapter(&adapter.version.adapter_id).await?))
 }

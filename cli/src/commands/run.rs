@@ -12,7 +12,7 @@ use clara_lifecycle::{
     stage::Stage,
 };
 
-use super::{DONE, FAILED, IN_REVIEW, INCONCLUSIVE, INTERRUPTED, JUDGE_ERROR, REJECTED};
+use super::{DONE, FAILED, IN_REVIEW, INCONCLUSIVE, INTERRUPTED, JUDGE_ERROR, REJECTED, eval};
 use crate::{
     client::{Client, Submit},
     embedded::{Surroundings, Workers},
@@ -20,6 +20,7 @@ use crate::{
     golden_file::{self, GoldenChoice},
     output::Output,
     progress::ProgressView,
+    report::{ReportFiles, of_evaluation},
     session::{Connection, Session},
     spec::SpecArgs,
 };
@@ -40,6 +41,8 @@ pub(crate) struct RunArgs {
     /// Begin a new job even when the same one is unfinished
     #[arg(long)]
     pub(crate) no_resume: bool,
+    #[command(flatten)]
+    pub(crate) report: ReportFiles,
 }
 
 /// How following a job ended.
@@ -58,7 +61,7 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> Result<u8> {
     let connection = session.connect_with(Workers::All).await?;
     let carried_out = carry_out(session, &connection.client, spec, golden.as_ref(), args.no_resume).await;
     let code = match carried_out {
-        Ok(Followed::AtRest(job)) => tell_end(session, &connection, &job).await,
+        Ok(Followed::AtRest(job)) => tell_end(session, &connection, &job, &args.report).await,
         Ok(Followed::Interrupted(job_id)) => {
             tell_interrupt(session.output, &connection, &job_id);
             Ok(INTERRUPTED)
@@ -110,7 +113,7 @@ async fn submit(client: &Client, spec: JobSpec, no_resume: bool, output: Output)
         }
         (false, JobState::Stuck { stage }) => {
             output.note(format!("job {} was stuck at {stage}; it is tried again", job.id));
-            Ok(client.retry(job.id.as_str(), None).await?)
+            Ok(client.retry(job.id.as_str(), None, None).await?)
         }
         (false, _) => {
             output.note(format!(
@@ -166,13 +169,17 @@ async fn check(
     bail!("the job would be refused:{}", lines.concat())
 }
 
-/// Prints the summary and answers the exit code.
-async fn tell_end(session: &Session, connection: &Connection, job: &Job) -> Result<u8> {
+/// Prints the summary, writes the reports that were asked for, and answers the exit code.
+async fn tell_end(session: &Session, connection: &Connection, job: &Job, report: &ReportFiles) -> Result<u8> {
     let summary = summary::Summary::of(session, &connection.client, job).await?;
     if session.output.is_json() {
         session.output.json(&summary)?;
     } else {
         session.output.fields(&summary.lines())?;
+    }
+    if !report.is_empty() {
+        let found = eval::find(session, &connection.client, job.id.as_str()).await?;
+        report.write(&of_evaluation(&found.evaluation, found.gate.as_ref()))?;
     }
     Ok(exit_code(job))
 }

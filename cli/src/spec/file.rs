@@ -63,8 +63,9 @@ impl SpecFile {
 fn with_content(rubric: RubricChoice, folder: Option<&Path>) -> Result<RubricChoice> {
     let (RubricChoice::Named(name), Err(_)) = (&rubric, rubric.rubric()) else { return Ok(rubric) };
     let path = folder.unwrap_or(Path::new("")).join(name);
-    let text = std::fs::read_to_string(&path)
-        .with_context(|| format!("judge.rubric is neither de nor en, and cannot be read from {}", path.display()))?;
+    let text = std::fs::read_to_string(&path).with_context(|| {
+        format!("judge.rubric is neither de nor en, and cannot be read from {}", path.display())
+    })?;
     let own: Rubric = serde_json::from_str(&text)
         .with_context(|| format!("judge.rubric: {} is not a rubric", path.display()))?;
     Ok(RubricChoice::Own(Box::new(own)))

@@ -29,7 +29,7 @@ fn the_least_flags_give_a_sound_specification() {
 #[test]
 fn every_flag_reaches_its_field() {
     type Look = fn(&JobSpec) -> String;
-    let table: [(&[&str], Look, &str); 16] = [
+    let table: [(&[&str], Look, &str); 17] = [
         (&["--query", "Photovoltaik"], |spec| spec.ingest.query.clone().unwrap(), "Photovoltaik"),
         (&["--top-k", "7"], |spec| spec.ingest.top_k.unwrap().to_string(), "7"),
         (&["--min-relevance", "0.3"], |spec| spec.ingest.min_relevance.to_string(), "0.3"),
@@ -47,7 +47,8 @@ fn every_flag_reaches_its_field() {
         (&["--review-threshold", "60"], |spec| spec.gate.review_at.to_string(), "60"),
         (&["--max-new-tokens", "12"], |spec| spec.generation.max_new_tokens.to_string(), "12"),
         (&["--adapter-version", "2.0.0"], |spec| spec.version.clone().unwrap().to_string(), "2.0.0"),
-        (&["--label", "tenant=a"], |spec| format!("{:?}", spec.labels), "{\"tenant\": \"a\"}"),
+        (&["--label", "tenant=a"], |spec| spec.labels["tenant"].clone(), "a"),
+        (&["--submitted-by", "anna"], |spec| spec.labels["submitted_by"].clone(), "anna"),
         (&["--judge-model", "m"], |spec| spec.judge.model.clone().unwrap(), "m"),
         (&["--method", "qlora"], |spec| spec.method.to_string(), "qlora"),
     ];

@@ -21,7 +21,10 @@ pub(super) fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -
     text.parse().map_err(|error: T::Err| DriverError::Invalid(error.to_string()))
 }
 
-fn from_document<T: serde::de::DeserializeOwned>(what: &str, json: &str) -> Result<T, DriverError> {
+pub(super) fn from_document<T: serde::de::DeserializeOwned>(
+    what: &str,
+    json: &str,
+) -> Result<T, DriverError> {
     serde_json::from_str(json)
         .map_err(|error| DriverError::Invalid(format!("the {what} cannot be read: {error}")))
 }
@@ -72,7 +75,8 @@ impl Control {
     ) -> Result<v1::ReviewAdapterResponse, DriverError> {
         let verdict = if request.approve { Verdict::Approve } else { Verdict::Reject };
         let review = Review { verdict, actor: request.actor, reason: request.reason };
-        let Reviewed { view, job, waits } = self.driver.review(&request.adapter_id, review).await?;
+        let Reviewed { view, job, waits } =
+            self.reviews.decide(&request.adapter_id, review, request.review_revision).await?;
         let json = document(&view)?;
         Ok(v1::ReviewAdapterResponse { json, job_id: job.map(String::from), waits })
     }
@@ -81,7 +85,16 @@ impl Control {
         &self,
         request: v1::ListAuditRequest,
     ) -> Result<v1::ListAuditResponse, DriverError> {
-        let (entries, broken) = self.driver.audit_log(request.adapter_id.as_deref()).await?;
+        // An alias or a range stands for a version; a golden dataset is a subject of its own.
+        let subject = match request.adapter_id {
+            Some(named) => match self.driver.adapter(&named).await {
+                Ok(view) => Some(view.version.adapter_id),
+                Err(DriverError::Invalid(_)) => Some(named),
+                Err(error) => return Err(error),
+            },
+            None => None,
+        };
+        let (entries, broken) = self.driver.audit_log(subject.as_deref()).await?;
         let (broken_chain, broken_at) = broken.unzip();
         let json = entries.iter().map(document).collect::<Result<_, _>>()?;
         Ok(v1::ListAuditResponse { json, broken_at, broken_chain })

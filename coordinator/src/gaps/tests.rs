@@ -25,6 +25,7 @@ async fn evaluation(house: &House, adapter_id: &str, score: f64) -> EvaluationRe
         tokens: 4,
         expected_nll: 2.0,
         expected_tokens: 4,
+        opening: Vec::new(),
     };
     let sample_id = golden.samples[0].sample_id.clone();
     let answers = Answers {

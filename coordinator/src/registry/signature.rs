@@ -117,27 +117,55 @@ pub fn sign(signer: &Signer, adapter_id: &str, files: &ArtifactRef) -> Result<Va
 /// # Errors
 /// [`SignatureError`] says what does not hold.
 pub fn verify(key: &PublicKey, bundle: &Value, files: &ArtifactRef) -> Result<(), SignatureError> {
-    let form = |error: &dyn std::fmt::Display| SignatureError::Form(error.to_string());
-    let bundle: Bundle = serde_json::from_value(bundle.clone()).map_err(|error| form(&error))?;
-    if bundle.media_type != BUNDLE {
-        return Err(form(&format!("its media type is {}", bundle.media_type)));
-    }
-    let Envelope { payload, payload_type, signatures } = &bundle.dsse_envelope;
-    let [signature] = signatures.as_slice() else {
-        return Err(form(&format!("it has {} signatures, expected one", signatures.len())));
-    };
+    let Opened { hint, payload, signature } = Opened::of(bundle)?;
     let expected = key.id().to_string();
-    if let Some(found) = bundle.verification_material.public_key.hint.filter(|found| *found != expected) {
+    if let Some(found) = hint.filter(|found| *found != expected) {
         return Err(SignatureError::OtherKey { found, expected });
     }
-    let payload = BASE64.decode(payload).map_err(|error| form(&error))?;
-    let signature = BASE64.decode(&signature.sig).map_err(|error| form(&error))?;
-    key.verify(&encoded(payload_type, &payload), &signature)?;
-    if payload_type != PAYLOAD {
-        return Err(form(&format!("its payload is {payload_type}")));
+    key.verify(&encoded(PAYLOAD, &payload), &signature)?;
+    statement_of(&payload)?.check(files)
+}
+
+/// Whether `bundle` is about exactly these files; whoever signed it.
+///
+/// # Errors
+/// [`SignatureError`] says what does not hold.
+pub fn describes(bundle: &Value, files: &ArtifactRef) -> Result<(), SignatureError> {
+    statement_of(&Opened::of(bundle)?.payload)?.check(files)
+}
+
+/// The key that a bundle names: SHA-256 over its PEM.
+pub fn key_of(bundle: &Value) -> Option<String> {
+    bundle.pointer("/verificationMaterial/publicKey/hint").and_then(Value::as_str).map(str::to_owned)
+}
+
+/// A bundle taken apart, nothing of it verified.
+struct Opened {
+    hint: Option<String>,
+    payload: Vec<u8>,
+    signature: Vec<u8>,
+}
+
+impl Opened {
+    fn of(bundle: &Value) -> Result<Self, SignatureError> {
+        let form = |error: &dyn std::fmt::Display| SignatureError::Form(error.to_string());
+        let bundle: Bundle = serde_json::from_value(bundle.clone()).map_err(|error| form(&error))?;
+        let Envelope { payload, payload_type, signatures } = bundle.dsse_envelope;
+        if bundle.media_type != BUNDLE || payload_type != PAYLOAD {
+            let media_type = bundle.media_type;
+            return Err(form(&format!("its media type is {media_type}, its payload {payload_type}")));
+        }
+        let [signature] = signatures.as_slice() else {
+            return Err(form(&format!("it has {} signatures, expected one", signatures.len())));
+        };
+        let payload = BASE64.decode(payload).map_err(|error| form(&error))?;
+        let signature = BASE64.decode(&signature.sig).map_err(|error| form(&error))?;
+        Ok(Self { hint: bundle.verification_material.public_key.hint, payload, signature })
     }
-    let statement: Statement = serde_json::from_slice(&payload).map_err(|error| form(&error))?;
-    statement.check(files)
+}
+
+fn statement_of(payload: &[u8]) -> Result<Statement, SignatureError> {
+    serde_json::from_slice(payload).map_err(|error| SignatureError::Form(error.to_string()))
 }
 
 /// What is signed: the type and the payload, each with its length (DSSE, "pre-authentication encoding").

@@ -1,8 +1,10 @@
 //! The REST interface: what gRPC answers, as JSON over HTTP.
 
+mod gaps;
 mod golden;
 mod jobs;
 mod registry;
+mod reviews;
 mod spec;
 mod stream;
 
@@ -15,6 +17,8 @@ use axum::{
 use serde::de::DeserializeOwned;
 
 use super::{Site, problem::Problem};
+
+pub(super) use jobs::ListQuery;
 
 /// Where the first version lies.
 pub(super) const PREFIX: &str = "/api/v1";
@@ -54,9 +58,16 @@ calls! {
     get "/adapters" "ListAdapters" registry::list;
     get "/adapters/{adapter}" "GetAdapter" registry::show;
     post "/adapters/{adapter}/review" "ReviewAdapter" registry::review;
+    get "/reviews" "ListReviews" reviews::list;
+    get "/reviews/{adapter}" "GetReview" reviews::show;
+    get "/reviews/{adapter}/answers/{sample}" "GetReviewedAnswer" reviews::answer;
+    post "/reviews/{adapter}/changes" "SaveReview" reviews::save;
     get "/audit" "ListAudit" registry::audit;
     get "/registry" "ExportRegistry" registry::export;
     post "/registry" "ImportRegistry" registry::import;
+    get "/gaps" "ListGaps" gaps::list;
+    post "/gaps/resolve" "ResolveGaps" gaps::resolve;
+    post "/gaps/train" "TrainGaps" gaps::train;
     get "/golden" "ListGolden" golden::list;
     get "/golden/{reference}" "GetGolden" golden::show;
     put "/golden/{reference}" "PutGolden" golden::write;
@@ -90,3 +101,6 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

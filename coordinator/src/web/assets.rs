@@ -20,9 +20,13 @@ struct Asset {
 const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 
-const ASSETS: [Asset; 3] = [
-    Asset { name: "clara.css", kind: CSS, content: include_str!("assets/clara.css") },
+/// One file, so that a page waits for one.
+const STYLE: &str = concat!(include_str!("assets/clara.css"), include_str!("assets/review.css"));
+
+const ASSETS: [Asset; 4] = [
+    Asset { name: "clara.css", kind: CSS, content: STYLE },
     Asset { name: "clara.js", kind: JS, content: include_str!("assets/clara.js") },
+    Asset { name: "review.js", kind: JS, content: include_str!("assets/review.js") },
     Asset { name: "icon.svg", kind: "image/svg+xml", content: include_str!("assets/icon.svg") },
 ];
 

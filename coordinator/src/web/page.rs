@@ -1,7 +1,7 @@
 //! What all pages share: head, navigation, and small pieces.
 
 use axum::response::{Html, IntoResponse, Response};
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{DOCTYPE, Markup, html};
 
 use super::{Visitor, assets};
 
@@ -11,6 +11,7 @@ pub(crate) enum Section {
     Overview,
     Jobs,
     Registry,
+    Review,
     Golden,
     Api,
     None,
@@ -25,10 +26,11 @@ pub(crate) struct Page {
     is_live: bool,
 }
 
-const SECTIONS: [(Section, &str, &str); 5] = [
+const SECTIONS: [(Section, &str, &str); 6] = [
     (Section::Overview, "/", "Overview"),
     (Section::Jobs, "/jobs", "Jobs"),
     (Section::Registry, "/registry", "Registry"),
+    (Section::Review, "/review", "Review"),
     (Section::Golden, "/golden", "Golden datasets"),
     (Section::Api, "/api", "API"),
 ];
@@ -141,9 +143,4 @@ pub(crate) fn fields(rows: &[(&str, Markup)]) -> Markup {
 /// Text as markup, escaped.
 pub(crate) fn text(words: impl AsRef<str>) -> Markup {
     html! { (words.as_ref()) }
-}
-
-/// A drawing of our own, as markup.
-pub(crate) fn drawing(svg: String) -> Markup {
-    PreEscaped(svg)
 }

@@ -10,6 +10,7 @@ use axum::{
     },
     response::{IntoResponse, Response},
 };
+use clara_lifecycle::review::ReviewError;
 use clara_runtime::state::StateError;
 use maud::html;
 use serde::Serialize;
@@ -38,7 +39,7 @@ struct FieldProblem {
 }
 
 /// The kinds of problems, with status and title; `/api` lists them.
-pub(super) const KINDS: [(&str, StatusCode, &str); 12] = [
+pub(super) const KINDS: [(&str, StatusCode, &str); 13] = [
     ("invalid_request", StatusCode::BAD_REQUEST, "The request cannot be carried out as it stands"),
     ("forbidden", StatusCode::FORBIDDEN, "The request is not taken from here"),
     ("unknown", StatusCode::NOT_FOUND, "There is no such thing"),
@@ -50,6 +51,7 @@ pub(super) const KINDS: [(&str, StatusCode, &str); 12] = [
     ("damaged", StatusCode::INTERNAL_SERVER_ERROR, "A record cannot be used"),
     ("missing_files", StatusCode::BAD_GATEWAY, "The artifact store failed"),
     ("not_verified", StatusCode::CONFLICT, "Files or a signature are not what was registered"),
+    ("rollout_failed", StatusCode::BAD_GATEWAY, "A server did not take the version"),
     ("unavailable", StatusCode::SERVICE_UNAVAILABLE, "The server cannot answer now"),
 ];
 
@@ -108,7 +110,11 @@ impl From<DriverError> for Problem {
             DriverError::UnknownJob { .. }
             | DriverError::UnknownGolden { .. }
             | DriverError::UnknownAdapter { .. } => Self::new("unknown", detail),
-            DriverError::Invalid(_) | DriverError::Import(_) => Self::new("invalid_request", detail),
+            DriverError::Review(ReviewError::UnknownSample { .. }) => Self::new("unknown", detail),
+            DriverError::Review(ReviewError::Conflict { .. }) => Self::new("not_applicable", detail),
+            DriverError::Invalid(_) | DriverError::Import(_) | DriverError::Review(_) => {
+                Self::new("invalid_request", detail)
+            }
             DriverError::Spec(problems) => {
                 let problems = problems.into_iter();
                 let problems =
@@ -118,12 +124,14 @@ impl From<DriverError> for Problem {
             DriverError::Rejected(_)
             | DriverError::Alias(_)
             | DriverError::FourEyes(_)
+            | DriverError::Rollback(_)
             | DriverError::Registration(_)
             | DriverError::Status(_)
             | DriverError::State(StateError::Conflict { .. }) => Self::new("not_applicable", detail),
             DriverError::State(error) if error.is_retryable() => Self::new("unavailable", detail),
             DriverError::State(_) | DriverError::Record { .. } => Self::new("damaged", detail),
             DriverError::Artifact(_) => Self::new("missing_files", detail),
+            DriverError::Rollout(_) => Self::new("rollout_failed", detail),
             DriverError::Signature(_) | DriverError::NotVerified { .. } => Self::new("not_verified", detail),
         }
     }

@@ -10,12 +10,18 @@ use axum::{
         header::{CONTENT_TYPE, COOKIE, SET_COOKIE},
     },
 };
+use clara_lifecycle::{
+    gate::Decision,
+    job::{Event, JobState},
+    samples,
+    stage::Stage,
+};
 use clara_runtime::config::PageAudience;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::testing::House;
+use crate::testing::{House, claim, complete_until, golden};
 
 pub(super) struct Browser {
     pub(super) router: Router,
@@ -157,4 +163,67 @@ async fn a_form_needs_the_token_of_its_cookie() {
     let name = kept.headers.get(SET_COOKIE).unwrap().to_str().unwrap().split(';').next().unwrap().to_owned();
     let known = browser.send(Request::get("/").header(COOKIE, &name).body(Body::empty()).unwrap()).await;
     assert!(known.text.contains("Änne M"), "{name}");
+}
+
+/// Text that a model or a user may write to become markup.
+const ATTACK: &str = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'><b>";
+
+#[tokio::test]
+async fn pages_show_foreign_text_as_text() {
+    let house = House::new().await;
+    let mut golden = golden("1.1.0");
+    golden.description = ATTACK.to_owned();
+    golden.samples[0].prompt = ATTACK.to_owned();
+    golden.samples[0].expected_output = ATTACK.repeat(20);
+    house.driver.put_golden(golden, false).await.unwrap();
+    let mut spec = samples::spec();
+    spec.ingest.query = Some(ATTACK.to_owned());
+    spec.labels.insert("note".to_owned(), ATTACK.to_owned());
+    let job = house.submit(spec).await.id;
+    let key = claim(&house.driver, &job, Stage::Ingest).await;
+    let failed = Event::Failed { key, message: ATTACK.to_owned(), retryable: false };
+    house.driver.apply(&job, failed).await.unwrap();
+    let browser = Browser::of(&house);
+    for path in
+        [format!("/jobs/{job}"), "/golden/law-golden".to_owned(), "/".to_owned(), "/golden".to_owned()]
+    {
+        let page = browser.get(&path).await;
+        assert_eq!(page.status, StatusCode::OK, "{path}");
+        assert!(page.text.contains("&lt;script&gt;alert(1)"), "{path} does not show it");
+        for part in ["<script>alert", "<img src=x", "\"'><b>"] {
+            assert!(!page.text.contains(part), "{path} holds {part}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_job_can_be_cancelled_and_resumed_from_its_page() {
+    let house = House::new().await;
+    let job = house.submit(samples::spec()).await.id;
+    let browser = Browser::of(&house);
+    let asked = browser.get(&format!("/jobs/{job}")).await;
+    let cookie = asked.header("set-cookie").split(';').next().unwrap().to_owned();
+    let token = format!("token={}", cookie.split_once('=').unwrap().1);
+    let cancelled = browser.send(form(&format!("/jobs/{job}/cancel"), &token, &cookie)).await;
+    assert_eq!(cancelled.header("location"), format!("/jobs/{job}"), "{}", cancelled.text);
+    assert_eq!(house.job(&job).await.state, JobState::Cancelled);
+    let retried =
+        browser.send(form(&format!("/jobs/{job}/retry"), &format!("{token}&from=ingest"), &cookie)).await;
+    assert_eq!(retried.status, StatusCode::SEE_OTHER, "{}", retried.text);
+    assert_ne!(house.job(&job).await.state, JobState::Cancelled);
+}
+
+#[tokio::test]
+async fn a_version_shows_decision_origin_and_audit_trail() {
+    let house = House::new().await;
+    let job = house.submit(samples::spec()).await.id;
+    complete_until(&house.driver, &job, Some(Stage::Judge), Decision::Review).await;
+    let browser = Browser::of(&house);
+    let listed = browser.get("/registry").await;
+    assert!(listed.text.contains("href=\"/registry/law-lora-v1.0.0\""), "{}", listed.text);
+    let version = browser.get("/registry/law-lora-v1.0.0").await;
+    for part in ["adapter.registered", "law-golden@1.0.0", job.as_str(), "pending review"] {
+        assert!(version.text.contains(part), "{part} is missing in {}", version.text);
+    }
+    assert_eq!(browser.get("/registry/law-lora-v9.9.9").await.status, StatusCode::NOT_FOUND);
 }

@@ -125,7 +125,7 @@ fn the_measured_likelihood_is_the_loss_of_the_training_engine() {
 
 #[test]
 fn the_context_stands_before_the_prompt_and_the_system_prompt_before_both() {
-    let turns = messages(&samples(2)[1], &options());
+    let turns = question_turns(&samples(2)[1], &options());
     assert_eq!(turns[0].content, "Antworte kurz.");
     assert_eq!(turns[1].content, "§ 35 BauGB\n\nFrage 1: ist das zulässig?");
 }

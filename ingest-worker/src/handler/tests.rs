@@ -87,6 +87,7 @@ async fn run(
         adapter_id: None,
         champion: None,
         checkpoint: None,
+        calibrations: Vec::new(),
         judge_offsets: std::collections::BTreeMap::new(),
         evaluations: 0,
     };

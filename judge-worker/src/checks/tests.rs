@@ -24,6 +24,7 @@ fn answer(text: &str) -> Answer {
         tokens: 5,
         expected_nll: 1.0,
         expected_tokens: 5,
+        opening: Vec::new(),
     }
 }
 

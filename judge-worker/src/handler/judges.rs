@@ -110,8 +110,8 @@ async fn judge(
     let asking = Asking { calls: options.calls, logprobs: options.logprobs, repeats: options.repeats.max(1) };
     let reasons = if options.reasoning { Reasons::After } else { Reasons::None };
     let prompter = Prompter::new(rubric.clone(), reasons);
-    let before = identity(&prompter, asking, &model, named, options.calibrated);
-    let mut judge = Judge { endpoint, model, prompter, asking, identity: before };
+    let asked = identity(&prompter, asking, &model, named, options.calibrated);
+    let mut judge = Judge { endpoint, model, prompter, asking, identity: asked };
     settle(&mut judge, options, stop).await?;
     judge.identity = identity(&judge.prompter, judge.asking, &judge.model, named, options.calibrated);
     Ok(judge)

@@ -111,12 +111,12 @@ impl Round<'_> {
         if let Some(verdict) = examined.and_then(Examined::verdict) {
             return Ok((verdict, Vec::new()));
         }
-        let (judgement, kept) = self.panel.judge(subject, self.stop).await?;
+        let (judgement, replies) = self.panel.judge(subject, self.stop).await?;
         let judgement = match examined {
             Some(examined) => examined.complete(judgement),
             None => judgement,
         };
-        Ok((judgement, kept))
+        Ok((judgement, replies))
     }
 
     async fn compare(

@@ -38,7 +38,8 @@ async fn candidate_and_champion_are_judged_and_both_files_are_stored() {
     assert_eq!(result.samples, 6);
     assert_eq!((result.unscored, result.average_score, result.pass_rate), (0, Some(90.0), Some(1.0)));
     assert_eq!(evaluation.champion.as_ref().unwrap().average_score, Some(70.0));
-    assert_eq!(evaluation.gate_input().champion.unwrap().len(), 6);
+    let input = evaluation.gate_input();
+    assert_eq!(input.samples.iter().filter(|sample| sample.champion.is_some()).count(), 6);
     assert_eq!(evaluation.judge.model, "judge-model");
     assert_eq!(evaluation.summary.evaluated_at, "2023-11-14T22:13:20Z");
     let order: Vec<_> = evaluation.results.iter().map(|score| score.sample_id.as_str()).collect();

@@ -141,6 +141,17 @@ impl AdapterQuery {
     }
 }
 
+/// What an alias must point at before it is moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expected {
+    /// Whatever it is.
+    Anything,
+    /// No version.
+    Nothing,
+    /// This version.
+    Version(String),
+}
+
 /// A move of an alias, from what somebody saw to what they want.
 #[derive(Debug, Clone, Copy)]
 pub struct AliasMove<'a> {
@@ -148,8 +159,8 @@ pub struct AliasMove<'a> {
     pub alias: &'a Alias,
     /// The version that it shall point at; `None` takes it away.
     pub to: Option<&'a str>,
-    /// What it must point at now; `Some(None)` for nothing, `None` for anything.
-    pub expected: Option<Option<&'a str>>,
+    /// What it must point at now.
+    pub expected: &'a Expected,
 }
 
 /// Why an alias cannot be moved.
@@ -222,7 +233,12 @@ impl Family {
     pub fn move_alias(&mut self, moved: AliasMove<'_>) -> Result<Option<String>, AliasError> {
         let AliasMove { alias, to, expected } = moved;
         let found = self.aliases.get(alias).map(String::as_str);
-        if let Some(expected) = expected.filter(|expected| *expected != found) {
+        let expected = match expected {
+            Expected::Anything => found,
+            Expected::Nothing => None,
+            Expected::Version(adapter_id) => Some(adapter_id.as_str()),
+        };
+        if expected != found {
             let told = |id: Option<&str>| id.unwrap_or("no version").to_owned();
             let (alias, family_id) = (alias.clone(), self.family_id.clone());
             return Err(AliasError::Moved { alias, family_id, found: told(found), expected: told(expected) });
@@ -238,7 +254,13 @@ impl Family {
         if version.files_removed_at.is_some() {
             return Err(AliasError::FilesRemoved { adapter_id });
         }
-        Ok(self.aliases.insert(alias.clone(), adapter_id))
+        let before = self.aliases.insert(alias.clone(), adapter_id.clone());
+        if let Some(before) =
+            before.as_ref().filter(|before| alias.as_str() == Alias::CHAMPION && **before != adapter_id)
+        {
+            self.remember_champion(before, &adapter_id);
+        }
+        Ok(before)
     }
 
     /// The version that a query asks for; of a range the newest that is neither rejected nor deprecated.

@@ -164,3 +164,85 @@ fn a_registry_file_of_older_versions_is_read() {
     file.check().unwrap();
     assert_eq!(file.families[0].versions[0].status, AdapterStatus::Approved);
 }
+
+#[test]
+fn families_of_older_programs_keep_their_champion_and_are_read_by_them() {
+    let mut family = family();
+    let id = register(&mut family, "base", lineage("job-1"), None).unwrap();
+    family.set_status(&id, change(AdapterStatus::Approved)).unwrap();
+    family.promote(&id).unwrap();
+    let mut stored = serde_json::to_value(&family).unwrap();
+    assert_eq!(stored["champion"], id, "older programs look there");
+    let fields = stored.as_object_mut().unwrap();
+    fields.remove("aliases");
+    for field in ["evaluation", "reviews", "rollouts", "deprecation", "signature", "files_removed_at"] {
+        fields["versions"][0].as_object_mut().unwrap().remove(field);
+    }
+    for field in ["report", "sources", "query", "train_records", "steps", "submitted_by"] {
+        fields["versions"][0]["lineage"].as_object_mut().unwrap().remove(field);
+    }
+    let read: Family = serde_json::from_value(stored).unwrap();
+    assert_eq!((read.champion(), read.aliases_of(&id).len()), (Some(id.as_str()), 1));
+}
+
+#[test]
+fn aliases_and_ranges_are_told_apart() {
+    for alias in ["champion", "challenger", "canary-2", "vnext"] {
+        assert!(alias.parse::<Alias>().is_ok(), "{alias}");
+    }
+    for other in ["", "V1", "v1", "v1.2", "1.2", "^1", "x", "two words", "-a"] {
+        assert!(other.parse::<Alias>().is_err(), "{other}");
+    }
+    let query = |text: &str| text.parse::<AdapterQuery>();
+    assert!(matches!(query("law-lora@champion"), Ok(AdapterQuery::Alias { .. })));
+    assert!(matches!(query("law-lora@^1.2"), Ok(AdapterQuery::Range { .. })));
+    assert!(matches!(query("law-lora@>=1, <3"), Ok(AdapterQuery::Range { .. })));
+    assert!(matches!(query("law-lora-v1.0.0"), Ok(AdapterQuery::Id { .. })));
+    assert!(query("law-lora@v1").is_err() && query("nonsense").is_err() && query("@champion").is_err());
+}
+
+#[test]
+fn an_alias_moves_only_from_what_was_expected_and_to_what_is_there() {
+    let mut family = family();
+    let id = register(&mut family, "base", lineage("job-1"), None).unwrap();
+    let alias: Alias = "canary".parse().unwrap();
+    let here = Expected::Version(id.clone());
+    let to = |to, expected| AliasMove { alias: &alias, to, expected };
+    assert_eq!(family.move_alias(to(Some(&id), &Expected::Nothing)), Ok(None));
+    let refused = family.move_alias(to(None, &Expected::Nothing)).unwrap_err();
+    assert!(matches!(refused, AliasError::Moved { .. }), "{refused}");
+    let unknown = family.move_alias(to(Some("law-lora-v9.0.0"), &Expected::Anything)).unwrap_err();
+    assert!(matches!(unknown, AliasError::Unknown { .. }), "{unknown}");
+    assert_eq!(family.move_alias(to(None, &here)), Ok(Some(id)));
+    assert!(family.aliases.is_empty());
+}
+
+#[test]
+fn a_card_tells_what_the_record_holds_and_keeps_foreign_text_in_its_place() {
+    let mut family = family();
+    let from = Lineage { sources: vec!["a|b`<script>.jsonl".into()], ..lineage("job-1") };
+    let id = register(&mut family, "base", from, None).unwrap();
+    let card = model_card(family.version(&id).unwrap(), CardContext::default());
+    for line in ["base_model: \"base\"", "license: \"unknown\"", "library_name: peft", "# law-lora-v1.0.0"] {
+        assert!(card.lines().any(|found| found == line), "{line} is missing in:\n{card}");
+    }
+    assert!(card.contains("None is recorded.") && card.contains("Not signed."), "{card}");
+    assert!(card.contains("a\\|b'&lt;script>.jsonl") && !card.contains("<script"), "{card}");
+    let licensed = CardContext { licence: Some("apache-2.0"), judge: None };
+    assert!(model_card(family.version(&id).unwrap(), licensed).contains("license: \"apache-2.0\""));
+}
+
+#[test]
+fn files_that_were_removed_keep_a_version_from_being_used_again() {
+    let mut family = family();
+    let id = register(&mut family, "base", lineage("job-1"), None).unwrap();
+    family.set_status(&id, change(AdapterStatus::Rejected)).unwrap();
+    family.note(&id, |version| version.files_removed_at = Some(AT.into())).unwrap();
+    let refused = family.set_status(&id, change(AdapterStatus::Approved)).unwrap_err();
+    assert!(matches!(refused, StatusError::FilesRemoved { .. }), "{refused}");
+    let alias: Alias = "study".parse().unwrap();
+    let refused = family
+        .move_alias(AliasMove { alias: &alias, to: Some(&id), expected: &Expected::Anything })
+        .unwrap_err();
+    assert!(matches!(refused, AliasError::FilesRemoved { .. }), "{refused}");
+}

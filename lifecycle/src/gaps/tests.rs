@@ -31,6 +31,7 @@ fn evaluation(adapter_id: &str, scores: [f64; 3]) -> Evaluation {
         tokens: 2,
         expected_nll: 1.0,
         expected_tokens: 2,
+        opening: Vec::new(),
     };
     let judge = JudgeIdentity {
         judge_id: "judge".into(),

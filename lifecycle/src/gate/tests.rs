@@ -1,7 +1,7 @@
 //! Tests of the gate.
 
-use super::{Decision, GateInput, GateMode, GatePolicy, GateReport, ReasonCode, ScoredPair, decide};
-use crate::statistics::SplitMix64;
+use super::{Decision, GateInput, GateMode, GatePolicy, GateReport, GateSample, ReasonCode, decide};
+use crate::{calibration::JudgeStanding, golden::Difficulty, statistics::SplitMix64};
 
 fn point() -> GatePolicy {
     GatePolicy { mode: GateMode::Point, ..GatePolicy::default() }
@@ -13,17 +13,34 @@ fn around(mean: f64, spread: f64, count: u32) -> Vec<f64> {
 }
 
 fn scored(scores: Vec<f64>) -> GateInput {
-    GateInput { scores, calibrated: true, ..GateInput::default() }
+    let sample =
+        |(index, score)| GateSample { sample_id: format!("s{index}"), score, ..GateSample::default() };
+    GateInput {
+        samples: scores.into_iter().enumerate().map(sample).collect(),
+        standing: JudgeStanding::calibrated("it agrees with people".to_owned()),
+        ..GateInput::default()
+    }
+}
+
+/// `input` with a change to each sample by its number.
+fn changed(mut input: GateInput, change: impl Fn(usize, &mut GateSample)) -> GateInput {
+    for (index, sample) in input.samples.iter_mut().enumerate() {
+        change(index, sample);
+    }
+    input
 }
 
 fn beside_champion(candidate: Vec<f64>, difference: f64) -> GateInput {
-    let pair = |(index, &candidate): (usize, &f64)| {
+    let input = GateInput { has_champion: true, ..scored(candidate) };
+    changed(input, |index, sample| {
         // Differences scatter by one point, so that bounds exist.
         let jitter = if index % 4 < 2 { 1.0 } else { -1.0 };
-        ScoredPair { candidate, champion: candidate - difference + jitter }
-    };
-    let champion = Some(candidate.iter().enumerate().map(pair).collect());
-    GateInput { champion, ..scored(candidate) }
+        sample.champion = Some(sample.score - difference + jitter);
+    })
+}
+
+fn uncalibrated(input: GateInput) -> GateInput {
+    GateInput { standing: JudgeStanding::default(), ..input }
 }
 
 fn codes(report: &GateReport) -> Vec<&str> {
@@ -105,8 +122,8 @@ fn bounds_mode_rejects_only_when_even_the_upper_bound_is_below_review() {
 
 #[test]
 fn bounds_mode_lists_every_doubt() {
-    let uncalibrated = GateInput { calibrated: false, ..beside_champion(around(78.0, 15.0, 30), -2.0) };
-    let report = decide(&GatePolicy::default(), &uncalibrated);
+    let input = uncalibrated(beside_champion(around(78.0, 15.0, 30), -2.0));
+    let report = decide(&GatePolicy::default(), &input);
     assert_eq!(report.decision, Decision::Review);
     let expected =
         ["mean_below_approve", "lower_bound_below_guard", "maybe_worse_than_champion", "judge_uncalibrated"];
@@ -115,8 +132,7 @@ fn bounds_mode_lists_every_doubt() {
 
 #[test]
 fn an_uncalibrated_judge_can_at_best_produce_review() {
-    let report =
-        decide(&GatePolicy::default(), &GateInput { calibrated: false, ..scored(around(99.0, 1.0, 60)) });
+    let report = decide(&GatePolicy::default(), &uncalibrated(scored(around(99.0, 1.0, 60))));
     assert_eq!((report.decision, codes(&report)), (Decision::Review, vec!["judge_uncalibrated"]));
 }
 
@@ -146,10 +162,12 @@ fn a_version_is_compared_with_the_champion_by_its_margin() {
 #[test]
 fn a_champion_that_was_hardly_scored_leaves_the_decision_to_a_human() {
     let mut input = beside_champion(around(95.0, 2.0, 40), 5.0);
-    input.champion.as_mut().unwrap().truncate(29);
+    for sample in &mut input.samples[29..] {
+        sample.champion = None;
+    }
     let report = decide(&GatePolicy::default(), &input);
     assert_eq!((report.decision, codes(&report)), (Decision::Review, vec!["champion_not_comparable"]));
-    input.champion.as_mut().unwrap().clear();
+    let input = changed(input, |_, sample| sample.champion = None);
     let report = decide(&GatePolicy::default(), &input);
     assert_eq!((report.decision, codes(&report)), (Decision::Review, vec!["champion_not_comparable"]));
     assert_eq!(report.champion_delta, None);
@@ -175,15 +193,176 @@ fn every_problem_of_a_policy_is_reported() {
         champion_margin: -1.0,
         min_samples: 1,
         max_unscored_share: f64::NAN,
+        max_hard_failure_share: 0.5,
+        max_flip_rate: 1.5,
+        min_stratum_samples: 1,
         ..GatePolicy::default()
     };
     let problems = policy.problems();
-    let fields =
-        ["pass_at", "review_at", "approve_lower_bound", "champion_margin", "min_samples", "max_unscored"];
+    let fields = [
+        "pass_at",
+        "review_at",
+        "approve_lower_bound",
+        "champion_margin",
+        "min_samples",
+        "max_unscored",
+        "max_flip_rate",
+        "max_hard_failure_share",
+        "min_stratum_samples",
+    ];
     assert_eq!(problems.len(), fields.len(), "{problems:?}");
     for (problem, field) in problems.iter().zip(fields) {
         assert!(problem.starts_with(field), "{problem}");
     }
+}
+
+fn in_clusters(input: GateInput, clusters: usize) -> GateInput {
+    changed(input, |index, sample| sample.cluster = Some(format!("statute {}", index % clusters)))
+}
+
+#[test]
+fn point_mode_looks_at_nothing_but_the_mean() {
+    let input = GateInput {
+        canaries: 3,
+        canaries_failed: 3,
+        flip_rate: Some(1.0),
+        evaluations: 99,
+        ..uncalibrated(beside_champion(vec![85.0; 3], -40.0))
+    };
+    let input = changed(input, |_, sample| {
+        sample.hard_failures = vec!["empty".to_owned()];
+        sample.is_injection = true;
+    });
+    let report = decide(&point(), &in_clusters(input, 1));
+    assert_eq!((report.decision, codes(&report)), (Decision::Approve, vec!["mean_reaches_approve"]));
+}
+
+#[test]
+fn samples_of_one_cluster_that_are_alike_count_as_one() {
+    // Sixty answers about six statutes, alike within a statute.
+    let scores =
+        (0..60).map(|index| 84.0 + 3.0 * f64::from(index % 6) + 0.1 * f64::from(index / 6)).collect();
+    let alone = scored(scores);
+    assert_eq!(decide(&GatePolicy::default(), &alone).decision, Decision::Approve);
+    let report = decide(&GatePolicy::default(), &in_clusters(alone, 6));
+    assert_eq!((report.decision, codes(&report)), (Decision::Inconclusive, vec!["too_few_samples"]));
+    assert!(report.evidence.effective_samples.unwrap() < 6.5, "{report:?}");
+    assert!(
+        report.reasons[0].text.contains("60 scored samples in 6 clusters say as much as 6."),
+        "{report:?}"
+    );
+    // One statute has no bounds at all.
+    let one = in_clusters(scored(around(90.0, 4.0, 60)), 1);
+    assert_eq!(decide(&GatePolicy::default(), &one).decision, Decision::Inconclusive);
+}
+
+#[test]
+fn clusters_without_likeness_cost_nothing() {
+    let input = in_clusters(scored(around(90.0, 4.0, 60)), 15);
+    let report = decide(&GatePolicy::default(), &input);
+    assert_eq!(report.decision, Decision::Approve);
+    assert!((report.evidence.effective_samples.unwrap() - 60.0).abs() < 1e-9, "{report:?}");
+    assert_eq!(report.evidence.clusters, 15);
+}
+
+#[test]
+fn a_judge_that_falls_for_a_canary_is_an_error_and_no_verdict() {
+    let input = GateInput { canaries: 4, canaries_failed: 1, ..scored(around(99.0, 1.0, 60)) };
+    let report = decide(&GatePolicy::default(), &input);
+    assert_eq!((report.decision, codes(&report)), (Decision::Error, vec!["canary_failed"]));
+}
+
+#[test]
+fn one_weak_difficulty_stands_against_an_approval() {
+    let weak = |samples: u32| {
+        let input = scored(around(97.0, 1.0, 60));
+        changed(input, |index, sample| {
+            if index < samples as usize {
+                sample.difficulty = Difficulty::Hard;
+                sample.score -= 40.0;
+            }
+        })
+    };
+    let report = decide(&GatePolicy::default(), &weak(8));
+    assert_eq!((report.decision, codes(&report)), (Decision::Review, vec!["stratum_below_review"]));
+    assert!(report.reasons[0].text.starts_with("the 8 hard samples have the mean 57.00"), "{report:?}");
+    let levels: Vec<_> =
+        report.evidence.strata.iter().map(|level| (level.difficulty, level.samples)).collect();
+    assert_eq!(levels, [(Difficulty::Medium, 52), (Difficulty::Hard, 8)]);
+    // Seven samples are too few to say so.
+    assert_eq!(decide(&GatePolicy::default(), &weak(7)).decision, Decision::Approve);
+}
+
+#[test]
+fn hard_failures_are_reviewed_and_many_of_them_rejected() {
+    let failing = |failures: usize| {
+        changed(scored(around(95.0, 2.0, 40)), |index, sample| {
+            if index < failures {
+                sample.hard_failures = vec!["citation_missing".to_owned(), "empty".to_owned()];
+            }
+        })
+    };
+    let table = [
+        (0, Decision::Approve, "mean_reaches_approve"),
+        (1, Decision::Review, "hard_failures"),
+        (4, Decision::Review, "hard_failures"),
+        (5, Decision::Reject, "too_many_hard_failures"),
+        (40, Decision::Reject, "too_many_hard_failures"),
+    ];
+    for (failures, decision, code) in table {
+        let report = decide(&GatePolicy::default(), &failing(failures));
+        assert_eq!((report.decision, codes(&report)[0]), (decision, code), "{failures}: {report:?}");
+    }
+    let report = decide(&GatePolicy::default(), &failing(7));
+    let expected = "7 of 40 answers (17.5 %) fail a hard check (citation_missing, empty), at most 10.0 % may: \
+                    s0, s1, s2, s3, s4 and 2 more";
+    assert_eq!(report.reasons[0].text, expected);
+    let lenient = GatePolicy { max_hard_failure_share: 0.1, ..GatePolicy::default() };
+    assert_eq!(decide(&lenient, &failing(4)).decision, Decision::Approve);
+}
+
+#[test]
+fn text_that_speaks_to_the_judge_is_reviewed() {
+    let input = changed(scored(around(95.0, 2.0, 40)), |index, sample| sample.is_injection = index == 7);
+    let report = decide(&GatePolicy::default(), &input);
+    assert_eq!((report.decision, codes(&report)), (Decision::Review, vec!["injection_flagged"]));
+    assert!(report.reasons[0].text.ends_with("speaks to the judge: s7"), "{report:?}");
+}
+
+#[test]
+fn a_judge_that_goes_by_the_order_is_reviewed() {
+    let flips = |rate| GateInput { flip_rate: Some(rate), ..scored(around(95.0, 2.0, 40)) };
+    assert_eq!(decide(&GatePolicy::default(), &flips(0.3)).decision, Decision::Approve);
+    let report = decide(&GatePolicy::default(), &flips(0.31));
+    assert_eq!((report.decision, codes(&report)), (Decision::Review, vec!["judge_flips"]));
+}
+
+#[test]
+fn trying_until_it_passes_is_seen() {
+    let tried = |evaluations| GateInput { evaluations, ..scored(around(95.0, 2.0, 40)) };
+    assert_eq!(decide(&GatePolicy::default(), &tried(4)).decision, Decision::Approve);
+    let report = decide(&GatePolicy::default(), &tried(5));
+    assert_eq!((report.decision, codes(&report)), (Decision::Review, vec!["many_evaluations"]));
+    assert_eq!(report.evidence.evaluations, 5);
+}
+
+#[test]
+fn a_stale_judge_is_told_from_one_that_was_never_calibrated() {
+    let standing = JudgeStanding::stale("the rubric changed from 1 to 2".to_owned());
+    let report = decide(&GatePolicy::default(), &GateInput { standing, ..scored(around(95.0, 2.0, 40)) });
+    assert_eq!((report.decision, codes(&report)), (Decision::Review, vec!["judge_stale"]));
+    assert_eq!(report.reasons[0].text, "the rubric changed from 1 to 2; so a human decides");
+}
+
+#[test]
+fn strict_mode_wants_the_lower_bound_itself_at_the_threshold() {
+    let strict = GatePolicy { strict: true, ..GatePolicy::default() };
+    let input = scored(around(86.0, 8.0, 30));
+    assert_eq!(decide(&GatePolicy::default(), &input).decision, Decision::Approve);
+    let report = decide(&strict, &input);
+    assert_eq!((report.decision, codes(&report)), (Decision::Review, vec!["lower_bound_below_guard"]));
+    assert!(report.reasons[0].text.contains("below the guard 85.00"), "{report:?}");
+    assert_eq!(decide(&strict, &scored(around(89.0, 8.0, 30))).decision, Decision::Approve);
 }
 
 #[test]
@@ -208,8 +387,7 @@ fn random_evaluations_keep_the_rules() {
             assert!(mean >= 85.0 && lower >= 80.0 && report.scored >= 30, "{context}");
         }
         // Better answers never turn an approval into something worse.
-        let better =
-            GateInput { scores: input.scores.iter().map(|score| score.midpoint(100.0)).collect(), ..input };
+        let better = changed(input, |_, sample| sample.score = sample.score.midpoint(100.0));
         if report.decision == Decision::Approve {
             assert_eq!(decide(&policy, &better).decision, Decision::Approve, "{context}");
         }

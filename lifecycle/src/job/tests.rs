@@ -81,10 +81,13 @@ fn result_of(stage: Stage, decision: Decision) -> StageResult {
             unscored: 0,
             pass_rate: Some(1.0),
             champion_delta: None,
+            evidence: crate::gate::GateEvidence::default(),
         }),
-        Stage::Rollout => {
-            StageResult::Rollout(RolloutResult { adapter_id: "a-v1.0.0".into(), previous_champion: None })
-        }
+        Stage::Rollout => StageResult::Rollout(RolloutResult {
+            adapter_id: "a-v1.0.0".into(),
+            previous_champion: None,
+            targets: Vec::new(),
+        }),
     }
 }
 

@@ -83,6 +83,7 @@ fn subject(results: Vec<SampleScore>, unscored: &[&str]) -> Subject {
         panel: Vec::new(),
         pairwise: None,
         health: JudgeHealth::default(),
+        golden_digest: None,
     };
     Subject { evaluation, answers: None, golden: None, policy: GatePolicy::default(), report: None }
 }
@@ -106,7 +107,7 @@ fn override_of(sample_id: &str, scores: &[(Criterion, f64)], based_on: u64) -> R
 
 #[test]
 fn the_second_reviewer_is_told_who_changed_the_scores_what_and_when() {
-    let (mut record, subject) = (ReviewRecord::default(), two());
+    let (mut record, subject) = (ReviewNotes::default(), two());
     record.apply(&override_of("a", &[(Criterion::Accuracy, 3.0)], 0), ANNA, &subject).unwrap();
     let before = record.clone();
     let refused =
@@ -124,7 +125,7 @@ fn the_second_reviewer_is_told_who_changed_the_scores_what_and_when() {
 
 #[test]
 fn a_verdict_on_scores_that_changed_meanwhile_is_refused() {
-    let (mut record, subject) = (ReviewRecord::default(), two());
+    let (mut record, subject) = (ReviewNotes::default(), two());
     record.check_verdict("law-lora-v1.0.0", 0).unwrap();
     record.apply(&override_of("a", &[(Criterion::Accuracy, 3.0)], 0), ANNA, &subject).unwrap();
     let refused = record.check_verdict("law-lora-v1.0.0", 0).unwrap_err().to_string();
@@ -134,7 +135,7 @@ fn a_verdict_on_scores_that_changed_meanwhile_is_refused() {
 
 #[test]
 fn an_override_counts_beside_the_evaluation_and_becomes_a_label() {
-    let (mut record, subject) = (ReviewRecord::default(), two());
+    let (mut record, subject) = (ReviewNotes::default(), two());
     let untouched = subject.clone();
     record.apply(&override_of("a", &[(Criterion::Accuracy, 2.0)], 0), ANNA, &subject).unwrap();
     let sheet = subject.sheet("law-lora-v1.0.0", crate::adapter::AdapterStatus::InReview, &record, "anna");
@@ -153,7 +154,7 @@ fn an_override_counts_beside_the_evaluation_and_becomes_a_label() {
 
 #[test]
 fn an_incomplete_override_changes_nothing() {
-    let (mut record, subject) = (ReviewRecord::default(), two());
+    let (mut record, subject) = (ReviewNotes::default(), two());
     let mut refused = |change, by| record.apply(&change, by, &subject).unwrap_err();
     let nobody = Reviewer { name: " ", at: ANNA.at };
     let accuracy = Criterion::Accuracy;
@@ -179,12 +180,12 @@ fn an_incomplete_override_changes_nothing() {
     assert_eq!(refused(silent, ANNA), ReviewError::ReasonMissing);
     let long = ReviewChange::Comment { sample_id: "a".into(), text: "x".repeat(LONGEST_TEXT + 1) };
     assert_eq!(refused(long, ANNA), ReviewError::TooLong { found: LONGEST_TEXT + 1 });
-    assert_eq!(record, ReviewRecord::default());
+    assert_eq!(record, ReviewNotes::default());
 }
 
 #[test]
 fn comments_and_drafts_belong_to_one_person_and_can_be_taken_back() {
-    let (mut record, subject) = (ReviewRecord::default(), two());
+    let (mut record, subject) = (ReviewNotes::default(), two());
     let comment = |text: &str| ReviewChange::Comment { sample_id: "a".into(), text: text.into() };
     record.apply(&comment("good"), ANNA, &subject).unwrap();
     record.apply(&comment("hm"), BERT, &subject).unwrap();
@@ -198,8 +199,8 @@ fn comments_and_drafts_belong_to_one_person_and_can_be_taken_back() {
 
 #[test]
 fn a_reviewer_resumes_at_the_first_answer_not_seen() {
-    let (mut record, subject) = (ReviewRecord::default(), two());
-    let next = |record: &ReviewRecord, who| {
+    let (mut record, subject) = (ReviewNotes::default(), two());
+    let next = |record: &ReviewNotes, who| {
         subject.sheet("law-lora-v1.0.0", crate::adapter::AdapterStatus::InReview, record, who).next.unwrap()
     };
     assert_eq!(next(&record, "anna"), "c", "without a score");
@@ -233,7 +234,7 @@ fn hard_failures_come_before_unclear_answers_and_those_before_clear_ones() {
         ],
         &["unscored"],
     );
-    let lines = subject.lines(&ReviewRecord::default(), "anna");
+    let lines = subject.lines(&ReviewNotes::default(), "anna");
     let order: Vec<_> = lines.iter().map(|line| line.sample_id.as_str()).collect();
     assert_eq!(order, ["hard", "unscored", "injected", "apart", "near", "clear"]);
     let why: Vec<_> = lines.iter().map(|line| line.priority.concerns.clone()).collect();

@@ -12,7 +12,7 @@ use crate::{
     answers::{Answers, SampleAnswers},
     attempt::JudgeOffsets,
     digest::Digest,
-    gate::{GateInput, ScoredPair, reaches},
+    gate::reaches,
     golden::{Difficulty, GoldenDataset, GoldenSample},
     rubric::Rubric,
 };
@@ -43,6 +43,9 @@ pub struct Evaluation {
     /// How well the judging went.
     #[serde(default)]
     pub health: JudgeHealth,
+    /// Digest of the golden dataset; absent in evaluations of older versions.
+    #[serde(default)]
+    pub golden_digest: Option<Digest>,
     /// What was scored, and how much it counts; absent in evaluations of older versions, whose weights are the usual.
     #[serde(default)]
     pub rubric: Option<Rubric>,
@@ -254,38 +257,9 @@ impl Evaluation {
             panel: vec![context.judge.clone()],
             pairwise: None,
             health: JudgeHealth::default(),
+            golden_digest: Some(context.golden.digest()),
             rubric: Some(context.rubric.clone()),
             offsets: JudgeOffsets::new(),
-        }
-    }
-
-    /// The overall score (0–100) of `scores` by the weights of this evaluation.
-    pub fn overall_of(&self, scores: &CriteriaScores) -> f64 {
-        self.rubric.as_ref().map_or_else(|| scores.overall(), |rubric| rubric.overall(scores))
-    }
-
-    /// What the gate decides on.
-    pub fn gate_input(&self) -> GateInput {
-        let champion = self.champion.as_ref().map(|champion| {
-            let of_champion: BTreeMap<_, _> = champion
-                .results
-                .iter()
-                .map(|score| (score.sample_id.as_str(), score.overall_score))
-                .collect();
-            self.results
-                .iter()
-                .filter_map(|score| {
-                    of_champion
-                        .get(score.sample_id.as_str())
-                        .map(|&champion| ScoredPair { candidate: score.overall_score, champion })
-                })
-                .collect()
-        });
-        GateInput {
-            scores: self.results.iter().map(|score| score.overall_score).collect(),
-            unscored: u32::try_from(self.unscored.len()).unwrap_or(u32::MAX),
-            champion,
-            calibrated: self.judge.calibrated,
         }
     }
 }

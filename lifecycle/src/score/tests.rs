@@ -49,6 +49,7 @@ fn answer(text: &str) -> Answer {
         tokens,
         expected_nll: 1.0,
         expected_tokens,
+        opening: Vec::new(),
     }
 }
 
@@ -150,7 +151,7 @@ fn an_unscored_sample_counts_neither_as_passed_nor_as_failed() {
     assert_eq!(evaluation.unscored[0].sample_id, "golden-2");
     assert_eq!(evaluation.unscored[0].reason, UnscoredReason::Unparsable);
     let input = evaluation.gate_input();
-    assert_eq!((input.scores.len(), input.unscored, input.champion), (2, 1, None));
+    assert_eq!((input.samples.len(), input.unscored, input.has_champion), (2, 1, false));
 }
 
 #[test]
@@ -159,7 +160,7 @@ fn an_evaluation_without_any_score_has_no_average() {
     let value = serde_json::to_value(&evaluation).unwrap();
     assert!(value["summary"]["average_score"].is_null() && value["summary"]["pass_rate"].is_null());
     assert_eq!(value["unscored"].as_array().unwrap().len(), 3);
-    assert_eq!(evaluation.gate_input().scores, Vec::<f64>::new());
+    assert_eq!(evaluation.gate_input().samples, Vec::new());
 }
 
 const SUMMARY: &str = "total_samples passed failed pass_rate average_score min_score max_score criteria_averages \
@@ -213,9 +214,12 @@ fn severity_bands_end_below_their_limit() {
 fn the_champion_is_compared_on_the_samples_that_both_have_scores_for() {
     let candidate = [scored(9.0), unscored(), scored(8.0)];
     let evaluation = evaluate(candidate, Some([scored(7.0), scored(7.0), unscored()]));
-    let pairs = evaluation.gate_input().champion.unwrap();
+    let input = evaluation.gate_input();
+    let pairs: Vec<_> =
+        input.samples.iter().filter_map(|sample| Some((sample.score, sample.champion?))).collect();
+    assert!(input.has_champion);
     assert_eq!(pairs.len(), 1);
-    assert!((pairs[0].candidate - 90.0).abs() < 1e-9 && (pairs[0].champion - 70.0).abs() < 1e-9);
+    assert!((pairs[0].0 - 90.0).abs() < 1e-9 && (pairs[0].1 - 70.0).abs() < 1e-9);
     let champion = evaluation.champion.unwrap();
     assert_eq!((champion.adapter_id.as_str(), champion.results.len()), ("baurecht-lora-v1.0.0", 2));
     assert_eq!(champion.unscored[0].adapter_id, "baurecht-lora-v1.0.0");

@@ -1,5 +1,7 @@
 //! Checks a job specification and reports every problem at once.
 
+use std::collections::BTreeSet;
+
 use super::{ALL_LINEAR, IngestOptions, JobSpec, TrainingOptions};
 
 /// One thing that is wrong with a job specification.
@@ -42,11 +44,12 @@ impl JobSpec {
     }
 
     fn check_scope(&self, found: &mut Findings) {
-        found.require("rollout_targets", self.rollout_targets.is_empty(), || {
-            "rollout to servers is not available in this version; leave it empty and the approved \
-             adapter becomes the champion in the registry"
-                .into()
-        });
+        let mut seen = BTreeSet::new();
+        for target in &self.rollout_targets {
+            found.require("rollout_targets", seen.insert(target), || {
+                format!("names `{target}` twice; name each target once")
+            });
+        }
     }
 }
 

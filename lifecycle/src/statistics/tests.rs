@@ -1,34 +1,12 @@
-//! Tests of the statistics; values from outside are in `tests/statistics_fixture.rs`.
+//! Tests of the statistics; values from outside are in `tests/statistics_fixture.rs`, coverage in `tests/coverage.rs`.
 
-use super::{Bounds, SplitMix64, bootstrap_bounds, mean, standard_deviation, wilson_interval};
+use super::{
+    Bounds, Clustered, PairedTest, Rating, SplitMix64, Weighting, cohen_kappa, estimate, mean, spearman,
+    standard_deviation, wilson_bounds, wilson_interval,
+};
 
-/// A normal variable, by Box and Muller.
-fn normal(random: &mut SplitMix64) -> f64 {
-    (-2.0 * (1.0 - random.unit()).ln()).sqrt() * (2.0 * std::f64::consts::PI * random.unit()).cos()
-}
-
-/// A gamma variable of scale 1, by Marsaglia and Tsang.
-fn gamma(shape: f64, random: &mut SplitMix64) -> f64 {
-    if shape < 1.0 {
-        return gamma(shape + 1.0, random) * (1.0 - random.unit()).powf(1.0 / shape);
-    }
-    let d = shape - 1.0 / 3.0;
-    loop {
-        let x = normal(random);
-        let v = (1.0 + x / (9.0 * d).sqrt()).powi(3);
-        if v > 0.0 && (1.0 - random.unit()).ln() < 0.5 * x * x + d - d * v + d * v.ln() {
-            return d * v;
-        }
-    }
-}
-
-/// A score from 0 to 100 with this mean and deviation, skewed to the left as a judge's scores are: 100 times a
-/// beta variable.
-fn score(mean: f64, deviation: f64, random: &mut SplitMix64) -> f64 {
-    let share = mean / 100.0;
-    let total = share * (1.0 - share) / (deviation / 100.0).powi(2) - 1.0;
-    let (hit, miss) = (gamma(share * total, random), gamma((1.0 - share) * total, random));
-    100.0 * hit / (hit + miss)
+fn alone(values: &[f64]) -> Clustered {
+    Clustered::alone(values).unwrap()
 }
 
 #[test]
@@ -51,37 +29,16 @@ fn draws_stay_below_the_limit_and_reach_all_of_it() {
 }
 
 #[test]
-fn the_lower_bound_covers_the_mean_of_skewed_scores_in_94_of_100_cases() {
-    const SEED: u64 = 20_260_101;
-    const ROUNDS: u32 = 10_000;
-    const MEAN: f64 = 85.0;
-    let mut random = SplitMix64::new(SEED);
-    for (deviation, size) in [(12.0, 20), (12.0, 30), (16.0, 20), (16.0, 30)] {
-        let mut covered = 0;
-        for round in 0..ROUNDS {
-            let scores: Vec<f64> = (0..size).map(|_| score(MEAN, deviation, &mut random)).collect();
-            let bounds = bootstrap_bounds(&scores, 500, u64::from(round)).unwrap();
-            covered += u32::from(bounds.lower <= MEAN);
-        }
-        let share = f64::from(covered) / f64::from(ROUNDS);
-        assert!(
-            share >= 0.94,
-            "seed {SEED}, deviation {deviation}, n = {size}: holds in {share} of the cases"
-        );
-    }
-}
-
-#[test]
 fn the_same_seed_gives_the_same_bounds() {
-    let scores = [71.0, 84.0, 90.0, 62.0, 88.0, 95.0, 77.0, 81.0];
-    let bounds = bootstrap_bounds(&scores, 1_000, 42);
-    assert_eq!(bounds, bootstrap_bounds(&scores, 1_000, 42));
-    assert_ne!(bounds, bootstrap_bounds(&scores, 1_000, 43));
+    let scores = alone(&[71.0, 84.0, 90.0, 62.0, 88.0, 95.0, 77.0, 81.0, 66.0, 79.0]);
+    let bounds = scores.bounds(1_000, 42);
+    assert_eq!(bounds, scores.bounds(1_000, 42));
+    assert_ne!(bounds, scores.bounds(1_000, 43));
 }
 
 #[test]
 fn equal_scores_have_no_spread() {
-    let bounds = bootstrap_bounds(&[80.0; 30], 1_000, 1);
+    let bounds = alone(&[80.0; 30]).bounds(1_000, 1);
     assert_eq!(bounds, Some(Bounds { mean: 80.0, lower: 80.0, upper: 80.0 }));
 }
 
@@ -89,16 +46,87 @@ fn equal_scores_have_no_spread() {
 fn one_odd_score_among_equal_ones_still_gives_finite_bounds() {
     let mut scores = [80.0; 30];
     scores[3] = 20.0;
-    let bounds = bootstrap_bounds(&scores, 1_000, 1).unwrap();
+    let bounds = alone(&scores).bounds(1_000, 1).unwrap();
     assert!(bounds.lower.is_finite() && bounds.upper.is_finite(), "{bounds:?}");
     assert!(bounds.lower < 78.0 && bounds.upper > 78.0, "{bounds:?}");
 }
 
 #[test]
-fn bounds_need_two_values_and_rates_one_try() {
-    assert_eq!(bootstrap_bounds(&[], 100, 1), None);
-    assert_eq!(bootstrap_bounds(&[80.0], 100, 1), None);
+fn bounds_need_two_clusters_and_rates_one_try() {
+    assert_eq!(Clustered::alone(&[]), None);
+    assert_eq!(alone(&[80.0]).bounds(100, 1), None);
+    let one_cluster = Clustered::new([(80.0, Some("a")), (70.0, Some("a"))]).unwrap();
+    assert_eq!(one_cluster.bounds(100, 1), None);
+    assert_eq!(PairedTest::of(&one_cluster, 1), None);
     assert_eq!(standard_deviation(&[80.0]), None);
     assert_eq!(mean(&[]), None);
-    assert_eq!(wilson_interval(0, 0), None);
+    assert_eq!((wilson_interval(0, 0), wilson_bounds(0, 0)), (None, None));
+}
+
+#[test]
+fn repeating_every_value_within_its_cluster_tells_nothing_new() {
+    let values = [71.0, 84.0, 90.0, 62.0, 88.0, 95.0, 77.0, 81.0, 70.0, 86.0, 92.0];
+    let names: Vec<String> = (0..values.len()).map(|index| format!("c{index}")).collect();
+    let repeated = values.iter().zip(&names).flat_map(|(value, name)| [(*value, Some(name.as_str())); 4]);
+    let (once, four_times) = (alone(&values), Clustered::new(repeated).unwrap());
+    assert!((four_times.effective_size() - 11.0).abs() < 1e-9, "{}", four_times.effective_size());
+    let (few, many) = (once.bounds(2_000, 5).unwrap(), four_times.bounds(2_000, 5).unwrap());
+    assert!(
+        (few.lower - many.lower).abs() < 1e-9 && (few.upper - many.upper).abs() < 1e-9,
+        "{few:?} {many:?}"
+    );
+    let tests = [PairedTest::of(&once, 5).unwrap(), PairedTest::of(&four_times, 5).unwrap()];
+    assert!((tests[0].p_value - tests[1].p_value).abs() < 1e-12, "{tests:?}");
+    assert!(
+        (tests[0].minimum_detectable_effect - tests[1].minimum_detectable_effect).abs() < 1e-9,
+        "{tests:?}"
+    );
+}
+
+#[test]
+fn few_clusters_have_bounds_at_least_as_wide_as_those_of_student() {
+    let scores = alone(&[71.0, 84.0, 90.0, 62.0, 88.0]);
+    let (bounds, by_t) = (scores.bounds(2_000, 3).unwrap(), scores.t_bounds().unwrap());
+    assert!(bounds.lower <= by_t.lower && bounds.upper >= by_t.upper, "{bounds:?} {by_t:?}");
+}
+
+#[test]
+fn no_difference_at_all_is_certain_and_has_no_effect() {
+    let test = PairedTest::of(&alone(&[0.0; 12]), 1).unwrap();
+    assert_eq!(
+        (test.mean, test.lower, test.upper, test.p_value, test.effect_size),
+        (0.0, 0.0, 0.0, 1.0, 0.0)
+    );
+}
+
+#[test]
+fn raters_who_always_say_the_same_have_no_kappa_and_no_correlation() {
+    assert_eq!(cohen_kappa(&[(8, 8); 5], Weighting::Quadratic), None);
+    assert_eq!(cohen_kappa(&[], Weighting::Equal), None);
+    assert_eq!(spearman(&[(8.0, 1.0), (8.0, 2.0)]), None);
+}
+
+#[test]
+fn an_interval_holds_the_figure_and_needs_two_clusters() {
+    let scores: Vec<f64> = (0..40).map(|index| f64::from(index % 10)).collect();
+    let names: Vec<String> = (0..40).map(|index| format!("s{index}")).collect();
+    let ratings: Vec<_> = scores
+        .iter()
+        .zip(&names)
+        .enumerate()
+        .map(|(index, (score, cluster))| Rating {
+            first: *score,
+            second: if index % 3 == 0 { 9.0 - score } else { *score },
+            cluster,
+        })
+        .collect();
+    let figure = |ratings: &[&Rating<'_>]| {
+        spearman(&ratings.iter().map(|rating| (rating.first, rating.second)).collect::<Vec<_>>())
+    };
+    let found = estimate(&ratings, 7, figure).unwrap();
+    let (lower, upper) = (found.lower.unwrap(), found.upper.unwrap());
+    assert!(lower < found.value && found.value < upper && upper < 1.0, "{found:?}");
+    assert_eq!(Some(found), estimate(&ratings, 7, figure));
+    let one: Vec<_> = ratings.iter().map(|rating| Rating { cluster: "one", ..rating.clone() }).collect();
+    assert_eq!(estimate(&one, 7, figure).unwrap().lower, None);
 }

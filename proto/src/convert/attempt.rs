@@ -58,6 +58,7 @@ impl From<Assignment> for v1::Assignment {
                 adapter: Some(champion.adapter.into()),
             }),
             checkpoint: assignment.checkpoint.map(Into::into),
+            calibrations: assignment.calibrations.into_iter().map(Into::into).collect(),
             judge_offsets: judge::offsets_to_wire(assignment.judge_offsets),
             evaluations: assignment.evaluations,
         }
@@ -89,6 +90,11 @@ impl TryFrom<v1::Assignment> for Assignment {
             adapter_id: assignment.adapter_id,
             champion: assignment.champion.map(champion).transpose()?,
             checkpoint: assignment.checkpoint.map(TryInto::try_into).transpose()?,
+            calibrations: assignment
+                .calibrations
+                .into_iter()
+                .map(TryInto::try_into)
+                .collect::<Result<_, _>>()?,
             judge_offsets: judge::offsets_from_wire(assignment.judge_offsets)?,
             evaluations: assignment.evaluations,
         })

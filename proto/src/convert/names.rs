@@ -1,6 +1,7 @@
 //! Enumerations: an unspecified or unknown value is refused by name and number.
 
 use clara_lifecycle::{
+    calibration::CalibrationState,
     gate::{Decision, GateMode},
     log::LogLevel,
     spec::{AdapterInit, Method, Overlong, Schedule},
@@ -40,6 +41,7 @@ enumeration!(AdapterInit, v1::AdapterInit, "adapter init", { Default, Pissa });
 enumeration!(Overlong, v1::Overlong, "overlong", { Split, Drop });
 enumeration!(GateMode, v1::GateMode, "gate.mode", { Point, Bounds });
 enumeration!(LogLevel, v1::LogLevel, "level", { Info, Warn, Error });
+enumeration!(CalibrationState, v1::CalibrationState, "calibration state", { Uncalibrated, Stale, Calibrated });
 enumeration!(Decision, v1::Decision, "decision", { Approve, Review, Reject, Inconclusive, Error });
 
 /// The domain value of an enumeration's number.

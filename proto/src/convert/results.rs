@@ -4,7 +4,10 @@ use clara_lifecycle::{
     artifact::{ArtifactFile, ArtifactRef},
     attempt::Progress,
     gate::{Decision, GateMode, GateReport, PairedDelta, Reason},
-    results::{AnswersResult, DatasetResult, EvaluationResult, RolloutResult, StageResult, TrainingResult},
+    results::{
+        AnswersResult, DatasetResult, EvaluationResult, RolloutResult, StageResult, TargetRollout,
+        TrainingResult,
+    },
 };
 
 use super::{ConvertError, names::known, parsed, required};
@@ -45,6 +48,7 @@ impl From<StageResult> for v1::StageResult {
             StageResult::Rollout(result) => Wire::Rollout(v1::RolloutResult {
                 adapter_id: result.adapter_id,
                 previous_champion: result.previous_champion,
+                targets: result.targets.into_iter().map(Into::into).collect(),
             }),
         };
         Self { result: Some(result) }
@@ -75,8 +79,21 @@ impl TryFrom<v1::StageResult> for StageResult {
             Wire::Rollout(result) => Self::Rollout(RolloutResult {
                 adapter_id: result.adapter_id,
                 previous_champion: result.previous_champion,
+                targets: result.targets.into_iter().map(Into::into).collect(),
             }),
         })
+    }
+}
+
+impl From<TargetRollout> for v1::TargetRollout {
+    fn from(TargetRollout { target, name, replicas, proof }: TargetRollout) -> Self {
+        Self { target, name, replicas, proof }
+    }
+}
+
+impl From<v1::TargetRollout> for TargetRollout {
+    fn from(v1::TargetRollout { target, name, replicas, proof }: v1::TargetRollout) -> Self {
+        Self { target, name, replicas, proof }
     }
 }
 
@@ -192,6 +209,7 @@ impl From<GateReport> for v1::GateReport {
             unscored: report.unscored,
             pass_rate: report.pass_rate,
             champion_delta: report.champion_delta.map(delta),
+            evidence: Some(report.evidence.into()),
         }
     }
 }
@@ -217,6 +235,7 @@ impl TryFrom<v1::GateReport> for GateReport {
             unscored: report.unscored,
             pass_rate: report.pass_rate,
             champion_delta: report.champion_delta.map(delta),
+            evidence: report.evidence.map(TryInto::try_into).transpose()?.unwrap_or_default(),
         })
     }
 }

@@ -220,6 +220,12 @@ impl From<GatePolicy> for v1::GatePolicy {
             min_samples: policy.min_samples,
             max_unscored_share: policy.max_unscored_share,
             seed: policy.seed,
+            strict: policy.strict,
+            min_stratum_samples: Some(policy.min_stratum_samples),
+            max_hard_failure_share: Some(policy.max_hard_failure_share),
+            reject_hard_failure_share: Some(policy.reject_hard_failure_share),
+            max_flip_rate: Some(policy.max_flip_rate),
+            max_evaluations: Some(policy.max_evaluations),
         }
     }
 }
@@ -228,6 +234,7 @@ impl TryFrom<v1::GatePolicy> for GatePolicy {
     type Error = ConvertError;
 
     fn try_from(policy: v1::GatePolicy) -> Result<Self, ConvertError> {
+        let default = Self::default();
         Ok(Self {
             mode: known::<v1::GateMode, GateMode>("spec.gate.mode", policy.mode)?,
             approve_at: policy.approve_at,
@@ -238,6 +245,14 @@ impl TryFrom<v1::GatePolicy> for GatePolicy {
             min_samples: policy.min_samples,
             max_unscored_share: policy.max_unscored_share,
             seed: policy.seed,
+            strict: policy.strict,
+            min_stratum_samples: policy.min_stratum_samples.unwrap_or(default.min_stratum_samples),
+            max_hard_failure_share: policy.max_hard_failure_share.unwrap_or(default.max_hard_failure_share),
+            reject_hard_failure_share: policy
+                .reject_hard_failure_share
+                .unwrap_or(default.reject_hard_failure_share),
+            max_flip_rate: policy.max_flip_rate.unwrap_or(default.max_flip_rate),
+            max_evaluations: policy.max_evaluations.unwrap_or(default.max_evaluations),
         })
     }
 }

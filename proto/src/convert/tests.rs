@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use clara_lifecycle::{
     attempt::{Assignment, ChampionInput, Progress},
+    calibration::{JudgeStanding, KnownJudge},
     curve::{CurvePoint, StepPoint, ValidationPoint},
     dataset::DropReason,
-    gate::{Decision, GateMode, GatePolicy, GateReport, PairedDelta, Reason},
+    gate::{Decision, GateEvidence, GateMode, GatePolicy, GateReport, PairedDelta, Reason, Stratum},
+    golden::Difficulty,
     hello::{Hello, ProtocolRange, Welcome},
     id::{Attempt, Fence, JobId},
     job::AttemptKey,
@@ -153,6 +155,12 @@ fn spec() -> JobSpec {
             min_samples: 26,
             max_unscored_share: 0.07,
             seed: 68,
+            strict: true,
+            min_stratum_samples: 11,
+            max_hard_failure_share: 0.02,
+            reject_hard_failure_share: 0.2,
+            max_flip_rate: 0.35,
+            max_evaluations: 9,
         },
         retry: RetryPolicy { max_attempts: 7, first_pause_ms: 71, longest_pause_ms: 72 },
         version: Some("2.1.0".parse().unwrap()),
@@ -177,6 +185,21 @@ fn gate_report() -> GateReport {
         unscored: 1,
         pass_rate: Some(0.9),
         champion_delta: Some(PairedDelta { mean: 1.0, lower_bound: -0.5, upper_bound: 2.5 }),
+        evidence: GateEvidence {
+            clusters: 12,
+            effective_samples: Some(17.5),
+            strata: vec![Stratum {
+                difficulty: Difficulty::Hard,
+                samples: 9,
+                mean: 71.0,
+                lower_bound: Some(66.0),
+                upper_bound: None,
+            }],
+            hard_failures: 2,
+            injections: 3,
+            evaluations: 4,
+            standing: JudgeStanding::stale("the rubric changed".to_owned()),
+        },
     }
 }
 
@@ -219,6 +242,12 @@ fn results() -> Vec<StageResult> {
         StageResult::Rollout(RolloutResult {
             adapter_id: "law-lora-v1.1.0".to_owned(),
             previous_champion: Some("law-lora-v1.0.0".to_owned()),
+            targets: vec![clara_lifecycle::results::TargetRollout {
+                target: "production".to_owned(),
+                name: "law-lora-v1.1.0-0123abcd".to_owned(),
+                replicas: vec!["http://a:8000".to_owned(), "http://b:8000".to_owned()],
+                proof: "log-probabilities agree".to_owned(),
+            }],
         }),
     ]
 }
@@ -263,6 +292,14 @@ fn an_assignment_comes_back_as_it_went() {
             adapter: samples::artifact("champion"),
         }),
         checkpoint: Some(samples::artifact("checkpoint")),
+        calibrations: vec![KnownJudge {
+            judge_id: "judge#1-2".to_owned(),
+            model: "judge".to_owned(),
+            prompt_digest: samples::digest("prompt"),
+            rubric_digest: samples::digest("rubric"),
+            fingerprint: Some("fp".to_owned()),
+            standing: JudgeStanding::calibrated("they agree".to_owned()),
+        }],
         judge_offsets: BTreeMap::from([(
             "judge#1".to_owned(),
             BTreeMap::from([(Criterion::Accuracy, -0.5), (Criterion::Style, 1.25)]),
@@ -275,6 +312,7 @@ fn an_assignment_comes_back_as_it_went() {
         adapter_id: None,
         champion: None,
         checkpoint: None,
+        calibrations: Vec::new(),
         judge_offsets: BTreeMap::new(),
         ..full.clone()
     };

@@ -5,13 +5,17 @@ use std::{
 };
 
 use clara_lifecycle::{
-    id::{ClassName, InvalidName},
+    id::{ClassName, InvalidName, TargetName},
     resources::{ResourceClass, Resources},
 };
 use serde::{Deserialize, Serialize};
 
-use super::{ByteSize, Configuration, HumanDuration, OutOfRange, Secret};
+use super::{ByteSize, Configuration, HumanDuration, OutOfRange, Secret, TargetSettings};
 use crate::{coordinator_client::peers, tls::TlsFiles};
+
+mod calibration;
+
+pub use calibration::CalibrationSettings;
 
 /// The settings of `clara` and of the daemons.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,12 +39,16 @@ pub struct Settings {
     pub worker: WorkerSettings,
     /// The judge of jobs that name none.
     pub judge: JudgeSettings,
+    /// When a judge counts as calibrated.
+    pub calibration: CalibrationSettings,
     /// Who may approve versions, and how they are signed.
     pub registry: RegistrySettings,
     /// What listens where.
     pub serve: ServeSettings,
     /// Logs and metrics.
     pub telemetry: TelemetrySettings,
+    /// Servers that approved versions are rolled out to, by name. Default: none.
+    pub targets: BTreeMap<TargetName, TargetSettings>,
 }
 
 /// Where jobs, registry and golden datasets are kept.
@@ -257,9 +265,11 @@ impl Default for Settings {
             lease: LeaseSettings::default(),
             worker: WorkerSettings::default(),
             judge: JudgeSettings::default(),
+            calibration: CalibrationSettings::default(),
             registry: RegistrySettings::default(),
             serve: ServeSettings::default(),
             telemetry: TelemetrySettings::default(),
+            targets: BTreeMap::new(),
         }
     }
 }
@@ -440,6 +450,12 @@ impl Configuration for Settings {
             let allowed = "another name: every worker serves the class default, so it needs nothing";
             wrong.push(expected(format!("classes.{}", ClassName::default()), allowed));
         }
+        for (name, target) in &self.targets {
+            let problems = target.problems().into_iter();
+            wrong.extend(
+                problems.map(|(field, allowed)| expected(format!("targets.{name}.{field}"), allowed)),
+            );
+        }
         wrong
     }
 }
@@ -461,6 +477,13 @@ impl Settings {
                 state.client_certificate.is_some() == state.client_key.is_some(),
                 pair,
             ),
+            ("calibration.min_answers", self.calibration.min_answers >= 2, "at least 2"),
+            (
+                "calibration.min_quadratic_kappa",
+                (0.0..=1.0).contains(&self.calibration.min_quadratic_kappa),
+                "0 to 1",
+            ),
+            ("calibration.max_age", self.calibration.max_age.0 >= Duration::from_hours(24), "at least 1d"),
             ("lease.ttl", (Duration::from_secs(1)..=Duration::from_hours(1)).contains(&ttl), "1s to 1h"),
             ("lease.progress_deadline", self.lease.progress_deadline.0 >= ttl, "at least lease.ttl"),
             ("scheduler.max_active_jobs", self.scheduler.max_active_jobs >= 1, "at least 1"),

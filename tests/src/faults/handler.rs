@@ -19,7 +19,7 @@ use clara_runtime::{
 use serde_json::json;
 
 /// Labels of a job: what its gate decides, how many steps its training has, and how its attempts fail.
-pub(super) const DECISION: &str = "decision";
+pub(crate) const DECISION: &str = "decision";
 pub(super) const STEPS: &str = "steps";
 pub(super) const POISON: &str = "poison";
 
@@ -201,6 +201,7 @@ pub fn result(assignment: &Assignment) -> StageResult {
         Stage::Rollout => StageResult::Rollout(RolloutResult {
             adapter_id: assignment.adapter_id.clone().unwrap_or_default(),
             previous_champion: assignment.champion.as_ref().map(|champion| champion.adapter_id.clone()),
+            targets: Vec::new(),
         }),
     }
 }
@@ -247,11 +248,12 @@ fn report(assignment: &Assignment) -> GateReport {
         unscored: 0,
         pass_rate: Some(1.0),
         champion_delta: None,
+        evidence: clara_lifecycle::gate::GateEvidence::default(),
     }
 }
 
 /// An `evaluation.json` of three samples that leads the real gate to the job's decision.
-fn evaluation(assignment: &Assignment) -> String {
+pub(crate) fn evaluation(assignment: &Assignment) -> String {
     let score = score(decision(assignment));
     let criteria = ["accuracy", "relevance", "style", "completeness", "coherence"];
     let criteria: BTreeMap<_, _> = criteria.into_iter().map(|criterion| (criterion, score / 10.0)).collect();

@@ -102,3 +102,45 @@ fn what_is_no_bundle_and_what_is_no_key_is_told_as_such() {
         assert!(refused.contains("key.pem") && refused.contains("keygen"), "{refused}");
     }
 }
+
+/// Runs the program with its words after `model_signing`.
+fn model_signing(program: &str, words: &[&str]) -> bool {
+    std::process::Command::new(program).args(words).status().unwrap().success()
+}
+
+#[test]
+#[ignore = "needs the program model_signing: make signing"]
+fn the_live_model_signing_accepts_our_signature_and_we_accept_its() {
+    let program = std::env::var("MODEL_SIGNING").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let model = path("law-lora-v1.0.0");
+    std::fs::create_dir(&model).unwrap();
+    for (name, content) in [("adapter_config.json", CONFIG), ("adapter_model.safetensors", MODEL)] {
+        std::fs::write(path(&format!("law-lora-v1.0.0/{name}")), content).unwrap();
+    }
+    let pem = Signer::generate(KeyKind::P256).unwrap();
+    let signer = Signer::from_pem("a new key", &pem).unwrap();
+    std::fs::write(path("key.pem"), pem).unwrap();
+    std::fs::write(path("key.pub"), signer.public_key().pem()).unwrap();
+    let bundle = sign(&signer, "law-lora-v1.0.0", &files()).unwrap();
+    std::fs::write(path("model.sig"), bundle.to_string()).unwrap();
+    let (public, signature) = (path("key.pub"), path("model.sig"));
+    let words = ["verify", "key", "--public_key", &public, "--signature", &signature, &model];
+    assert!(model_signing(&program, &words), "our signature");
+    std::fs::write(path("law-lora-v1.0.0/README.md"), "a card beside the files").unwrap();
+    assert!(model_signing(&program, &words), "our signature, with a card beside the files");
+    let tensors = path("law-lora-v1.0.0/adapter_model.safetensors");
+    std::fs::write(&tensors, "other tensors").unwrap();
+    assert!(!model_signing(&program, &words), "a changed file");
+    std::fs::write(&tensors, MODEL).unwrap();
+    std::fs::remove_file(path("law-lora-v1.0.0/README.md")).unwrap();
+
+    let (private, theirs) = (path("key.pem"), path("theirs.sig"));
+    assert!(model_signing(
+        &program,
+        &["sign", "key", "--private_key", &private, "--signature", &theirs, &model]
+    ));
+    let theirs = serde_json::from_str(&std::fs::read_to_string(theirs).unwrap()).unwrap();
+    assert_eq!(verify(signer.public_key(), &theirs, &files()), Ok(()));
+}

@@ -50,6 +50,9 @@ pub(super) struct ReviewBody {
     verdict: Verdict,
     actor: String,
     reason: String,
+    /// Revision of the review that the actor has seen.
+    #[serde(default)]
+    review_revision: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -65,9 +68,10 @@ pub(super) struct Reviewed {
 pub(super) async fn review(
     State(control): State<Control>,
     Path(adapter): Path<String>,
-    Body(ReviewBody { verdict, actor, reason }): Body<ReviewBody>,
+    Body(ReviewBody { verdict, actor, reason, review_revision }): Body<ReviewBody>,
 ) -> Answer<Reviewed> {
-    let reviewed = control.driver.review(&adapter, Review { verdict, actor, reason }).await?;
+    let reviewed =
+        control.reviews.decide(&adapter, Review { verdict, actor, reason }, review_revision).await?;
     Ok(Json(Reviewed { adapter: reviewed.view, job: reviewed.job, waits: reviewed.waits }))
 }
 

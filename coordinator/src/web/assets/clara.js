@@ -28,27 +28,44 @@
 
   if (document.body.hasAttribute("data-refresh")) setInterval(refresh, EVERY_MS);
 
-  const events = document.querySelector("[data-events]");
-  if (events) {
-    const source = new EventSource(events.dataset.events);
-    source.onmessage = soon;
-    source.addEventListener("rest", () => { source.close(); soon(); });
+  // Browsers keep few connections to one server, so only the page that is looked at follows anything.
+  function follow(address, see) {
+    let source = null, over = false;
+    const stop = () => { source?.close(); source = null; };
+    const start = () => {
+      if (source || over || document.hidden) return;
+      source = new EventSource(address());
+      source.onmessage = see;
+      source.addEventListener("rest", () => { over = true; stop(); soon(); });
+    };
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden) { stop(); } else { start(); soon(); }
+    });
+    start();
   }
 
+  const events = document.querySelector("[data-events]");
+  if (events) follow(() => events.dataset.events, soon);
+
   const log = document.querySelector("[data-log]");
-  if (log) {
-    const source = new EventSource(log.dataset.log);
-    source.onmessage = (message) => {
-      const { stage, attempt, level, text } = JSON.parse(message.data);
-      const line = document.createElement("div");
-      line.className = level;
-      line.textContent = `${stage}/${attempt}  ${text}`;
-      const follows = log.scrollTop + log.clientHeight >= log.scrollHeight - 8;
-      log.append(line);
-      if (follows) log.scrollTop = log.scrollHeight;
-    };
-    source.addEventListener("rest", () => source.close());
+  let last = "";
+  function tell(message) {
+    if (message.lastEventId === last) return;
+    last = message.lastEventId;
+    const { stage, attempt, level, message: words } = JSON.parse(message.data);
+    const line = document.createElement("div");
+    line.className = level;
+    line.textContent = `${stage}/${attempt}  ${words}`;
+    const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 8;
+    log.append(line);
+    if (atEnd) log.scrollTop = log.scrollHeight;
   }
+  log?.closest("details").addEventListener("toggle", () => {
+    follow(() => {
+      const [fence, line] = last.split("-");
+      return last ? `${log.dataset.log}?fence=${fence}&line=${line}` : log.dataset.log;
+    }, tell);
+  }, { once: true });
 
   for (const form of document.querySelectorAll("form[data-confirm]")) {
     form.addEventListener("submit", (submit) => {

@@ -93,6 +93,7 @@ impl Rig {
             adapter_id: Some("baurecht-lora-v1.1.0".into()),
             champion: Some(ChampionInput { adapter_id: "baurecht-lora-v1.0.0".into(), adapter: champion }),
             checkpoint: None,
+            calibrations: Vec::new(),
             judge_offsets: std::collections::BTreeMap::new(),
             evaluations: 0,
         };

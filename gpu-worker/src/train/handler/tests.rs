@@ -106,6 +106,7 @@ impl Rig {
             adapter_id: None,
             champion: None,
             checkpoint: None,
+            calibrations: Vec::new(),
             judge_offsets: std::collections::BTreeMap::new(),
             evaluations: 0,
         };

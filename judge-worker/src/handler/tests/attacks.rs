@@ -35,7 +35,7 @@ fn golden_with_checks() -> GoldenDataset {
 fn answers(golden: &GoldenDataset, text: fn(usize, &GoldenDataset) -> String) -> Answers {
     let answer = |text: String| {
         let (finish_reason, tokens, expected_nll, expected_tokens) = (FinishReason::Stop, 5, 1.0, 5);
-        Answer { text, finish_reason, tokens, expected_nll, expected_tokens }
+        Answer { text, finish_reason, tokens, expected_nll, expected_tokens, opening: Vec::new() }
     };
     let samples = golden.samples.iter().enumerate().map(|(index, sample)| SampleAnswers {
         sample_id: sample.sample_id.clone(),
@@ -112,13 +112,13 @@ async fn answers_that_say_nothing_or_always_the_same_are_rejected_though_the_jud
         let found = match (unjudged, hard) {
             (true, _) => Layer::NotJudged,
             (false, true) => Layer::Capped,
-            (false, false) => Layer::Canaries,
+            (false, false) => Layer::SampleChecks,
         };
         assert_eq!(found, layer, "{name}: {:?}", evaluation.results[0].details);
         match layer {
             Layer::NotJudged => assert!(most < 1e-9, "{name}: {most}"),
             Layer::Capped => assert!(most <= HARD_CHECK_OVERALL, "{name}: {most}"),
-            Layer::Canaries => continue,
+            Layer::SampleChecks => continue,
         }
         assert_eq!(report.decision, Decision::Reject, "{name}");
     }
@@ -128,7 +128,7 @@ async fn answers_that_say_nothing_or_always_the_same_are_rejected_though_the_jud
 async fn checks_of_the_samples_alone_reject_wrong_answers_whatever_is_appended_to_them() {
     let golden = golden_with_checks();
     for Attack { name, layer, answer } in ATTACKS {
-        if layer == Layer::Canaries {
+        if layer == Layer::SampleChecks {
             let (evaluation, report) = judged(&golden, answer, gullible).await;
             let capped = evaluation.results.iter().filter(|result| result.details.failed_hard()).count();
             assert_eq!(report.decision, Decision::Reject, "{name}: {capped} capped, {:?}", report.reasons);
@@ -143,7 +143,7 @@ fn the_attack_table_names_every_attack_of_the_corpus() {
         let layer = match layer {
             Layer::NotJudged => "not judged",
             Layer::Capped => "capped",
-            Layer::Canaries => "canaries",
+            Layer::SampleChecks => "checks of the sample",
         };
         let row = page.lines().find(|line| line.starts_with(&format!("| {name} |")));
         let row = row.unwrap_or_else(|| panic!("docs/judge.md has no row for `{name}`"));

@@ -81,6 +81,7 @@ impl World {
             adapter_id: Some(answers.adapter_id),
             champion: None,
             checkpoint: None,
+            calibrations: Vec::new(),
             judge_offsets: std::collections::BTreeMap::new(),
             evaluations: 0,
         };
@@ -161,7 +162,7 @@ fn golden(samples: usize) -> GoldenDataset {
 fn answers(golden: &GoldenDataset, champion: bool) -> Answers {
     let answer = |text: String| {
         let (finish_reason, tokens, expected_nll, expected_tokens) = (FinishReason::Stop, 5, 1.0, 5);
-        Answer { text, finish_reason, tokens, expected_nll, expected_tokens }
+        Answer { text, finish_reason, tokens, expected_nll, expected_tokens, opening: Vec::new() }
     };
     let samples = golden.samples.iter().enumerate().map(|(index, sample)| SampleAnswers {
         sample_id: sample.sample_id.clone(),

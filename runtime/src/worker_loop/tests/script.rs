@@ -38,7 +38,11 @@ pub(super) fn task(number: u32) -> Task {
 }
 
 pub(super) fn result() -> StageResult {
-    StageResult::Rollout(RolloutResult { adapter_id: "law-lora-v1.0.0".to_owned(), previous_champion: None })
+    StageResult::Rollout(RolloutResult {
+        adapter_id: "law-lora-v1.0.0".to_owned(),
+        previous_champion: None,
+        targets: Vec::new(),
+    })
 }
 
 /// What the coordinator answers next.
@@ -110,6 +114,7 @@ impl ScriptedCoordinator {
             adapter_id: None,
             champion: None,
             checkpoint: None,
+            calibrations: Vec::new(),
             judge_offsets: std::collections::BTreeMap::new(),
             evaluations: 0,
         };

@@ -11,14 +11,13 @@ use clara_lifecycle::{
     time::Timestamp,
 };
 
-use super::between;
-use crate::figures;
+use crate::figures::{self, between};
 
 #[cfg(test)]
 mod tests;
 
 /// Why `job` is where it stands at `now`, line by line.
-pub(super) fn of(job: &JobId, standing: &Standing, now: Timestamp) -> Vec<String> {
+pub fn of(job: &JobId, standing: &Standing, now: Timestamp) -> Vec<String> {
     match standing {
         Standing::Waiting { stage, tenant, place, of, active, weight, held_by } => {
             let tenant = named(tenant);
@@ -75,7 +74,7 @@ pub(super) fn of(job: &JobId, standing: &Standing, now: Timestamp) -> Vec<String
 }
 
 /// That nobody takes tasks of `stage` for `class`.
-pub(super) fn unserved(stage: Stage, class: &ClassName) -> String {
+pub fn unserved(stage: Stage, class: &ClassName) -> String {
     if needs_class(stage) {
         format!(
             "no worker for {stage} that serves the resource class {class} was heard of lately; start one that has what \

@@ -1,4 +1,4 @@
-//! The words for progress and events.
+//! The words for progress and events, and why a job is where it is.
 
 use std::time::Duration;
 
@@ -12,8 +12,10 @@ use clara_lifecycle::{
 
 use crate::figures;
 
+pub mod standing;
+
 /// The step under which people know a stage.
-pub(super) fn step(stage: Stage) -> &'static str {
+pub fn step(stage: Stage) -> &'static str {
     match stage {
         Stage::Ingest => "1/5 stream training data",
         Stage::Train => "2/5 train",
@@ -25,7 +27,7 @@ pub(super) fn step(stage: Stage) -> &'static str {
 }
 
 /// How far a stage is, in one line.
-pub(super) fn of_progress(stage: Stage, progress: &Progress, total: u64) -> String {
+pub fn of_progress(stage: Stage, progress: &Progress, total: u64) -> String {
     let done = progress.done.min(total);
     let percent = done * 100 / total;
     let mut text = format!("{}: {percent} % ({done} of {total} {})", step(stage), progress.unit);
@@ -37,7 +39,7 @@ pub(super) fn of_progress(stage: Stage, progress: &Progress, total: u64) -> Stri
 }
 
 /// The figures of the moment that people look for.
-pub(super) fn figures(progress: &Progress) -> String {
+pub fn figures(progress: &Progress) -> String {
     let figure = |name: &str| progress.figures.get(name).copied().filter(|value| value.is_finite());
     let mut parts = Vec::new();
     if let Some(loss) = figure("loss") {
@@ -56,7 +58,7 @@ pub(super) fn figures(progress: &Progress) -> String {
 }
 
 /// What an event means to a person; `None` for what needs no word.
-pub(super) fn of_event(event: &JobEvent) -> Option<String> {
+pub fn of_event(event: &JobEvent) -> Option<String> {
     match event {
         JobEvent::Submitted
         | JobEvent::Queued { .. }

@@ -1,0 +1,135 @@
+//! The registry beyond reading and review: aliases, deprecation, signatures, verification, lineage, cards, garbage.
+
+use std::time::Duration;
+
+use clara_lifecycle::{
+    adapter::{Alias, CardContext, Expected, LineageStep, lineage_steps, model_card},
+    score::{Evaluation, JudgeIdentity},
+};
+use clara_proto::v1;
+use serde::Serialize;
+
+use super::{
+    Control,
+    library::{document, from_document, parsed},
+};
+use crate::{
+    driver::DriverError,
+    registry::{AdapterView, AliasChange, Deprecate, GarbageOptions, signature::PublicKey},
+};
+
+/// How long what nothing refers to stays, unless the user says otherwise.
+const GRACE: Duration = Duration::from_hours(24 * 7);
+
+#[derive(Serialize)]
+struct LineageDocument<'a> {
+    adapter_id: &'a str,
+    steps: Vec<LineageStep>,
+}
+
+impl Control {
+    pub(super) async fn move_alias(
+        &self,
+        request: v1::MoveAliasRequest,
+    ) -> Result<v1::MoveAliasResponse, DriverError> {
+        let v1::MoveAliasRequest { family_id, alias, adapter_id, expected, actor, reason } = request;
+        let alias: Alias = parsed(&alias)?;
+        let expected = match expected {
+            None => Expected::Anything,
+            Some(id) if id.is_empty() => Expected::Nothing,
+            Some(id) => Expected::Version(id),
+        };
+        let wish = AliasChange { family_id, alias, to: adapter_id, expected, actor, reason };
+        let (view, before) = self.driver.move_alias(&wish).await?;
+        let json = view.as_ref().map(document).transpose()?;
+        Ok(v1::MoveAliasResponse { json, before })
+    }
+
+    pub(super) async fn deprecate_adapter(
+        &self,
+        request: v1::DeprecateAdapterRequest,
+    ) -> Result<v1::DeprecateAdapterResponse, DriverError> {
+        let v1::DeprecateAdapterRequest { adapter_id, actor, reason, successor, force } = request;
+        let wish = Deprecate { actor, reason, successor, force };
+        let view = self.driver.deprecate(&adapter_id, &wish).await?;
+        Ok(v1::DeprecateAdapterResponse { json: document(&view)? })
+    }
+
+    pub(super) async fn sign_adapter(
+        &self,
+        request: v1::SignAdapterRequest,
+    ) -> Result<v1::SignAdapterResponse, DriverError> {
+        let v1::SignAdapterRequest { adapter_id, actor, bundle_json } = request;
+        let bundle = bundle_json.map(|json| from_document("bundle", &json)).transpose()?;
+        let view = self.driver.sign(&adapter_id, &actor, bundle).await?;
+        Ok(v1::SignAdapterResponse { json: document(&view)? })
+    }
+
+    pub(super) async fn verify_registry(
+        &self,
+        request: v1::VerifyRegistryRequest,
+    ) -> Result<v1::VerifyRegistryResponse, DriverError> {
+        let v1::VerifyRegistryRequest { adapter_id, public_key } = request;
+        let key = public_key.map(|pem| PublicKey::from_pem("the public key", &pem)).transpose()?;
+        let found = self.driver.verify_registry(adapter_id.as_deref(), key.as_ref(), &self.artifacts).await?;
+        Ok(v1::VerifyRegistryResponse { json: document(&found)? })
+    }
+
+    pub(super) async fn verify_audit(
+        &self,
+        _: v1::VerifyAuditRequest,
+    ) -> Result<v1::VerifyAuditResponse, DriverError> {
+        Ok(v1::VerifyAuditResponse { json: document(&self.driver.verify_audit().await?)? })
+    }
+
+    pub(super) async fn get_lineage(
+        &self,
+        request: v1::GetLineageRequest,
+    ) -> Result<v1::GetLineageResponse, DriverError> {
+        let view = self.driver.adapter(&request.adapter_id).await?;
+        let judge = self.judge_of(&view).await;
+        let steps = lineage_steps(&view.version, judge.as_ref());
+        let lineage = LineageDocument { adapter_id: &view.version.adapter_id, steps };
+        Ok(v1::GetLineageResponse { json: document(&lineage)? })
+    }
+
+    pub(super) async fn get_model_card(
+        &self,
+        request: v1::GetModelCardRequest,
+    ) -> Result<v1::GetModelCardResponse, DriverError> {
+        let view = self.driver.adapter(&request.adapter_id).await?;
+        let judge = self.judge_of(&view).await;
+        let context = CardContext { licence: request.licence.as_deref(), judge: judge.as_ref() };
+        Ok(v1::GetModelCardResponse { markdown: model_card(&view.version, context) })
+    }
+
+    pub(super) async fn collect_garbage(
+        &self,
+        request: v1::CollectGarbageRequest,
+    ) -> Result<v1::CollectGarbageResponse, DriverError> {
+        let v1::CollectGarbageRequest { remove, grace, jobs_older_than } = request;
+        let duration = |name: &str, given: Option<prost_types::Duration>| {
+            let given = given.map(Duration::try_from).transpose();
+            given.map_err(|error| DriverError::Invalid(format!("field `{name}` is no duration: {error}")))
+        };
+        let options = GarbageOptions {
+            dry_run: !remove,
+            grace: duration("grace", grace)?.unwrap_or(GRACE),
+            jobs_older_than: duration("jobs_older_than", jobs_older_than)?,
+        };
+        let report = self.driver.collect_garbage(options, &self.artifacts).await?;
+        Ok(v1::CollectGarbageResponse { json: document(&report)? })
+    }
+
+    /// Who judged a version; `None` when it has no evaluation, or its files cannot be read here.
+    async fn judge_of(&self, view: &AdapterView) -> Option<JudgeIdentity> {
+        let artifact = view.version.evaluation.as_ref()?.evaluation.as_ref()?;
+        match self.artifacts.read(artifact, "evaluation.json").await {
+            Ok(bytes) => serde_json::from_slice::<Evaluation>(&bytes).ok().map(|evaluation| evaluation.judge),
+            Err(error) => {
+                tracing::warn!("the judge of {} cannot be told: {error}", view.version.adapter_id);
+                None
+            }
+        }
+    }
+}

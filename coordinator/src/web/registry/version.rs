@@ -1,0 +1,136 @@
+//! One version: where it comes from, how it was judged sample by sample, and who decided.
+
+use axum::{
+    extract::{Path, State},
+    response::Response,
+};
+use clara_lifecycle::{
+    adapter::{AdapterVersion, Lineage},
+    audit::AuditEntry,
+    job::Verdict,
+};
+use maud::{Markup, html};
+
+use crate::{
+    control_service::Control,
+    driver::DriverError,
+    figures,
+    registry::AdapterView,
+    web::{
+        Page, PageError, Section, Visitor, evaluation,
+        job::decided,
+        page::{badge, fields, text},
+    },
+};
+
+/// The page.
+pub(in crate::web) async fn show(
+    State(control): State<Control>,
+    visitor: Visitor,
+    Path(adapter): Path<String>,
+) -> Result<Response, PageError> {
+    let view = control.driver.adapter(&adapter).await?;
+    let version = &view.version;
+    let job = match control.job_behind(&version.adapter_id).await {
+        Ok(job) => Some(job),
+        // Imported, or its job was removed.
+        Err(DriverError::UnknownJob { .. } | DriverError::Invalid(_)) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let evaluation = match &job {
+        Some(job) => control.evaluation(job).await?,
+        None => None,
+    };
+    let (entries, broken) = control.driver.audit_log(Some(&version.adapter_id)).await?;
+    let body = html! {
+        h1 { (version.adapter_id) " " (badge(version.status.as_str())) @for alias in &view.aliases { " " (badge(alias)) } }
+        @if let Some(deprecation) = &version.deprecation { p.notice { "Deprecated: " (deprecation.reason) } }
+        @if let Some(evaluation) = &version.evaluation { (decided(&evaluation.report)) }
+        div.grid {
+            section.card { h2 { "Version" } (described(&view)) }
+            section.card { h2 { "Lineage" } (lineage(version)) }
+        }
+        @if let Some(evaluation) = &evaluation { (evaluation::show(evaluation)) }
+        section.card { h2 { "Audit trail" } (trail(&entries, broken.as_ref())) }
+    };
+    Ok(Page::new(&version.adapter_id, Section::Registry).show(&visitor, &body))
+}
+
+fn described(view: &AdapterView) -> Markup {
+    let version = &view.version;
+    html! {
+        (fields(&[
+            ("domain", text(version.domain.as_str())),
+            ("method", text(format!("{}, rank {}", version.method, version.rank))),
+            ("base model", text(&version.base_model)),
+            ("registered", text(format!("{} by {}", version.created_at, version.created_by))),
+            ("approved", text(version.approved_by.as_deref().unwrap_or(figures::NONE))),
+            ("signed", text(if version.signature.is_some() { "yes" } else { "no" })),
+            ("checksum", html! { code { (version.adapter_checksum) } }),
+        ]))
+        h3 { "Metrics" }
+        table { tbody {
+            @for (name, value) in &version.metrics { tr { td { (name.replace('_', " ")) } td.number { (format!("{value:.3}")) } } }
+        } }
+        @if !version.review_notes.is_empty() {
+            h3 { "Notes" }
+            ul { @for note in &version.review_notes { li.text { (note) } } }
+        }
+    }
+}
+
+/// From the data to the approval.
+fn lineage(version: &AdapterVersion) -> Markup {
+    let Some(lineage) = &version.lineage else {
+        return html! { p.faint { "It was imported from another registry, which told no lineage." } };
+    };
+    let Lineage {
+        job,
+        adapter,
+        training,
+        dataset,
+        source_digest,
+        golden_dataset,
+        golden_digest,
+        code_version,
+        ..
+    } = lineage;
+    html! {
+        ul.tree {
+            li { "sources " (lineage.sources.join(", ")) " " code { (source_digest.short()) } @if let Some(query) = &lineage.query { " query “" (query) "”" }
+            ul {
+                li { "training data " code { (dataset.prefix) } " (" (dataset.files.len()) " files)" }
+                li { "base model " (figures::excerpt(&version.base_model, 60)) " " code { (version.base_model_hash.get(..12).unwrap_or(&version.base_model_hash)) } }
+                li { "training: rank " (training.rank) ", alpha " (training.alpha) ", job " a href={ "/jobs/" (job) } { (job) }
+                ul { li { "adapter " code { (adapter.prefix) } " by Clara " (code_version)
+                ul { li { "judged with " a href={ "/golden/" (golden_dataset) } { (golden_dataset) } " " code { (golden_digest.short()) }
+                ul {
+                    @for review in &version.reviews { li { (if review.verdict == Verdict::Approve { "approved" } else { "rejected" }) " by " (review.actor) ": " (review.reason) } }
+                    @for rollout in &version.rollouts { li { "in production since " (rollout.at) @if let Some(before) = &rollout.replaced { ", replaced " (before) } } }
+                } } } } } }
+            } }
+        }
+    }
+}
+
+fn trail(entries: &[AuditEntry], broken: Option<&(String, u64)>) -> Markup {
+    html! {
+        @if let Some((chain, number)) = broken {
+            p.notice.bad { "The chain " (chain) " is broken at entry " (number) ": it was changed outside of Clara." }
+        }
+        table {
+            thead { tr { th { "time" } th { "who" } th { "what" } th { "why" } th.hide-small { "hash" } } }
+            tbody {
+                @for entry in entries {
+                    tr {
+                        td.id.faint { (entry.at) }
+                        td { (entry.actor) }
+                        td { (entry.action) }
+                        td.text { (entry.reason) }
+                        td.hide-small { code.faint { (entry.hash.short()) } }
+                    }
+                }
+            }
+        }
+    }
+}
