@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clara_lifecycle::{
     rubric::{AppliesWhen, Language, Rubric, RubricChoice},
-    score::{Criterion, Evaluation, Flag, Preference, Scoring},
+    score::{Criterion, Evaluation, Flag, PairwiseResult, Preference, Scoring},
     spec::{JudgeCalls, PanelJudge},
 };
 use serde_json::{Value, json};
@@ -70,7 +70,7 @@ async fn reasons_come_after_the_scores_where_there_are_probabilities_and_before_
 
 #[tokio::test]
 async fn without_probabilities_the_score_is_the_mean_of_repeats() {
-    let double = Double::start(|call: &Call| Canned::scores(if call.index % 2 == 0 { 6 } else { 8 })).await;
+    let double = Double::start(|call: &Call| Canned::scores(if call.index.is_multiple_of(2) { 6 } else { 8 })).await;
     let mut world = World::new(&double.url, 1, false).await;
     world.options().logprobs = false;
     world.options().repeats = 4;
@@ -174,7 +174,7 @@ async fn candidate_and_champion_are_compared_in_both_orders() {
     world.options().pairwise = true;
     let (evaluation, _) = world.judge().await.unwrap();
     let report = evaluation.pairwise.unwrap();
-    let verdicts: Vec<_> = report.results.iter().map(|result| result.verdict()).collect();
+    let verdicts: Vec<_> = report.results.iter().map(PairwiseResult::verdict).collect();
     assert_eq!(verdicts, [Preference::Tie, Preference::Candidate, Preference::Tie, Preference::Candidate]);
     assert!((report.win_rate - 0.75).abs() < 1e-9);
     assert_eq!(evaluation.health.flip_rate, Some(0.5));
