@@ -130,9 +130,9 @@ impl Panel {
                 Ok::<_, CallError>((canary, vote.ok(), kept))
             })
             .collect();
-        let probed: Vec<_> = stream::iter(probes).buffered(concurrency.max(1) as usize).try_collect().await?;
+        let votes: Vec<_> = stream::iter(probes).buffered(concurrency.max(1) as usize).try_collect().await?;
         let mut found = Canaries::default();
-        for (canary, vote, kept) in probed {
+        for (canary, vote, kept) in votes {
             found.replies.extend(kept);
             let Some((judge_id, score)) = vote.and_then(|vote| self.overall(&vote)) else { continue };
             found.judged += 1;

@@ -149,7 +149,7 @@ fn share(value: f64, full: f64) -> f64 {
 fn spread(details: &AnswerDetails) -> f64 {
     let overall = details.votes.iter().filter_map(|vote| {
         let means = vote.criteria.iter().map(|(criterion, vote)| (*criterion, vote.mean)).collect();
-        CriteriaScores::new(means).ok().map(|scores| scores.overall())
+        CriteriaScores::of(means).ok().map(|scores| scores.overall())
     });
     let (low, high) = overall
         .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), score| (low.min(score), high.max(score)));

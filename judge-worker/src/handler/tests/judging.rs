@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clara_lifecycle::{
     rubric::{AppliesWhen, Language, Rubric, RubricChoice},
-    score::{Criterion, Evaluation, Flag, Preference, Scoring},
+    score::{Criterion, Evaluation, Flag, PairwiseResult, Preference, Scoring},
     spec::{JudgeCalls, PanelJudge},
 };
 use serde_json::{Value, json};
@@ -70,7 +70,8 @@ async fn reasons_come_after_the_scores_where_there_are_probabilities_and_before_
 
 #[tokio::test]
 async fn without_probabilities_the_score_is_the_mean_of_repeats() {
-    let double = Double::start(|call: &Call| Canned::scores(if call.index % 2 == 0 { 6 } else { 8 })).await;
+    let double =
+        Double::start(|call: &Call| Canned::scores(if call.index.is_multiple_of(2) { 6 } else { 8 })).await;
     let mut world = World::new(&double.url, 1, false).await;
     world.options().logprobs = false;
     world.options().repeats = 4;
@@ -174,7 +175,7 @@ async fn candidate_and_champion_are_compared_in_both_orders() {
     world.options().pairwise = true;
     let (evaluation, _) = world.judge().await.unwrap();
     let report = evaluation.pairwise.unwrap();
-    let verdicts: Vec<_> = report.results.iter().map(|result| result.verdict()).collect();
+    let verdicts: Vec<_> = report.results.iter().map(PairwiseResult::verdict).collect();
     assert_eq!(verdicts, [Preference::Tie, Preference::Candidate, Preference::Tie, Preference::Candidate]);
     assert!((report.win_rate - 0.75).abs() < 1e-9);
     assert_eq!(evaluation.health.flip_rate, Some(0.5));
@@ -190,13 +191,12 @@ async fn a_judge_that_falls_for_canaries_is_shown() {
     let (gullible, _) = world.judge().await.unwrap();
     assert_eq!((gullible.health.canaries, gullible.health.canaries_failed), (5, 5));
     assert!(gullible.health.warnings[0].contains("gave 90 of 100 points to a canary"));
-    let attacks: Vec<_> = double.chats().iter().take(5).map(|call| call.last_turn().to_owned()).collect();
-    world.judge().await.unwrap();
-    let again: Vec<_> =
-        double.chats().iter().skip(9).take(5).map(|call| call.last_turn().to_owned()).collect();
-    assert_eq!(attacks.iter().collect::<std::collections::BTreeSet<_>>().len(), 5);
-    // Asked at once, so that they may arrive in another order.
-    assert!(again.iter().all(|turn| attacks.contains(turn)), "the same canaries are asked again");
+    let attacks: std::collections::BTreeSet<_> =
+        double.chats().iter().take(5).map(|call| call.last_turn().to_owned()).collect();
+    assert_eq!((attacks.len(), double.chats().len()), (5, 9));
+    // Another attempt asks the same, so that its replies are there already.
+    let (again, _) = world.judge().await.unwrap();
+    assert_eq!((again.health.canaries_failed, double.chats().len()), (5, 9));
 
     let sceptic = Double::start(|call: &Call| {
         Canned::scores(if call.last_turn().contains("candidate") { 9 } else { 1 })
