@@ -109,7 +109,7 @@ async fn enough_labels_calibrate_a_judge_until_it_is_too_old() {
     let known = house.driver.known_judges().await.unwrap();
     assert_eq!(standing_of(evaluation.judges(), &known).state, CalibrationState::Calibrated, "{known:?}");
 
-    house.clock.advance(Duration::from_hours(181 * 24));
+    house.clock.advance(Duration::from_hours(181 * 24 + 1));
     let known = house.driver.known_judges().await.unwrap();
     let standing = standing_of(evaluation.judges(), &known);
     assert_eq!(standing.state, CalibrationState::Stale);
