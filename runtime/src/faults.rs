@@ -173,7 +173,19 @@ impl Broker for Faulty<dyn Broker> {
     }
 
     async fn receive(&self, queues: &[QueueName], wait: Duration) -> Result<Option<Delivery>, BrokerError> {
-        self.through(self.inner.receive(queues, wait), no_broker).await
+        let delivered = Mutex::new(None);
+        let receiving = async {
+            let delivery = self.inner.receive(queues, wait).await?;
+            delivered.lock().clone_from(&delivery);
+            Ok(delivery)
+        };
+        let answer = self.through(receiving, no_broker).await;
+        let swallowed = delivered.into_inner().filter(|_| answer.is_err());
+        if let Some(delivery) = swallowed {
+            // A connection that is lost gives back what was delivered over it.
+            self.inner.release(&delivery).await?;
+        }
+        answer
     }
 
     async fn acknowledge(&self, delivery: &Delivery) -> Result<bool, BrokerError> {

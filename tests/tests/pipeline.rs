@@ -81,7 +81,10 @@ fn each_method_makes_a_family_of_its_own() -> Result<()> {
     let sandbox = Sandbox::new(STEPS)?;
     for (method, magnitudes) in [("lora", false), ("dora", true), ("qlora", false)] {
         let flags = ["--method", method, "--use-rslora", "--loraplus-lr-ratio", "4"];
-        judged(&sandbox, 9, &flags)?.expect(0)?.says(&[&format!("law-{method}-v1.0.0")])?;
+        let ended = judged(&sandbox, 9, &flags)?;
+        // After so few steps an answer may be empty, which costs the approval, but not the adapter.
+        ensure!(matches!(ended.code, Some(0 | 10)), "{ended:?}");
+        ended.says(&[&format!("law-{method}-v1.0.0")])?;
         let config = sandbox.home.join(format!("adapters/law-{method}-v1.0.0/adapter_config.json"));
         let config: serde_json::Value = serde_json::from_slice(&std::fs::read(config)?)?;
         ensure!(config["use_dora"] == magnitudes && config["use_rslora"] == false, "{config}");

@@ -113,7 +113,9 @@ async fn fails(kind: TargetKind, fault: Fault, words: &str) -> Result<()> {
     ensure!(told.contains(&broken.url()) || told.contains("target prod"), "{kind:?}: no replica in {told}");
     let others: Vec<Vec<String>> =
         [0, 2].into_iter().filter_map(|place| Some(fakes.get(place)?.serves())).collect();
-    ensure!(others.iter().all(Vec::is_empty), "{kind:?} {fault:?}: still served: {others:?}");
+    // What vLLM has read from the folder it keeps until its end: this replica cannot be told to unload.
+    let can_unload = kind != TargetKind::VllmFolder;
+    ensure!(!can_unload || others.iter().all(Vec::is_empty), "{kind:?} {fault:?}: still served: {others:?}");
     ensure!(house.champion().await?.is_none(), "{kind:?} {fault:?}: the champion moved");
     ensure!(
         house.audit().await?.iter().any(|(action, _)| action == "rollout.failed"),
