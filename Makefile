@@ -1,7 +1,7 @@
 # `make demo` and `make test` do all of their set-up themselves. `make help` lists the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check doc services faults statistics full-disk peft base-models bench-train bench-growth bench-generate bench-queue bench-gpu signing
+.PHONY: help setup build demo test check doc services faults judge-faults statistics full-disk peft base-models bench-train bench-growth bench-generate bench-queue bench-gpu signing
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,11 @@ faults: ## simulated faults and faults of real processes; CLARA_FAULT_SEED and C
 
 statistics: ## measure how often the gate's bounds and the comparisons' tests are right; prints the tables of docs/gate.md
 	cargo nextest run -p clara-lifecycle --run-ignored only -E 'test(/long_/)' --no-capture
+
+judge-faults: ## 1,000 calls to a failing judge with three kills of the judge-worker
+	@scripts/setup.sh test
+	cargo build --workspace --bins
+	cargo nextest run -p clara-tests --run-ignored all --test judge_killed --no-capture
 
 full-disk: ## run a job on a disk that is too small (needs root)
 	@scripts/setup.sh test
