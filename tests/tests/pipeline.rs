@@ -83,7 +83,7 @@ fn each_method_makes_a_family_of_its_own() -> Result<()> {
         let flags = ["--method", method, "--use-rslora", "--loraplus-lr-ratio", "4"];
         let ended = judged(&sandbox, 9, &flags)?;
         // After so few steps an answer may be empty, which costs the approval, but not the adapter.
-        ensure!(matches!(ended.code, Some(0 | 10)), "{ended:?}");
+        ensure!(matches!(ended.code, Some(0 | 10 | 11)), "{ended:?}");
         ended.says(&[&format!("law-{method}-v1.0.0")])?;
         let config = sandbox.home.join(format!("adapters/law-{method}-v1.0.0/adapter_config.json"));
         let config: serde_json::Value = serde_json::from_slice(&std::fs::read(config)?)?;
