@@ -80,11 +80,8 @@ fn the_same_specification_makes_the_same_bytes_in_another_home() -> Result<()> {
 fn each_method_makes_a_family_of_its_own() -> Result<()> {
     let sandbox = Sandbox::new(STEPS)?;
     for (method, magnitudes) in [("lora", false), ("dora", true), ("qlora", false)] {
-        let flags = ["--method", method, "--use-rslora", "--loraplus-lr-ratio", "4"];
-        let ended = judged(&sandbox, 9, &flags)?;
-        // After so few steps an answer may be empty, which costs the approval, but not the adapter.
-        ensure!(matches!(ended.code, Some(0 | 10 | 11)), "{ended:?}");
-        ended.says(&[&format!("law-{method}-v1.0.0")])?;
+        let flags = ["--method", method, "--use-rslora", "--loraplus-lr-ratio", "2"];
+        judged(&sandbox, 9, &flags)?.expect(0)?.says(&[&format!("law-{method}-v1.0.0")])?;
         let config = sandbox.home.join(format!("adapters/law-{method}-v1.0.0/adapter_config.json"));
         let config: serde_json::Value = serde_json::from_slice(&std::fs::read(config)?)?;
         ensure!(config["use_dora"] == magnitudes && config["use_rslora"] == false, "{config}");
@@ -93,7 +90,7 @@ fn each_method_makes_a_family_of_its_own() -> Result<()> {
     sandbox
         .clara(&["registry", "show", "law-dora-v1.0.0"])?
         .expect(0)?
-        .says(&["dora, rank", "rsLoRA, LoRA+ 4"])?;
+        .says(&["dora, rank", "rsLoRA, LoRA+ 2"])?;
     sandbox.clara(&["registry", "verify"])?.expect(0)?;
     Ok(())
 }

@@ -116,6 +116,8 @@ async fn fails(kind: TargetKind, fault: Fault, words: &str) -> Result<()> {
     // What vLLM has read from the folder it keeps until its end: this replica cannot be told to unload.
     let can_unload = kind != TargetKind::VllmFolder;
     ensure!(!can_unload || others.iter().all(Vec::is_empty), "{kind:?} {fault:?}: still served: {others:?}");
+    let left = std::fs::read_dir(&house.adapters).map(Iterator::count).unwrap_or_default();
+    ensure!(can_unload || left == 0, "{kind:?} {fault:?}: {left} versions were left in the folder");
     ensure!(house.champion().await?.is_none(), "{kind:?} {fault:?}: the champion moved");
     ensure!(
         house.audit().await?.iter().any(|(action, _)| action == "rollout.failed"),
