@@ -2,7 +2,7 @@
 # Times training, one linear layer and attention on this machine's GPU beside PyTorch + PEFT, by turns in one run, and prints tables.
 #
 #   scripts/bench-gpu.sh [--quick] [--rounds 1] [--out DIR] [--base MODEL.gguf --folder HF_FOLDER] [--tokens FILE.u32]
-#                        [--only linear,attention,train,losses,growth] [--models smollm2-135m,llama-3.1-8b,qwen2.5-7b]
+#                        [--only linear,attention,train,losses,growth,methods] [--models smollm2-135m,llama-3.1-8b,qwen2.5-7b]
 #
 # Builds and fetches nothing: our program must be target/release/examples/cuda_speed (CUDA_SPEED names another; if it is missing it is
 # passed over), and PYTHON (default: python3) must have torch, transformers and peft.
@@ -26,7 +26,7 @@ out="bench-gpu"
 base=""
 folder=""
 tokens=()
-only="linear,attention,train,losses,growth"
+only="linear,attention,train,losses,growth,methods"
 models="smollm2-135m,llama-3.1-8b,qwen2.5-7b"
 while (($#)); do
   case "$1" in
@@ -149,6 +149,9 @@ measure_all() {
   if wanted growth; then
     measure_growth
   fi
+  if wanted methods; then
+    measure_methods
+  fi
 }
 
 # 8,192 tokens a pass of the smaller model: by the length of rows at rank 16, by rank at rows of 2,048.
@@ -159,6 +162,20 @@ measure_growth() {
   done
   for rank in 4 64 256; do
     run 20 "$speed" train "${small_ours[@]}" --sequence 2048 --micro-batch 4 --rank "$rank" "${tokens[@]}"
+  done
+}
+
+# By how the adapter is trained, and answers by the number of adapters that 64 sequences are spread over.
+measure_methods() {
+  local model method adapters
+  for model in smollm2-135m llama-3.1-8b; do
+    if ! wanted_model "$model"; then continue; fi
+    for method in lora dora qlora; do
+      run 60 "$speed" train --model "$model" --method "$method" --sequence 2048 --micro-batch 4 --steps 5 "${tokens[@]}"
+    done
+  done
+  for adapters in 0 1 4 16 64; do
+    run 30 "$speed" generate --model smollm2-135m --sequences 64 --prompt 128 --answer 32 --adapters "$adapters"
   done
 }
 

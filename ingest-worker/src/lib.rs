@@ -6,6 +6,7 @@ mod chunk;
 mod dataset;
 mod dedupe;
 pub mod error;
+pub mod fetch;
 mod filter;
 mod handler;
 pub mod ingest;

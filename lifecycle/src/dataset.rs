@@ -79,27 +79,51 @@ pub enum DropReason {
     NotRelevant,
     /// Relevant, but outside of the best `top_k`.
     BeyondTopK,
+    /// Its licence or classification is not among those asked for.
+    NotAllowed,
+    /// In another language than those asked for.
+    OtherLanguage,
     /// Shorter than the minimum length.
     TooShort,
     /// Longer than the maximum length.
     TooLong,
+    /// Repeats itself too much.
+    Repetitive,
+    /// Of too little quality.
+    LowQuality,
+    /// Holds personal data.
+    PersonalData,
     /// The same text as an earlier document, blanks and case aside.
     Duplicate,
+    /// Nearly the same text as an earlier document.
+    NearDuplicate,
+    /// An earlier dataset of the family holds it.
+    Known,
     /// It shares too much text with a golden sample.
     GoldenOverlap,
+    /// Its source already makes its share of the mixture.
+    BeyondShare,
 }
 
 impl DropReason {
     /// All reasons, in the order in which the filters run.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 16] = [
         Self::Broken,
         Self::OtherDomain,
-        Self::TooShort,
-        Self::TooLong,
-        Self::Duplicate,
-        Self::GoldenOverlap,
+        Self::NotAllowed,
         Self::NotRelevant,
         Self::BeyondTopK,
+        Self::TooShort,
+        Self::TooLong,
+        Self::OtherLanguage,
+        Self::Repetitive,
+        Self::LowQuality,
+        Self::PersonalData,
+        Self::Duplicate,
+        Self::NearDuplicate,
+        Self::Known,
+        Self::GoldenOverlap,
+        Self::BeyondShare,
     ];
 
     /// The name in `manifest.json`, in `dropped.jsonl` and for people.
@@ -113,6 +137,14 @@ impl DropReason {
             Self::TooLong => "too_long",
             Self::Duplicate => "duplicate",
             Self::GoldenOverlap => "golden_overlap",
+            Self::NotAllowed => "not_allowed",
+            Self::OtherLanguage => "other_language",
+            Self::Repetitive => "repetitive",
+            Self::LowQuality => "low_quality",
+            Self::PersonalData => "personal_data",
+            Self::NearDuplicate => "near_duplicate",
+            Self::Known => "known",
+            Self::BeyondShare => "beyond_share",
         }
     }
 }

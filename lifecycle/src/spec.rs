@@ -1,6 +1,7 @@
 //! What a user asks for: the specification of a job, validated once before anything is queued.
 
 mod budget;
+mod ingest;
 mod judge;
 mod problems;
 #[cfg(test)]
@@ -18,6 +19,10 @@ use crate::{
 };
 
 pub use budget::JudgeBudget;
+pub use ingest::{
+    CleanOptions, FieldNames, IngestOptions, PersonalData, RecordOrder, RecordShape, RerankOptions,
+    ShapeOptions,
+};
 pub use judge::{JudgeCalls, JudgeOptions, PanelJudge};
 pub use problems::SpecProblem;
 
@@ -105,98 +110,6 @@ impl FromStr for Method {
             "qlora" => Ok(Self::Qlora),
             "dora" => Ok(Self::Dora),
             _ => Err(UnknownMethod { found: text.to_owned() }),
-        }
-    }
-}
-
-/// Where training data comes from and how it is cleaned.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct IngestOptions {
-    /// Files (`.jsonl`, `.md`, `.txt`) or folders of them.
-    pub sources: Vec<String>,
-    /// Names of the fields in JSONL sources.
-    pub fields: FieldNames,
-    /// Ranks documents by relevance and keeps the matching ones; without it all are kept.
-    pub query: Option<String>,
-    /// Keeps at most this many of the most relevant documents.
-    pub top_k: Option<u32>,
-    /// Least BM25 score, relative to the best document's (0–1).
-    pub min_relevance: f64,
-    /// Shortest document in characters.
-    pub min_chars: u32,
-    /// Longest document in characters; longer ones are dropped.
-    pub max_chars: u32,
-    /// Longest record in characters; longer running texts are cut at sentence borders.
-    pub chunk_chars: u32,
-    /// Words per n-gram of the golden-overlap check.
-    pub overlap_ngram_words: u32,
-    /// Share (0–1) of a golden sample's n-grams that a document may contain.
-    pub overlap_limit: f64,
-    /// Share (0–1) of the documents held out for validation.
-    pub validation_share: f64,
-    /// Share (0–1) of broken lines beyond which the stage fails.
-    pub max_broken_share: f64,
-    /// Seed of the split into training and validation documents.
-    pub seed: u64,
-}
-
-/// Names of the fields in JSONL sources.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct FieldNames {
-    /// Running text.
-    pub text: String,
-    /// Instruction or question.
-    pub instruction: String,
-    /// Optional input to an instruction.
-    pub input: String,
-    /// Answer to an instruction.
-    pub output: String,
-    /// Conversation: a list of `{role, content}`.
-    pub messages: String,
-    /// Prompt of a completion.
-    pub prompt: String,
-    /// Completion of a prompt.
-    pub completion: String,
-    /// Document id; without it `file:line` is used.
-    pub id: String,
-    /// Domain of the document; documents without it pass the domain filter.
-    pub domain: String,
-}
-
-impl Default for FieldNames {
-    fn default() -> Self {
-        Self {
-            text: "text".into(),
-            instruction: "instruction".into(),
-            input: "input".into(),
-            output: "output".into(),
-            messages: "messages".into(),
-            prompt: "prompt".into(),
-            completion: "completion".into(),
-            id: "id".into(),
-            domain: "domain".into(),
-        }
-    }
-}
-
-impl Default for IngestOptions {
-    fn default() -> Self {
-        Self {
-            sources: Vec::new(),
-            fields: FieldNames::default(),
-            query: None,
-            top_k: None,
-            min_relevance: 0.0,
-            min_chars: 40,
-            max_chars: 100_000,
-            chunk_chars: 2_000,
-            overlap_ngram_words: 8,
-            overlap_limit: 0.2,
-            validation_share: 0.1,
-            max_broken_share: 0.01,
-            seed: 42,
         }
     }
 }

@@ -4,6 +4,7 @@ mod attempt;
 mod calibration;
 mod curve;
 mod hello;
+mod ingest;
 mod judge;
 mod log;
 mod names;

@@ -10,6 +10,7 @@ use figment::{
 use serde::{Serialize, de::DeserializeOwned};
 
 mod sections;
+mod sources;
 mod targets;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ pub use sections::{
     LogFormat, PageAudience, RegistrySettings, SchedulerSettings, ServeSettings, Settings, StateSettings,
     TelemetrySettings, TenantSettings, WorkerSettings,
 };
+pub use sources::{RemoteKind, RemoteSettings, ThemisRoute};
 pub use targets::{FingerprintRule, TargetKind, TargetSettings};
 pub use units::{ByteSize, HumanDuration, InvalidUnit, Secret};
 

@@ -66,7 +66,7 @@ def losses_shown(lines: list[dict]) -> str:
 
 def train(lines: list[dict]) -> None:
     rows = []
-    compared = [line for line in lines if line.get("rank", RANK) == RANK]
+    compared = [line for line in lines if line.get("rank", RANK) == RANK and line.get("method", "lora") == "lora"]
     for (model, sequence), settings in grouped(compared, "model", "sequence").items():
         by_setting = grouped(settings, "engine", "micro_batch")
         best = max((median(runs, "tokens_per_second") or 0 for (engine, _), runs in by_setting.items() if engine == OURS), default=None)
@@ -87,12 +87,20 @@ def train(lines: list[dict]) -> None:
             )
     head = ["model, sequence", "engine", "micro-batch", "tokens/s", "MFU, %", "clara over it", "peak memory, GiB", "gradient norm", "loss"]
     table("Training", head, rows)
-    growth = grouped([line for line in lines if line.get("rank", RANK) != RANK], "model", "sequence", "micro_batch", "rank")
+    others = [line for line in lines if line not in compared]
+    growth = grouped(others, "model", "sequence", "micro_batch", "rank", "method")
     rows = [
         [*map(str, setting), shown(median(runs, "tokens_per_second")), shown(median(runs, "peak_bytes"), 1, 1 / GIB)]
         for setting, runs in growth.items()
     ]
-    table("Training at other ranks", ["model", "sequence", "micro-batch", "rank", "tokens/s", "peak memory, GiB"], rows)
+    table("Other trainings", ["model", "sequence", "micro-batch", "rank", "method", "tokens/s", "peak memory, GiB"], rows)
+
+
+def generate(lines: list[dict]) -> None:
+    rows = []
+    for setting, runs in grouped(lines, "model", "sequences", "adapters", "prompt").items():
+        rows.append([*map(str, setting), shown(median(runs, "prefill_tokens_per_second")), shown(median(runs, "tokens_per_second"))])
+    table("Generation", ["model", "sequences", "adapters", "prompt", "prefill, tokens/s", "answers, tokens/s"], rows)
 
 
 def linear(lines: list[dict]) -> None:
@@ -154,7 +162,7 @@ def main() -> int:
         print(__doc__, file=sys.stderr)
         return 2
     lines = read(pathlib.Path(sys.argv[1]))
-    parts = {"train": train, "linear": linear, "attention": attention, "loss": losses}
+    parts = {"train": train, "linear": linear, "attention": attention, "loss": losses, "generate": generate}
     for what, show in parts.items():
         show([line for line in lines if line["what"] == what])
     for line in lines:

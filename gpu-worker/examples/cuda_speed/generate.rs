@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::{
     say,
-    shape::{Shape, name, shape, weights},
+    shape::{Shape, drawn_adapter, name, shape, weights},
     train::Stream,
 };
 
@@ -30,11 +30,18 @@ pub(crate) struct GenerateArgs {
     /// Tokens of each answer.
     #[arg(long, default_value_t = 64)]
     answer: usize,
+    /// Adapters of rank 16 that the sequences are spread over; 0 means the base model alone.
+    #[arg(long, default_value_t = 0)]
+    adapters: usize,
 }
 
 pub(crate) fn generate(device: &Arc<dyn Device>, args: &GenerateArgs) -> anyhow::Result<()> {
     let config = shape(args.model);
     let mut decoder = CudaDecoder::with_random_weights(Arc::clone(device), config.clone())?;
+    let adapters: Vec<String> = (0..args.adapters).map(|number| format!("adapter-{number}")).collect();
+    for (seed, adapter) in (1..).zip(&adapters) {
+        decoder.add_adapter(adapter, &drawn_adapter(&config, 16, seed))?;
+    }
     let mut stream = Stream::new(None, config.vocab_size)?;
     for &count in &args.sequences {
         let prompts: Vec<Vec<u32>> = (0..count).map(|_| stream.batch(1, args.prompt).tokens).collect();
@@ -45,8 +52,9 @@ pub(crate) fn generate(device: &Arc<dyn Device>, args: &GenerateArgs) -> anyhow:
             for id in sequences.drain(..) {
                 decoder.close(id)?;
             }
+            let mut turns = adapters.iter().cycle();
             for _ in 0..count {
-                sequences.push(decoder.open(None)?);
+                sequences.push(decoder.open(turns.next().map(String::as_str))?);
             }
             let inputs: Vec<_> = sequences.iter().copied().zip(prompts.iter().map(Vec::as_slice)).collect();
             let started = Instant::now();
@@ -70,6 +78,7 @@ pub(crate) fn generate(device: &Arc<dyn Device>, args: &GenerateArgs) -> anyhow:
         let bytes = 2.0 * weights(&config) as f64;
         say(&json!({
             "what": "generate", "engine": "clara", "model": name(args.model), "device": device.name(), "sequences": count,
+            "adapters": args.adapters,
             "prompt": args.prompt, "answer": args.answer,
             "prefill_tokens_per_second": (count * args.prompt) as f64 / prefill,
             "tokens_per_second": count as f64 / step,

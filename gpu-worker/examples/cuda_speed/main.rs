@@ -46,8 +46,9 @@ enum Command {
 }
 
 fn main() -> anyhow::Result<()> {
+    let Arguments { command } = Arguments::parse();
     let device: Arc<dyn Device> = Arc::new(CudaDevice::new(0, &CudaOptions::from_environment())?);
-    match Arguments::parse().command {
+    match command {
         Command::Train(args) => train::train(&device, &args),
         Command::Generate(args) => generate::generate(&device, &args),
         Command::Linear(args) => linear::linear(&device, &args),

@@ -3,10 +3,10 @@
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use clara_gpu_worker::{
     cuda::Device,
-    engine::{Batch, Engine as _, IGNORED, LoraConfig, StepOptions, TargetModule, cuda::CudaEngine},
+    engine::{Batch, Engine as _, IGNORED, LoraConfig, StepOptions, cuda::CudaEngine},
     model::{self, Precision},
     peft,
 };
@@ -15,11 +15,18 @@ use serde_json::json;
 use crate::{
     profile::Profiler,
     say,
-    shape::{Shape, name, shape, weights},
+    shape::{Shape, drawn_nf4, lora, name, shape, weights},
 };
 
 /// Operations per second in bf16 that an H100 or H200 names.
 const PEAK: f64 = 989.4e12;
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Method {
+    Lora,
+    Dora,
+    Qlora,
+}
 
 #[derive(Args)]
 pub(crate) struct TrainArgs {
@@ -42,6 +49,9 @@ pub(crate) struct TrainArgs {
     warmup: usize,
     #[arg(long, default_value_t = 16)]
     rank: usize,
+    /// How the adapter is trained; `qlora` of a shape has weights in NF4.
+    #[arg(long, default_value = "lora")]
+    method: Method,
     /// Peak of the learning rate, which stays constant.
     #[arg(long, default_value_t = 2e-4)]
     learning_rate: f64,
@@ -114,9 +124,14 @@ pub(crate) fn train(device: &Arc<dyn Device>, args: &TrainArgs) -> anyhow::Resul
     let before = device.memory()?.free;
     let (config, called, engine) = match (&args.base, args.model) {
         (Some(path), _) => {
-            let base = Arc::new(model::load(path, Precision::Full)?.base);
+            let precision = if args.method == Method::Qlora { Precision::Nf4 } else { Precision::Full };
+            let base = Arc::new(model::load(path, precision)?.base);
             let called = args.model.map_or_else(|| base.name.clone(), |model| name(model).to_owned());
             (base.config.clone(), called, CudaEngine::new(Arc::clone(device), base)?)
+        }
+        (None, Some(model)) if args.method == Method::Qlora => {
+            let base = Arc::new(drawn_nf4(model));
+            (base.config.clone(), base.name.clone(), CudaEngine::new(Arc::clone(device), base)?)
         }
         (None, Some(model)) => {
             let config = shape(model);
@@ -129,14 +144,7 @@ pub(crate) fn train(device: &Arc<dyn Device>, args: &TrainArgs) -> anyhow::Resul
         Some(layers) => engine.keeping_at_most(layers),
         None => engine,
     };
-    let lora = LoraConfig {
-        rank: args.rank,
-        frozen_rank: 0,
-        alpha: 2.0 * args.rank as f32,
-        targets: TargetModule::ALL.to_vec(),
-        dora: false,
-        dropout: 0.0,
-    };
+    let lora = LoraConfig { dora: args.method == Method::Dora, ..lora(args.rank) };
     match &args.init_adapter {
         Some(folder) => engine.load_adapter(&peft::read(folder, &config)?)?,
         None => engine.init_adapter(&lora, 1)?,
@@ -185,6 +193,7 @@ pub(crate) fn train(device: &Arc<dyn Device>, args: &TrainArgs) -> anyhow::Resul
     let tokens_per_second = (args.micro_batch * args.sequence) as f64 / median;
     say(&json!({
         "what": "train", "engine": "clara", "model": called, "device": device.name(), "rank": args.rank,
+        "method": args.method.to_possible_value().map(|value| value.get_name().to_owned()),
         "sequence": args.sequence, "micro_batch": args.micro_batch, "seconds": median,
         "tokens_per_second": tokens_per_second,
         "mfu": 4.0 * weights(&config) as f64 * tokens_per_second / PEAK,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{ALL_LINEAR, IngestOptions, JobSpec, TrainingOptions};
+use super::{ALL_LINEAR, CleanOptions, IngestOptions, JobSpec, TrainingOptions};
 
 /// One thing that is wrong with a job specification.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,9 +131,19 @@ impl IngestOptions {
         found.require("ingest.chunk_chars", self.chunk_chars >= 100, || {
             format!("is {}; expected at least 100", self.chunk_chars)
         });
+        self.clean.check(found);
         found.require("ingest.overlap_ngram_words", (2..=50).contains(&self.overlap_ngram_words), || {
             format!("is {}; expected 2 to 50", self.overlap_ngram_words)
         });
+    }
+}
+
+impl CleanOptions {
+    fn check(&self, found: &mut Findings) {
+        found.share("ingest.clean.near_duplicate_limit", self.near_duplicate_limit);
+        found.share("ingest.clean.golden_similarity_limit", self.golden_similarity_limit);
+        found.share("ingest.clean.min_quality", self.min_quality);
+        found.share("ingest.clean.repetition_limit", self.repetition_limit);
     }
 }
 

@@ -4,7 +4,7 @@ use clara_lifecycle::{
     calibration::CalibrationState,
     gate::{Decision, GateMode},
     log::LogLevel,
-    spec::{AdapterInit, Method, Overlong, Schedule},
+    spec::{AdapterInit, Method, Overlong, PersonalData, RecordOrder, RecordShape, Schedule},
     stage::Stage,
 };
 
@@ -39,6 +39,9 @@ enumeration!(Method, v1::Method, "method", { Lora, Qlora, Dora });
 enumeration!(Schedule, v1::Schedule, "schedule", { Constant, Linear, Cosine, WarmupStableDecay });
 enumeration!(AdapterInit, v1::AdapterInit, "adapter init", { Default, Pissa });
 enumeration!(Overlong, v1::Overlong, "overlong", { Split, Drop });
+enumeration!(PersonalData, v1::PersonalData, "personal data", { Mask, Keep, Drop });
+enumeration!(RecordShape, v1::RecordShape, "record shape", { Text, Completion, Instruction });
+enumeration!(RecordOrder, v1::RecordOrder, "record order", { Source, Shuffle, Curriculum });
 enumeration!(GateMode, v1::GateMode, "gate.mode", { Point, Bounds });
 enumeration!(LogLevel, v1::LogLevel, "level", { Info, Warn, Error });
 enumeration!(CalibrationState, v1::CalibrationState, "calibration state", { Uncalibrated, Stale, Calibrated });

@@ -4,10 +4,7 @@ use clara_lifecycle::{
     gate::{GateMode, GatePolicy},
     id::ClassName,
     retry::RetryPolicy,
-    spec::{
-        AdapterInit, FieldNames, GenerationOptions, IngestOptions, JobSpec, Method, NoPattern, Overlong,
-        Schedule, TrainingOptions,
-    },
+    spec::{AdapterInit, GenerationOptions, JobSpec, Method, NoPattern, Overlong, Schedule, TrainingOptions},
 };
 
 use super::{ConvertError, names::known, parsed, required};
@@ -62,63 +59,6 @@ impl TryFrom<v1::JobSpec> for JobSpec {
                 None => ClassName::default(),
             },
         })
-    }
-}
-
-impl From<IngestOptions> for v1::IngestOptions {
-    fn from(options: IngestOptions) -> Self {
-        Self {
-            sources: options.sources,
-            fields: Some(options.fields.into()),
-            query: options.query,
-            top_k: options.top_k,
-            min_relevance: options.min_relevance,
-            min_chars: options.min_chars,
-            max_chars: options.max_chars,
-            chunk_chars: options.chunk_chars,
-            overlap_ngram_words: options.overlap_ngram_words,
-            overlap_limit: options.overlap_limit,
-            validation_share: options.validation_share,
-            max_broken_share: options.max_broken_share,
-            seed: options.seed,
-        }
-    }
-}
-
-impl TryFrom<v1::IngestOptions> for IngestOptions {
-    type Error = ConvertError;
-
-    fn try_from(options: v1::IngestOptions) -> Result<Self, ConvertError> {
-        Ok(Self {
-            sources: options.sources,
-            fields: required("spec.ingest.fields", options.fields)?.into(),
-            query: options.query,
-            top_k: options.top_k,
-            min_relevance: options.min_relevance,
-            min_chars: options.min_chars,
-            max_chars: options.max_chars,
-            chunk_chars: options.chunk_chars,
-            overlap_ngram_words: options.overlap_ngram_words,
-            overlap_limit: options.overlap_limit,
-            validation_share: options.validation_share,
-            max_broken_share: options.max_broken_share,
-            seed: options.seed,
-        })
-    }
-}
-
-impl From<FieldNames> for v1::FieldNames {
-    fn from(names: FieldNames) -> Self {
-        let FieldNames { text, instruction, input, output, messages, prompt, completion, id, domain } = names;
-        Self { text, instruction, input, output, messages, prompt, completion, id, domain }
-    }
-}
-
-impl From<v1::FieldNames> for FieldNames {
-    fn from(names: v1::FieldNames) -> Self {
-        let v1::FieldNames { text, instruction, input, output, messages, prompt, completion, id, domain } =
-            names;
-        Self { text, instruction, input, output, messages, prompt, completion, id, domain }
     }
 }
 

@@ -10,7 +10,7 @@ use clara_lifecycle::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{ByteSize, Configuration, HumanDuration, OutOfRange, Secret, TargetSettings};
+use super::{ByteSize, Configuration, HumanDuration, OutOfRange, RemoteSettings, Secret, TargetSettings};
 use crate::{coordinator_client::peers, tls::TlsFiles};
 
 mod calibration;
@@ -49,6 +49,8 @@ pub struct Settings {
     pub telemetry: TelemetrySettings,
     /// Servers that approved versions are rolled out to, by name. Default: none.
     pub targets: BTreeMap<TargetName, TargetSettings>,
+    /// Servers that documents come from, by the name that jobs give as `@NAME`. Default: none.
+    pub sources: BTreeMap<String, RemoteSettings>,
 }
 
 /// Where jobs, registry and golden datasets are kept.
@@ -270,6 +272,7 @@ impl Default for Settings {
             serve: ServeSettings::default(),
             telemetry: TelemetrySettings::default(),
             targets: BTreeMap::new(),
+            sources: BTreeMap::new(),
         }
     }
 }
@@ -454,6 +457,12 @@ impl Configuration for Settings {
             let problems = target.problems().into_iter();
             wrong.extend(
                 problems.map(|(field, allowed)| expected(format!("targets.{name}.{field}"), allowed)),
+            );
+        }
+        for (name, source) in &self.sources {
+            let problems = source.problems().into_iter();
+            wrong.extend(
+                problems.map(|(field, allowed)| expected(format!("sources.{name}.{field}"), allowed)),
             );
         }
         wrong

@@ -1,0 +1,67 @@
+//! Documents of servers: read page by page into files of this machine, so that everything after works on files alone.
+
+mod error;
+
+use async_trait::async_trait;
+use clara_lifecycle::id::Domain;
+use clara_runtime::config::RemoteSettings;
+use serde_json::{Map, Value};
+
+pub use error::FetchError;
+
+/// What a server is asked for.
+#[derive(Debug, Clone)]
+pub struct RemoteRequest {
+    /// The source as the job names it, e.g. `@gesetze`.
+    pub source: String,
+    /// The server.
+    pub settings: RemoteSettings,
+    /// The job's domain; servers may narrow by it, the filter of the pipeline decides.
+    pub domain: Domain,
+    /// The job's query, if any.
+    pub query: Option<String>,
+    /// Most documents by relevance, if the job limits them.
+    pub top_k: Option<u32>,
+    /// Where the newest dataset of the family left off: only what changed since is wanted.
+    pub since: Option<Value>,
+}
+
+/// A server that gives documents page by page. A new kind of server implements this and gets a line in `open`.
+#[async_trait]
+pub trait Remote: Send + std::fmt::Debug {
+    /// The next page, `None` at the end. Pauses that the server asks for, and repetitions, happen within.
+    ///
+    /// Cancellation-safe in this sense: a page that was not returned is read again.
+    ///
+    /// # Errors
+    /// [`FetchError`] when the server refuses, or gives nothing for as long as the settings allow.
+    async fn next_page(&mut self) -> Result<Option<Page>, FetchError>;
+
+    /// The state of the server up to which this pass saw everything, for a later `since`; `None` where the server cannot tell.
+    fn state(&self) -> Option<Value>;
+}
+
+/// Some documents, and where to go on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page {
+    /// In the server's order.
+    pub documents: Vec<Fetched>,
+    /// What a later pass needs to go on after this page.
+    pub cursor: Value,
+    /// Documents of the whole pass, where the server tells.
+    pub total: Option<u64>,
+}
+
+/// A document, or what is wrong with one.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fetched {
+    /// A record in the default names of `ingest.fields`, with `id`; other fields are metadata.
+    Record(Map<String, Value>),
+    /// A document that could not be understood: its id or key, and what is wrong, without its content.
+    Broken {
+        /// Id or key at the server.
+        id: String,
+        /// What is wrong.
+        problem: String,
+    },
+}
