@@ -5,10 +5,10 @@ mod corpus;
 use clara_lifecycle::{
     answers::{Answer, Answers, FinishReason, SampleAnswers},
     citation::Cited,
-    gate::{Decision, GateReport, decide},
+    gate::{Decision, GateReport, ReasonCode, decide},
     golden::GoldenDataset,
     score::{Evaluation, HARD_CHECK_OVERALL},
-    spec::GenerationOptions,
+    spec::{GenerationOptions, JudgeOptions},
     text::{fold, words},
 };
 
@@ -80,8 +80,27 @@ async fn judged(
     text: fn(usize, &GoldenDataset) -> String,
     judge: fn(&Call) -> Canned,
 ) -> (Evaluation, GateReport) {
+    judged_beside(0, golden, text, judge).await
+}
+
+/// As a job is judged that names no number of canaries.
+async fn judged_with_canaries(
+    golden: &GoldenDataset,
+    text: fn(usize, &GoldenDataset) -> String,
+    judge: fn(&Call) -> Canned,
+) -> (Evaluation, GateReport) {
+    judged_beside(JudgeOptions::default().canaries, golden, text, judge).await
+}
+
+async fn judged_beside(
+    canaries: u32,
+    golden: &GoldenDataset,
+    text: fn(usize, &GoldenDataset) -> String,
+    judge: fn(&Call) -> Canned,
+) -> (Evaluation, GateReport) {
     let double = Double::start(judge).await;
     let mut world = World::of(&double.url, golden, answers(golden, text)).await;
+    world.options().canaries = canaries;
     // Not even a calibrated judge is a safeguard here.
     world.options().calibrated = true;
     world.options().concurrency = 8;
@@ -121,6 +140,19 @@ async fn answers_that_say_nothing_or_always_the_same_are_rejected_though_the_jud
             Layer::SampleChecks => continue,
         }
         assert_eq!(report.decision, Decision::Reject, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn where_samples_have_no_checks_a_judge_that_falls_for_everything_is_found_out_by_its_canaries() {
+    let golden = golden();
+    for Attack { name, layer, answer } in ATTACKS {
+        if layer == Layer::SampleChecks {
+            let (_, report) = judged_with_canaries(&golden, answer, gullible).await;
+            let codes: Vec<_> = report.reasons.iter().map(|reason| reason.code).collect();
+            assert!(codes.contains(&ReasonCode::CanaryFailed), "{name}: {:?}", report.reasons);
+            assert_eq!(report.decision, Decision::Error, "{name}");
+        }
     }
 }
 
