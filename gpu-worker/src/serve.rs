@@ -1,5 +1,6 @@
 //! An OpenAI-compatible server over one base model and its adapters.
 
+mod adapters;
 mod error;
 mod fields;
 mod request;
@@ -42,6 +43,8 @@ pub struct ServeConfig {
     pub name: Option<String>,
     /// Adapters: their names for callers, and their PEFT folders.
     pub adapters: Vec<(String, PathBuf)>,
+    /// Adapters in this folder may be loaded and unloaded by calls while the server runs; without one there are no such calls.
+    pub adapter_folder: Option<PathBuf>,
     /// Address and port; port 0 takes a free one. Default `127.0.0.1:0`: only this machine can reach it.
     pub listen: SocketAddr,
     /// Sequences that are continued together; default 16.
@@ -60,6 +63,7 @@ impl ServeConfig {
             precision: Precision::Stored,
             name: None,
             adapters: Vec::new(),
+            adapter_folder: None,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             sequences: 16,
             cache_bytes: 1 << 30,
@@ -96,6 +100,14 @@ pub enum ServeError {
         /// The name.
         name: String,
     },
+    /// The folder of adapters cannot be used.
+    #[error("cannot load adapters from {folder}: {source}; give a folder that is there and may be read")]
+    AdapterFolder {
+        /// As given.
+        folder: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The address cannot be used.
     #[error("cannot listen on {address}: {source}; choose another --listen or stop what uses it")]
     Listen {
@@ -127,11 +139,19 @@ pub struct ServeHandle {
 /// # Errors
 /// [`ServeError`] names the model, adapter or address that cannot be used; nothing runs then.
 pub async fn start(config: ServeConfig, cache: &ModelCache) -> Result<ServeHandle, ServeError> {
+    let adapter_folder = match &config.adapter_folder {
+        Some(folder) => Some(
+            folder
+                .canonicalize()
+                .map_err(|source| ServeError::AdapterFolder { folder: folder.clone(), source })?,
+        ),
+        None => None,
+    };
     let address = config.listen;
     let listen_error = |source| ServeError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(listen_error)?;
     let address = listener.local_addr().map_err(listen_error)?;
-    let service = Arc::new(load(&config, cache).await?);
+    let service = Arc::new(load(&config, cache).await?.loading_from(adapter_folder));
     for (name, folder) in &config.adapters {
         service.add_adapter(name, folder).await?;
     }

@@ -7,7 +7,12 @@ mod round;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use clara_lifecycle::{
@@ -28,6 +33,7 @@ use crate::{
     family,
     ledger::{Ledger, Terms},
     panel::Panel,
+    score::KeptReply,
 };
 use input::Input;
 use round::{Judged, Round};
@@ -130,6 +136,9 @@ impl StageHandler for JudgeHandler {
         evaluation.health = with_calls(evaluation.health, ledger.health().await?);
         let replies = judged.into_iter().flat_map(|judged| judged.replies);
         let replies: Vec<_> = canaries.replies.into_iter().chain(replies).collect();
+        for judge in evaluation.panel.iter_mut().chain([&mut evaluation.judge]) {
+            judge.fingerprint = fingerprint(&judge.judge_id, &replies);
+        }
         let result = output::store(&context, &evaluation, &replies).await?;
         ledger.finish().await?;
         Ok(result)
@@ -192,6 +201,17 @@ fn with_calls(judging: JudgeHealth, calls: JudgeHealth) -> JudgeHealth {
         warnings,
         ..calls
     }
+}
+
+/// What the endpoint of a judge said of itself with its replies.
+fn fingerprint(judge_id: &str, replies: &[KeptReply]) -> Option<String> {
+    let replies = replies.iter().filter(|kept| kept.judge_id == judge_id).map(|kept| &kept.reply);
+    let marks: BTreeSet<String> = replies
+        .map(|reply| [reply.model.as_deref(), reply.system_fingerprint.as_deref()])
+        .map(|said| said.into_iter().flatten().collect::<Vec<_>>().join(" "))
+        .filter(|mark| !mark.is_empty())
+        .collect();
+    (!marks.is_empty()).then(|| marks.into_iter().collect::<Vec<_>>().join(", "))
 }
 
 /// What is known about the judging besides its calls.

@@ -114,7 +114,7 @@ impl Calibration {
             model: judge.model.clone(),
             prompt_digest: judge.prompt_digest.clone(),
             rubric_digest: judge.rubric_digest.clone(),
-            fingerprint: None,
+            fingerprint: judge.fingerprint.clone(),
             answers: distinct(|label| (label.adapter_id.as_str(), label.sample_id.as_str())),
             labels: u32::try_from(overall.len()).unwrap_or(u32::MAX),
             people: distinct(|label| (label.actor.as_str(), "")),

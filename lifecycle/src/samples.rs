@@ -78,6 +78,7 @@ pub fn judge_identity(model: &str) -> JudgeIdentity {
         rubric_digest,
         prompt_digest,
         calibrated: false,
+        fingerprint: None,
     }
 }
 

@@ -27,6 +27,9 @@ pub(crate) struct ServeArgs {
     /// Name of the base model for clients [default: the folder's or file's own name]
     #[arg(long)]
     pub(crate) name: Option<String>,
+    /// Adapters in this folder may be loaded and unloaded by calls while the server runs, as a rollout does [default: none may]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) adapter_folder: Option<PathBuf>,
     /// Address and port [default: 127.0.0.1:7402]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<SocketAddr>,
@@ -64,6 +67,7 @@ pub(crate) async fn run(session: &Session, args: &ServeArgs) -> Result<()> {
         name: args.name.clone(),
         precision: models.precision,
         adapters: models.adapters.clone(),
+        adapter_folder: args.adapter_folder.clone(),
         listen: args.listen.unwrap_or(session.settings.serve.openai_address),
         default_max_tokens: args.default_max_tokens,
         ..ServeConfig::new(models.base_model)

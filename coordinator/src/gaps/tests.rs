@@ -51,6 +51,7 @@ async fn evaluation(house: &House, adapter_id: &str, score: f64) -> EvaluationRe
         rubric_digest: samples::digest("rubric"),
         prompt_digest: samples::digest("prompt"),
         calibrated: false,
+        fingerprint: None,
     };
     let context = EvaluationContext {
         golden: &golden,

@@ -33,6 +33,9 @@ pub(super) struct ServeArgs {
     /// An adapter's name and PEFT folder; may be given several times.
     #[arg(long = "adapter", value_name = "NAME=DIR", value_parser = named_adapter)]
     adapters: Vec<(String, PathBuf)>,
+    /// Adapters in this folder may be loaded and unloaded by calls while the server runs; without it none may.
+    #[arg(long, value_name = "DIR")]
+    adapter_folder: Option<PathBuf>,
     /// Name of the base model for callers; without it the folder's or file's own name.
     #[arg(long)]
     name: Option<String>,
@@ -53,6 +56,7 @@ impl From<ServeArgs> for ServeConfig {
             precision: args.precision,
             name: args.name,
             adapters: args.adapters,
+            adapter_folder: args.adapter_folder,
             listen: args.listen,
             sequences: args.sequences,
             default_max_tokens: args.default_max_tokens,

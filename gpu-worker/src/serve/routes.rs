@@ -12,14 +12,20 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::{error::ApiError, request, response, state::Service, stream};
+use super::{adapters, error::ApiError, request, response, state::Service, stream};
 
 /// Largest request body in bytes.
 const BODY_LIMIT: usize = 4 * 1024 * 1024;
 
 /// All paths of the server.
 pub(super) fn router(service: Arc<Service>) -> Router {
-    Router::new()
+    let mut router = Router::new();
+    if service.loads() {
+        router = router
+            .route("/v1/load_lora_adapter", post(adapters::load))
+            .route("/v1/unload_lora_adapter", post(adapters::unload));
+    }
+    router
         .route("/v1/chat/completions", post(chat_completions))
         .route("/v1/models", get(models))
         .route("/v1/models/{*name}", get(model))

@@ -23,6 +23,10 @@ pub(super) struct Service {
     pub(super) engine: TextEngine,
     pub(super) default_max_tokens: u32,
     adapters: RwLock<BTreeMap<String, ServedAdapter>>,
+    /// Below it lie adapters that may be loaded while the server runs.
+    adapter_folder: Option<PathBuf>,
+    /// Held while an adapter is loaded or unloaded by a call.
+    pub(super) changing: tokio::sync::Mutex<()>,
     started_at: i64,
     answers: AtomicU64,
     clock: SystemClock,
@@ -50,10 +54,35 @@ impl Service {
             engine,
             default_max_tokens,
             adapters: RwLock::default(),
+            adapter_folder: None,
+            changing: tokio::sync::Mutex::default(),
             started_at: clock.now().0 / 1_000,
             answers: AtomicU64::new(0),
             clock,
         }
+    }
+
+    /// Lets adapters below `folder` be loaded while the server runs.
+    pub(super) fn loading_from(self, folder: Option<PathBuf>) -> Self {
+        Self { adapter_folder: folder, ..self }
+    }
+
+    /// Whether adapters can be loaded while the server runs.
+    pub(super) fn loads(&self) -> bool {
+        self.adapter_folder.is_some()
+    }
+
+    /// The folder behind `path`, if it lies where adapters may be loaded from; else what is wrong.
+    pub(super) fn allowed(&self, path: &Path) -> Result<PathBuf, String> {
+        let root = self.adapter_folder.as_deref().ok_or("this server loads no adapters while it runs")?;
+        let folder = root
+            .join(path)
+            .canonicalize()
+            .map_err(|error| format!("cannot read the adapter in {}: {error}", path.display()))?;
+        if folder.starts_with(root) {
+            return Ok(folder);
+        }
+        Err(format!("{} does not lie in {}, where adapters are loaded from", path.display(), root.display()))
     }
 
     pub(super) fn base_name(&self) -> &str {

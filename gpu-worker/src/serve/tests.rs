@@ -87,6 +87,52 @@ async fn the_adapter_is_chosen_by_the_models_name() {
     assert_eq!(content(&base), content(&ask(&router, json!({})).await.1), "greedy answers repeat");
 }
 
+async fn post(router: &Router, path: &str, body: Value) -> (StatusCode, String) {
+    send(router, "POST", path, body.to_string()).await
+}
+
+#[tokio::test]
+async fn adapters_come_and_go_while_the_server_runs() {
+    let config = ServeConfig::new(fixture("tiny-llama"));
+    let folder = fixture("peft-tiny").canonicalize().unwrap();
+    let service = load(&config, &ModelCache::new()).await.unwrap().loading_from(Some(folder.clone()));
+    let router = routes::router(Arc::new(service));
+    let (loading, unloading) = ("/v1/load_lora_adapter", "/v1/unload_lora_adapter");
+    let wanted = json!({ "lora_name": "recht", "lora_path": "final" });
+    assert_eq!(post(&router, loading, wanted.clone()).await.0, StatusCode::OK);
+    let listed = get(&router, "/v1/models/recht").await.1;
+    assert_eq!((&listed["parent"], &listed["root"]), (&json!("tiny-llama"), &json!(folder.join("final"))));
+    assert_eq!(ask(&router, json!({ "model": "recht" })).await.0, StatusCode::OK);
+
+    let (status, again) = post(&router, loading, wanted).await;
+    assert!(status == StatusCode::BAD_REQUEST && again.contains("already been loaded"), "{again}");
+    let other = json!({ "lora_name": "recht", "lora_path": folder.join("init") });
+    let (status, taken) = post(&router, loading, other).await;
+    assert!(status == StatusCode::BAD_REQUEST && taken.contains("choose another name"), "{taken}");
+
+    assert_eq!(post(&router, unloading, json!({ "lora_name": "recht" })).await.0, StatusCode::OK);
+    assert_eq!(post(&router, unloading, json!({ "lora_name": "recht" })).await.0, StatusCode::NOT_FOUND);
+    assert_eq!(ask(&router, json!({ "model": "recht" })).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn only_adapters_of_the_folder_are_loaded_and_only_where_there_is_one() {
+    let config = ServeConfig::new(fixture("tiny-llama"));
+    let folder = fixture("peft-tiny/final").canonicalize().unwrap();
+    let service = load(&config, &ModelCache::new()).await.unwrap().loading_from(Some(folder));
+    let router = routes::router(Arc::new(service));
+    let call = |path: &str| json!({ "lora_name": "recht", "lora_path": path });
+    for (path, problem) in
+        [("..", "does not lie in"), ("/", "does not lie in"), ("missing", "cannot read the adapter")]
+    {
+        let (status, told) = post(&router, "/v1/load_lora_adapter", call(path)).await;
+        assert!(status == StatusCode::BAD_REQUEST && told.contains(problem), "{path}: {told}");
+    }
+    let (closed, _) = served().await;
+    let (status, told) = post(&closed, "/v1/load_lora_adapter", call("final")).await;
+    assert!(status == StatusCode::NOT_FOUND && told.contains("unknown_path"), "{told}");
+}
+
 #[tokio::test]
 async fn a_streamed_answer_is_the_whole_answer_in_parts() {
     let (router, _) = served().await;

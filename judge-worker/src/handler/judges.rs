@@ -155,5 +155,7 @@ fn identity(
         rubric_digest,
         prompt_digest,
         calibrated,
+        // Known when it has answered.
+        fingerprint: None,
     }
 }

@@ -86,6 +86,16 @@ fn standing_of_one(judge: &JudgeIdentity, known: &[KnownJudge]) -> JudgeStanding
         ));
     }
     if let Some(same) = known.iter().find(|known| known.is(judge)) {
+        if same.standing.state == CalibrationState::Calibrated
+            && let Some(new) = same.new_fingerprint(judge)
+        {
+            return JudgeStanding::stale(format!(
+                "{} was calibrated when its endpoint answered as {}, and now it answers as {new}; label some answers of it and \
+                 run `clara eval calibrate`",
+                judge.judge_id,
+                same.fingerprint.as_deref().unwrap_or("another")
+            ));
+        }
         return same.standing.clone();
     }
     let was_calibrated = |known: &&KnownJudge| known.standing.state != CalibrationState::Uncalibrated;
@@ -109,6 +119,14 @@ impl KnownJudge {
         self.judge_id == judge.judge_id
             && self.prompt_digest == judge.prompt_digest
             && self.rubric_digest == judge.rubric_digest
+    }
+
+    /// What the endpoint says of itself that it did not say at the calibration; `None` where it says nothing new.
+    fn new_fingerprint(&self, judge: &JudgeIdentity) -> Option<String> {
+        let known: Vec<&str> = self.fingerprint.as_deref()?.split(", ").collect();
+        let said = judge.fingerprint.as_deref()?.split(", ");
+        let new: Vec<&str> = said.filter(|mark| !known.contains(mark)).collect();
+        (!new.is_empty()).then(|| new.join(", "))
     }
 
     /// How much it has in common with `judge`.

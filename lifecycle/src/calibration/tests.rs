@@ -134,6 +134,23 @@ fn a_judge_has_the_standing_of_its_calibration() {
 }
 
 #[test]
+fn a_judge_whose_endpoint_answers_as_another_model_is_stale() {
+    let marked = |mark: Option<&str>| JudgeIdentity { fingerprint: mark.map(str::to_owned), ..judge() };
+    let calibrated =
+        |mark: Option<&str>| KnownJudge { fingerprint: mark.map(str::to_owned), ..known(trusted()) };
+    let both = [calibrated(Some("judge-1 fp_a, judge-1 fp_b"))];
+    assert_eq!(standing_of(&[marked(Some("judge-1 fp_b"))], &both), trusted());
+    let drifted = standing_of(&[marked(Some("judge-1 fp_b, judge-2 fp_c"))], &both);
+    assert_eq!(drifted.state, CalibrationState::Stale);
+    assert!(drifted.reason.contains("now it answers as judge-2 fp_c;"), "{}", drifted.reason);
+    // Who says nothing of itself cannot be caught by it.
+    assert_eq!(standing_of(&[marked(None)], &both), trusted());
+    assert_eq!(standing_of(&[marked(Some("judge-2 fp_c"))], &[calibrated(None)]), trusted());
+    let labelled = Calibration::of(&marked(Some("judge-1 fp_a")), &labels(40, 0.0, 0.0), CONTEXT).unwrap();
+    assert_eq!(labelled.fingerprint.as_deref(), Some("judge-1 fp_a"));
+}
+
+#[test]
 fn a_changed_judge_is_stale_and_the_reason_says_what_changed() {
     let calibrated = [known(trusted())];
     let rubric = JudgeIdentity {

@@ -41,6 +41,7 @@ fn evaluation(adapter_id: &str, scores: [f64; 3]) -> Evaluation {
         rubric_digest: samples::digest("rubric"),
         prompt_digest: samples::digest("prompt"),
         calibrated: true,
+        fingerprint: None,
     };
     let of = |id: &String| SampleAnswers {
         sample_id: id.clone(),

@@ -46,6 +46,7 @@ fn subject(results: Vec<SampleScore>, unscored: &[&str]) -> Subject {
         rubric_digest: Digest::of(b"rubric"),
         prompt_digest: Digest::of(b"prompt"),
         calibrated: false,
+        fingerprint: None,
     };
     let overall: Vec<_> = results.iter().map(|score| score.overall_score).collect();
     let summary = Summary {

@@ -140,6 +140,9 @@ pub struct JudgeIdentity {
     pub prompt_digest: Digest,
     /// Whether the scores of this judge were compared with human labels.
     pub calibrated: bool,
+    /// What the endpoint said of itself with its replies: model and mark of its configuration; several in order, with commas between.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
 }
 
 /// Scores of the version in production.

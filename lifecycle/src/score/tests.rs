@@ -38,6 +38,7 @@ fn identity() -> JudgeIdentity {
         rubric_digest: Digest::of(b"rubric"),
         prompt_digest: Digest::of(b"prompt"),
         calibrated: true,
+        fingerprint: None,
     }
 }
 
