@@ -4,8 +4,8 @@ use std::{collections::VecDeque, sync::Arc};
 
 use clara_lifecycle::{
     adapter::{
-        AdapterStatus, AliasError, EvaluationRecord, Family, FourEyesError, ImportError, Lineage, NewVersion,
-        RegistrationError, ReviewRecord, RollbackError, RolloutRecord, StatusChange, StatusError,
+        AdapterStatus, AliasError, Deciding, EvaluationRecord, Family, FourEyesError, ImportError, Lineage,
+        NewVersion, RegistrationError, ReviewRecord, RollbackError, RolloutRecord, StatusChange, StatusError,
     },
     attempt::ChampionInput,
     audit::AuditNote,
@@ -349,8 +349,14 @@ async fn decide(change: &mut Change<'_>, job: &Job, report: &GateReport) -> Resu
     let Some(adapter_id) = job.adapter_id.clone() else { return Ok(()) };
     let pass_rate = report.pass_rate;
     let at = change.now_text();
+    let evaluation = match job.result(Stage::Judge) {
+        Some(StageResult::Judge(evaluation)) => Some(evaluation),
+        _ => None,
+    };
     let family = change.family(&job.spec.domain, job.spec.method).await?;
-    let before = family.evaluations_with(&job.golden.digest, Some(&adapter_id));
+    let deciding =
+        Deciding { adapter_id: &adapter_id, evaluation: evaluation.map(|judged| &judged.evaluation) };
+    let before = family.evaluations_with(&job.golden.digest, Some(deciding));
     let metrics = [
         (Family::SCORE, report.mean),
         ("pass_rate", pass_rate.map(|rate| rate * 100.0)),
@@ -363,12 +369,10 @@ async fn decide(change: &mut Change<'_>, job: &Job, report: &GateReport) -> Resu
         Some(StageResult::Generate(answers)) => Some(answers),
         _ => None,
     };
-    let evaluation = match job.result(Stage::Judge) {
-        Some(StageResult::Judge(evaluation)) => Some(evaluation),
-        _ => None,
-    };
-    let record = EvaluationRecord::new(at, report, answers, evaluation);
-    family.note(&adapter_id, |version| version.evaluation = Some(record))?;
+    family.note(&adapter_id, |version| {
+        let earlier = version.evaluation.as_ref();
+        version.evaluation = Some(EvaluationRecord::new(at, report, answers, evaluation, earlier));
+    })?;
     let reasons: Vec<_> = report.reasons.iter().map(|reason| reason.text.as_str()).collect();
     let reasons = reasons.join("; ");
     match AdapterStatus::of_decision(report.decision) {

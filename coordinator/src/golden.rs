@@ -1,13 +1,15 @@
 //! Golden datasets: drafts that change, versions that never do.
 
 use clara_lifecycle::{
-    adapter::Family,
+    adapter::{Deciding, Family},
     artifact::ArtifactRef,
     attempt::GoldenInput,
     digest::Digest,
     golden::{GoldenDataset, Severity},
     id::{GoldenDatasetId, GoldenReference},
     job::Job,
+    results::StageResult,
+    stage::Stage,
 };
 use clara_runtime::artifacts::ArtifactStore;
 use serde::{Deserialize, Serialize};
@@ -180,15 +182,20 @@ impl Driver {
         })
     }
 
-    /// How many other versions of the job's family were evaluated with its golden dataset.
+    /// How many evaluations of the job's family with its golden dataset led to a decision before, repeats of its own version included.
     pub(crate) async fn evaluations_before(&self, job: &Job) -> Result<u32, DriverError> {
         let family = Family::new(job.spec.domain.clone(), job.spec.method);
         let stored = self.records.family(&family.family_id).await?;
         let family = stored.map_or(family, |stored| stored.value);
-        Ok(family.evaluations_with(&job.golden.digest, job.adapter_id.as_deref()))
+        let evaluation = match job.result(Stage::Judge) {
+            Some(StageResult::Judge(judged)) => Some(&judged.evaluation),
+            _ => None,
+        };
+        let deciding = job.adapter_id.as_deref().map(|adapter_id| Deciding { adapter_id, evaluation });
+        Ok(family.evaluations_with(&job.golden.digest, deciding))
     }
 
-    /// How many versions of all families were evaluated with a frozen golden dataset.
+    /// How many evaluations of all families with a frozen golden dataset led to a decision.
     pub(crate) async fn evaluations_with(&self, golden: &Digest) -> Result<u32, DriverError> {
         let families: Vec<Family> = self.records.all(FAMILY).await?;
         Ok(families.iter().map(|family| family.evaluations_with(golden, None)).sum())

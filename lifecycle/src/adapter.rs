@@ -29,6 +29,7 @@ use crate::{
 pub use alias::{AdapterQuery, Alias, AliasError, AliasMove, Expected, InvalidAlias, InvalidQuery};
 pub use allocate::{NewVersion, Registered, RegistrationError};
 pub use card::{CardContext, model_card};
+pub use evaluations::Deciding;
 pub use file::{ImportError, RegistryFile};
 pub use four_eyes::{FourEyes, FourEyesError};
 pub use lineage::{LineageFact, LineageStep, lineage_steps};

@@ -45,7 +45,7 @@ pub struct Assignment {
     /// What human labels say about the judges, for the stage judge.
     #[serde(default)]
     pub judge_offsets: JudgeOffsets,
-    /// Gate stage: how many other versions of the family were evaluated with the same golden dataset before.
+    /// Gate stage: how many evaluations of the family with the same golden dataset there were before, repeats of its versions included.
     #[serde(default)]
     pub evaluations: u32,
 }

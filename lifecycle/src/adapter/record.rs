@@ -24,8 +24,15 @@ pub struct EvaluationRecord {
     /// Mean negative log-likelihood of the expected outputs under the version, in nats per token.
     #[serde(default)]
     pub candidate_nll: Option<f64>,
+    /// Evaluations of this version that gave a mean, up to and with this one: trying until it passes shows here.
+    #[serde(default = "one")]
+    pub number: u32,
     /// What the gate said, and why.
     pub report: GateReport,
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// What one person said about a version.
@@ -71,20 +78,30 @@ pub struct Deprecation {
 }
 
 impl EvaluationRecord {
-    /// What the results of a job tell about its version.
+    /// What the results of a job tell about its version, which has the record `earlier` already where it was evaluated before.
     pub fn new(
         at: String,
         report: &GateReport,
         answers: Option<&AnswersResult>,
         evaluation: Option<&EvaluationResult>,
+        earlier: Option<&Self>,
     ) -> Self {
+        let evaluation = evaluation.map(|evaluation| &evaluation.evaluation);
+        let before = earlier.map_or(0, |earlier| earlier.number_before(evaluation));
         Self {
             at,
             answers: answers.map(|answers| answers.answers.clone()),
-            evaluation: evaluation.map(|evaluation| evaluation.evaluation.clone()),
+            evaluation: evaluation.cloned(),
             candidate_nll: answers.map(|answers| answers.candidate_nll),
+            number: before + u32::from(report.mean.is_some()),
             report: report.clone(),
         }
+    }
+
+    /// Evaluations of the version that gave a mean before `evaluation`, which may be this one that is decided again.
+    pub fn number_before(&self, evaluation: Option<&ArtifactRef>) -> u32 {
+        let is_this = evaluation.is_some() && self.evaluation.as_ref() == evaluation;
+        self.number - u32::from(is_this && self.report.mean.is_some() && self.number > 0)
     }
 }
 
