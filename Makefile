@@ -1,7 +1,7 @@
 # `make demo` and `make test` do all of their set-up themselves. `make help` lists the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check doc services faults judge-faults statistics full-disk peft base-models bench-train bench-growth bench-generate bench-queue bench-gpu signing
+.PHONY: help setup build demo test check doc services faults judge-faults statistics full-disk peft base-models bench-train bench-growth bench-generate bench-queue bench-ingest bench-gpu signing
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -66,6 +66,10 @@ bench-train: build ## training speed beside PyTorch + PEFT, by turns
 bench-growth: ## training speed and memory for rows of 128 to 2,048 tokens and ranks of 4 to 256
 	cargo build -p clara-gpu-worker --example train_speed
 	@tests/peft/growth.py
+
+bench-ingest: ## ingest beside datatrove, and its growth to a million documents
+	@scripts/setup.sh
+	@scripts/bench-ingest.sh
 
 bench-gpu: ## training on a GPU beside PyTorch + PEFT, by turns (needs a GPU, and python3 with torch, transformers and peft)
 	cargo build --release -p clara-gpu-worker --example cuda_speed

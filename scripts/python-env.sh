@@ -4,6 +4,7 @@
 #   scripts/python-env.sh peft     PyTorch, transformers and PEFT, to check and compare training (several GB)
 #   scripts/python-env.sh openai   the OpenAI client, to check serving (a few MB)
 #   scripts/python-env.sh signing  model_signing, to check signatures (a few MB)
+#   scripts/python-env.sh ingest   datatrove, to compare ingest (1 GB)
 #   scripts/python-env.sh queue    Celery and Dramatiq, to compare the queue (a few MB)
 #
 # Running it again is quick: a group is installed anew only when its requirements changed.
@@ -17,10 +18,11 @@ fail() { echo "python-env: $*" >&2; exit 1; }
 
 case "${1:-}" in
   peft) requirements="$root/tests/peft/requirements.txt" ;;
+  ingest) requirements="$root/tests/ingest/requirements.txt" ;;
   queue) requirements="$root/tests/queue_bench/requirements.txt" ;;
   openai) requirements="$root/tests/openai_client/requirements.txt" ;;
   signing) requirements="$root/tests/signing/requirements.txt" ;;
-  *) fail "unknown group '${1:-}'; expected one of: peft, openai, queue, signing" ;;
+  *) fail "unknown group '${1:-}'; expected one of: peft, ingest, openai, queue, signing" ;;
 esac
 group="$1"
 
