@@ -18,6 +18,7 @@ use serde_json::to_vec;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    card::SeenRecords,
     error::IngestError,
     split::{SplitKey, held_out},
 };
@@ -30,6 +31,7 @@ pub(crate) struct DatasetWriter {
     dropped: JsonlFile,
     dropped_counts: BTreeMap<DropReason, u64>,
     keys: Vec<SplitKey>,
+    seen: SeenRecords,
 }
 
 /// What was written.
@@ -40,6 +42,7 @@ pub(crate) struct Written {
     pub(crate) dropped: BTreeMap<DropReason, u64>,
     pub(crate) train: WrittenFile,
     pub(crate) validation: WrittenFile,
+    pub(crate) seen: SeenRecords,
 }
 
 /// Lines and SHA-256 of a written file.
@@ -61,6 +64,7 @@ impl DatasetWriter {
             dropped: JsonlFile::create(folder.join("dropped.jsonl"))?,
             dropped_counts: BTreeMap::new(),
             keys: Vec::new(),
+            seen: SeenRecords::default(),
         })
     }
 
@@ -68,6 +72,7 @@ impl DatasetWriter {
     pub(crate) fn keep(&mut self, key: SplitKey, records: &[TrainingRecord]) -> Result<(), IngestError> {
         let document = self.keys.len();
         for record in records {
+            self.seen.see(record);
             let mut line = format!("{document} ").into_bytes();
             line.extend(json(&self.waiting.path, record)?);
             self.waiting.write_line(&line)?;
@@ -114,6 +119,7 @@ impl DatasetWriter {
             dropped: self.dropped_counts,
             train: train.finish()?,
             validation: validation.finish()?,
+            seen: self.seen,
         })
     }
 }

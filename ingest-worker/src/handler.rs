@@ -3,14 +3,14 @@
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use async_trait::async_trait;
 use clara_lifecycle::{
     attempt::Assignment,
     dataset::DatasetManifest,
     golden::GoldenDataset,
-    results::{DatasetResult, StageResult},
+    results::{DatasetResult, StageResult, StoredDataset},
     stage::Stage,
 };
 use clara_runtime::{
@@ -24,6 +24,7 @@ use tracing::Span;
 use crate::{
     error::IngestError,
     ingest::{self, GoldenTexts, IngestObserver, IngestRequest},
+    reuse,
 };
 
 /// Turns the job's sources into a dataset.
@@ -49,7 +50,16 @@ impl StageHandler for IngestHandler {
         let prefix = assignment.prefix("dataset");
         let out = scratch.join("dataset");
         let watch = Watch { progress, stop: stop.clone() };
-        let manifest = make_dataset(assignment, golden, out.clone(), scratch, watch).await?;
+        let candidates = assignment.earlier.same_options.clone();
+        let work = Work { assignment, golden, out: out.clone(), scratch, watch };
+        let (work, stored) = work.on_a_thread(move |work| Ok(work.stored(&candidates)?.cloned())).await?;
+        if let Some(stored) = stored
+            && let Some(result) =
+                reuse::take(&artifacts, &stored, &prefix, &out).await.map_err(StageFailure::from)?
+        {
+            return Ok(StageResult::Ingest(result));
+        }
+        let (_, manifest) = work.on_a_thread(Work::make).await?;
         if let Some(reason) = stop.reason() {
             return Err(StageFailure::Stopped(reason));
         }
@@ -63,6 +73,8 @@ impl StageHandler for IngestHandler {
             train_records: manifest.train_records,
             validation_records: manifest.validation_records,
             source_digest: manifest.source_digest,
+            key: manifest.key,
+            reused_from: None,
         }))
     }
 }
@@ -82,39 +94,53 @@ async fn golden_texts(
     Ok(GoldenTexts::new(golden.reference.clone(), golden.digest.clone(), &dataset))
 }
 
-async fn make_dataset(
+/// What the blocking thread works with.
+struct Work {
     assignment: Assignment,
     golden: GoldenTexts,
     out: PathBuf,
     scratch: PathBuf,
     watch: Watch,
-) -> Result<DatasetManifest, StageFailure> {
-    let span = Span::current();
-    let work = move || {
-        let _entered = span.enter();
-        blocking(&assignment, &golden, &out, &scratch, &watch)
-    };
-    match tokio::task::spawn_blocking(work).await {
-        Ok(made) => made.map_err(stage_failure),
-        Err(error) => {
-            Err(StageFailure::retryable(format!("the thread that makes the dataset ended early: {error}")))
-        }
-    }
 }
 
-fn blocking(
-    assignment: &Assignment,
-    golden: &GoldenTexts,
-    out: &Path,
-    scratch: &Path,
-    watch: &Watch,
-) -> Result<DatasetManifest, IngestError> {
-    let spec = &assignment.spec;
-    let scratch = scratch.join("work");
-    ingest::run(
-        &IngestRequest { options: &spec.ingest, domain: &spec.domain, golden, out, scratch: &scratch },
-        watch,
-    )
+impl Work {
+    async fn on_a_thread<T: Send + 'static>(
+        self,
+        work: impl FnOnce(&Self) -> Result<T, IngestError> + Send + 'static,
+    ) -> Result<(Self, T), StageFailure> {
+        let span = Span::current();
+        let entered = move || {
+            let _entered = span.enter();
+            let done = work(&self);
+            done.map(|done| (self, done))
+        };
+        match tokio::task::spawn_blocking(entered).await {
+            Ok(done) => done.map_err(stage_failure),
+            Err(error) => Err(StageFailure::retryable(format!(
+                "the thread that makes the dataset ended early: {error}"
+            ))),
+        }
+    }
+
+    fn with_request<T>(&self, work: impl FnOnce(&IngestRequest<'_>) -> T) -> T {
+        let spec = &self.assignment.spec;
+        let scratch = self.scratch.join("work");
+        work(&IngestRequest {
+            options: &spec.ingest,
+            domain: &spec.domain,
+            golden: Some(&self.golden),
+            out: &self.out,
+            scratch: &scratch,
+        })
+    }
+
+    fn stored<'a>(&self, candidates: &'a [StoredDataset]) -> Result<Option<&'a StoredDataset>, IngestError> {
+        self.with_request(|request| reuse::find(request, candidates))
+    }
+
+    fn make(&self) -> Result<DatasetManifest, IngestError> {
+        self.with_request(|request| ingest::run(request, &self.watch))
+    }
 }
 
 fn stage_failure(error: IngestError) -> StageFailure {

@@ -17,10 +17,12 @@ use tracing::{info, warn};
 
 use crate::{
     broken::BrokenLines,
+    card,
     dataset::write_manifest,
     error::IngestError,
     filter,
     query::{Ranking, SearchIndex},
+    reuse::dataset_key,
     selection::{Selected, Selection},
     source::{Found, SourceItem, SourceReader, discover, source_digest},
 };
@@ -37,8 +39,8 @@ pub struct IngestRequest<'a> {
     pub options: &'a IngestOptions,
     /// The job's domain.
     pub domain: &'a Domain,
-    /// The texts that must not be trained on.
-    pub golden: &'a GoldenTexts,
+    /// The texts that must not be trained on; without them nothing is compared.
+    pub golden: Option<&'a GoldenTexts>,
     /// Folder that receives `train.jsonl`, `validation.jsonl`, `manifest.json` and `dropped.jsonl`; made when missing.
     pub out: &'a Path,
     /// Folder for intermediate files, another one than `out`; made when missing, must hold no earlier search index.
@@ -118,8 +120,11 @@ pub fn run(
     if expected.is_some_and(|expected| expected.digest != source_digest(&entries)) {
         return Err(IngestError::SourcesChanged { sources: request.options.sources.join(", ") });
     }
-    let manifest = manifest(request, found, entries, selection.finish()?);
+    let mut selected = selection.finish()?;
+    let seen = std::mem::take(&mut selected.written.seen);
+    let manifest = manifest(request, found, entries, selected);
     write_manifest(request.out, &manifest)?;
+    card::write(request.out, &manifest, &seen)?;
     info!(
         documents_read = manifest.documents_read,
         documents_kept = manifest.documents_kept,
@@ -139,7 +144,7 @@ fn check(request: &IngestRequest<'_>) -> Result<(), IngestError> {
             "ingest.top_k and ingest.min_relevance need ingest.query; give a query or leave them out",
         );
     }
-    if request.golden.samples.is_empty() {
+    if request.golden.is_some_and(|golden| golden.samples.is_empty()) {
         return refuse(
             "the golden dataset holds no sample, so that nothing can be kept out; add samples to it",
         );
@@ -225,6 +230,7 @@ fn manifest(
 ) -> DatasetManifest {
     let IngestRequest { options, domain, golden, .. } = request;
     let written = selected.written;
+    let key = Some(dataset_key(request, &entries));
     DatasetManifest {
         format: MANIFEST_FORMAT,
         domain: domain.to_string(),
@@ -242,12 +248,14 @@ fn manifest(
         validation_records: written.validation.records,
         train_digest: written.train.digest,
         validation_digest: written.validation.digest,
-        golden_overlap: GoldenOverlapReport {
+        golden_overlap: golden.map(|golden| GoldenOverlapReport {
             golden_dataset: golden.reference.clone(),
             golden_digest: golden.digest.clone(),
             ngram_words: options.overlap_ngram_words,
             limit: options.overlap_limit,
             removed: selected.removed,
-        },
+        }),
+        options: Some(IngestOptions::clone(options)),
+        key,
     }
 }

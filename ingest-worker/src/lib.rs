@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod broken;
+pub mod card;
 mod chunk;
 mod dataset;
 mod dedupe;
@@ -10,9 +11,11 @@ pub mod fetch;
 mod filter;
 mod handler;
 pub mod ingest;
+pub mod inspect;
 mod leak;
 mod overlap;
 mod query;
+pub mod reuse;
 mod selection;
 mod share;
 pub mod source;
