@@ -94,7 +94,7 @@ async fn run(
     };
     let (progress, _newest) = ProgressSender::new();
     let context = AttemptContext { assignment, artifacts: artifacts.clone(), scratch, progress, stop };
-    (IngestHandler::new().run(context).await, artifacts)
+    (IngestHandler::default().run(context).await, artifacts)
 }
 
 fn dataset(result: Result<StageResult, StageFailure>) -> DatasetResult {
@@ -113,7 +113,7 @@ async fn an_attempt_stores_its_dataset_below_its_own_prefix() {
     let paths: Vec<_> = result.dataset.files.iter().map(|file| file.path.as_str()).collect();
     let expected = [
         "card.md",
-        "dropped.jsonl",
+        "dropped.jsonl.zst",
         "dropped.svg",
         "lengths.svg",
         "manifest.json",
