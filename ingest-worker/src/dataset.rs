@@ -12,7 +12,7 @@ use std::{
 };
 
 use clara_lifecycle::{
-    dataset::{DatasetManifest, DropReason, DroppedDocument, TrainingRecord},
+    dataset::{DatasetManifest, DropReason, DroppedDocument, ShapeReport, TrainingRecord},
     digest::Digest,
 };
 use serde_json::to_vec;
@@ -51,6 +51,7 @@ pub(crate) struct Written {
     pub(crate) train: WrittenFile,
     pub(crate) validation: WrittenFile,
     pub(crate) seen: SeenRecords,
+    pub(crate) shape: ShapeReport,
 }
 
 /// Lines and SHA-256 of a written file.
@@ -134,6 +135,7 @@ impl DatasetWriter {
             train: train.finish()?,
             validation: validation.finish()?,
             seen: self.seen,
+            shape: ShapeReport::default(),
         })
     }
 }

@@ -132,6 +132,7 @@ impl Work {
             options: &spec.ingest,
             domain: &spec.domain,
             golden: Some(&self.golden),
+            base_model: Some(&spec.base_model),
             out: &self.out,
             scratch: &scratch,
         })

@@ -41,6 +41,8 @@ pub struct IngestRequest<'a> {
     pub domain: &'a Domain,
     /// The texts that must not be trained on; without them nothing is compared.
     pub golden: Option<&'a GoldenTexts>,
+    /// The job's base model, whose tokenizer counts; `None` counts nothing.
+    pub base_model: Option<&'a str>,
     /// Folder that receives `train.jsonl`, `validation.jsonl`, `manifest.json` and `dropped.jsonl.zst`, the card; made when missing.
     pub out: &'a Path,
     /// Folder for intermediate files, another one than `out`; made when missing, must hold no earlier search index.
@@ -258,5 +260,6 @@ fn manifest(
         }),
         options: Some(IngestOptions::clone(options)),
         key,
+        shape: written.shape,
     }
 }

@@ -16,6 +16,7 @@ use tracing::{info, warn};
 
 use crate::{
     error::IngestError,
+    fetch::Place,
     ingest::IngestRequest,
     source::{HashingReader, discover},
 };
@@ -33,6 +34,7 @@ pub(crate) fn dataset_key(request: &IngestRequest<'_>, entries: &[SourceFileEntr
         ("options", options.as_bytes()),
         ("domain", request.domain.as_str().as_bytes()),
     ];
+    parts.extend(request.base_model.map(|model| ("base model", model.as_bytes())));
     parts.extend(request.golden.map(|golden| ("golden dataset", golden.digest.as_str().as_bytes())));
     for entry in entries {
         parts.extend([("file", entry.name.as_bytes()), ("content", entry.digest.as_str().as_bytes())]);
@@ -51,11 +53,11 @@ pub fn find<'a>(
     candidates: &'a [StoredDataset],
 ) -> Result<Option<&'a StoredDataset>, IngestError> {
     let options = request.options;
-    if options.fresh || candidates.is_empty() || options.sources.iter().any(|source| is_remote(source)) {
+    if options.fresh || candidates.is_empty() || options.sources.iter().any(|source| Place::of(source).is_remote()) {
         return Ok(None);
     }
     let mut entries = Vec::new();
-    for file in discover(&options.sources)?.files {
+    for file in discover(&options.sources, &options.fields)?.files {
         let (size_bytes, digest) = file_digest(&file.path).map_err(IngestError::read(&file.path))?;
         entries.push(SourceFileEntry { name: file.name, size_bytes, digest });
     }
@@ -88,11 +90,6 @@ pub(crate) async fn take(
     info!("took the dataset of job {job}: sources and options are the same; `fresh` makes it anew");
     let reused_from = result.reused_from.clone().or_else(|| Some(job.clone()));
     Ok(Some(DatasetResult { dataset, reused_from, ..result.clone() }))
-}
-
-/// Whether a source is read from a server.
-pub fn is_remote(source: &str) -> bool {
-    source.starts_with('@') || source.contains("://")
 }
 
 fn file_digest(path: &Path) -> io::Result<(u64, Digest)> {

@@ -1,5 +1,6 @@
 //! Training datasets: the records of `train.jsonl` and `validation.jsonl`, and their `manifest.json`.
 
+mod shape;
 #[cfg(test)]
 mod tests;
 
@@ -8,6 +9,8 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Serialize};
 
 use crate::{digest::Digest, spec::IngestOptions};
+
+pub use shape::{ClusterReport, MixtureShare, RerankReport, ShapeReport, TokenReport};
 
 /// One line of `train.jsonl` or `validation.jsonl`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -236,6 +239,9 @@ pub struct DatasetManifest {
     /// Digest of everything that the dataset follows from; absent in datasets of earlier builds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Digest>,
+    /// How documents became records.
+    #[serde(default)]
+    pub shape: ShapeReport,
 }
 
 /// One file that a dataset was made from.

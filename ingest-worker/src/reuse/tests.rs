@@ -35,6 +35,7 @@ impl Bench {
             options: &self.options,
             domain: &self.domain,
             golden: self.golden.as_ref(),
+            base_model: None,
             out: &out,
             scratch: &scratch,
         })
