@@ -48,12 +48,24 @@ pub(crate) fn dataset_key(request: &IngestRequest<'_>, entries: &[SourceFileEntr
 ///
 /// # Errors
 /// [`IngestError`] when a source is missing or cannot be read.
-pub fn find<'a>(
+pub(crate) fn find<'a>(
     request: &IngestRequest<'_>,
     candidates: &'a [StoredDataset],
 ) -> Result<Option<&'a StoredDataset>, IngestError> {
+    if request.options.fresh || candidates.is_empty() {
+        return Ok(None);
+    }
+    let Some(key) = key_of(request)? else { return Ok(None) };
+    Ok(candidates.iter().find(|stored| stored.result.key.as_ref() == Some(&key)))
+}
+
+/// The key of the dataset that `request` would make now; `None` when a source is no file of this machine. Reads the source files once.
+///
+/// # Errors
+/// [`IngestError`] when a source is missing or cannot be read.
+pub fn key_of(request: &IngestRequest<'_>) -> Result<Option<Digest>, IngestError> {
     let options = request.options;
-    if options.fresh || candidates.is_empty() || options.sources.iter().any(|source| Place::of(source).is_remote()) {
+    if options.sources.iter().any(|source| Place::of(source).is_remote()) {
         return Ok(None);
     }
     let mut entries = Vec::new();
@@ -61,8 +73,7 @@ pub fn find<'a>(
         let (size_bytes, digest) = file_digest(&file.path).map_err(IngestError::read(&file.path))?;
         entries.push(SourceFileEntry { name: file.name, size_bytes, digest });
     }
-    let key = dataset_key(request, &entries);
-    Ok(candidates.iter().find(|stored| stored.result.key.as_ref() == Some(&key)))
+    Ok(Some(dataset_key(request, &entries)))
 }
 
 /// Copies a stored dataset below `prefix`, by way of the folder `out`; `None` when its files are not there any more.

@@ -12,6 +12,8 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use clara_lifecycle::id::Domain;
 
+pub(crate) use show::{of_manifest, tell_dropped};
+
 use super::DONE;
 use crate::{
     client::DatasetDocument,

@@ -60,7 +60,7 @@ pub(super) async fn run(session: &Session, args: &ShowArgs) -> Result<()> {
     tell_dropped(session, manifest)
 }
 
-fn of_manifest(manifest: &DatasetManifest) -> Vec<(&'static str, String)> {
+pub(crate) fn of_manifest(manifest: &DatasetManifest) -> Vec<(&'static str, String)> {
     let DatasetManifest { documents_read, documents_kept, train_records, validation_records, .. } = manifest;
     let golden = manifest.golden_overlap.as_ref().map_or_else(
         || "none: nothing was compared".to_owned(),
@@ -88,7 +88,7 @@ fn of_manifest(manifest: &DatasetManifest) -> Vec<(&'static str, String)> {
 }
 
 /// What was left out, as a table.
-pub(super) fn tell_dropped(session: &Session, manifest: &DatasetManifest) -> Result<()> {
+pub(crate) fn tell_dropped(session: &Session, manifest: &DatasetManifest) -> Result<()> {
     let rows = manifest.dropped.iter().map(|(reason, count)| [reason.to_string(), count.to_string()]);
     Ok(session.output.table(["left out as", "documents"], rows.collect())?)
 }
