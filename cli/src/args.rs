@@ -10,10 +10,9 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     commands::{
         adapter::AdapterCommand, chat::ChatArgs, completions::CompletionsArgs, config::ConfigCommand,
-        data::DataCommand, ingest::IngestArgs,
-        eval::EvalCommand, gaps::GapsCommand, golden::GoldenCommand, job::JobCommand, model::ModelCommand,
-        queue::QueueArgs, registry::RegistryCommand, review::ReviewCommand, run::RunArgs, serve::ServeArgs,
-        up::UpArgs,
+        data::DataCommand, eval::EvalCommand, gaps::GapsCommand, golden::GoldenCommand, ingest::IngestArgs,
+        job::JobCommand, model::ModelCommand, queue::QueueArgs, registry::RegistryCommand,
+        review::ReviewCommand, run::RunArgs, serve::ServeArgs, up::UpArgs,
     },
     output::Format,
 };

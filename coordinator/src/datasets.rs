@@ -56,7 +56,8 @@ impl Driver {
                 return Err(DriverError::Invalid(format!("limit is {limit}; expected 1 to {LONGEST_LIST}")));
             }
         };
-        let mut views = self.gather(Some(limit), |found| domain.is_none_or(|domain| *domain == *found)).await?;
+        let mut views =
+            self.gather(Some(limit), |found| domain.is_none_or(|domain| *domain == *found)).await?;
         views.truncate(limit);
         Ok(views)
     }
@@ -124,7 +125,8 @@ impl Driver {
                 let job = job?.value;
                 if let Some(made) = made_by(&job).filter(|_| wants(&job.spec.domain)) {
                     let digest = made.dataset.digest();
-                    let view = views.entry(digest).or_insert_with_key(|digest| DatasetView::of(digest, &job, made));
+                    let view =
+                        views.entry(digest).or_insert_with_key(|digest| DatasetView::of(digest, &job, made));
                     view.made_by(&job, made);
                 }
             }
@@ -139,7 +141,8 @@ impl Driver {
             let Some(lineage) = version.lineage.as_ref().filter(|_| wants(&version.domain)) else { continue };
             let digest = lineage.dataset.digest();
             // The record of its job may be gone.
-            let view = views.entry(digest).or_insert_with_key(|digest| DatasetView::of_version(digest, version));
+            let view =
+                views.entry(digest).or_insert_with_key(|digest| DatasetView::of_version(digest, version));
             view.trained(version);
         }
         let mut views: Vec<_> = views.into_values().collect();
@@ -150,8 +153,10 @@ impl Driver {
     /// What was made before, for an ingest of `job`.
     pub(crate) async fn earlier_datasets(&self, job: &Job) -> Result<EarlierDatasets, DriverError> {
         let options = &job.spec.ingest;
-        let same_options = if options.fresh { Vec::new() } else { self.same_options(job).await? };
         let needs_family = options.since_last || options.clean.skip_known;
+        // What is new to a family changes with each of its datasets.
+        let same_options =
+            if options.fresh || needs_family { Vec::new() } else { self.same_options(job).await? };
         let family = if needs_family { self.of_family(job).await? } else { Vec::new() };
         Ok(EarlierDatasets { same_options, family })
     }
@@ -185,7 +190,8 @@ impl Driver {
         };
         let mut seen = BTreeSet::new();
         let lineages = versions.iter().filter(usable).filter_map(|version| version.lineage.as_ref());
-        let others = lineages.filter(|lineage| lineage.job != job.id && seen.insert(lineage.dataset.digest()));
+        let others =
+            lineages.filter(|lineage| lineage.job != job.id && seen.insert(lineage.dataset.digest()));
         Ok(others.take(OF_FAMILY).map(|lineage| lineage.dataset.clone()).collect())
     }
 }

@@ -28,7 +28,11 @@ pub const DROPPED: &str = "dropped.svg";
 const SAMPLE_CHARS: usize = 700;
 
 /// Writes the card and its drawings into `folder`.
-pub(crate) fn write(folder: &Path, manifest: &DatasetManifest, seen: &SeenRecords) -> Result<(), IngestError> {
+pub(crate) fn write(
+    folder: &Path,
+    manifest: &DatasetManifest,
+    seen: &SeenRecords,
+) -> Result<(), IngestError> {
     let files = [
         (CARD, markdown(manifest, seen)),
         (LENGTHS, lengths_svg(&seen.lengths)),
@@ -72,7 +76,10 @@ fn counts(manifest: &DatasetManifest, seen: &SeenRecords) -> String {
     let DatasetManifest { documents_read, documents_kept, validation_documents, .. } = manifest;
     let mut rows = vec![
         ("documents read", documents_read.to_string()),
-        ("documents kept", format!("{documents_kept}, {validation_documents} of them held out for validation")),
+        (
+            "documents kept",
+            format!("{documents_kept}, {validation_documents} of them held out for validation"),
+        ),
         ("records to train on", manifest.train_records.to_string()),
         ("records for validation", manifest.validation_records.to_string()),
         ("what records are", seen.kinds()),
@@ -92,7 +99,8 @@ fn sources(manifest: &DatasetManifest) -> String {
     }
     let files = &manifest.source_files;
     let rows = files.iter().take(MOST_FILES);
-    let rows = rows.map(|file| [code(&file.name), format!("{} bytes, `{}`", file.size_bytes, file.digest.short())]);
+    let rows =
+        rows.map(|file| [code(&file.name), format!("{} bytes, `{}`", file.size_bytes, file.digest.short())]);
     let _ = write!(section, "\n{}", table(["file", "size and digest"], rows));
     if files.len() > MOST_FILES {
         let _ = writeln!(section, "\n… and {} more, see `manifest.json`.", files.len() - MOST_FILES);
@@ -166,7 +174,8 @@ fn flatten(name: &str, value: &serde_json::Value, into: &mut Vec<(String, String
 }
 
 fn samples(seen: &SeenRecords) -> String {
-    let mut section = "## Samples\n\nDrawn by chance, the same ones each time; not those that look best.\n\n".to_owned();
+    let mut section =
+        "## Samples\n\nDrawn by chance, the same ones each time; not those that look best.\n\n".to_owned();
     for record in seen.samples() {
         let _ = writeln!(section, "### {}\n", code(&record.document_id));
         for (role, text) in spoken(record) {

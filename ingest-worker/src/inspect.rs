@@ -67,7 +67,9 @@ pub fn dropped(folder: &Path) -> Result<Lines<DroppedDocument>, IngestError> {
 /// The document that a record was made from: the id without the number of its part.
 pub fn document_of(record_id: &str) -> &str {
     match record_id.rsplit_once('#') {
-        Some((document, part)) if !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()) => document,
+        Some((document, part)) if !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()) => {
+            document
+        }
         _ => record_id,
     }
 }

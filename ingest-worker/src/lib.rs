@@ -6,6 +6,7 @@ pub mod card;
 mod chunk;
 mod dataset;
 mod dedupe;
+mod earlier;
 pub mod error;
 pub mod fetch;
 mod filter;

@@ -52,7 +52,9 @@ pub(crate) fn find<'a>(
     request: &IngestRequest<'_>,
     candidates: &'a [StoredDataset],
 ) -> Result<Option<&'a StoredDataset>, IngestError> {
-    if request.options.fresh || candidates.is_empty() {
+    // What is new to a family changes with each of its datasets.
+    let IngestOptions { fresh, since_last, clean, .. } = request.options;
+    if *fresh || *since_last || clean.skip_known || candidates.is_empty() {
         return Ok(None);
     }
     let Some(key) = key_of(request)? else { return Ok(None) };

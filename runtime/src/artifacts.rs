@@ -231,8 +231,10 @@ impl ArtifactStore {
         path: &str,
     ) -> Result<BoxStream<'static, Result<Bytes, ArtifactError>>, ArtifactError> {
         let object = object_path(&artifact.prefix, &file_of(artifact, path)?.path)?;
-        let found = self.objects.get(&object).await.map_err(|source| ArtifactError::store(&object, source))?;
-        let named = move |piece: Result<Bytes, _>| piece.map_err(|source| ArtifactError::store(&object, source));
+        let found =
+            self.objects.get(&object).await.map_err(|source| ArtifactError::store(&object, source))?;
+        let named =
+            move |piece: Result<Bytes, _>| piece.map_err(|source| ArtifactError::store(&object, source));
         Ok(found.into_stream().map(named).boxed())
     }
 

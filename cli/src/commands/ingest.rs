@@ -8,8 +8,8 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use clara_ingest_worker::{GoldenTexts, IngestError, IngestObserver, IngestRequest, ingest, inspect, reuse};
 use clara_lifecycle::{
-    attempt::Progress, dataset::DatasetManifest, id::Domain, job::JobEvent, spec::IngestOptions, stage::Stage,
-    time::Timestamp,
+    attempt::Progress, dataset::DatasetManifest, id::Domain, job::JobEvent, spec::IngestOptions,
+    stage::Stage, time::Timestamp,
 };
 use clara_runtime::{
     stop::{StopReason, StopSignal, stop_switch},
@@ -89,7 +89,9 @@ impl Wanted {
 pub(crate) async fn run(session: &Session, args: &IngestArgs) -> Result<u8> {
     let wanted = wanted(session, args).await?;
     if let Some(manifest) = there_already(&wanted, args.replace).await? {
-        session.output.note("the dataset is there already: sources and options are the same; --fresh makes it anew");
+        session
+            .output
+            .note("the dataset is there already: sources and options are the same; --fresh makes it anew");
         tell(session, &wanted, &manifest, true)?;
         return Ok(DONE);
     }
@@ -175,7 +177,8 @@ async fn watched(session: &Session, wanted: Wanted) -> Result<DatasetManifest, I
     let (progress, mut newest) = ProgressSender::new();
     let (switch, stop) = stop_switch();
     let observer = Watch { progress, stop };
-    let mut work = tokio::task::spawn_blocking(move || wanted.with_request(|request| ingest::run(request, &observer)));
+    let mut work =
+        tokio::task::spawn_blocking(move || wanted.with_request(|request| ingest::run(request, &observer)));
     let mut view = ProgressView::new(session.output, Timestamp::default());
     let mut interrupted = false;
     let done = loop {
@@ -189,7 +192,9 @@ async fn watched(session: &Session, wanted: Wanted) -> Result<DatasetManifest, I
         }
     };
     view.finish();
-    done.map_err(|error| IngestError::Options { problem: format!("the thread that makes it ended early: {error}") })?
+    done.map_err(|error| IngestError::Options {
+        problem: format!("the thread that makes it ended early: {error}"),
+    })?
 }
 
 fn show(view: &mut ProgressView, newest: &mut watch::Receiver<Progress>) {
@@ -209,7 +214,9 @@ fn tell(session: &Session, wanted: &Wanted, manifest: &DatasetManifest, reused: 
     session.output.fields(&fields)?;
     session.output.line("")?;
     data::tell_dropped(session, manifest)?;
-    session.output.note(format!("look at it: clara data preview {0}; check it: clara data lint {0}", out.display()));
+    session
+        .output
+        .note(format!("look at it: clara data preview {0}; check it: clara data lint {0}", out.display()));
     Ok(())
 }
 

@@ -52,9 +52,8 @@ fn a_sample_cannot_leave_its_fence_and_an_id_not_its_heading() {
 #[test]
 fn the_same_ten_samples_are_drawn_in_whatever_order_records_come() {
     let records: Vec<_> = (0..500).map(|number| record(&format!("d{number}"), "Text")).collect();
-    let ids = |seen: &SeenRecords| {
-        seen.samples().map(|sample| sample.document_id.clone()).collect::<Vec<_>>()
-    };
+    let ids =
+        |seen: &SeenRecords| seen.samples().map(|sample| sample.document_id.clone()).collect::<Vec<_>>();
     let forward = ids(&seen(&records));
     let backward = ids(&seen(&records.iter().rev().cloned().collect::<Vec<_>>()));
     assert_eq!(forward, backward);

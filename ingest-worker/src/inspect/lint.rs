@@ -232,7 +232,8 @@ fn of_manifest(manifest: &DatasetManifest) -> Vec<DatasetFinding> {
     if manifest.query.is_none() && share(kept, read) < FEW_KEPT {
         let most = manifest.dropped.iter().max_by_key(|(_, count)| **count);
         let most = most.map(|(reason, count)| format!(", {count} as {reason}")).unwrap_or_default();
-        let message = format!("{kept} of {read} documents were kept{most}; look at the options of that filter");
+        let message =
+            format!("{kept} of {read} documents were kept{most}; look at the options of that filter");
         find(Severity::Warning, FewKept, kept, message);
     }
     let files = &manifest.source_files;
@@ -263,7 +264,8 @@ fn of_golden(
             severity: Severity::Warning,
             code: DatasetFindingCode::GoldenNotCompared,
             count: 0,
-            message: "it was made without a golden dataset and may hold its samples; give --golden-dataset".to_owned(),
+            message: "it was made without a golden dataset and may hold its samples; give --golden-dataset"
+                .to_owned(),
         }));
     }
     let paths = [TRAIN, VALIDATION].map(|name| folder.join(name));

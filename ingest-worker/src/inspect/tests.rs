@@ -38,7 +38,9 @@ fn text(id: &str, text: &str) -> Value {
 }
 
 fn many() -> Vec<Value> {
-    (0..120).map(|number| text(&format!("d{number}"), &format!("Der Antrag Nummer {number} ist schriftlich."))).collect()
+    (0..120)
+        .map(|number| text(&format!("d{number}"), &format!("Der Antrag Nummer {number} ist schriftlich.")))
+        .collect()
 }
 
 fn codes(folder: &Path, golden: &[GoldenText]) -> Vec<(Severity, String, u64)> {
@@ -59,7 +61,8 @@ fn each_fault_is_found_and_errors_come_first() {
     train.push(text("twice", "DER ANTRAG  Nummer 7 ist schriftlich."));
     train.push(text("long", &"Wort ".repeat(2_000)));
     train.push(text("chunked#1", "Ein Teil."));
-    let validation = [text("chunked#2", "Ein anderer Teil."), text("copy", "Der Antrag Nummer 3 ist schriftlich.")];
+    let validation =
+        [text("chunked#2", "Ein anderer Teil."), text("copy", "Der Antrag Nummer 3 ist schriftlich.")];
     let folder = dataset(&train, &validation, |manifest| {
         manifest["golden_overlap"] = Value::Null;
         manifest["documents_read"] = json!(1_000);
@@ -99,7 +102,10 @@ fn golden_samples_in_the_records_are_found_whatever_the_manifest_says() {
 #[test]
 fn too_few_records_and_none_held_out_are_told() {
     let folder = dataset(&[text("a", "Ein Satz.")], &[], |_| {});
-    let expected = [(Severity::Warning, "few_records".to_owned(), 1), (Severity::Warning, "no_validation".to_owned(), 0)];
+    let expected = [
+        (Severity::Warning, "few_records".to_owned(), 1),
+        (Severity::Warning, "no_validation".to_owned(), 0),
+    ];
     assert_eq!(codes(folder.path(), &[]), expected);
     let empty = dataset(&[], &[], |_| {});
     assert_eq!(codes(empty.path(), &[])[0].1, "no_records");
@@ -127,7 +133,10 @@ fn documents_are_added_removed_changed_and_moved() {
     assert_eq!(found.changed, names(&["b"]));
     assert_eq!(found.moved, names(&["c"]));
     assert_eq!(found.same, 2);
-    assert_eq!((found.source_files_added, found.source_files_removed), (names(&["law.jsonl"]), names(&["law.jsonl"])));
+    assert_eq!(
+        (found.source_files_added, found.source_files_removed),
+        (names(&["law.jsonl"]), names(&["law.jsonl"]))
+    );
     let change = OptionChange {
         name: "ingest.min_chars".to_owned(),
         before: Some("40".to_owned()),
@@ -142,8 +151,11 @@ fn figures_count_records_documents_and_languages() {
                   öffentlich-rechtlichen Vorschriften entgegenstehen.";
     let english = "The building permit is granted in writing by the authority whenever no public law provisions stand \
                    against the project that was applied for.";
-    let folder =
-        dataset(&[text("a#1", german), text("a#2", german), text("b", english)], &[text("c", german)], |_| {});
+    let folder = dataset(
+        &[text("a#1", german), text("a#2", german), text("b", english)],
+        &[text("c", german)],
+        |_| {},
+    );
     let figures = statistics(folder.path()).unwrap();
     assert_eq!((figures.records, figures.documents), (4, 3));
     assert_eq!(figures.languages, [("deu".to_owned(), 3), ("eng".to_owned(), 1)].into());
@@ -158,7 +170,8 @@ fn what_was_left_out_is_read_packed_and_plain() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join(DROPPED[1]), format!("{line}\n")).unwrap();
     let plain: Vec<_> = dropped(folder.path()).unwrap().collect::<Result<_, _>>().unwrap();
-    fs::write(folder.path().join(DROPPED[0]), zstd::encode_all(format!("{line}\n").as_bytes(), 3).unwrap()).unwrap();
+    fs::write(folder.path().join(DROPPED[0]), zstd::encode_all(format!("{line}\n").as_bytes(), 3).unwrap())
+        .unwrap();
     fs::write(folder.path().join(DROPPED[1]), "no JSON").unwrap();
     let packed: Vec<_> = dropped(folder.path()).unwrap().collect::<Result<_, _>>().unwrap();
     assert_eq!(plain, packed);

@@ -19,7 +19,8 @@ impl Bench {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let source = folder.path().join("law.jsonl");
-        fs::write(&source, "{\"id\":\"a\",\"text\":\"Der Bauantrag ist schriftlich einzureichen.\"}\n").unwrap();
+        fs::write(&source, "{\"id\":\"a\",\"text\":\"Der Bauantrag ist schriftlich einzureichen.\"}\n")
+            .unwrap();
         let options =
             IngestOptions { sources: vec![source.to_str().unwrap().to_owned()], ..IngestOptions::default() };
         Self { folder, options, domain: "law".parse().unwrap(), golden: None }
@@ -86,7 +87,8 @@ fn one_byte_in_a_source_or_one_option_makes_another_dataset() {
     assert!(!bench.finds(&stored), "another domain");
     bench.domain = "law".parse().unwrap();
     assert!(bench.finds(&stored), "nothing differs any more");
-    fs::write(bench.path(), "{\"id\":\"a\",\"text\":\"Der Bauantrag ist schriftlich einzureichen!\"}\n").unwrap();
+    fs::write(bench.path(), "{\"id\":\"a\",\"text\":\"Der Bauantrag ist schriftlich einzureichen!\"}\n")
+        .unwrap();
     assert!(!bench.finds(&stored), "another source");
 }
 

@@ -53,7 +53,10 @@ fn data(version: &AdapterVersion) -> Facts {
     facts.push(("dataset", lineage.dataset.digest().to_string()));
     facts.extend(lineage.dataset_key.iter().map(|key| ("dataset key", key.to_string())));
     facts.extend(
-        lineage.dataset.file("card.md").map(|card| ("dataset card", format!("{}/{}", lineage.dataset.prefix, card.path))),
+        lineage
+            .dataset
+            .file("card.md")
+            .map(|card| ("dataset card", format!("{}/{}", lineage.dataset.prefix, card.path))),
     );
     let file =
         |file: &crate::artifact::ArtifactFile| ("dataset file", format!("{} {}", file.path, file.digest));

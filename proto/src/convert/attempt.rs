@@ -126,7 +126,8 @@ impl TryFrom<v1::EarlierDatasets> for EarlierDatasets {
             let result = required("assignment.earlier.same_options.result", result)?.try_into()?;
             Ok(StoredDataset { job, result })
         };
-        let same_options = earlier.same_options.into_iter().map(stored).collect::<Result<_, ConvertError>>()?;
+        let same_options =
+            earlier.same_options.into_iter().map(stored).collect::<Result<_, ConvertError>>()?;
         let family = earlier.family.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
         Ok(Self { same_options, family })
     }

@@ -37,8 +37,12 @@ pub(super) async fn run(session: &Session, args: &DiffArgs) -> Result<()> {
     session.output.fields(&lines(&found, if args.documents { usize::MAX } else { NAMED }))?;
     if !found.options.is_empty() {
         session.output.line("")?;
-        let said = |value: &Option<String>| value.clone().map_or_else(|| NONE.to_owned(), |value| plain(&value));
-        let rows = found.options.iter().map(|change| [change.name.clone(), said(&change.before), said(&change.after)]);
+        let said =
+            |value: &Option<String>| value.clone().map_or_else(|| NONE.to_owned(), |value| plain(&value));
+        let rows = found
+            .options
+            .iter()
+            .map(|change| [change.name.clone(), said(&change.before), said(&change.after)]);
         session.output.table(["option", "before", "after"], rows.collect())?;
     }
     Ok(())

@@ -32,11 +32,11 @@ pub(super) async fn run(session: &Session, args: &LintArgs) -> Result<u8> {
     let mut reach = Reach::new(session);
     let opened = reach.open(&args.dataset.dataset, &[TRAIN, VALIDATION]).await?;
     let golden = golden(&mut reach, args, &opened).await?;
-    let samples = golden.map(|dataset| {
-        GoldenTexts::new(dataset.reference().to_string(), dataset.digest(), &dataset).samples
-    });
+    let samples = golden
+        .map(|dataset| GoldenTexts::new(dataset.reference().to_string(), dataset.digest(), &dataset).samples);
     let (folder, long_chars) = (opened.folder().to_owned(), args.long_chars);
-    let check = move || lint(&folder, &LintOptions { golden: samples.as_deref().unwrap_or_default(), long_chars });
+    let check =
+        move || lint(&folder, &LintOptions { golden: samples.as_deref().unwrap_or_default(), long_chars });
     let findings = tokio::task::spawn_blocking(check).await??;
     let broken = findings.iter().any(|finding| finding.severity == Severity::Error);
     if session.output.is_json() {

@@ -61,7 +61,9 @@ impl<'a> Reach<'a> {
         let folder = Path::new(name);
         if folder.is_dir() {
             if !folder.join(MANIFEST).is_file() {
-                bail!("{name} is a folder without {MANIFEST}; give one that `clara ingest` or `clara data export` wrote");
+                bail!(
+                    "{name} is a folder without {MANIFEST}; give one that `clara ingest` or `clara data export` wrote"
+                );
             }
             let manifest = inspect::manifest(folder)?;
             return Ok(Opened { manifest, document: None, place: Place::Folder(folder.to_owned()) });
