@@ -11,7 +11,7 @@ use std::{
 };
 
 use clara_lifecycle::{
-    dataset::{DatasetManifest, DropReason, DroppedDocument, TrainingRecord},
+    dataset::{DatasetManifest, DropReason, DroppedDocument, ShapeReport, TrainingRecord},
     digest::Digest,
 };
 use serde_json::to_vec;
@@ -40,6 +40,7 @@ pub(crate) struct Written {
     pub(crate) dropped: BTreeMap<DropReason, u64>,
     pub(crate) train: WrittenFile,
     pub(crate) validation: WrittenFile,
+    pub(crate) shape: ShapeReport,
 }
 
 /// Lines and SHA-256 of a written file.
@@ -114,6 +115,7 @@ impl DatasetWriter {
             dropped: self.dropped_counts,
             train: train.finish()?,
             validation: validation.finish()?,
+            shape: ShapeReport::default(),
         })
     }
 }

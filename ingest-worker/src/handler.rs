@@ -111,10 +111,15 @@ fn blocking(
 ) -> Result<DatasetManifest, IngestError> {
     let spec = &assignment.spec;
     let scratch = scratch.join("work");
-    ingest::run(
-        &IngestRequest { options: &spec.ingest, domain: &spec.domain, golden, out, scratch: &scratch },
-        watch,
-    )
+    let request = IngestRequest {
+        options: &spec.ingest,
+        domain: &spec.domain,
+        golden,
+        base_model: Some(&spec.base_model),
+        out,
+        scratch: &scratch,
+    };
+    ingest::run(&request, watch)
 }
 
 fn stage_failure(error: IngestError) -> StageFailure {

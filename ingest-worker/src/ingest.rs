@@ -39,6 +39,8 @@ pub struct IngestRequest<'a> {
     pub domain: &'a Domain,
     /// The texts that must not be trained on.
     pub golden: &'a GoldenTexts,
+    /// The job's base model, whose tokenizer counts; `None` counts nothing.
+    pub base_model: Option<&'a str>,
     /// Folder that receives `train.jsonl`, `validation.jsonl`, `manifest.json` and `dropped.jsonl`; made when missing.
     pub out: &'a Path,
     /// Folder for intermediate files, another one than `out`; made when missing, must hold no earlier search index.
@@ -248,5 +250,6 @@ fn manifest(
             limit: options.overlap_limit,
             removed: selected.removed,
         },
+        shape: written.shape,
     }
 }

@@ -1,5 +1,6 @@
 //! Training datasets: the records of `train.jsonl` and `validation.jsonl`, and their `manifest.json`.
 
+mod shape;
 #[cfg(test)]
 mod tests;
 
@@ -8,6 +9,8 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+
+pub use shape::{ClusterReport, MixtureShare, RerankReport, ShapeReport, TokenReport};
 
 /// One line of `train.jsonl` or `validation.jsonl`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -224,6 +227,9 @@ pub struct DatasetManifest {
     pub validation_digest: Digest,
     /// How the golden dataset was kept out.
     pub golden_overlap: GoldenOverlapReport,
+    /// How documents became records.
+    #[serde(default)]
+    pub shape: ShapeReport,
 }
 
 /// One file that a dataset was made from.

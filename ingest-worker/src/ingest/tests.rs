@@ -72,6 +72,7 @@ impl Bench {
             options,
             domain: &"verwaltungsrecht".parse().unwrap(),
             golden: &golden(),
+            base_model: None,
             out: &self.out(),
             scratch: scratch.path(),
         };
