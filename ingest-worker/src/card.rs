@@ -15,7 +15,7 @@ use clara_lifecycle::{
 use crate::error::IngestError;
 
 pub use bars::bars;
-pub use seen::Lengths;
+pub use seen::{Lengths, lot};
 pub(crate) use seen::SeenRecords;
 
 /// The card.

@@ -83,7 +83,7 @@ impl SeenRecords {
             TrainingContent::PromptCompletion { .. } => self.completions += 1,
             TrainingContent::Chat { .. } => self.conversations += 1,
         }
-        let hash = fnv1a(&record.document_id);
+        let hash = lot(&record.document_id);
         let is_chosen = self.samples.len() < SAMPLES
             || self.samples.last_key_value().is_some_and(|((largest, _), _)| hash < *largest);
         if is_chosen {
@@ -111,9 +111,13 @@ impl SeenRecords {
     }
 }
 
-/// A hash that never changes, unlike those of the standard library.
-pub(crate) fn fnv1a(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+/// A number that follows from the text as if drawn by lot, the same one in every build: FNV-1a, then the last step of
+/// `MurmurHash3`, since FNV alone gives near texts near numbers.
+pub fn lot(text: &str) -> u64 {
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    });
+    let mixed = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    let mixed = (mixed ^ (mixed >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    mixed ^ (mixed >> 33)
 }

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use clap::Args;
 use clara_ingest_worker::{
-    card::spoken,
+    card::{lot, spoken},
     inspect::{self, DROPPED, TRAIN, VALIDATION},
 };
 use clara_lifecycle::dataset::{DropReason, DroppedDocument, TrainingRecord};
@@ -77,7 +77,8 @@ fn drawn<T, E: std::error::Error + Send + Sync + 'static>(
     let mut chosen = std::collections::BTreeMap::new();
     for (number, item) in items.enumerate() {
         let item = item?;
-        chosen.insert((key(args.seed, number, id(&item)), number), item);
+        let lot = lot(&format!("{} {number} {}", args.seed, id(&item)));
+        chosen.insert((lot, number), item);
         if chosen.len() > count {
             chosen.pop_last();
         }
@@ -85,16 +86,6 @@ fn drawn<T, E: std::error::Error + Send + Sync + 'static>(
     let mut chosen: Vec<_> = chosen.into_iter().map(|((_, number), item)| (number, item)).collect();
     chosen.sort_by_key(|(number, _)| *number);
     Ok(chosen.into_iter().map(|(_, item)| item).collect())
-}
-
-/// A hash (FNV-1a, then mixed) of seed, place and id.
-fn key(seed: u64, number: usize, id: &str) -> u64 {
-    let place = seed.to_le_bytes().into_iter().chain(number.to_le_bytes()).chain(id.bytes());
-    let hash = place.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    let mixed = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
-    mixed ^ (mixed >> 33)
 }
 
 fn tell(output: Output, records: &[TrainingRecord], max_chars: usize) -> Result<()> {
