@@ -64,8 +64,8 @@ impl Driver {
 
     /// The dataset that a job, an adapter version or the beginning of a digest names.
     pub(crate) async fn dataset(&self, name: &str) -> Result<DatasetView, DriverError> {
-        let digest = match self.digest_of(name).await? {
-            Some(digest) => digest,
+        let digest = match self.dataset_copy(name).await? {
+            Some(copy) => copy.digest().to_string(),
             None => name.to_owned(),
         };
         if digest.len() < SHORTEST_NAME || !digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -85,8 +85,8 @@ impl Driver {
         }
     }
 
-    /// The digest of the dataset of a job or a version; `None` for a name that is neither.
-    async fn digest_of(&self, name: &str) -> Result<Option<String>, DriverError> {
+    /// The copy of a dataset that a job made or a version was trained on; `None` for a name that is neither.
+    pub(crate) async fn dataset_copy(&self, name: &str) -> Result<Option<ArtifactRef>, DriverError> {
         if name.starts_with("job-") {
             let unknown = |_| DriverError::UnknownJob { job: name.to_owned() };
             let job = self.records.job(&name.parse::<JobId>().map_err(unknown)?).await?.value;
@@ -95,7 +95,7 @@ impl Driver {
                     "job {name} has no dataset yet; `clara job show {name}` tells where it stands"
                 ))
             })?;
-            return Ok(Some(made.dataset.digest().to_string()));
+            return Ok(Some(made.dataset.clone()));
         }
         match self.adapter(name).await {
             Ok(found) => {
@@ -104,7 +104,7 @@ impl Driver {
                         "{name} was imported from another registry; its dataset is not here"
                     ))
                 })?;
-                Ok(Some(lineage.dataset.digest().to_string()))
+                Ok(Some(lineage.dataset))
             }
             Err(DriverError::UnknownAdapter { .. }) => Ok(None),
             Err(error) => Err(error),

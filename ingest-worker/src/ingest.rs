@@ -258,7 +258,8 @@ fn manifest(
             limit: options.overlap_limit,
             removed: selected.removed,
         }),
-        options: Some(IngestOptions::clone(options)),
+        // Whether it was made anew does not change what was made.
+        options: Some(IngestOptions { fresh: false, ..IngestOptions::clone(options) }),
         key,
         shape: written.shape,
     }

@@ -3,7 +3,11 @@
 #[cfg(test)]
 mod tests;
 
-use std::{fs::File, io, path::Path};
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::Path,
+};
 
 use clara_lifecycle::{
     dataset::SourceFileEntry,
@@ -12,17 +16,20 @@ use clara_lifecycle::{
     spec::IngestOptions,
 };
 use clara_runtime::artifacts::{ArtifactError, ArtifactStore};
+use sha2::{Digest as _, Sha256};
 use tracing::{info, warn};
 
 use crate::{
     error::IngestError,
     fetch::Place,
     ingest::IngestRequest,
-    source::{HashingReader, discover},
+    source::discover,
 };
 
 /// Grows when the same sources and options give another dataset.
 const PIPELINE: &str = concat!("2 of ", env!("CARGO_PKG_VERSION"));
+
+const BUFFER_BYTES: usize = 256 << 10;
 
 /// The key of the dataset that `request` makes from source files.
 pub(crate) fn dataset_key(request: &IngestRequest<'_>, entries: &[SourceFileEntry]) -> Digest {
@@ -96,7 +103,7 @@ pub(crate) async fn take(
         Err(error) if error.is_retryable() => return Err(error),
         Err(error) => {
             warn!("the dataset of job {job} cannot be taken again and is made anew: {error}");
-            return Ok(None);
+            return remove(out).map(|()| None);
         }
     }
     let dataset = artifacts.put_folder(prefix, out).await?;
@@ -105,8 +112,28 @@ pub(crate) async fn take(
     Ok(Some(DatasetResult { dataset, reused_from, ..result.clone() }))
 }
 
+/// Removes what was copied before a file was missing.
+fn remove(folder: &Path) -> Result<(), ArtifactError> {
+    match std::fs::remove_dir_all(folder) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(ArtifactError::Local { path: folder.display().to_string(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Size and digest of a file as it is stored.
 fn file_digest(path: &Path) -> io::Result<(u64, Digest)> {
-    let mut reader = HashingReader::new(File::open(path)?);
-    io::copy(&mut reader, &mut io::sink())?;
-    Ok(reader.read_so_far())
+    let mut file = File::open(path)?;
+    let (mut hasher, mut bytes, mut buffer) = (Sha256::new(), 0, vec![0; BUFFER_BYTES]);
+    loop {
+        let count = match file.read(&mut buffer) {
+            Ok(0) => return Ok((bytes, Digest::from_hash(hasher.finalize().as_ref()))),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        hasher.update(buffer.get(..count).unwrap_or_default());
+        bytes += count as u64;
+    }
 }

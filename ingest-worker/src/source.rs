@@ -197,18 +197,18 @@ fn id_hash(id: &str) -> u64 {
 
 /// Passes bytes on and computes their digest on the way.
 #[derive(Debug)]
-pub(crate) struct HashingReader<R> {
+struct HashingReader<R> {
     inner: R,
     hasher: Sha256,
     bytes: u64,
 }
 
 impl<R> HashingReader<R> {
-    pub(crate) fn new(inner: R) -> Self {
+    fn new(inner: R) -> Self {
         Self { inner, hasher: Sha256::new(), bytes: 0 }
     }
 
-    pub(crate) fn read_so_far(&self) -> (u64, Digest) {
+    fn read_so_far(&self) -> (u64, Digest) {
         (self.bytes, Digest::from_hash(self.hasher.clone().finalize().as_ref()))
     }
 }

@@ -53,15 +53,15 @@ impl Client {
         read("dataset", &answer.map_err(|status| older("`clara data`", status))?.into_inner().json)
     }
 
-    /// Copies a file of a dataset into `folder` and checks its digest.
+    /// Copies a file of the dataset that `name` names into `folder` and checks its digest.
     pub(crate) async fn fetch_dataset_file(
         &self,
-        dataset: &DatasetDocument,
+        name: &str,
         file: &ArtifactFile,
         folder: &Path,
     ) -> Result<()> {
         let request =
-            v1::ReadDatasetFileRequest { dataset: dataset.digest.to_string(), path: file.path.clone() };
+            v1::ReadDatasetFileRequest { dataset: name.to_owned(), path: file.path.clone() };
         let mut parts = self.calls().read_dataset_file(request).await.map_err(CallError::from)?.into_inner();
         let path = folder.join(&file.path);
         let unwritable = || format!("cannot write {}", path.display());
@@ -78,9 +78,8 @@ impl Client {
         let found = Digest::from_hash(hasher.finalize().as_ref());
         ensure!(
             found == file.digest,
-            "{} of dataset {} has digest {found}, expected {}; it was changed after it was stored: restore it from a backup",
+            "{} of dataset {name} has digest {found}, expected {}; it was changed after it was stored: restore it from a backup",
             file.path,
-            dataset.digest.short(),
             file.digest
         );
         Ok(())

@@ -71,6 +71,13 @@ impl Control {
         name: &str,
         path: &str,
     ) -> Result<BoxStream<'static, Result<Bytes, ArtifactError>>, DriverError> {
+        // The copy of a job or a version is found at once; others are looked for where it is gone.
+        let own = self.driver.dataset_copy(name).await?.filter(|own| own.file(path).is_some());
+        if let Some(own) = own
+            && let Ok(parts) = self.artifacts.pieces(&own, path).await
+        {
+            return Ok(parts);
+        }
         let (artifact, _) = self.driver.dataset(name).await?.manifest(&self.artifacts).await?;
         if artifact.file(path).is_none() {
             let files: Vec<_> = artifact.files.iter().map(|file| file.path.as_str()).collect();

@@ -34,7 +34,7 @@ pub(super) async fn run(session: &Session, args: &ExportArgs) -> Result<()> {
         Some(document) => {
             let client = &reach.connection().await?.client;
             for file in &document.files {
-                client.fetch_dataset_file(document, file, partial.path()).await?;
+                client.fetch_dataset_file(name, file, partial.path()).await?;
             }
         }
         None => copy(opened.folder(), partial.path())?,

@@ -77,7 +77,7 @@ impl<'a> Reach<'a> {
         let copy = tempfile::tempdir().context("cannot make a folder for the dataset")?;
         for file in &document.files {
             if file.path == MANIFEST || wanted.contains(&file.path.as_str()) {
-                client.fetch_dataset_file(&document, file, copy.path()).await?;
+                client.fetch_dataset_file(name, file, copy.path()).await?;
             }
         }
         Ok(Opened { manifest, document: Some(document), place: Place::Copy(copy) })
