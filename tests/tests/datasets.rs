@@ -27,7 +27,10 @@ fn a_later_job_takes_the_stored_dataset_unless_something_differs() -> Result<()>
     ensure!(taken["reused_from"] == first.as_str() && taken["key"] == made["key"], "{taken}");
     ensure!(taken["dataset"]["files"] == made["dataset"]["files"], "other bytes: {taken}");
     ensure!(taken["dataset"]["prefix"] != made["dataset"]["prefix"], "not a copy of its own: {taken}");
-    sandbox.clara(&["job", "logs", &second, "--stage", "ingest"])?.expect(0)?.says(&["took the dataset of job", &first])?;
+    sandbox
+        .clara(&["job", "logs", &second, "--stage", "ingest"])?
+        .expect(0)?
+        .says(&["took the dataset of job", &first])?;
     let (_, fresh) = run(&sandbox, &["--rank", "3", "--fresh"])?;
     ensure!(fresh["reused_from"].is_null(), "{fresh}");
     ensure!(fresh["dataset"]["files"] == made["dataset"]["files"], "made anew with other bytes: {fresh}");
@@ -41,7 +44,10 @@ fn a_later_job_takes_the_stored_dataset_unless_something_differs() -> Result<()>
     ensure!(listed.len() == 2 && listed[1]["jobs"].as_array().map_or(0, Vec::len) == 3, "{listed:?}");
     let (from, to) = (first.as_str(), listed[0]["jobs"][0].as_str().context("no job")?);
     let found = sandbox.clara(&["data", "diff", from, to, "-o", "json"])?.expect(0)?.json()?;
-    ensure!(found["added"].as_array().map_or(0, Vec::len) == 1 && found["removed"] == serde_json::json!([]), "{found}");
+    ensure!(
+        found["added"].as_array().map_or(0, Vec::len) == 1 && found["removed"] == serde_json::json!([]),
+        "{found}"
+    );
     Ok(())
 }
 
@@ -69,7 +75,8 @@ fn a_dataset_is_shown_previewed_counted_exported_and_checked() -> Result<()> {
         }
     }
     ensure!(fs::read_to_string(sandbox.path("lengths.svg"))?.contains("class=\"bar\""), "no drawing");
-    let (exported, files) = (fs::read_dir(&*out)?.count(), made["dataset"]["files"].as_array().map_or(0, Vec::len));
+    let (exported, files) =
+        (fs::read_dir(&*out)?.count(), made["dataset"]["files"].as_array().map_or(0, Vec::len));
     ensure!(exported == files, "{exported} of {files} files were exported");
     sandbox.clara(&["data", "export", &job, "--out", &out])?.expect(1)?.says(&["is there already"])?;
     sandbox.clara(&["data", "lint", &job])?.expect(0)?.says(&["few_records", "can be trained on"])?;
@@ -80,7 +87,10 @@ fn a_dataset_is_shown_previewed_counted_exported_and_checked() -> Result<()> {
     fs::write(&train, format!("{}{leak}\n", fs::read_to_string(&train)?))?;
     let lint = ["data", "lint", &out, "--golden-dataset", "golden.json"];
     sandbox.clara(&lint)?.expect(1)?.says(&["error golden_overlap", "must not be trained on"])?;
-    sandbox.clara(&["data", "show", "nothing"])?.expect(1)?.says(&["there is no dataset nothing", "clara data list"])?;
+    sandbox
+        .clara(&["data", "show", "nothing"])?
+        .expect(1)?
+        .says(&["there is no dataset nothing", "clara data list"])?;
     Ok(())
 }
 
@@ -106,6 +116,9 @@ fn a_dataset_is_made_without_a_job_and_left_as_it_is_by_the_same_command() -> Re
     };
     let digests = (digest(&job["dataset"]["files"]), Some(compared["manifest"]["train_digest"].clone()));
     ensure!(digests.0 == digests.1, "{digests:?}");
-    sandbox.clara(&["ingest", "--domain", "law", "--out", &out])?.expect(1)?.says(&["ingest.sources is missing"])?;
+    sandbox
+        .clara(&["ingest", "--domain", "law", "--out", &out])?
+        .expect(1)?
+        .says(&["ingest.sources is missing"])?;
     Ok(())
 }

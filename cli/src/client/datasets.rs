@@ -60,8 +60,7 @@ impl Client {
         file: &ArtifactFile,
         folder: &Path,
     ) -> Result<()> {
-        let request =
-            v1::ReadDatasetFileRequest { dataset: name.to_owned(), path: file.path.clone() };
+        let request = v1::ReadDatasetFileRequest { dataset: name.to_owned(), path: file.path.clone() };
         let mut parts = self.calls().read_dataset_file(request).await.map_err(CallError::from)?.into_inner();
         let path = folder.join(&file.path);
         let unwritable = || format!("cannot write {}", path.display());
