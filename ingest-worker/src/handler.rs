@@ -1,9 +1,11 @@
 //! Carries out the ingest stage for the worker loop.
 
+mod checkpoint;
+mod figures;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use clara_lifecycle::{
@@ -19,25 +21,66 @@ use clara_runtime::{
     stop::{StopReason, StopSignal},
     worker::{AttemptContext, ProgressSender, StageFailure, StageHandler},
 };
+use serde_json::Value;
 use tracing::Span;
 
 use crate::{
+    earlier::{self, Earlier},
     error::IngestError,
-    fetch::Servers,
+    fetch::{
+        CHECKPOINT_EVERY, CollectRequest, Collected, OpenByKind, OpenRemote, Place, Servers, URL_PATIENCE,
+        collect,
+    },
     ingest::{self, GoldenTexts, IngestObserver, IngestRequest},
     reuse,
 };
 
+use checkpoint::CheckpointKeeper;
+use figures::{Count, Figures};
+
 /// Turns the job's sources into a dataset; keeps nothing between attempts.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct IngestHandler {
     servers: Servers,
+    remotes: Arc<dyn OpenRemote>,
+}
+
+impl Default for IngestHandler {
+    fn default() -> Self {
+        Self::new(Servers::new())
+    }
 }
 
 impl IngestHandler {
     /// A handler that knows these servers.
     pub fn new(servers: Servers) -> Self {
-        Self { servers }
+        Self { servers, remotes: Arc::new(OpenByKind) }
+    }
+
+    /// Fetches what the sources name elsewhere; what an earlier attempt fetched comes from its checkpoint.
+    async fn collect(
+        &self,
+        context: &AttemptContext,
+        since: &BTreeMap<String, Value>,
+    ) -> Result<Collected, IngestError> {
+        let AttemptContext { assignment, scratch, stop, .. } = context;
+        let options = &assignment.spec.ingest;
+        if !options.sources.iter().any(|source| Place::of(source).is_remote()) {
+            return Ok(Collected::default());
+        }
+        let folder = scratch.join("fetched");
+        let mut keeper = CheckpointKeeper::new(context, &folder);
+        keeper.restore().await?;
+        let request = CollectRequest {
+            options,
+            domain: &assignment.spec.domain,
+            servers: &self.servers,
+            since,
+            folder: &folder,
+            checkpoint_every: CHECKPOINT_EVERY,
+            patience: URL_PATIENCE,
+        };
+        collect(&request, self.remotes.as_ref(), &mut keeper, stop).await
     }
 }
 
@@ -48,17 +91,28 @@ impl StageHandler for IngestHandler {
     }
 
     async fn run(&self, context: AttemptContext) -> Result<StageResult, StageFailure> {
-        let AttemptContext { assignment, artifacts, scratch, progress, stop } = context;
-        let golden = golden_texts(&artifacts, &assignment).await?;
-        let prefix = assignment.prefix("dataset");
-        let out = scratch.join("dataset");
-        let watch = Watch { progress, stop: stop.clone() };
-        let candidates = assignment.earlier.same_options.clone();
-        let work = Work { assignment, golden, out: out.clone(), scratch, watch };
-        let (work, stored) = work.on_a_thread(move |work| Ok(work.stored(&candidates)?.cloned())).await?;
+        let golden = golden_texts(&context.artifacts, &context.assignment).await?;
+        let AttemptContext { assignment, artifacts, scratch, progress, stop } = &context;
+        let (out, prefix) = (scratch.join("dataset"), assignment.prefix("dataset"));
+        let options = &assignment.spec.ingest;
+        let watch =
+            Watch { progress: progress.clone(), stop: stop.clone(), figures: Figures::default() };
+        let mut work = Work {
+            assignment: assignment.clone(),
+            golden,
+            earlier: Earlier::default(),
+            collected: Collected::default(),
+            out: out.clone(),
+            scratch: scratch.join("work"),
+            watch,
+        };
+        ingest::check_early(&work.request()).map_err(stage_failure)?;
+        work.earlier = earlier::fetch(artifacts, &assignment.earlier, options, &scratch.join("earlier")).await?;
+        work.collected = self.collect(&context, &work.earlier.since).await.map_err(stage_failure)?;
+        let (work, stored) = work.on_a_thread(Work::stored).await?;
         if let Some(stored) = stored
             && let Some(result) =
-                reuse::take(&artifacts, &stored, &prefix, &out).await.map_err(StageFailure::from)?
+                reuse::take(artifacts, &stored, &prefix, &out).await.map_err(StageFailure::from)?
         {
             return Ok(StageResult::Ingest(result));
         }
@@ -97,16 +151,19 @@ async fn golden_texts(
     Ok(GoldenTexts::new(golden.reference.clone(), golden.digest.clone(), &dataset))
 }
 
-/// What the blocking thread works with.
+/// The part of an attempt that computes.
 struct Work {
     assignment: Assignment,
     golden: GoldenTexts,
+    earlier: Earlier,
+    collected: Collected,
     out: PathBuf,
     scratch: PathBuf,
     watch: Watch,
 }
 
 impl Work {
+    /// Works on a thread that may block.
     async fn on_a_thread<T: Send + 'static>(
         self,
         work: impl FnOnce(&Self) -> Result<T, IngestError> + Send + 'static,
@@ -125,25 +182,27 @@ impl Work {
         }
     }
 
-    fn with_request<T>(&self, work: impl FnOnce(&IngestRequest<'_>) -> T) -> T {
+    fn request(&self) -> IngestRequest<'_> {
         let spec = &self.assignment.spec;
-        let scratch = self.scratch.join("work");
-        work(&IngestRequest {
+        IngestRequest {
             options: &spec.ingest,
             domain: &spec.domain,
             golden: Some(&self.golden),
             base_model: Some(&spec.base_model),
+            known: &self.earlier.known,
+            collected: &self.collected,
             out: &self.out,
-            scratch: &scratch,
-        })
+            scratch: &self.scratch,
+        }
     }
 
-    fn stored<'a>(&self, candidates: &'a [StoredDataset]) -> Result<Option<&'a StoredDataset>, IngestError> {
-        self.with_request(|request| reuse::find(request, candidates))
+    /// The stored dataset that would be made again, if there is one.
+    fn stored(&self) -> Result<Option<StoredDataset>, IngestError> {
+        Ok(reuse::find(&self.request(), &self.assignment.earlier.same_options)?.cloned())
     }
 
     fn make(&self) -> Result<DatasetManifest, IngestError> {
-        self.with_request(|request| ingest::run(request, &self.watch))
+        ingest::run(&self.request(), &self.watch)
     }
 }
 
@@ -158,15 +217,12 @@ fn stage_failure(error: IngestError) -> StageFailure {
 struct Watch {
     progress: ProgressSender,
     stop: StopSignal,
+    figures: Figures,
 }
 
 impl IngestObserver for Watch {
     fn documents(&self, done: u64, total: Option<u64>) {
-        self.progress.update(|progress| {
-            progress.done = done;
-            progress.total = total;
-            "documents".clone_into(&mut progress.unit);
-        });
+        self.figures.tell(&self.progress, Count { done, unit: "documents", total, bytes: None });
     }
 
     fn stop(&self) -> Option<StopReason> {

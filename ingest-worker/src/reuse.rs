@@ -46,8 +46,6 @@ pub(crate) fn dataset_key(request: &IngestRequest<'_>, entries: &[SourceFileEntr
 
 /// The stored dataset that `request` would make again, if there is one; reads the source files once, for their digests.
 ///
-/// Sources that are no files of this machine are not compared: their datasets are made anew.
-///
 /// # Errors
 /// [`IngestError`] when a source is missing or cannot be read.
 pub(crate) fn find<'a>(
@@ -59,25 +57,21 @@ pub(crate) fn find<'a>(
     if *fresh || *since_last || clean.skip_known || candidates.is_empty() {
         return Ok(None);
     }
-    let Some(key) = key_of(request)? else { return Ok(None) };
+    let key = key_of(request)?;
     Ok(candidates.iter().find(|stored| stored.result.key.as_ref() == Some(&key)))
 }
 
-/// The key of the dataset that `request` would make now; `None` when a source is no file of this machine. Reads the source files once.
+/// The key of the dataset that `request` would make now; reads the source files once, those that were fetched too.
 ///
 /// # Errors
-/// [`IngestError`] when a source is missing or cannot be read.
-pub fn key_of(request: &IngestRequest<'_>) -> Result<Option<Digest>, IngestError> {
-    let options = request.options;
-    if options.sources.iter().any(|source| Place::of(source).is_remote()) {
-        return Ok(None);
-    }
+/// [`IngestError`] when a source is missing, was not fetched or cannot be read.
+pub fn key_of(request: &IngestRequest<'_>) -> Result<Digest, IngestError> {
     let mut entries = Vec::new();
-    for file in discover(&options.sources, &options.fields)?.files {
+    for file in request.collected.discover(request.options)?.files {
         let (size_bytes, digest) = file_digest(&file.path).map_err(IngestError::read(&file.path))?;
         entries.push(SourceFileEntry { name: file.name, size_bytes, digest });
     }
-    Ok(Some(dataset_key(request, &entries)))
+    Ok(dataset_key(request, &entries))
 }
 
 /// Copies a stored dataset below `prefix`, by way of the folder `out`; `None` when its files are not there any more.

@@ -2,11 +2,19 @@
 
 mod folder;
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
+use async_trait::async_trait;
 use clap::Args;
-use clara_ingest_worker::{GoldenTexts, IngestError, IngestObserver, IngestRequest, ingest, inspect, reuse};
+use clara_ingest_worker::{
+    GoldenTexts, IngestError, IngestObserver, IngestRequest,
+    fetch::{
+        CHECKPOINT_EVERY, CollectObserver, CollectRequest, Collected, FetchProgress, OpenByKind, Place, Saved, URL_PATIENCE,
+        collect,
+    },
+    ingest, inspect, reuse,
+};
 use clara_lifecycle::{
     attempt::Progress, dataset::DatasetManifest, id::Domain, job::JobEvent, spec::IngestOptions,
     stage::Stage, time::Timestamp,
@@ -74,12 +82,14 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn with_request<T>(&self, work: impl FnOnce(&IngestRequest<'_>) -> T) -> T {
+    fn with_request<T>(&self, collected: &Collected, work: impl FnOnce(&IngestRequest<'_>) -> T) -> T {
         work(&IngestRequest {
             options: &self.options,
             domain: &self.domain,
             golden: self.golden.as_ref(),
+            known: &[],
             base_model: self.base_model.as_deref(),
+            collected,
             out: &self.folder.dataset(),
             scratch: &self.folder.scratch(),
         })
@@ -96,7 +106,7 @@ pub(crate) async fn run(session: &Session, args: &IngestArgs) -> Result<u8> {
         return Ok(DONE);
     }
     wanted.folder.begin()?;
-    let made = watched(session, wanted.clone()).await;
+    let made = watched(session, &wanted).await;
     match made {
         Ok(manifest) => {
             wanted.folder.publish()?;
@@ -159,10 +169,11 @@ async fn there_already(wanted: &Wanted, replace: bool) -> Result<Option<DatasetM
         return Ok(None);
     }
     let manifest = inspect::manifest(&out).ok();
-    if let Some(manifest) = manifest.filter(|manifest| manifest.key.is_some() && !wanted.options.fresh) {
+    let is_local = !wanted.options.sources.iter().any(|source| Place::of(source).is_remote());
+    if let Some(manifest) = manifest.filter(|_| is_local && !wanted.options.fresh) {
         let asked = wanted.clone();
-        let key = tokio::task::spawn_blocking(move || asked.with_request(reuse::key_of)).await??;
-        if key == manifest.key {
+        let key = move || asked.with_request(&Collected::default(), reuse::key_of);
+        if manifest.key == Some(tokio::task::spawn_blocking(key).await??) {
             return Ok(Some(manifest));
         }
     }
@@ -172,13 +183,11 @@ async fn there_already(wanted: &Wanted, replace: bool) -> Result<Option<DatasetM
     Ok(None)
 }
 
-/// Makes the dataset on a thread of its own, and shows how far it is.
-async fn watched(session: &Session, wanted: Wanted) -> Result<DatasetManifest, IngestError> {
+/// Fetches and makes the dataset, and shows how far it is.
+async fn watched(session: &Session, wanted: &Wanted) -> Result<DatasetManifest, IngestError> {
     let (progress, mut newest) = ProgressSender::new();
     let (switch, stop) = stop_switch();
-    let observer = Watch { progress, stop };
-    let mut work =
-        tokio::task::spawn_blocking(move || wanted.with_request(|request| ingest::run(request, &observer)));
+    let mut work = std::pin::pin!(make(session, wanted, Watch { progress, stop }));
     let mut view = ProgressView::new(session.output, Timestamp::default());
     let mut interrupted = false;
     let done = loop {
@@ -192,8 +201,26 @@ async fn watched(session: &Session, wanted: Wanted) -> Result<DatasetManifest, I
         }
     };
     view.finish();
-    done.map_err(|error| IngestError::Options {
-        problem: format!("the thread that makes it ended early: {error}"),
+    done
+}
+
+async fn make(session: &Session, wanted: &Wanted, mut watch: Watch) -> Result<DatasetManifest, IngestError> {
+    let stop = watch.stop.clone();
+    let fetched = wanted.folder.fetched();
+    let request = CollectRequest {
+        options: &wanted.options,
+        domain: &wanted.domain,
+        servers: &session.settings.sources,
+        since: &BTreeMap::new(),
+        folder: &fetched,
+        checkpoint_every: CHECKPOINT_EVERY,
+        patience: URL_PATIENCE,
+    };
+    let collected = collect(&request, &OpenByKind, &mut watch, &stop).await?;
+    let wanted = wanted.clone();
+    let work = move || wanted.with_request(&collected, |request| ingest::run(request, &watch));
+    tokio::task::spawn_blocking(work).await.map_err(|error| IngestError::Options {
+        problem: format!("the thread that makes the dataset ended early: {error}"),
     })?
 }
 
@@ -237,5 +264,20 @@ impl IngestObserver for Watch {
 
     fn stop(&self) -> Option<StopReason> {
         self.stop.reason()
+    }
+}
+
+#[async_trait]
+impl CollectObserver for Watch {
+    fn fetched(&self, told: &FetchProgress<'_>) {
+        self.progress.update(|progress| {
+            (progress.done, progress.total) = (told.fetched, told.total);
+            progress.unit = format!("documents of {}", told.source);
+        });
+    }
+
+    async fn saved(&mut self, _: &Saved) -> Result<(), IngestError> {
+        // The folder is this machine's, and the same command finds it again.
+        Ok(())
     }
 }

@@ -17,7 +17,7 @@ use clara_runtime::stop::StopReason;
 use tempfile::TempDir;
 
 use super::{GoldenText, GoldenTexts, IngestObserver, IngestRequest, run};
-use crate::error::IngestError;
+use crate::{error::IngestError, fetch::Collected};
 
 const GOLDEN_OUTPUT: &str = "Das Vorhaben ist im Außenbereich nur zulässig, wenn öffentliche Belange nicht \
                              entgegenstehen und die ausreichende Erschließung gesichert ist.";
@@ -72,7 +72,9 @@ impl Bench {
             options,
             domain: &"verwaltungsrecht".parse().unwrap(),
             golden: Some(&golden()),
+            known: &[],
             base_model: None,
+            collected: &Collected::default(),
             out: &self.out(),
             scratch: scratch.path(),
         };

@@ -36,7 +36,9 @@ impl Bench {
             options: &self.options,
             domain: &self.domain,
             golden: self.golden.as_ref(),
+            known: &[],
             base_model: None,
+            collected: &crate::fetch::Collected::default(),
             out: &out,
             scratch: &scratch,
         })

@@ -40,6 +40,11 @@ impl OutFolder {
         self.work.join("scratch")
     }
 
+    /// For what is fetched; the same command goes on with it after an interrupt.
+    pub(super) fn fetched(&self) -> PathBuf {
+        self.work.join("fetched")
+    }
+
     /// Whether something lies where the dataset shall be.
     pub(super) fn is_taken(&self) -> Result<bool> {
         match fs::read_dir(&self.out) {
