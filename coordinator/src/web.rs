@@ -14,6 +14,7 @@ mod problem;
 mod reference;
 mod registry;
 mod review;
+mod served;
 mod visitor;
 
 use std::sync::Arc;
