@@ -39,6 +39,8 @@ pub(crate) struct Control {
     pub(crate) rollouts: Rollouts,
 }
 
+pub(crate) use registry::{GRACE, LineageDocument};
+
 type Events = Pin<Box<dyn Stream<Item = Result<v1::WatchJobResponse, Status>> + Send>>;
 
 fn answered<T>(result: Result<T, DriverError>) -> Result<Response<T>, Status> {

@@ -4,10 +4,14 @@ mod datasets;
 mod gaps;
 mod golden;
 mod jobs;
+mod labels;
 mod registry;
 mod reviews;
+mod rollouts;
 mod spec;
 mod stream;
+mod upkeep;
+mod versions;
 
 use axum::{
     Json, Router,
@@ -59,11 +63,27 @@ calls! {
     get "/adapters" "ListAdapters" registry::list;
     get "/adapters/{adapter}" "GetAdapter" registry::show;
     post "/adapters/{adapter}/review" "ReviewAdapter" registry::review;
+    post "/adapters/{adapter}/deprecate" "DeprecateAdapter" versions::deprecate;
+    post "/adapters/{adapter}/sign" "SignAdapter" versions::sign;
+    get "/adapters/{adapter}/lineage" "GetLineage" versions::lineage;
+    get "/adapters/{adapter}/card" "GetModelCard" versions::card;
+    get "/adapters/{adapter}/diff" "DiffAdapters" versions::diff;
+    post "/adapters/{adapter}/rollout" "RollOutAdapter" rollouts::roll_out;
+    post "/adapters/{adapter}/labels" "PutLabel" labels::put;
+    put "/families/{family}/aliases/{alias}" "MoveAlias" versions::move_alias;
+    post "/families/{family}/rollback" "RollBackFamily" rollouts::roll_back;
+    get "/served" "ListServed" rollouts::served;
+    get "/labels" "ListLabels" labels::list;
+    post "/calibrations" "Calibrate" labels::calibrate;
+    get "/calibrations" "ListCalibrations" labels::calibrations;
     get "/reviews" "ListReviews" reviews::list;
     get "/reviews/{adapter}" "GetReview" reviews::show;
     get "/reviews/{adapter}/answers/{sample}" "GetReviewedAnswer" reviews::answer;
     post "/reviews/{adapter}/changes" "SaveReview" reviews::save;
     get "/audit" "ListAudit" registry::audit;
+    get "/audit/verification" "VerifyAudit" upkeep::verify_audit;
+    post "/registry/verification" "VerifyRegistry" upkeep::verify;
+    post "/registry/garbage" "CollectGarbage" upkeep::collect;
     get "/registry" "ExportRegistry" registry::export;
     post "/registry" "ImportRegistry" registry::import;
     get "/gaps" "ListGaps" gaps::list;
