@@ -13,9 +13,7 @@ use tantivy::{
     collector::TopDocs,
     indexer::NoMergePolicy,
     schema::{FAST, Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions},
-    tokenizer::{
-        AsciiFoldingFilter, Language, RemoveLongFilter, SimpleTokenizer, Stemmer, TextAnalyzer,
-    },
+    tokenizer::{AsciiFoldingFilter, Language, RemoveLongFilter, SimpleTokenizer, Stemmer, TextAnalyzer},
 };
 
 use self::build::{QueryBuilder, provision_term};

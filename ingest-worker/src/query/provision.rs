@@ -5,12 +5,10 @@ mod tests;
 
 use clara_lifecycle::citation::{Citation, Cited, RequiredCitation};
 
-use crate::source::Document;
-
-/// Metadata that may name the law of a document, the short name first.
-const LAW_FIELDS: [&str; 5] = ["law", "law_title", "gesetz", "jurabk", "statute"];
-/// Metadata that may name its section or article.
-const SECTION_FIELDS: [&str; 4] = ["section", "paragraph", "enbez", "paragraf"];
+use crate::{
+    shape::{LAW_FIELDS, SECTION_FIELDS},
+    source::Document,
+};
 
 /// A provision that a query names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +51,8 @@ impl Provision {
         if document.own.iter().any(|own| own.holds(&self.is)) {
             return Some(Relation::Is);
         }
-        (document.text.holds(&self.cites) || self.is_cited_within_its_law(document)).then_some(Relation::Cites)
+        (document.text.holds(&self.cites) || self.is_cited_within_its_law(document))
+            .then_some(Relation::Cites)
     }
 
     /// Whether a section cites it as sections of one law cite each other: without naming the law.
@@ -63,9 +62,9 @@ impl Provision {
             found.statute.is_none()
                 && found.kind == *kind
                 && found.number == *number
-                && parts.iter().all(|(part, values)| {
-                    found.parts.get(part).is_some_and(|found| values.is_subset(found))
-                })
+                && parts
+                    .iter()
+                    .all(|(part, values)| found.parts.get(part).is_some_and(|found| values.is_subset(found)))
         };
         document.text.citations().iter().any(|found| is_meant(&found)) && self.is_of(&document.laws)
     }
