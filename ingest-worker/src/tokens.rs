@@ -1,7 +1,7 @@
 //! Counts the tokens of records with the base model's tokenizer.
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{fmt, path::Path};
 

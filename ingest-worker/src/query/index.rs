@@ -57,7 +57,7 @@ impl SearchIndex {
         entry.add_text(self.body, fold(&document.searchable_text()));
         entry.add_u64(self.number, number);
         if !self.asked.provisions.is_empty() {
-            let provisions = Provisions::of(document);
+            let provisions = Provisions::of(document, &self.asked.provisions);
             for (place, provision) in self.asked.provisions.iter().enumerate() {
                 if let Some(relation) = provision.relation(&provisions) {
                     entry.add_text(self.provisions, provision_term(place, relation));
@@ -88,7 +88,11 @@ impl SearchIndex {
             IndexRecordOption::WithFreqs
         };
         let indexing = |tokenizer, recorded| {
-            let indexing = TextFieldIndexing::default().set_tokenizer(tokenizer).set_index_option(recorded);
+            let indexing = TextFieldIndexing::default()
+                .set_tokenizer(tokenizer)
+                .set_index_option(recorded)
+                // The number of cited provisions says nothing about how well one of them matches.
+                .set_fieldnorms(tokenizer == TOKENIZER);
             TextOptions::default().set_indexing_options(indexing)
         };
         let mut schema = Schema::builder();

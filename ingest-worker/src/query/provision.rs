@@ -55,6 +55,12 @@ impl Provision {
             .then_some(Relation::Cites)
     }
 
+    /// A quick look that spares reading most texts: its number stands there, or a list or range may hold it.
+    fn may_stand_in(&self, text: &str) -> bool {
+        let lists = ["§§", "§ §", "Art", "art", "aragra"];
+        text.contains(&self.cited.number) || lists.iter().any(|opening| text.contains(opening))
+    }
+
     /// Whether a section cites it as sections of one law cite each other: without naming the law.
     fn is_cited_within_its_law(&self, document: &Provisions) -> bool {
         let Citation { kind, number, parts, .. } = &self.cited;
@@ -78,8 +84,8 @@ impl Provision {
 }
 
 impl Provisions {
-    /// Reads what a document is and what it cites.
-    pub(super) fn of(document: &Document) -> Self {
+    /// Reads what a document is and what it cites, where it may be one of the provisions that are asked for.
+    pub(super) fn of(document: &Document, asked: &[Provision]) -> Self {
         let named = |fields: &[&str]| -> Vec<String> {
             let values = fields.iter().filter_map(|field| document.metadata.get(*field));
             values.map(|value| value.trim().to_owned()).filter(|value| !value.is_empty()).collect()
@@ -102,7 +108,8 @@ impl Provisions {
             laws.push(law);
         }
         let text = document.content.texts().join("\n");
-        Self { own, laws, text: Cited::of(&text) }
+        let may_cite = asked.iter().any(|provision| provision.may_stand_in(&text));
+        Self { own, laws, text: if may_cite { Cited::of(&text) } else { Cited::default() } }
     }
 }
 

@@ -87,6 +87,16 @@ fn a_query_word_is_taken_apart_where_both_parts_are_words_of_the_documents() {
 }
 
 #[test]
+fn a_section_outranks_a_common_word() {
+    let mut documents: Vec<Document> =
+        (0..20).map(|n| document(&format!("x-{n}a"), "Ein Vorhaben im Außenbereich", &[])).collect();
+    documents.push(document("baugb-35", "Ein anderer Text", &[]));
+    let mut scores = search_in(&documents, "Außenbereich § 35 BauGB").unwrap();
+    scores.sort_by(|left, right| right.1.total_cmp(&left.1));
+    assert_eq!((scores.len(), scores[0].0), (21, 20));
+}
+
+#[test]
 fn words_side_by_side_and_or_take_any_and_takes_all() {
     let documents = ["Der Bauantrag", "Der Nachbar", "Bauantrag und Nachbar", "Die Steuer"];
     assert_eq!(found(&documents, "Bauantrag Nachbar"), [0, 1, 2]);

@@ -40,9 +40,7 @@ impl QueryBuilder<'_> {
         let mut clauses: Clauses = Vec::new();
         let mut stems: Vec<String> = Vec::new();
         for alternative in &group.any {
-            if let (AllOf { all, not }, true) = (alternative, alternative.all.len() == 1)
-                && let ([Term::Word(word)], []) = (all.as_slice(), not.as_slice())
-            {
+            if let ([Term::Word(word)], []) = (alternative.all.as_slice(), alternative.not.as_slice()) {
                 // Two forms of one word count once.
                 let stem = self.stem(word);
                 if stems.contains(&stem) {

@@ -4,7 +4,8 @@ use super::{Provision, Provisions, Relation};
 use crate::query::tests::document;
 
 fn relation(query: &str, id: &str, text: &str, metadata: &[(&str, &str)]) -> Option<Relation> {
-    Provision::parse(query).unwrap().relation(&Provisions::of(&document(id, text, metadata)))
+    let provision = Provision::parse(query).unwrap();
+    provision.relation(&Provisions::of(&document(id, text, metadata), std::slice::from_ref(&provision)))
 }
 
 #[test]
@@ -45,4 +46,11 @@ fn sections_of_one_law_cite_each_other_without_its_name() {
     assert_eq!(relation("§ 80 Abs. 4 VwGO", "x", "Das gilt nach § 80 Abs. 5 nicht.", &law), None);
     assert_eq!(relation("§ 80 BauGB", "x", "Das gilt nach § 80 Abs. 5 nicht.", &law), None);
     assert_eq!(relation("§ 80", "x", "Das gilt nach § 80 Abs. 5 nicht.", &law), Some(Relation::Cites));
+}
+
+#[test]
+fn a_range_cites_what_it_does_not_name() {
+    assert_eq!(relation("§ 35 BauGB", "x", "Nach den §§ 29 bis 37 BauGB.", &[]), Some(Relation::Cites));
+    assert_eq!(relation("Art. 2 GG", "x", "Die Artikel 1 bis 3 GG binden.", &[]), Some(Relation::Cites));
+    assert_eq!(relation("§ 38 BauGB", "x", "Nach den §§ 29 bis 37 BauGB.", &[]), None);
 }
