@@ -4,6 +4,7 @@ mod plan;
 mod sides;
 #[cfg(test)]
 mod tests;
+mod zst;
 
 use std::{
     collections::BTreeMap,
@@ -23,18 +24,23 @@ use sha2::{Digest as _, Sha256};
 use self::{
     plan::{Decided, Fate, Plan},
     sides::{Sides, Waiting},
+    zst::ZstFile,
 };
 use crate::{error::IngestError, ingest::IngestObserver, order::Order, tokens::TokenCounter};
 
 pub(crate) use plan::Kept;
+
+/// So many documents are named for each reason to drop one.
+const DROPPED_SAMPLES: usize = 10;
 
 /// Collects kept and dropped documents. Kept ones wait in a scratch file until all are known, can be mixed and split.
 #[derive(Debug)]
 pub(crate) struct DatasetWriter {
     folder: PathBuf,
     waiting: JsonlFile,
-    dropped: JsonlFile,
+    dropped: ZstFile,
     dropped_counts: BTreeMap<DropReason, u64>,
+    dropped_samples: BTreeMap<DropReason, Vec<String>>,
     plan: Plan,
     /// Ids and origins of the kept documents, where a mixture may drop them.
     names: Option<JsonlFile>,
@@ -47,6 +53,7 @@ pub(crate) struct Written {
     pub(crate) documents_kept: u64,
     pub(crate) validation_documents: u64,
     pub(crate) dropped: BTreeMap<DropReason, u64>,
+    pub(crate) dropped_samples: BTreeMap<DropReason, Vec<String>>,
     pub(crate) train: WrittenFile,
     pub(crate) validation: WrittenFile,
     pub(crate) shape: ShapeReport,
@@ -60,7 +67,7 @@ pub(crate) struct WrittenFile {
 }
 
 impl DatasetWriter {
-    /// Starts `dropped.jsonl` in `folder` and the scratch files in `scratch`.
+    /// Starts `dropped.jsonl.zst` in `folder` and the scratch files in `scratch`.
     pub(crate) fn create(
         folder: &Path,
         scratch: &Path,
@@ -74,8 +81,9 @@ impl DatasetWriter {
         Ok(Self {
             folder: folder.to_owned(),
             waiting: JsonlFile::create(scratch.join("kept.jsonl"))?,
-            dropped: JsonlFile::create(folder.join("dropped.jsonl"))?,
+            dropped: ZstFile::create(folder.join("dropped.jsonl.zst"))?,
             dropped_counts: BTreeMap::new(),
+            dropped_samples: BTreeMap::new(),
             plan,
             names,
             order: Order::new(options.shape.order, options.seed),
@@ -105,7 +113,11 @@ impl DatasetWriter {
     /// Notes one document that was left out.
     pub(crate) fn drop(&mut self, document: &DroppedDocument) -> Result<(), IngestError> {
         *self.dropped_counts.entry(document.reason).or_default() += 1;
-        self.dropped.write_line(&json(&self.dropped.path, document)?)
+        let samples = self.dropped_samples.entry(document.reason).or_default();
+        if samples.len() < DROPPED_SAMPLES {
+            samples.push(document.document_id.clone());
+        }
+        self.dropped.write_line(&json(self.dropped.path(), document)?)
     }
 
     /// Counts of the documents left out so far.
@@ -147,6 +159,7 @@ impl DatasetWriter {
             documents_kept: count(Fate::Train) + count(Fate::Validation),
             validation_documents: count(Fate::Validation),
             dropped: self.dropped_counts,
+            dropped_samples: self.dropped_samples,
             train: sides.train.finish()?,
             validation: sides.validation.finish()?,
             shape,

@@ -23,17 +23,20 @@ use tracing::Span;
 
 use crate::{
     error::IngestError,
+    fetch::Servers,
     ingest::{self, GoldenTexts, IngestObserver, IngestRequest},
 };
 
-/// Turns the job's sources into a dataset.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct IngestHandler;
+/// Turns the job's sources into a dataset; keeps nothing between attempts.
+#[derive(Debug, Clone, Default)]
+pub struct IngestHandler {
+    servers: Servers,
+}
 
 impl IngestHandler {
-    /// A handler; it keeps nothing between attempts.
-    pub fn new() -> Self {
-        Self
+    /// A handler that knows these servers.
+    pub fn new(servers: Servers) -> Self {
+        Self { servers }
     }
 }
 

@@ -42,7 +42,7 @@ pub struct IngestRequest<'a> {
     pub golden: &'a GoldenTexts,
     /// The job's base model, whose tokenizer counts; `None` counts nothing.
     pub base_model: Option<&'a str>,
-    /// Folder that receives `train.jsonl`, `validation.jsonl`, `manifest.json` and `dropped.jsonl`; made when missing.
+    /// Folder that receives `train.jsonl`, `validation.jsonl`, `manifest.json` and `dropped.jsonl.zst`; made when missing.
     pub out: &'a Path,
     /// Folder for intermediate files, another one than `out`; made when missing, must hold no earlier search index.
     pub scratch: &'a Path,
@@ -262,11 +262,13 @@ fn manifest(
         sources: options.sources.clone(),
         source_digest: source_digest(&entries),
         source_files: entries,
+        remote_sources: Vec::new(),
         skipped_files: found.skipped,
         most_relevant: selected.most_relevant,
         documents_read: selected.read,
         documents_kept: written.documents_kept,
         dropped: written.dropped,
+        dropped_samples: written.dropped_samples,
         validation_documents: written.validation_documents,
         train_records: written.train.records,
         validation_records: written.validation.records,

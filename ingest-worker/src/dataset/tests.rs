@@ -123,7 +123,8 @@ fn what_is_beyond_a_share_is_dropped_by_name_and_never_repeated() {
     let kept: Vec<(u64, u64)> =
         written.shape.mixture.iter().map(|share| (share.available, share.kept)).collect();
     assert_eq!(kept, [(60, 60), (60, 20)]);
-    let text = fs::read_to_string(folder.path().join("out/dropped.jsonl")).unwrap();
+    let text = fs::read(folder.path().join("out/dropped.jsonl.zst")).unwrap();
+    let text = String::from_utf8(zstd::decode_all(text.as_slice()).unwrap()).unwrap();
     let dropped: Vec<DroppedDocument> =
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let mut all: Vec<usize> = dropped.iter().map(|dropped| number(&dropped.document_id)).collect();
@@ -199,6 +200,7 @@ fn dropped_documents_are_listed_and_counted() {
     };
     writer.drop(&dropped).unwrap();
     assert_eq!(writer.finish(None, &Watch(None)).unwrap().dropped, [(DropReason::TooShort, 1)].into());
-    let line = fs::read_to_string(folder.path().join("dropped.jsonl")).unwrap();
+    let line = fs::read(folder.path().join("dropped.jsonl.zst")).unwrap();
+    let line = String::from_utf8(zstd::decode_all(line.as_slice()).unwrap()).unwrap();
     assert_eq!(serde_json::from_str::<DroppedDocument>(&line).unwrap(), dropped);
 }
