@@ -135,17 +135,26 @@ pub fn run(
     Ok(manifest)
 }
 
-/// Refuses options that would be ignored or keep the golden samples unguarded.
-fn check(request: &IngestRequest<'_>) -> Result<(), IngestError> {
-    let IngestOptions { query, top_k, min_relevance, .. } = request.options;
-    let refuse = |problem: &str| Err(IngestError::Options { problem: problem.to_owned() });
-    if query.is_none() && (top_k.is_some() || *min_relevance > 0.0) {
-        return refuse(
-            "ingest.top_k and ingest.min_relevance need ingest.query; give a query or leave them out",
-        );
+/// Refuses options that cannot be met whatever the sources hold: limits without a query, a malformed query, a wrong template of a
+/// question, weights of unknown sources. Reads nothing; worth asking before documents are fetched.
+///
+/// # Errors
+/// [`IngestError::Options`], [`IngestError::EmptyQuery`] and [`IngestError::Query`].
+pub fn check_options(options: &IngestOptions, domain: &Domain) -> Result<(), IngestError> {
+    let IngestOptions { query, top_k, min_relevance, rerank, .. } = options;
+    if query.is_none() && (top_k.is_some() || *min_relevance > 0.0 || rerank.is_some()) {
+        let problem = "ingest.top_k, ingest.min_relevance and ingest.rerank need ingest.query; give a query or leave them out";
+        return Err(IngestError::Options { problem: problem.to_owned() });
     }
-    mixture::check(&request.options.shape.weights, &request.options.sources)?;
-    Shaper::new(request.options, request.domain)?;
+    query.as_deref().map(Asked::parse).transpose()?;
+    mixture::check(&options.shape.weights, &options.sources)?;
+    Shaper::new(options, domain).map(|_| ())
+}
+
+/// Refuses what would leave the golden samples unguarded or destroy files.
+fn check(request: &IngestRequest<'_>) -> Result<(), IngestError> {
+    check_options(request.options, request.domain)?;
+    let refuse = |problem: &str| Err(IngestError::Options { problem: problem.to_owned() });
     if request.golden.samples.is_empty() {
         return refuse(
             "the golden dataset holds no sample, so that nothing can be kept out; add samples to it",
@@ -218,8 +227,8 @@ fn rank(
             SourceItem::Broken(_) => Ok(()),
         })?;
         expected.check(&entries, request)?;
-        let (reranked, report) = reranker.finish()?;
-        (scores, rerank) = (reranked, Some(report));
+        let (mixed, report) = reranker.finish()?;
+        (scores, rerank) = (mixed, Some(report));
     }
     Ok(Ranked { ranking: Ranking::new(scores, request.options), rerank, expected })
 }

@@ -59,7 +59,8 @@ fn options_of_the_shape_that_would_have_no_effect_are_refused() {
     spec.ingest.shape.cluster = Some(" ".into());
     let expected = ["questions", "cite", "weights", "cluster"].map(|name| format!("ingest.shape.{name}"));
     assert_eq!(fields(&spec), expected);
-    spec.ingest.shape = ShapeOptions { records: RecordShape::Instruction, cite: true, ..ShapeOptions::default() };
+    spec.ingest.shape =
+        ShapeOptions { records: RecordShape::Instruction, cite: true, ..ShapeOptions::default() };
     assert_eq!(fields(&spec), [""; 0]);
 }
 
@@ -82,7 +83,8 @@ fn ranking_by_embeddings_needs_a_query_and_a_server() {
         candidates: 0,
         weight: 2.0,
     });
-    let expected = ["", ".weight", ".candidates", ".endpoint", ".model"].map(|name| format!("ingest.rerank{name}"));
+    let expected =
+        ["", ".weight", ".candidates", ".endpoint", ".model"].map(|name| format!("ingest.rerank{name}"));
     assert_eq!(fields(&spec), expected);
 }
 

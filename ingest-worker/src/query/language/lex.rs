@@ -1,7 +1,7 @@
 //! Cuts a query into its tokens.
 
 use clara_lifecycle::{
-    citation::Cited,
+    citation::{Citation, Cited},
     text::{fold, words},
 };
 
@@ -126,7 +126,7 @@ impl Lexer<'_> {
         let bytes = cited.citations().first().filter(|first| first.place.start == 0)?.place.end;
         let (written, _) = segment.split_at(bytes);
         let together = cited.citations().iter().filter(|citation| citation.place.start == 0);
-        let mut named: Vec<String> = together.map(|citation| citation.provision()).collect();
+        let mut named: Vec<String> = together.map(Citation::provision).collect();
         if let [only] = named.as_mut_slice() {
             // The words as written also say which paragraph is meant.
             written.clone_into(only);

@@ -69,11 +69,11 @@ impl Double {
     }
 }
 
-/// Vectors of two numbers: how often a text speaks of the sun, and how often of the water; in reverse order.
+/// Vectors of how often a text speaks of the sun and of the water, and a little of both; in reverse order.
 fn sun_and_water(body: &Value) -> Value {
     let inputs = body["input"].as_array().unwrap().iter().map(|text| text.as_str().unwrap());
-    let vectors = inputs
-        .map(|text| json!([text.matches("Sonne").count() as f32 + 0.01, text.matches("Wasser").count()]));
+    let vectors =
+        inputs.map(|text| json!([text.matches("Sonne").count(), text.matches("Wasser").count(), 0.01]));
     let mut data: Vec<Value> = vectors
         .zip(0..)
         .map(|(vector, index): (Value, u32)| json!({"index": index, "embedding": vector}))
