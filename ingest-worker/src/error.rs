@@ -103,6 +103,26 @@ pub enum IngestError {
         /// The query as given.
         query: String,
     },
+    /// The query is malformed.
+    #[error("the query `{query}` cannot be understood at character {place}: {problem}")]
+    Query {
+        /// The query as given.
+        query: String,
+        /// The character, counted from 1.
+        place: usize,
+        /// What was found, and what to do.
+        problem: String,
+    },
+    /// The server of embeddings refuses, or gives what is no embedding.
+    #[error("cannot rank by the embeddings of {endpoint}: {problem}")]
+    Embeddings {
+        /// `ingest.rerank.endpoint`.
+        endpoint: String,
+        /// What failed, what was found and what to do.
+        problem: String,
+        /// Whether a repetition may help.
+        is_retryable: bool,
+    },
     /// No document matches the query.
     #[error(
         "empty result: the query `{query}` matches none of {searched} documents; use words that occur in the \
@@ -154,6 +174,7 @@ impl IngestError {
             Self::Read { source, .. } => {
                 !matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
             }
+            Self::Embeddings { is_retryable, .. } => *is_retryable,
             Self::Fetch(error) => error.is_retryable(),
             Self::Checkpoint { source } => source.is_retryable(),
             Self::Options { .. }
@@ -163,6 +184,7 @@ impl IngestError {
             | Self::NothingNew { .. }
             | Self::TooManyBroken { .. }
             | Self::EmptyQuery { .. }
+            | Self::Query { .. }
             | Self::NothingMatches { .. }
             | Self::NothingKept { .. }
             | Self::Stopped(_) => false,

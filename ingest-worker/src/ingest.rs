@@ -6,7 +6,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 use clara_lifecycle::{
-    dataset::{DatasetManifest, GoldenOverlapReport, SourceFileEntry},
+    dataset::{DatasetManifest, GoldenOverlapReport, RerankReport, SourceFileEntry},
     digest::Digest,
     golden::GoldenDataset,
     id::Domain,
@@ -21,10 +21,11 @@ use crate::{
     dataset::write_manifest,
     error::IngestError,
     fetch::{Collected, Place},
-    filter,
-    query::{Ranking, SearchIndex},
+    filter, mixture,
+    query::{Asked, Ranking, Reranker, SearchIndex},
     reuse::dataset_key,
     selection::{Selected, Selection},
+    shape::Shaper,
     source::{Found, SourceItem, SourceReader, discover, source_digest},
 };
 
@@ -108,6 +109,7 @@ pub fn run(
     observer: &dyn IngestObserver,
 ) -> Result<DatasetManifest, IngestError> {
     check(request)?;
+    let asked = request.options.query.as_deref().map(Asked::parse).transpose()?;
     let found = request.collected.discover(request.options)?;
     if let Some(first) = found.skipped.first() {
         warn!(
@@ -115,21 +117,23 @@ pub fn run(
             "skipped files of unknown kinds in source folders, first {first}"
         );
     }
-    let ranked = match &request.options.query {
-        Some(query) => Some(rank(request, query, &found, observer)?),
+    let ranked = match asked {
+        Some(asked) => Some(rank(request, asked, &found, observer)?),
         None => None,
     };
-    let (ranking, expected) =
-        ranked.map_or((None, None), |ranked| (Some(ranked.ranking), Some(ranked.expected)));
+    let (ranking, expected, rerank) = ranked
+        .map_or((None, None, None), |ranked| (Some(ranked.ranking), Some(ranked.expected), ranked.rerank));
     let mut selection = Selection::new(request, ranking)?;
     let total = expected.as_ref().map(|expected| expected.documents);
-    let entries = for_each_item(request, &found, observer, total, |_, item| selection.take(item))?;
-    if expected.is_some_and(|expected| expected.digest != source_digest(&entries)) {
-        return Err(IngestError::SourcesChanged { sources: request.options.sources.join(", ") });
+    let entries =
+        for_each_item(request, &found, observer, total, |_, source, item| selection.take(source, item))?;
+    if let Some(expected) = expected {
+        expected.check(&entries, request)?;
     }
-    let mut selected = selection.finish()?;
+    let mut selected = selection.finish(observer)?;
     let seen = std::mem::take(&mut selected.written.seen);
-    let manifest = manifest(request, found, entries, selected);
+    let mut manifest = manifest(request, found, entries, selected);
+    manifest.shape.rerank = rerank;
     write_manifest(request.out, &manifest)?;
     card::write(request.out, &manifest, &seen)?;
     info!(
@@ -142,7 +146,7 @@ pub fn run(
     Ok(manifest)
 }
 
-/// Refuses options that would be ignored or keep the golden samples unguarded, and sources of this machine that are not
+/// Refuses options that cannot be met or keep the golden samples unguarded, and sources of this machine that are not
 /// there, before anything is fetched for them.
 ///
 /// # Errors
@@ -160,15 +164,26 @@ pub fn check_early(request: &IngestRequest<'_>) -> Result<(), IngestError> {
     Ok(())
 }
 
-/// Refuses options that would be ignored or keep the golden samples unguarded.
-fn check(request: &IngestRequest<'_>) -> Result<(), IngestError> {
-    let IngestOptions { query, top_k, min_relevance, .. } = request.options;
-    let refuse = |problem: &str| Err(IngestError::Options { problem: problem.to_owned() });
-    if query.is_none() && (top_k.is_some() || *min_relevance > 0.0) {
-        return refuse(
-            "ingest.top_k and ingest.min_relevance need ingest.query; give a query or leave them out",
-        );
+/// Refuses options that cannot be met whatever the sources hold: limits without a query, a malformed query, a wrong template of a
+/// question, weights of unknown sources. Reads nothing; worth asking before documents are fetched.
+///
+/// # Errors
+/// [`IngestError::Options`], [`IngestError::EmptyQuery`] and [`IngestError::Query`].
+pub fn check_options(options: &IngestOptions, domain: &Domain) -> Result<(), IngestError> {
+    let IngestOptions { query, top_k, min_relevance, rerank, .. } = options;
+    if query.is_none() && (top_k.is_some() || *min_relevance > 0.0 || rerank.is_some()) {
+        let problem = "ingest.top_k, ingest.min_relevance and ingest.rerank need ingest.query; give a query or leave them out";
+        return Err(IngestError::Options { problem: problem.to_owned() });
     }
+    query.as_deref().map(Asked::parse).transpose()?;
+    mixture::check(&options.shape.weights, &options.sources)?;
+    Shaper::new(options, domain).map(|_| ())
+}
+
+/// Refuses what would leave the golden samples unguarded or destroy files.
+fn check(request: &IngestRequest<'_>) -> Result<(), IngestError> {
+    check_options(request.options, request.domain)?;
+    let refuse = |problem: &str| Err(IngestError::Options { problem: problem.to_owned() });
     if request.golden.is_some_and(|golden| golden.samples.is_empty()) {
         return refuse(
             "the golden dataset holds no sample, so that nothing can be kept out; add samples to it",
@@ -183,6 +198,7 @@ fn check(request: &IngestRequest<'_>) -> Result<(), IngestError> {
 /// A ranking, and what the pass that made it saw.
 struct Ranked {
     ranking: Ranking,
+    rerank: Option<RerankReport>,
     expected: Expected,
 }
 
@@ -192,23 +208,34 @@ struct Expected {
     digest: Digest,
 }
 
+impl Expected {
+    /// Refuses sources that another pass found changed.
+    fn check(&self, entries: &[SourceFileEntry], request: &IngestRequest<'_>) -> Result<(), IngestError> {
+        if self.digest == source_digest(entries) {
+            return Ok(());
+        }
+        Err(IngestError::SourcesChanged { sources: request.options.sources.join(", ") })
+    }
+}
+
 /// The first pass: indexes the documents of the domain and asks the query.
 fn rank(
     request: &IngestRequest<'_>,
-    query: &str,
+    asked: Asked,
     found: &Found,
     observer: &dyn IngestObserver,
 ) -> Result<Ranked, IngestError> {
-    let mut index = SearchIndex::create(&request.scratch.join("index"))?;
+    let (query, sought) = (asked.text.clone(), asked.positive.join(" "));
+    let mut index = SearchIndex::create(&request.scratch.join("index"), asked)?;
     let mut broken = BrokenLines::default();
     let mut documents = 0;
-    let entries = for_each_item(request, found, observer, None, |number, item| {
+    let entries = for_each_item(request, found, observer, None, |number, _, item| {
         documents += 1;
         match item {
             SourceItem::Broken(line) => broken.add(&line),
             SourceItem::Document(document) => {
                 if filter::domain(document.domain.as_deref(), request.domain).is_none() {
-                    index.add(number, &document.searchable_text())?;
+                    index.add(number, &document)?;
                 }
             }
         }
@@ -216,11 +243,23 @@ fn rank(
     })?;
     broken.check(documents, request.options.max_broken_share)?;
     let searched = index.documents();
-    let ranking = Ranking::new(index.search(query)?, request.options);
-    if ranking.is_empty() {
-        return Err(IngestError::NothingMatches { query: query.to_owned(), searched });
+    let mut scores = index.search()?;
+    if scores.is_empty() {
+        return Err(IngestError::NothingMatches { query, searched });
     }
-    Ok(Ranked { ranking, expected: Expected { documents, digest: source_digest(&entries) } })
+    let expected = Expected { documents, digest: source_digest(&entries) };
+    let mut rerank = None;
+    if let Some(options) = &request.options.rerank {
+        let mut reranker = Reranker::new(options, &sought, scores, observer)?;
+        let entries = for_each_item(request, found, observer, Some(documents), |number, _, item| match item {
+            SourceItem::Document(document) => reranker.take(number, &document),
+            SourceItem::Broken(_) => Ok(()),
+        })?;
+        expected.check(&entries, request)?;
+        let (mixed, report) = reranker.finish()?;
+        (scores, rerank) = (mixed, Some(report));
+    }
+    Ok(Ranked { ranking: Ranking::new(scores, request.options), rerank, expected })
 }
 
 /// Reads all sources once, with progress and stop; gives each item its number.
@@ -229,7 +268,7 @@ fn for_each_item(
     found: &Found,
     observer: &dyn IngestObserver,
     total: Option<u64>,
-    mut take: impl FnMut(u64, SourceItem) -> Result<(), IngestError>,
+    mut take: impl FnMut(u64, &str, SourceItem) -> Result<(), IngestError>,
 ) -> Result<Vec<SourceFileEntry>, IngestError> {
     let mut reader = SourceReader::new(&found.files).showing(request.collected.shown());
     let mut done = 0;
@@ -237,7 +276,7 @@ fn for_each_item(
         if let Some(reason) = observer.stop() {
             return Err(IngestError::Stopped(reason));
         }
-        take(done, item)?;
+        take(done, reader.source().unwrap_or_default(), item)?;
         done += 1;
         if done % DOCUMENTS_PER_REPORT == 0 {
             observer.documents(done, total);

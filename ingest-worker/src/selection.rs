@@ -3,23 +3,22 @@
 use std::collections::BTreeMap;
 
 use clara_lifecycle::{
-    dataset::{DropReason, DroppedDocument, GoldenOverlap, RankedDocument, TrainingContent, TrainingRecord},
+    dataset::{DropReason, DroppedDocument, GoldenOverlap, RankedDocument, ShapeReport, TrainingContent},
     id::Domain,
     spec::IngestOptions,
 };
 
 use crate::{
     broken::BrokenLines,
-    chunk::chunks,
-    dataset::{DatasetWriter, Written},
+    dataset::{DatasetWriter, Kept, Written},
     dedupe::SeenTexts,
     error::IngestError,
     filter::{self, Drop},
-    ingest::IngestRequest,
+    ingest::{IngestObserver, IngestRequest},
     overlap::OverlapCheck,
     query::{Place, Ranking},
+    shape::Shaper,
     source::{Document, SourceItem},
-    split::SplitKey,
 };
 
 /// So many of the most relevant documents are named in the manifest.
@@ -33,7 +32,9 @@ pub(crate) struct Selection<'a> {
     ranking: Option<Ranking>,
     seen: SeenTexts,
     overlap: OverlapCheck,
+    shaper: Shaper<'a>,
     writer: DatasetWriter,
+    base_model: Option<&'a str>,
     broken: BrokenLines,
     read: u64,
     removed: Vec<GoldenOverlap>,
@@ -62,7 +63,9 @@ impl<'a> Selection<'a> {
                 options.overlap_ngram_words,
                 options.overlap_limit,
             ),
-            writer: DatasetWriter::create(request.out, request.scratch)?,
+            shaper: Shaper::new(options, request.domain)?,
+            writer: DatasetWriter::create(request.out, request.scratch, options)?,
+            base_model: request.base_model,
             broken: BrokenLines::default(),
             read: 0,
             removed: Vec::new(),
@@ -70,8 +73,8 @@ impl<'a> Selection<'a> {
         })
     }
 
-    /// Takes the next document or broken line of the sources.
-    pub(crate) fn take(&mut self, item: SourceItem) -> Result<(), IngestError> {
+    /// Takes the next document or broken line of a source.
+    pub(crate) fn take(&mut self, source: &str, item: SourceItem) -> Result<(), IngestError> {
         let number = self.read;
         self.read += 1;
         match item {
@@ -80,7 +83,7 @@ impl<'a> Selection<'a> {
                     let Document { id, origin, .. } = document;
                     self.drop(id, origin.to_string(), reason, detail)
                 }
-                None => self.keep(document),
+                None => self.keep(source, document),
             },
             SourceItem::Broken(broken) => {
                 self.broken.add(&broken);
@@ -91,7 +94,7 @@ impl<'a> Selection<'a> {
     }
 
     /// Checks the whole and writes the dataset.
-    pub(crate) fn finish(self) -> Result<Selected, IngestError> {
+    pub(crate) fn finish(self, observer: &dyn IngestObserver) -> Result<Selected, IngestError> {
         self.broken.log();
         self.broken.check(self.read, self.options.max_broken_share)?;
         if self.read == 0 {
@@ -102,9 +105,17 @@ impl<'a> Selection<'a> {
                 self.writer.dropped().iter().map(|(reason, count)| format!("{reason}: {count}")).collect();
             return Err(IngestError::NothingKept { read: self.read, dropped: counts.join(", ") });
         }
+        let mut written = self.writer.finish(self.base_model, observer)?;
+        written.shape = ShapeReport {
+            mixture: written.shape.mixture,
+            clusters: written.shape.clusters,
+            tokens: written.shape.tokens,
+            tokens_not_counted: written.shape.tokens_not_counted,
+            ..self.shaper.report()
+        };
         Ok(Selected {
             read: self.read,
-            written: self.writer.finish(self.options.validation_share)?,
+            written,
             removed: self.removed,
             most_relevant: self.most_relevant.into_values().collect(),
         })
@@ -141,9 +152,16 @@ impl<'a> Selection<'a> {
         }
     }
 
-    fn keep(&mut self, document: Document) -> Result<(), IngestError> {
-        let key = SplitKey::new(self.options.seed, &document.id);
-        self.writer.keep(key, &records(document, self.options.chunk_chars))
+    fn keep(&mut self, source: &str, document: Document) -> Result<(), IngestError> {
+        let id = document.id.clone();
+        let cluster = self.options.shape.cluster.as_ref().and_then(|field| document.metadata.get(field));
+        let cluster = cluster.map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+        let origin = document.origin.to_string();
+        let is_golden = |question: &str| {
+            self.overlap.find(&TrainingContent::Text { text: question.to_owned() }).is_some()
+        };
+        let records = self.shaper.records(document, &is_golden);
+        self.writer.keep(&Kept { id: &id, origin, source, cluster: cluster.as_deref() }, &records)
     }
 
     fn drop(
@@ -155,18 +173,4 @@ impl<'a> Selection<'a> {
     ) -> Result<(), IngestError> {
         self.writer.drop(&DroppedDocument { document_id, origin, reason, detail })
     }
-}
-
-/// A document as records: running texts in chunks, everything else whole.
-fn records(document: Document, chunk_chars: u32) -> Vec<TrainingRecord> {
-    let TrainingContent::Text { text } = &document.content else {
-        return vec![TrainingRecord { document_id: document.id, content: document.content }];
-    };
-    let chunks = chunks(text, usize::try_from(chunk_chars).unwrap_or(usize::MAX));
-    let is_whole = chunks.len() == 1;
-    let named = (1..).zip(chunks).map(|(number, chunk): (u32, &str)| {
-        let document_id = if is_whole { document.id.clone() } else { format!("{}#{number}", document.id) };
-        TrainingRecord { document_id, content: TrainingContent::Text { text: chunk.to_owned() } }
-    });
-    named.collect()
 }

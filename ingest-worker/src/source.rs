@@ -194,6 +194,11 @@ impl<'a> SourceReader<'a> {
         }
     }
 
+    /// The source, as given, of the last item.
+    pub fn source(&self) -> Option<&'a str> {
+        self.current.as_ref().map(|(file, _)| &*file.source)
+    }
+
     /// The files that were read to their ends.
     pub fn into_entries(self) -> Vec<SourceFileEntry> {
         self.entries

@@ -1,5 +1,7 @@
 //! Whole datasets from small sources.
 
+mod shaping;
+
 use std::{
     cell::RefCell,
     collections::BTreeMap,

@@ -37,6 +37,8 @@ pub struct SourceFile {
     pub kind: FileKind,
     /// Names of the fields of its records.
     pub fields: Arc<FieldNames>,
+    /// The source that it belongs to, as given.
+    pub source: Arc<str>,
 }
 
 /// What the sources hold.
@@ -104,13 +106,15 @@ fn add_source(source: &str, fields: &Arc<FieldNames>, found: &mut Found) -> Resu
         return Err(IngestError::UnknownKind { path: source.to_owned(), found: found.into_owned() });
     };
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    found.files.push(SourceFile { path: path.to_owned(), name, kind, fields: Arc::clone(fields) });
+    let (fields, source) = (Arc::clone(fields), source.into());
+    found.files.push(SourceFile { path: path.to_owned(), name, kind, fields, source });
     Ok(())
 }
 
 fn add_folder(folder: &Path, fields: &Arc<FieldNames>, found: &mut Found) -> Result<(), IngestError> {
     let is_visible =
         |entry: &DirEntry| entry.depth() == 0 || !entry.file_name().as_encoded_bytes().starts_with(b".");
+    let source: Arc<str> = folder.to_string_lossy().into();
     let walk = WalkDir::new(folder).follow_links(true).sort_by_file_name();
     for entry in walk.into_iter().filter_entry(is_visible) {
         let entry = entry.map_err(|error| {
@@ -127,6 +131,7 @@ fn add_folder(folder: &Path, fields: &Arc<FieldNames>, found: &mut Found) -> Res
                 name,
                 kind,
                 fields: Arc::clone(fields),
+                source: Arc::clone(&source),
             }),
             None => found.skipped.push(name),
         }

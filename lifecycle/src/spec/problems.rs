@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    ALL_LINEAR, CleanOptions, IngestOptions, JobSpec, RecordShape, RerankOptions, ShapeOptions,
+    ALL_LINEAR, CleanOptions, IngestOptions, JobSpec, RecordOrder, RecordShape, RerankOptions, ShapeOptions,
     TrainingOptions,
 };
 
@@ -47,6 +47,10 @@ impl JobSpec {
     }
 
     fn check_scope(&self, found: &mut Findings) {
+        let is_curriculum = self.ingest.shape.order == RecordOrder::Curriculum;
+        found.require("ingest.shape.order", !(is_curriculum && self.training.shuffle), || {
+            "is curriculum, which training.shuffle would undo; set training.shuffle to false".into()
+        });
         let mut seen = BTreeSet::new();
         for target in &self.rollout_targets {
             found.require("rollout_targets", seen.insert(target), || {

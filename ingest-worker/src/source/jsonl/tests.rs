@@ -15,7 +15,13 @@ fn read_limited(bytes: &[u8], most_line_bytes: u64) -> (Vec<SourceItem>, (u64, D
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("law.jsonl");
     std::fs::write(&path, bytes).unwrap();
-    let file = SourceFile { path, name: "law.jsonl".into(), kind: FileKind::Jsonl, fields: Arc::default() };
+    let file = SourceFile {
+        path,
+        name: "law.jsonl".into(),
+        kind: FileKind::Jsonl,
+        fields: Arc::default(),
+        source: "test".into(),
+    };
     let mut source = JsonlSource::open(&file).unwrap();
     source.most_line_bytes = most_line_bytes;
     let mut items = Vec::new();
