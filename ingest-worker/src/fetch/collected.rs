@@ -96,6 +96,7 @@ impl Collected {
             name: name.to_owned(),
             kind: FileKind::Fetched,
             fields: Arc::default(),
+            source: name.into(),
         });
         let found = Found { files: files.collect(), ..Found::default() };
         if source.fetched == 0 {
@@ -111,6 +112,10 @@ impl Collected {
             _ => self.folder.join(source.folder()),
         };
         let mut found = discover(&[place.to_string_lossy().into_owned()], fields)?;
+        let given: Arc<str> = url.into();
+        for file in &mut found.files {
+            file.source = Arc::clone(&given);
+        }
         found.skipped.extend(source.skipped.iter().cloned());
         Ok(found)
     }
