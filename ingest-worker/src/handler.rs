@@ -118,6 +118,7 @@ fn blocking(
         options: &spec.ingest,
         domain: &spec.domain,
         golden,
+        known: &[],
         base_model: Some(&spec.base_model),
         out,
         scratch: &scratch,

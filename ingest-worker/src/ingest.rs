@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clara_lifecycle::{
     dataset::{DatasetManifest, GoldenOverlapReport, SourceFileEntry},
@@ -17,6 +17,7 @@ use tracing::{info, warn};
 
 use crate::{
     broken::BrokenLines,
+    clean::{Cleaner, language},
     dataset::write_manifest,
     error::IngestError,
     filter,
@@ -39,9 +40,11 @@ pub struct IngestRequest<'a> {
     pub domain: &'a Domain,
     /// The texts that must not be trained on.
     pub golden: &'a GoldenTexts,
+    /// Files `signatures.bin` of earlier datasets of the family, whose documents `ingest.clean.skip_known` leaves out.
+    pub known: &'a [PathBuf],
     /// The job's base model, whose tokenizer counts; `None` counts nothing.
     pub base_model: Option<&'a str>,
-    /// Folder that receives `train.jsonl`, `validation.jsonl`, `manifest.json` and `dropped.jsonl.zst`; made when missing.
+    /// Folder that receives `train.jsonl`, `validation.jsonl`, `manifest.json`, `signatures.bin` and `dropped.jsonl.zst`; made when missing.
     pub out: &'a Path,
     /// Folder for intermediate files, another one than `out`; made when missing, must hold no earlier search index.
     pub scratch: &'a Path,
@@ -141,6 +144,12 @@ fn check(request: &IngestRequest<'_>) -> Result<(), IngestError> {
             "ingest.top_k and ingest.min_relevance need ingest.query; give a query or leave them out",
         );
     }
+    let languages = &request.options.clean.languages;
+    if let Some(unknown) = languages.iter().find(|code| !language::is_known(code)) {
+        return refuse(&format!(
+            "ingest.clean.languages names `{unknown}`, which is no language that can be told; expected ISO 639-1 codes such as `de`"
+        ));
+    }
     if request.golden.samples.is_empty() {
         return refuse(
             "the golden dataset holds no sample, so that nothing can be kept out; add samples to it",
@@ -173,13 +182,15 @@ fn rank(
 ) -> Result<Ranked, IngestError> {
     let mut index = SearchIndex::create(&request.scratch.join("index"))?;
     let mut broken = BrokenLines::default();
+    let mut cleaner = Cleaner::new(&request.options.clean);
     let mut documents = 0;
     let entries = for_each_item(found, observer, None, |number, item| {
         documents += 1;
         match item {
             SourceItem::Broken(line) => broken.add(&line),
-            SourceItem::Document(document) => {
+            SourceItem::Document(mut document) => {
                 if filter::domain(document.domain.as_deref(), request.domain).is_none() {
+                    cleaner.mend(&mut document);
                     index.add(number, &document.searchable_text())?;
                 }
             }
@@ -239,6 +250,7 @@ fn manifest(
         documents_read: selected.read,
         documents_kept: written.documents_kept,
         dropped: written.dropped,
+        mended: selected.mended,
         dropped_samples: written.dropped_samples,
         validation_documents: written.validation_documents,
         train_records: written.train.records,
@@ -250,6 +262,7 @@ fn manifest(
             golden_digest: golden.digest.clone(),
             ngram_words: options.overlap_ngram_words,
             limit: options.overlap_limit,
+            similarity_limit: options.clean.golden_similarity_limit,
             removed: selected.removed,
         },
         shape: written.shape,

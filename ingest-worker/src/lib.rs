@@ -3,12 +3,14 @@
 
 mod broken;
 mod chunk;
+mod clean;
 mod dataset;
 mod dedupe;
 pub mod error;
 pub mod fetch;
 mod filter;
 mod handler;
+mod hashing;
 pub mod ingest;
 mod leak;
 mod overlap;
@@ -17,6 +19,8 @@ mod selection;
 mod share;
 pub mod source;
 mod split;
+mod stop_words;
+mod words;
 
 pub use error::IngestError;
 pub use handler::IngestHandler;
