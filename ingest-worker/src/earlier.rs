@@ -15,13 +15,12 @@ use clara_runtime::{artifacts::ArtifactStore, worker::StageFailure};
 use serde_json::Value;
 use tracing::{info, warn};
 
-/// The file of a dataset by which its documents are known again.
-pub(crate) const SIGNATURES: &str = "signatures.bin";
+use crate::dedupe::SIGNATURES_FILE;
 
 /// What is known of earlier datasets.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Earlier {
-    /// Copies of [`SIGNATURES`], those of the newest dataset first; empty unless `clean.skip_known` asks for them.
+    /// Copies of [`SIGNATURES_FILE`], those of the newest dataset first; empty unless `clean.skip_known` asks for them.
     pub(crate) known: Vec<PathBuf>,
     /// By source as its job named it: the state up to which the newest dataset has seen everything; empty unless `since_last`
     /// asks for it.
@@ -58,7 +57,7 @@ async fn signatures(
     dataset: &ArtifactRef,
     folder: &Path,
 ) -> Result<Option<PathBuf>, StageFailure> {
-    let Some(file) = dataset.file(SIGNATURES) else {
+    let Some(file) = dataset.file(SIGNATURES_FILE) else {
         warn!(
             "dataset {} was made by an earlier version, which kept no signatures: its documents are not known again",
             dataset.digest().short()
@@ -67,7 +66,7 @@ async fn signatures(
     };
     let alone = ArtifactRef { prefix: dataset.prefix.clone(), files: vec![file.clone()] };
     artifacts.fetch(&alone, folder).await?;
-    Ok(Some(folder.join(SIGNATURES)))
+    Ok(Some(folder.join(SIGNATURES_FILE)))
 }
 
 async fn states(

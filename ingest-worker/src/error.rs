@@ -74,6 +74,17 @@ pub enum IngestError {
         /// What failed.
         source: io::Error,
     },
+    /// The signatures of an earlier dataset cannot be used.
+    #[error(
+        "cannot use {path} to leave out documents of earlier datasets: {problem}; fetch the dataset again, or set \
+         ingest.clean.skip_known = false"
+    )]
+    EarlierSignatures {
+        /// The file.
+        path: PathBuf,
+        /// What was expected and found.
+        problem: String,
+    },
     /// A source changed between the pass that ranks and the pass that selects.
     #[error("the sources changed while they were read; repeat the stage when nothing writes to {sources}")]
     SourcesChanged {
@@ -182,6 +193,7 @@ impl IngestError {
             | Self::UnknownKind { .. }
             | Self::NoDocuments { .. }
             | Self::NothingNew { .. }
+            | Self::EarlierSignatures { .. }
             | Self::TooManyBroken { .. }
             | Self::EmptyQuery { .. }
             | Self::Query { .. }

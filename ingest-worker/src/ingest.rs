@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use crate::{
     broken::BrokenLines,
     card,
+    clean::{Cleaner, language},
     dataset::write_manifest,
     error::IngestError,
     fetch::{Collected, Place},
@@ -49,7 +50,7 @@ pub struct IngestRequest<'a> {
     pub base_model: Option<&'a str>,
     /// What was fetched of sources elsewhere; nothing where all of them lie on this machine.
     pub collected: &'a Collected,
-    /// Folder that receives `train.jsonl`, `validation.jsonl`, `manifest.json`, `dropped.jsonl.zst` and the card; made when missing.
+    /// Folder that receives `train.jsonl`, `validation.jsonl`, `manifest.json`, `signatures.bin`, `dropped.jsonl.zst` and the card; made when missing.
     pub out: &'a Path,
     /// Folder for intermediate files, another one than `out`; made when missing, must hold no earlier search index.
     pub scratch: &'a Path,
@@ -175,6 +176,13 @@ pub fn check_options(options: &IngestOptions, domain: &Domain) -> Result<(), Ing
         let problem = "ingest.top_k, ingest.min_relevance and ingest.rerank need ingest.query; give a query or leave them out";
         return Err(IngestError::Options { problem: problem.to_owned() });
     }
+    let languages = &options.clean.languages;
+    if let Some(unknown) = languages.iter().find(|code| !language::is_known(code)) {
+        let problem = format!(
+            "ingest.clean.languages names `{unknown}`, which is no language that can be told; expected ISO 639-1 codes such as `de`"
+        );
+        return Err(IngestError::Options { problem });
+    }
     query.as_deref().map(Asked::parse).transpose()?;
     mixture::check(&options.shape.weights, &options.sources)?;
     Shaper::new(options, domain).map(|_| ())
@@ -228,13 +236,15 @@ fn rank(
     let (query, sought) = (asked.text.clone(), asked.positive.join(" "));
     let mut index = SearchIndex::create(&request.scratch.join("index"), asked)?;
     let mut broken = BrokenLines::default();
+    let mut cleaner = Cleaner::new(&request.options.clean);
     let mut documents = 0;
     let entries = for_each_item(request, found, observer, None, |number, _, item| {
         documents += 1;
         match item {
             SourceItem::Broken(line) => broken.add(&line),
-            SourceItem::Document(document) => {
+            SourceItem::Document(mut document) => {
                 if filter::domain(document.domain.as_deref(), request.domain).is_none() {
+                    cleaner.mend(&mut document);
                     index.add(number, &document)?;
                 }
             }
@@ -308,6 +318,7 @@ fn manifest(
         documents_read: selected.read,
         documents_kept: written.documents_kept,
         dropped: written.dropped,
+        mended: selected.mended,
         dropped_samples: written.dropped_samples,
         validation_documents: written.validation_documents,
         train_records: written.train.records,
@@ -319,6 +330,7 @@ fn manifest(
             golden_digest: golden.digest.clone(),
             ngram_words: options.overlap_ngram_words,
             limit: options.overlap_limit,
+            similarity_limit: options.clean.golden_similarity_limit,
             removed: selected.removed,
         }),
         // Whether it was made anew does not change what was made.

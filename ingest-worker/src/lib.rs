@@ -4,6 +4,7 @@
 mod broken;
 pub mod card;
 mod chunk;
+mod clean;
 mod dataset;
 mod dedupe;
 mod earlier;
@@ -11,6 +12,7 @@ pub mod error;
 pub mod fetch;
 mod filter;
 mod handler;
+mod hashing;
 pub mod ingest;
 pub mod inspect;
 mod leak;
@@ -24,7 +26,9 @@ mod shape;
 mod share;
 pub mod source;
 mod split;
+mod stop_words;
 mod tokens;
+mod words;
 
 pub use error::IngestError;
 pub use handler::IngestHandler;

@@ -3,22 +3,27 @@
 use std::collections::BTreeMap;
 
 use clara_lifecycle::{
-    dataset::{DropReason, DroppedDocument, GoldenOverlap, RankedDocument, ShapeReport, TrainingContent},
+    dataset::{
+        DropReason, DroppedDocument, GoldenOverlap, Mend, MendCount, OverlapMeasure, RankedDocument,
+        ShapeReport, TrainingContent,
+    },
     id::Domain,
     spec::IngestOptions,
 };
 
 use crate::{
     broken::BrokenLines,
+    clean::Cleaner,
     dataset::{DatasetWriter, Kept, Written},
-    dedupe::SeenTexts,
+    dedupe::{Duplicates, KnownTexts, Signature, text_digest},
     error::IngestError,
     filter::{self, Drop},
     ingest::{IngestObserver, IngestRequest},
-    overlap::OverlapCheck,
+    overlap::{AnswerCheck, Overlap, OverlapCheck},
     query::{Place, Ranking},
     shape::Shaper,
     source::{Document, SourceItem},
+    words::Words,
 };
 
 /// So many of the most relevant documents are named in the manifest.
@@ -30,9 +35,13 @@ pub(crate) struct Selection<'a> {
     options: &'a IngestOptions,
     domain: &'a Domain,
     ranking: Option<Ranking>,
-    seen: SeenTexts,
+    cleaner: Cleaner<'a>,
+    words: Words,
+    duplicates: Duplicates,
+    known: KnownTexts,
     overlap: OverlapCheck,
     shaper: Shaper<'a>,
+    answers: AnswerCheck,
     writer: DatasetWriter,
     base_model: Option<&'a str>,
     broken: BrokenLines,
@@ -41,30 +50,48 @@ pub(crate) struct Selection<'a> {
     most_relevant: BTreeMap<u64, RankedDocument>,
 }
 
+/// What becomes of a document.
+#[derive(Debug)]
+enum Verdict {
+    Keep(Signature),
+    Drop(Drop),
+}
+
+impl Verdict {
+    fn drop(reason: DropReason, detail: String) -> Self {
+        Self::Drop((reason, detail))
+    }
+}
+
 /// What the selecting pass found.
 #[derive(Debug)]
 pub(crate) struct Selected {
     pub(crate) read: u64,
     pub(crate) written: Written,
     pub(crate) removed: Vec<GoldenOverlap>,
+    pub(crate) mended: BTreeMap<Mend, MendCount>,
     pub(crate) most_relevant: Vec<RankedDocument>,
 }
 
 impl<'a> Selection<'a> {
     pub(crate) fn new(request: &IngestRequest<'a>, ranking: Option<Ranking>) -> Result<Self, IngestError> {
         let options = request.options;
+        let clean = &options.clean;
+        let known = if clean.skip_known { request.known } else { &[] };
+        let writer = DatasetWriter::create(request.out, request.scratch, options)?;
+        let samples = request.golden.map_or(&[][..], |golden| golden.samples.as_slice());
         Ok(Self {
             options,
             domain: request.domain,
             ranking,
-            seen: SeenTexts::default(),
-            overlap: OverlapCheck::new(
-                request.golden.map_or(&[], |golden| golden.samples.as_slice()),
-                options.overlap_ngram_words,
-                options.overlap_limit,
-            ),
+            cleaner: Cleaner::new(clean),
+            words: Words::default(),
+            duplicates: Duplicates::create(clean.near_duplicate_limit, request.out, request.scratch)?,
+            known: KnownTexts::open(known, clean.near_duplicate_limit)?,
+            overlap: OverlapCheck::new(samples, options.overlap_ngram_words, options.overlap_limit),
+            answers: AnswerCheck::new(samples, clean.golden_similarity_limit),
             shaper: Shaper::new(options, request.domain)?,
-            writer: DatasetWriter::create(request.out, request.scratch, options)?,
+            writer,
             base_model: request.base_model,
             broken: BrokenLines::default(),
             read: 0,
@@ -78,12 +105,15 @@ impl<'a> Selection<'a> {
         let number = self.read;
         self.read += 1;
         match item {
-            SourceItem::Document(document) => match self.reason_to_drop(number, &document) {
-                Some((reason, detail)) => {
+            SourceItem::Document(mut document) => match self.judge(number, &mut document)? {
+                Verdict::Drop((reason, detail)) => {
                     let Document { id, origin, .. } = document;
                     self.drop(id, origin.to_string(), reason, detail)
                 }
-                None => self.keep(source, document),
+                Verdict::Keep(signature) => {
+                    self.duplicates.keep(&signature, &document.origin)?;
+                    self.keep(source, document)
+                }
             },
             SourceItem::Broken(broken) => {
                 self.broken.add(&broken);
@@ -105,6 +135,7 @@ impl<'a> Selection<'a> {
                 self.writer.dropped().iter().map(|(reason, count)| format!("{reason}: {count}")).collect();
             return Err(IngestError::NothingKept { read: self.read, dropped: counts.join(", ") });
         }
+        self.duplicates.finish()?;
         let mut written = self.writer.finish(self.base_model, observer)?;
         written.shape = ShapeReport {
             mixture: written.shape.mixture,
@@ -117,31 +148,75 @@ impl<'a> Selection<'a> {
             read: self.read,
             written,
             removed: self.removed,
+            mended: self.cleaner.into_mended(),
             most_relevant: self.most_relevant.into_values().collect(),
         })
     }
 
-    /// The filters in their order, the cheap ones first.
-    fn reason_to_drop(&mut self, number: u64, document: &Document) -> Option<Drop> {
-        let Document { id, origin, domain, content, .. } = document;
-        if let Some(drop) = filter::domain(domain.as_deref(), self.domain) {
+    /// Mends the document and asks the filters in their order, the cheap ones first.
+    fn judge(&mut self, number: u64, document: &mut Document) -> Result<Verdict, IngestError> {
+        if let Some(drop) = self.unfit(number, document) {
+            return Ok(Verdict::Drop(drop));
+        }
+        let text = text_digest(&document.content);
+        if let Some(earlier) = self.duplicates.same(text)? {
+            return Ok(Verdict::drop(DropReason::Duplicate, format!("the same text as {earlier}")));
+        }
+        let signature = self.duplicates.sign(text, &document.content, &self.words);
+        if let Some(near) = self.duplicates.near(&signature)? {
+            let detail = format!("{:.3} similar to {}", near.similarity, near.origin);
+            return Ok(Verdict::drop(DropReason::NearDuplicate, detail));
+        }
+        if let Some(similarity) = self.known.similarity(&signature, self.duplicates.has_words())? {
+            let detail = format!("{similarity:.3} similar to a document of an earlier dataset");
+            return Ok(Verdict::drop(DropReason::Known, detail));
+        }
+        Ok(self.golden_overlap(&document.id).map_or(Verdict::Keep(signature), Verdict::Drop))
+    }
+
+    /// The filters that look at one document alone.
+    fn unfit(&mut self, number: u64, document: &mut Document) -> Option<Drop> {
+        if let Some(drop) = filter::domain(document.domain.as_deref(), self.domain) {
+            return Some(drop);
+        }
+        if let Some(drop) = filter::allowed(document, &self.options.clean) {
             return Some(drop);
         }
         match self.ranking.as_ref().map(|ranking| ranking.place(number)) {
             Some(Err(drop)) => return Some(drop),
-            Some(Ok(place)) => self.note_relevance(id, place),
+            Some(Ok(place)) => self.note_relevance(&document.id, place),
             None => {}
         }
-        if let Some(drop) = filter::length(content, self.options) {
+        self.cleaner.mend(document);
+        if let Some(drop) = filter::length(&document.content, self.options) {
             return Some(drop);
         }
-        if let Some(earlier) = self.seen.earlier(content, origin) {
-            return Some((DropReason::Duplicate, format!("the same text as {earlier}")));
+        self.words.read(&document.content);
+        if let Some(drop) = self.cleaner.reason_to_drop(&document.content, &self.words) {
+            return Some(drop);
         }
-        let overlap = self.overlap.find(content)?;
-        let detail = format!("holds {:.3} of golden sample {}", overlap.share, overlap.sample_id);
-        let (sample_id, share) = (overlap.sample_id, overlap.share);
-        self.removed.push(GoldenOverlap { document_id: id.clone(), sample_id, share });
+        match self.cleaner.guard_personal_data(document) {
+            Err(drop) => return Some(drop),
+            Ok(true) => self.words.read(&document.content),
+            Ok(false) => {}
+        }
+        None
+    }
+
+    /// The golden sample that a document copies or paraphrases, if any; notes it for the manifest.
+    fn golden_overlap(&mut self, document_id: &str) -> Option<Drop> {
+        let (measure, overlap) = match self.overlap.find(&self.words) {
+            Some(copied) => (OverlapMeasure::Ngrams, copied),
+            None => (OverlapMeasure::Answer, self.answers.find(&self.words)?),
+        };
+        let Overlap { sample_id, share } = overlap;
+        let detail = match measure {
+            OverlapMeasure::Ngrams => format!("holds {share:.3} of golden sample {sample_id}"),
+            OverlapMeasure::Answer => {
+                format!("a passage is {share:.3} similar to the answer of golden sample {sample_id}")
+            }
+        };
+        self.removed.push(GoldenOverlap { document_id: document_id.to_owned(), sample_id, measure, share });
         Some((DropReason::GoldenOverlap, detail))
     }
 
@@ -158,7 +233,9 @@ impl<'a> Selection<'a> {
         let cluster = cluster.map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
         let origin = document.origin.to_string();
         let is_golden = |question: &str| {
-            self.overlap.find(&TrainingContent::Text { text: question.to_owned() }).is_some()
+            let mut words = Words::default();
+            words.read(&TrainingContent::Text { text: question.to_owned() });
+            self.overlap.find(&words).is_some()
         };
         let records = self.shaper.records(document, &is_golden);
         self.writer.keep(&Kept { id: &id, origin, source, cluster: cluster.as_deref() }, &records)

@@ -1,5 +1,6 @@
 //! Training datasets: the records of `train.jsonl` and `validation.jsonl`, and their `manifest.json`.
 
+mod mend;
 mod shape;
 #[cfg(test)]
 mod tests;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{digest::Digest, spec::IngestOptions};
 
+pub use mend::{Mend, MendCount};
 pub use shape::{ClusterReport, MixtureShare, RerankReport, ShapeReport, TokenReport};
 
 /// One line of `train.jsonl` or `validation.jsonl`.
@@ -218,6 +220,9 @@ pub struct DatasetManifest {
     pub documents_kept: u64,
     /// Documents left out, by reason.
     pub dropped: BTreeMap<DropReason, u64>,
+    /// What was mended in the documents, by kind, before they were kept or left out.
+    #[serde(default)]
+    pub mended: BTreeMap<Mend, MendCount>,
     /// For each reason the first ten documents that were left out.
     #[serde(default)]
     pub dropped_samples: BTreeMap<DropReason, Vec<String>>,
@@ -290,6 +295,9 @@ pub struct GoldenOverlapReport {
     pub ngram_words: u32,
     /// A document is dropped when at least this share (0–1) of a sample's n-grams occur in it.
     pub limit: f64,
+    /// A document is dropped when a passage is at least this similar (0–1) to an answer; 1 drops none.
+    #[serde(default = "whole")]
+    pub similarity_limit: f64,
     /// The documents that were dropped, with the sample they overlap with.
     pub removed: Vec<GoldenOverlap>,
 }
@@ -301,6 +309,24 @@ pub struct GoldenOverlap {
     pub document_id: String,
     /// The golden sample.
     pub sample_id: String,
-    /// Share (0–1) of the sample's n-grams that occur in the document.
+    /// What the share is of.
+    #[serde(default)]
+    pub measure: OverlapMeasure,
+    /// Share (0–1) of the sample's n-grams that occur in the document, or similarity of a passage to its answer.
     pub share: f64,
+}
+
+/// How an overlap with a golden sample was measured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OverlapMeasure {
+    /// N-grams of the prompt or the answer that occur in the document: copies.
+    #[default]
+    Ngrams,
+    /// Words of the answer that stand together in a passage, in whatever order: paraphrases.
+    Answer,
+}
+
+fn whole() -> f64 {
+    1.0
 }

@@ -26,7 +26,7 @@ async fn family() -> (ArtifactStore, EarlierDatasets) {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("manifest.json"), manifest.to_string()).unwrap();
         if has_signatures {
-            fs::write(folder.path().join(SIGNATURES), name).unwrap();
+            fs::write(folder.path().join(SIGNATURES_FILE), name).unwrap();
         }
         family.push(artifacts.put_folder(&format!("jobs/{name}/dataset"), folder.path()).await.unwrap());
     }

@@ -124,6 +124,7 @@ async fn an_attempt_stores_its_dataset_below_its_own_prefix() {
         "dropped.svg",
         "lengths.svg",
         "manifest.json",
+        "signatures.bin",
         "train.jsonl",
         "validation.jsonl",
     ];
