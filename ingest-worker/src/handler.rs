@@ -95,8 +95,7 @@ impl StageHandler for IngestHandler {
         let AttemptContext { assignment, artifacts, scratch, progress, stop } = &context;
         let (out, prefix) = (scratch.join("dataset"), assignment.prefix("dataset"));
         let options = &assignment.spec.ingest;
-        let watch =
-            Watch { progress: progress.clone(), stop: stop.clone(), figures: Figures::default() };
+        let watch = Watch { progress: progress.clone(), stop: stop.clone(), figures: Figures::default() };
         let mut work = Work {
             assignment: assignment.clone(),
             golden,
@@ -107,7 +106,8 @@ impl StageHandler for IngestHandler {
             watch,
         };
         ingest::check_early(&work.request()).map_err(stage_failure)?;
-        work.earlier = earlier::fetch(artifacts, &assignment.earlier, options, &scratch.join("earlier")).await?;
+        work.earlier =
+            earlier::fetch(artifacts, &assignment.earlier, options, &scratch.join("earlier")).await?;
         work.collected = self.collect(&context, &work.earlier.since).await.map_err(stage_failure)?;
         let (work, stored) = work.on_a_thread(Work::stored).await?;
         if let Some(stored) = stored

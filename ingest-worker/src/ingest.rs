@@ -261,10 +261,11 @@ fn rank(
     let mut rerank = None;
     if let Some(options) = &request.options.rerank {
         let mut reranker = Reranker::new(options, &sought, scores, observer)?;
-        let entries = for_each_item(request, found, observer, Some(documents), |number, _, item| match item {
-            SourceItem::Document(document) => reranker.take(number, &document),
-            SourceItem::Broken(_) => Ok(()),
-        })?;
+        let entries =
+            for_each_item(request, found, observer, Some(documents), |number, _, item| match item {
+                SourceItem::Document(document) => reranker.take(number, &document),
+                SourceItem::Broken(_) => Ok(()),
+            })?;
         expected.check(&entries, request)?;
         let (mixed, report) = reranker.finish()?;
         (scores, rerank) = (mixed, Some(report));

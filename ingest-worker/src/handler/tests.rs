@@ -298,7 +298,8 @@ async fn a_later_job_takes_the_dataset_that_it_would_make_again_and_makes_one_th
     fs::create_dir(&golden_folder).unwrap();
     fs::rename(folder.path().join("golden.json"), golden_folder.join("golden.json")).unwrap();
     let artifact = artifacts.put_folder("golden/bau-golden", &golden_folder).await.unwrap();
-    let golden = GoldenInput { reference: "bau-golden@1.0.0".into(), digest: Digest::of(b"golden"), artifact };
+    let golden =
+        GoldenInput { reference: "bau-golden@1.0.0".into(), digest: Digest::of(b"golden"), artifact };
     let attempt = async |job: &str, same_options: Vec<StoredDataset>| {
         let mut assignment = assignment(spec(&source), golden.clone());
         assignment.job = job.parse().unwrap();
