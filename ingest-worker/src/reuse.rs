@@ -19,7 +19,7 @@ use clara_runtime::artifacts::{ArtifactError, ArtifactStore};
 use sha2::{Digest as _, Sha256};
 use tracing::{info, warn};
 
-use crate::{error::IngestError, fetch::Place, ingest::IngestRequest, source::discover};
+use crate::{error::IngestError, ingest::IngestRequest};
 
 /// Grows when the same sources and options give another dataset.
 const PIPELINE: &str = concat!("2 of ", env!("CARGO_PKG_VERSION"));

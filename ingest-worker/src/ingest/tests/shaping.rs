@@ -77,7 +77,9 @@ fn tokens_are_counted_with_the_tokenizer_of_the_base_model() {
     let request = IngestRequest {
         options: &bench.options(),
         domain: &"verwaltungsrecht".parse().unwrap(),
-        golden: &golden(),
+        golden: Some(&golden()),
+        known: &[],
+        collected: &crate::fetch::Collected::default(),
         base_model: model.path().to_str(),
         out: &bench.out(),
         scratch: scratch.path(),
