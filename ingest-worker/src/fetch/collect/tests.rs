@@ -146,7 +146,7 @@ fn expected(sources: usize, documents: u64) -> Vec<String> {
 #[tokio::test]
 async fn two_hundred_kills_at_any_moment_lose_and_repeat_nothing() {
     let first: u64 = 20_260_701;
-    println!("seeds from {first}");
+    eprintln!("seeds from {first}");
     let (mut kills, mut failures) = (0, 0);
     for seed in first..first + 200 {
         let mut dice = Dice(seed);
@@ -181,7 +181,7 @@ async fn two_hundred_kills_at_any_moment_lose_and_repeat_nothing() {
             assert_eq!(entry.state, Some(serde_json::json!({ "sequence": world.documents })));
         }
     }
-    println!("{kills} kills, {failures} cut connections");
+    eprintln!("{kills} kills, {failures} cut connections");
     assert!(kills > 200 && failures > 50, "{kills} kills, {failures} failures");
 }
 
