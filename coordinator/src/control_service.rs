@@ -2,6 +2,7 @@
 
 mod calibration;
 mod curve;
+pub(crate) mod datasets;
 mod gaps;
 mod jobs;
 mod library;
@@ -63,6 +64,15 @@ macro_rules! control_service {
                 answered(self.stream_log(request.into_inner()).await)
             }
 
+            type ReadDatasetFileStream = datasets::FileParts;
+
+            async fn read_dataset_file(
+                &self,
+                request: Request<v1::ReadDatasetFileRequest>,
+            ) -> Result<Response<datasets::FileParts>, Status> {
+                answered(self.stream_dataset_file(request.into_inner()).await)
+            }
+
             $(async fn $call(&self, request: Request<v1::$request>) -> Result<Response<v1::$response>, Status> {
                 answered(self.$call(request.into_inner()).await)
             })+
@@ -110,4 +120,6 @@ control_service! {
     list_labels: ListLabelsRequest => ListLabelsResponse;
     calibrate: CalibrateRequest => CalibrateResponse;
     list_calibrations: ListCalibrationsRequest => ListCalibrationsResponse;
+    list_datasets: ListDatasetsRequest => ListDatasetsResponse;
+    get_dataset: GetDatasetRequest => GetDatasetResponse;
 }

@@ -7,6 +7,7 @@ mod change;
 pub mod chart;
 mod control_service;
 pub mod daemon;
+mod datasets;
 mod driver;
 mod evidence;
 pub mod figures;

@@ -233,6 +233,8 @@ pub(crate) fn result(stage: Stage, decision: Decision) -> StageResult {
             train_records: 9,
             validation_records: 1,
             source_digest: samples::digest("sources"),
+            key: None,
+            reused_from: None,
         }),
         Stage::Train => StageResult::Train(training("tiny")),
         Stage::Generate => StageResult::Generate(AnswersResult {

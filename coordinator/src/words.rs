@@ -98,7 +98,12 @@ pub fn of_event(event: &JobEvent) -> Option<String> {
 fn of_result(result: &StageResult) -> String {
     let text = match result {
         StageResult::Ingest(dataset) => {
-            format!("{} of {} documents kept", dataset.documents_kept, dataset.documents_read)
+            let taken = dataset
+                .reused_from
+                .as_ref()
+                .map(|job| format!(", taken from {job}: sources and options are the same"));
+            let (kept, read) = (dataset.documents_kept, dataset.documents_read);
+            format!("{kept} of {read} documents kept{}", taken.unwrap_or_default())
         }
         StageResult::Train(training) => format!(
             "{} steps, loss {:.3}, validation loss {} → {}",

@@ -19,6 +19,7 @@ use serde_json::to_vec;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    card::SeenRecords,
     error::IngestError,
     split::{SplitKey, held_out},
 };
@@ -37,6 +38,7 @@ pub(crate) struct DatasetWriter {
     dropped_counts: BTreeMap<DropReason, u64>,
     dropped_samples: BTreeMap<DropReason, Vec<String>>,
     keys: Vec<SplitKey>,
+    seen: SeenRecords,
 }
 
 /// What was written.
@@ -48,6 +50,7 @@ pub(crate) struct Written {
     pub(crate) dropped_samples: BTreeMap<DropReason, Vec<String>>,
     pub(crate) train: WrittenFile,
     pub(crate) validation: WrittenFile,
+    pub(crate) seen: SeenRecords,
     pub(crate) shape: ShapeReport,
 }
 
@@ -71,6 +74,7 @@ impl DatasetWriter {
             dropped_counts: BTreeMap::new(),
             dropped_samples: BTreeMap::new(),
             keys: Vec::new(),
+            seen: SeenRecords::default(),
         })
     }
 
@@ -78,6 +82,7 @@ impl DatasetWriter {
     pub(crate) fn keep(&mut self, key: SplitKey, records: &[TrainingRecord]) -> Result<(), IngestError> {
         let document = self.keys.len();
         for record in records {
+            self.seen.see(record);
             let mut line = format!("{document} ").into_bytes();
             line.extend(json(&self.waiting.path, record)?);
             self.waiting.write_line(&line)?;
@@ -129,6 +134,7 @@ impl DatasetWriter {
             dropped_samples: self.dropped_samples,
             train: train.finish()?,
             validation: validation.finish()?,
+            seen: self.seen,
             shape: ShapeReport::default(),
         })
     }

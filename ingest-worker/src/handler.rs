@@ -1,7 +1,6 @@
 //! Carries out the ingest stage for the worker loop.
 
 mod checkpoint;
-mod figures;
 #[cfg(test)]
 mod tests;
 
@@ -12,7 +11,7 @@ use clara_lifecycle::{
     attempt::Assignment,
     dataset::DatasetManifest,
     golden::GoldenDataset,
-    results::{DatasetResult, StageResult},
+    results::{DatasetResult, StageResult, StoredDataset},
     stage::Stage,
 };
 use clara_runtime::{
@@ -21,19 +20,22 @@ use clara_runtime::{
     stop::{StopReason, StopSignal},
     worker::{AttemptContext, ProgressSender, StageFailure, StageHandler},
 };
+use serde_json::Value;
 use tracing::Span;
 
 use crate::{
+    earlier,
     error::IngestError,
     fetch::{
         CHECKPOINT_EVERY, CollectRequest, Collected, OpenByKind, OpenRemote, Place, Servers, URL_PATIENCE,
         collect,
     },
+    figures::{Count, Figures},
     ingest::{self, GoldenTexts, IngestObserver, IngestRequest},
+    reuse,
 };
 
 use checkpoint::CheckpointKeeper;
-use figures::{Count, Figures};
 
 /// Turns the job's sources into a dataset; keeps nothing between attempts.
 #[derive(Debug, Clone)]
@@ -55,7 +57,11 @@ impl IngestHandler {
     }
 
     /// Fetches what the sources name elsewhere; what an earlier attempt fetched comes from its checkpoint.
-    async fn collect(&self, context: &AttemptContext) -> Result<Collected, IngestError> {
+    async fn collect(
+        &self,
+        context: &AttemptContext,
+        since: &BTreeMap<String, Value>,
+    ) -> Result<Collected, IngestError> {
         let AttemptContext { assignment, scratch, stop, .. } = context;
         let options = &assignment.spec.ingest;
         if !options.sources.iter().any(|source| Place::of(source).is_remote()) {
@@ -68,7 +74,7 @@ impl IngestHandler {
             options,
             domain: &assignment.spec.domain,
             servers: &self.servers,
-            since: &BTreeMap::new(),
+            since,
             folder: &folder,
             checkpoint_every: CHECKPOINT_EVERY,
             patience: URL_PATIENCE,
@@ -84,29 +90,27 @@ impl StageHandler for IngestHandler {
     }
 
     async fn run(&self, context: AttemptContext) -> Result<StageResult, StageFailure> {
-        let golden = golden_texts(&context.artifacts, &context.assignment).await?;
-        let watch = Watch {
-            progress: context.progress.clone(),
-            stop: context.stop.clone(),
-            figures: Figures::default(),
-        };
-        let out = context.scratch.join("dataset");
-        let mut work = Work {
-            assignment: context.assignment.clone(),
-            golden,
-            collected: Collected::default(),
-            out: out.clone(),
-            scratch: context.scratch.join("work"),
-            watch,
-        };
+        let AttemptContext { assignment, artifacts, scratch, .. } = &context;
+        let golden = golden_texts(artifacts, assignment).await?;
+        let earlier =
+            earlier::fetch(artifacts, &assignment.earlier, &assignment.spec.ingest, &scratch.join("earlier")).await?;
+        let (prefix, out) = (assignment.prefix("dataset"), scratch.join("dataset"));
+        let work = Work::new(&context, golden, out.clone());
         ingest::check_early(&work.request()).map_err(stage_failure)?;
-        work.collected = self.collect(&context).await.map_err(stage_failure)?;
-        let manifest = work.run().await?;
-        let AttemptContext { assignment, artifacts, stop, .. } = context;
+        let candidates = assignment.earlier.same_options.clone();
+        let (mut work, stored) = work.on_a_thread(move |work| Ok(work.stored(&candidates)?.cloned())).await?;
+        if let Some(stored) = stored
+            && let Some(result) =
+                reuse::take(artifacts, &stored, &prefix, &out).await.map_err(StageFailure::from)?
+        {
+            return Ok(StageResult::Ingest(result));
+        }
+        work.collected = self.collect(&context, &earlier.since).await.map_err(stage_failure)?;
+        let (_, manifest) = work.on_a_thread(Work::make).await?;
+        let stop = &context.stop;
         if let Some(reason) = stop.reason() {
             return Err(StageFailure::Stopped(reason));
         }
-        let prefix = assignment.prefix("dataset");
         let dataset = artifacts.put_folder(&prefix, &out).await.map_err(StageFailure::from)?;
         metrics::documents(manifest.documents_kept, manifest.documents_read - manifest.documents_kept);
         Ok(StageResult::Ingest(DatasetResult {
@@ -117,6 +121,8 @@ impl StageHandler for IngestHandler {
             train_records: manifest.train_records,
             validation_records: manifest.validation_records,
             source_digest: manifest.source_digest,
+            key: manifest.key,
+            reused_from: None,
         }))
     }
 }
@@ -136,7 +142,7 @@ async fn golden_texts(
     Ok(GoldenTexts::new(golden.reference.clone(), golden.digest.clone(), &dataset))
 }
 
-/// The part of an attempt that computes.
+/// What the blocking thread works with.
 struct Work {
     assignment: Assignment,
     golden: GoldenTexts,
@@ -147,22 +153,41 @@ struct Work {
 }
 
 impl Work {
-    /// Makes the dataset on a thread of its own.
-    async fn run(self) -> Result<DatasetManifest, StageFailure> {
+    fn new(context: &AttemptContext, golden: GoldenTexts, out: PathBuf) -> Self {
+        let AttemptContext { assignment, scratch, progress, stop, .. } = context;
+        Self {
+            assignment: assignment.clone(),
+            golden,
+            collected: Collected::default(),
+            out,
+            scratch: scratch.join("work"),
+            watch: Watch { progress: progress.clone(), stop: stop.clone(), figures: Figures::default() },
+        }
+    }
+
+    async fn on_a_thread<T: Send + 'static>(
+        self,
+        work: impl FnOnce(&Self) -> Result<T, IngestError> + Send + 'static,
+    ) -> Result<(Self, T), StageFailure> {
         let span = Span::current();
-        let work = move || {
+        let entered = move || {
             let _entered = span.enter();
-            self.blocking()
+            let done = work(&self);
+            done.map(|done| (self, done))
         };
-        match tokio::task::spawn_blocking(work).await {
-            Ok(made) => made.map_err(stage_failure),
+        match tokio::task::spawn_blocking(entered).await {
+            Ok(done) => done.map_err(stage_failure),
             Err(error) => Err(StageFailure::retryable(format!(
                 "the thread that makes the dataset ended early: {error}"
             ))),
         }
     }
 
-    fn blocking(&self) -> Result<DatasetManifest, IngestError> {
+    fn stored<'a>(&self, candidates: &'a [StoredDataset]) -> Result<Option<&'a StoredDataset>, IngestError> {
+        reuse::find(&self.request(), candidates)
+    }
+
+    fn make(&self) -> Result<DatasetManifest, IngestError> {
         ingest::run(&self.request(), &self.watch)
     }
 
@@ -171,7 +196,7 @@ impl Work {
         IngestRequest {
             options: &spec.ingest,
             domain: &spec.domain,
-            golden: &self.golden,
+            golden: Some(&self.golden),
             base_model: Some(&spec.base_model),
             collected: &self.collected,
             out: &self.out,

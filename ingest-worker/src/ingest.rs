@@ -17,11 +17,13 @@ use tracing::{info, warn};
 
 use crate::{
     broken::BrokenLines,
+    card,
     dataset::write_manifest,
     error::IngestError,
     fetch::{Collected, Place},
     filter,
     query::{Ranking, SearchIndex},
+    reuse::dataset_key,
     selection::{Selected, Selection},
     source::{Found, SourceItem, SourceReader, discover, source_digest},
 };
@@ -38,13 +40,13 @@ pub struct IngestRequest<'a> {
     pub options: &'a IngestOptions,
     /// The job's domain.
     pub domain: &'a Domain,
-    /// The texts that must not be trained on.
-    pub golden: &'a GoldenTexts,
+    /// The texts that must not be trained on; without them nothing is compared.
+    pub golden: Option<&'a GoldenTexts>,
     /// The job's base model, whose tokenizer counts; `None` counts nothing.
     pub base_model: Option<&'a str>,
     /// What was fetched of sources elsewhere; nothing where all of them lie on this machine.
     pub collected: &'a Collected,
-    /// Folder that receives `train.jsonl`, `validation.jsonl`, `manifest.json` and `dropped.jsonl.zst`; made when missing.
+    /// Folder that receives `train.jsonl`, `validation.jsonl`, `manifest.json`, `dropped.jsonl.zst` and the card; made when missing.
     pub out: &'a Path,
     /// Folder for intermediate files, another one than `out`; made when missing, must hold no earlier search index.
     pub scratch: &'a Path,
@@ -123,8 +125,11 @@ pub fn run(
     if expected.is_some_and(|expected| expected.digest != source_digest(&entries)) {
         return Err(IngestError::SourcesChanged { sources: request.options.sources.join(", ") });
     }
-    let manifest = manifest(request, found, entries, selection.finish()?);
+    let mut selected = selection.finish()?;
+    let seen = std::mem::take(&mut selected.written.seen);
+    let manifest = manifest(request, found, entries, selected);
     write_manifest(request.out, &manifest)?;
+    card::write(request.out, &manifest, &seen)?;
     info!(
         documents_read = manifest.documents_read,
         documents_kept = manifest.documents_kept,
@@ -162,7 +167,7 @@ fn check(request: &IngestRequest<'_>) -> Result<(), IngestError> {
             "ingest.top_k and ingest.min_relevance need ingest.query; give a query or leave them out",
         );
     }
-    if request.golden.samples.is_empty() {
+    if request.golden.is_some_and(|golden| golden.samples.is_empty()) {
         return refuse(
             "the golden dataset holds no sample, so that nothing can be kept out; add samples to it",
         );
@@ -248,6 +253,7 @@ fn manifest(
 ) -> DatasetManifest {
     let IngestRequest { options, domain, golden, .. } = request;
     let written = selected.written;
+    let key = Some(dataset_key(request, &entries));
     DatasetManifest {
         format: MANIFEST_FORMAT,
         domain: domain.to_string(),
@@ -267,13 +273,15 @@ fn manifest(
         validation_records: written.validation.records,
         train_digest: written.train.digest,
         validation_digest: written.validation.digest,
-        golden_overlap: GoldenOverlapReport {
+        golden_overlap: golden.map(|golden| GoldenOverlapReport {
             golden_dataset: golden.reference.clone(),
             golden_digest: golden.digest.clone(),
             ngram_words: options.overlap_ngram_words,
             limit: options.overlap_limit,
             removed: selected.removed,
-        },
+        }),
+        options: Some(IngestOptions::clone(options)),
+        key,
         shape: written.shape,
     }
 }

@@ -58,7 +58,7 @@ impl<'a> Selection<'a> {
             ranking,
             seen: SeenTexts::default(),
             overlap: OverlapCheck::new(
-                &request.golden.samples,
+                request.golden.map_or(&[], |golden| golden.samples.as_slice()),
                 options.overlap_ngram_words,
                 options.overlap_limit,
             ),

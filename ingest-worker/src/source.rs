@@ -224,18 +224,18 @@ fn id_hash(id: &str) -> u64 {
 
 /// Passes bytes on and computes their digest on the way.
 #[derive(Debug)]
-struct HashingReader<R> {
+pub(crate) struct HashingReader<R> {
     inner: R,
     hasher: Sha256,
     bytes: u64,
 }
 
 impl<R> HashingReader<R> {
-    fn new(inner: R) -> Self {
+    pub(crate) fn new(inner: R) -> Self {
         Self { inner, hasher: Sha256::new(), bytes: 0 }
     }
 
-    fn read_so_far(&self) -> (u64, Digest) {
+    pub(crate) fn read_so_far(&self) -> (u64, Digest) {
         (self.bytes, Digest::from_hash(self.hasher.clone().finalize().as_ref()))
     }
 }

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::Digest;
+use crate::{digest::Digest, spec::IngestOptions};
 
 pub use shape::{ClusterReport, MixtureShare, RerankReport, ShapeReport, TokenReport};
 
@@ -231,8 +231,14 @@ pub struct DatasetManifest {
     pub train_digest: Digest,
     /// SHA-256 of `validation.jsonl`.
     pub validation_digest: Digest,
-    /// How the golden dataset was kept out.
-    pub golden_overlap: GoldenOverlapReport,
+    /// How the golden dataset was kept out; absent when there was none and nothing was compared.
+    pub golden_overlap: Option<GoldenOverlapReport>,
+    /// What was asked for; absent in datasets of earlier builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub options: Option<IngestOptions>,
+    /// Digest of everything that the dataset follows from; absent in datasets of earlier builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Digest>,
     /// How documents became records.
     #[serde(default)]
     pub shape: ShapeReport,

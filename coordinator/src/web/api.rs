@@ -1,5 +1,6 @@
 //! The REST interface: what gRPC answers, as JSON over HTTP.
 
+mod datasets;
 mod gaps;
 mod golden;
 mod jobs;
@@ -72,6 +73,9 @@ calls! {
     get "/golden/{reference}" "GetGolden" golden::show;
     put "/golden/{reference}" "PutGolden" golden::write;
     post "/golden/{reference}/freeze" "FreezeGolden" golden::freeze;
+    get "/datasets" "ListDatasets" datasets::list;
+    get "/datasets/{dataset}" "GetDataset" datasets::show;
+    get "/datasets/{dataset}/files/{file}" "ReadDatasetFile" datasets::file;
 }
 
 /// The JSON body of a request; what cannot be read is a problem.

@@ -109,6 +109,7 @@ impl From<DriverError> for Problem {
         match error {
             DriverError::UnknownJob { .. }
             | DriverError::UnknownGolden { .. }
+            | DriverError::UnknownDataset { .. }
             | DriverError::UnknownAdapter { .. } => Self::new("unknown", detail),
             DriverError::Review(ReviewError::UnknownSample { .. }) => Self::new("unknown", detail),
             DriverError::Review(ReviewError::Conflict { .. }) => Self::new("not_applicable", detail),

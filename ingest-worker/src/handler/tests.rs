@@ -76,6 +76,7 @@ fn assignment(spec: JobSpec, golden: GoldenInput) -> Assignment {
         calibrations: Vec::new(),
         judge_offsets: std::collections::BTreeMap::new(),
         evaluations: 0,
+        earlier: clara_lifecycle::results::EarlierDatasets::default(),
     }
 }
 
@@ -117,12 +118,21 @@ async fn an_attempt_stores_its_dataset_below_its_own_prefix() {
     let result = dataset(result);
     assert_eq!(result.dataset.prefix, "jobs/job-1/ingest/attempt-1-fence-3/dataset");
     let paths: Vec<_> = result.dataset.files.iter().map(|file| file.path.as_str()).collect();
-    assert_eq!(paths, ["dropped.jsonl.zst", "manifest.json", "train.jsonl", "validation.jsonl"]);
+    let expected = [
+        "card.md",
+        "dropped.jsonl.zst",
+        "dropped.svg",
+        "lengths.svg",
+        "manifest.json",
+        "train.jsonl",
+        "validation.jsonl",
+    ];
+    assert_eq!(paths, expected);
     let manifest = artifacts.read(&result.dataset, "manifest.json").await.unwrap();
     let manifest: DatasetManifest = serde_json::from_slice(&manifest).unwrap();
     assert_eq!(manifest.documents_kept, result.documents_kept);
-    assert_eq!(manifest.golden_overlap.golden_dataset, "bau-golden@1.0.0");
-    assert_eq!(manifest.golden_overlap.removed[0].document_id, "c");
+    assert_eq!(manifest.golden_overlap.as_ref().unwrap().golden_dataset, "bau-golden@1.0.0");
+    assert_eq!(manifest.golden_overlap.as_ref().unwrap().removed[0].document_id, "c");
 }
 
 #[tokio::test]

@@ -71,7 +71,7 @@ impl Bench {
         let request = IngestRequest {
             options,
             domain: &"verwaltungsrecht".parse().unwrap(),
-            golden: &golden(),
+            golden: Some(&golden()),
             base_model: None,
             collected: &Collected::default(),
             out: &self.out(),
@@ -176,7 +176,7 @@ fn every_document_is_kept_or_dropped_with_its_reason() {
     }
     let broken = dropped.iter().find(|(_, reason)| **reason == DropReason::Broken).unwrap().0;
     assert!(broken.ends_with("law.jsonl:207"), "{broken}");
-    let overlap = &manifest.golden_overlap.removed[0];
+    let overlap = &manifest.golden_overlap.as_ref().unwrap().removed[0];
     assert_eq!((overlap.document_id.as_str(), overlap.sample_id.as_str()), ("leak", "bau-1"));
     assert_eq!(
         (manifest.train_records, manifest.validation_records, manifest.validation_documents),

@@ -82,6 +82,7 @@ async fn documents_have_the_fields_that_are_described() {
         ("registry".to_owned(), "RegistryFile", false),
         ("golden".to_owned(), "GoldenDataset", true),
         ("golden/law-golden@1.0.0".to_owned(), "GoldenDataset", false),
+        ("datasets".to_owned(), "Dataset", true),
     ] {
         let seen = browser.get(&format!("/api/v1/{path}")).await.json();
         let document = if is_list { &seen[0] } else { &seen };

@@ -99,7 +99,7 @@ fn lineage(version: &AdapterVersion) -> Markup {
         ul.tree {
             li { "sources " (lineage.sources.join(", ")) " " code { (source_digest.short()) } @if let Some(query) = &lineage.query { " query “" (query) "”" }
             ul {
-                li { "training data " code { (dataset.prefix) } " (" (dataset.files.len()) " files)" }
+                li { "training data " code { (dataset.digest().short()) } " in " code { (dataset.prefix) } " (" (dataset.files.len()) " files)" @if dataset.file("card.md").is_some() { ", " a href={ "/api/v1/datasets/" (dataset.digest()) "/files/card.md" } { "card" } } }
                 li { "base model " (figures::excerpt(&version.base_model, 60)) " " code { (version.base_model_hash.get(..12).unwrap_or(&version.base_model_hash)) } }
                 li { "training: rank " (training.rank) ", alpha " (training.alpha) ", job " a href={ "/jobs/" (job) } { (job) }
                 ul { li { "adapter " code { (adapter.prefix) } " by Clara " (code_version)
