@@ -15,8 +15,8 @@ use clara_lifecycle::{
 use crate::error::IngestError;
 
 pub use bars::bars;
-pub use seen::{Lengths, lot};
 pub(crate) use seen::SeenRecords;
+pub use seen::{Lengths, lot};
 
 /// The card.
 pub const CARD: &str = "card.md";

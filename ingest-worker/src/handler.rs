@@ -93,7 +93,8 @@ impl StageHandler for IngestHandler {
         let AttemptContext { assignment, artifacts, scratch, .. } = &context;
         let golden = golden_texts(artifacts, assignment).await?;
         let earlier =
-            earlier::fetch(artifacts, &assignment.earlier, &assignment.spec.ingest, &scratch.join("earlier")).await?;
+            earlier::fetch(artifacts, &assignment.earlier, &assignment.spec.ingest, &scratch.join("earlier"))
+                .await?;
         let (prefix, out) = (assignment.prefix("dataset"), scratch.join("dataset"));
         let work = Work::new(&context, golden, out.clone());
         ingest::check_early(&work.request()).map_err(stage_failure)?;

@@ -10,8 +10,8 @@ use clap::Args;
 use clara_ingest_worker::{
     Count, Figures, GoldenTexts, IngestError, IngestObserver, IngestRequest,
     fetch::{
-        CHECKPOINT_EVERY, CollectObserver, CollectRequest, Collected, FetchProgress, OpenByKind, Saved, Servers, URL_PATIENCE,
-        collect,
+        CHECKPOINT_EVERY, CollectObserver, CollectRequest, Collected, FetchProgress, OpenByKind, Saved,
+        Servers, URL_PATIENCE, collect,
     },
     ingest, inspect, reuse,
 };
@@ -206,7 +206,11 @@ async fn watched(session: &Session, wanted: Wanted) -> Result<DatasetManifest, I
 }
 
 /// Fetches what lies elsewhere, then makes the dataset on a thread of its own.
-async fn made(mut wanted: Wanted, servers: Servers, mut watch: Watch) -> Result<DatasetManifest, IngestError> {
+async fn made(
+    mut wanted: Wanted,
+    servers: Servers,
+    mut watch: Watch,
+) -> Result<DatasetManifest, IngestError> {
     wanted.with_request(ingest::check_early)?;
     let stop = watch.stop.clone();
     let request = CollectRequest {

@@ -124,7 +124,6 @@ impl World {
     pub(crate) async fn hung(&self) {
         self.inner.hung.notified().await;
     }
-
 }
 
 fn documents(from: u64, to: u64, version: u64) -> Vec<Fetched> {
