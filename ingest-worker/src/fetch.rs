@@ -23,7 +23,7 @@ pub use collect::{
 };
 pub use collected::Collected;
 pub use error::FetchError;
-pub use objects::URL_PATIENCE;
+pub use objects::{URL_PATIENCE, check_url};
 pub use open::{Servers, open, settings_of};
 pub use place::Place;
 pub use saved::{Saved, SavedFile, SavedSource};

@@ -1,7 +1,6 @@
 //! Carries out the ingest stage for the worker loop.
 
 mod checkpoint;
-mod figures;
 #[cfg(test)]
 mod tests;
 
@@ -31,12 +30,12 @@ use crate::{
         CHECKPOINT_EVERY, CollectRequest, Collected, OpenByKind, OpenRemote, Place, Servers, URL_PATIENCE,
         collect,
     },
+    figures::{Count, Figures},
     ingest::{self, GoldenTexts, IngestObserver, IngestRequest},
     reuse,
 };
 
 use checkpoint::CheckpointKeeper;
-use figures::{Count, Figures};
 
 /// Turns the job's sources into a dataset; keeps nothing between attempts.
 #[derive(Debug, Clone)]
@@ -91,23 +90,13 @@ impl StageHandler for IngestHandler {
     }
 
     async fn run(&self, context: AttemptContext) -> Result<StageResult, StageFailure> {
-        let golden = golden_texts(&context.artifacts, &context.assignment).await?;
-        let AttemptContext { assignment, artifacts, scratch, progress, stop } = &context;
-        let (out, prefix) = (scratch.join("dataset"), assignment.prefix("dataset"));
-        let options = &assignment.spec.ingest;
-        let watch = Watch { progress: progress.clone(), stop: stop.clone(), figures: Figures::default() };
-        let mut work = Work {
-            assignment: assignment.clone(),
-            golden,
-            earlier: Earlier::default(),
-            collected: Collected::default(),
-            out: out.clone(),
-            scratch: scratch.join("work"),
-            watch,
-        };
+        let AttemptContext { assignment, artifacts, scratch, .. } = &context;
+        let golden = golden_texts(artifacts, assignment).await?;
+        let (prefix, out) = (assignment.prefix("dataset"), scratch.join("dataset"));
+        let mut work = Work::new(&context, golden, out.clone());
         ingest::check_early(&work.request()).map_err(stage_failure)?;
-        work.earlier =
-            earlier::fetch(artifacts, &assignment.earlier, options, &scratch.join("earlier")).await?;
+        let options = &assignment.spec.ingest;
+        work.earlier = earlier::fetch(artifacts, &assignment.earlier, options, &scratch.join("earlier")).await?;
         work.collected = self.collect(&context, &work.earlier.since).await.map_err(stage_failure)?;
         let (work, stored) = work.on_a_thread(Work::stored).await?;
         if let Some(stored) = stored
@@ -117,6 +106,7 @@ impl StageHandler for IngestHandler {
             return Ok(StageResult::Ingest(result));
         }
         let (_, manifest) = work.on_a_thread(Work::make).await?;
+        let stop = &context.stop;
         if let Some(reason) = stop.reason() {
             return Err(StageFailure::Stopped(reason));
         }
@@ -151,7 +141,7 @@ async fn golden_texts(
     Ok(GoldenTexts::new(golden.reference.clone(), golden.digest.clone(), &dataset))
 }
 
-/// The part of an attempt that computes.
+/// What the blocking thread works with.
 struct Work {
     assignment: Assignment,
     golden: GoldenTexts,
@@ -163,7 +153,19 @@ struct Work {
 }
 
 impl Work {
-    /// Works on a thread that may block.
+    fn new(context: &AttemptContext, golden: GoldenTexts, out: PathBuf) -> Self {
+        let AttemptContext { assignment, scratch, progress, stop, .. } = context;
+        Self {
+            assignment: assignment.clone(),
+            golden,
+            earlier: Earlier::default(),
+            collected: Collected::default(),
+            out,
+            scratch: scratch.join("work"),
+            watch: Watch { progress: progress.clone(), stop: stop.clone(), figures: Figures::default() },
+        }
+    }
+
     async fn on_a_thread<T: Send + 'static>(
         self,
         work: impl FnOnce(&Self) -> Result<T, IngestError> + Send + 'static,
@@ -182,20 +184,6 @@ impl Work {
         }
     }
 
-    fn request(&self) -> IngestRequest<'_> {
-        let spec = &self.assignment.spec;
-        IngestRequest {
-            options: &spec.ingest,
-            domain: &spec.domain,
-            golden: Some(&self.golden),
-            base_model: Some(&spec.base_model),
-            known: &self.earlier.known,
-            collected: &self.collected,
-            out: &self.out,
-            scratch: &self.scratch,
-        }
-    }
-
     /// The stored dataset that would be made again, if there is one.
     fn stored(&self) -> Result<Option<StoredDataset>, IngestError> {
         Ok(reuse::find(&self.request(), &self.assignment.earlier.same_options)?.cloned())
@@ -203,6 +191,20 @@ impl Work {
 
     fn make(&self) -> Result<DatasetManifest, IngestError> {
         ingest::run(&self.request(), &self.watch)
+    }
+
+    fn request(&self) -> IngestRequest<'_> {
+        let spec = &self.assignment.spec;
+        IngestRequest {
+            options: &spec.ingest,
+            domain: &spec.domain,
+            golden: Some(&self.golden),
+            known: &self.earlier.known,
+            base_model: Some(&spec.base_model),
+            collected: &self.collected,
+            out: &self.out,
+            scratch: &self.scratch,
+        }
     }
 }
 

@@ -147,14 +147,18 @@ pub fn run(
     Ok(manifest)
 }
 
-/// Refuses options that cannot be met or keep the golden samples unguarded, and sources of this machine that are not
-/// there, before anything is fetched for them.
+/// Refuses, before anything is fetched, what [`run`] would refuse after it: options, and sources of this machine that are not
+/// there.
 ///
 /// # Errors
 /// [`IngestError`] as [`run`] has it.
 pub fn check_early(request: &IngestRequest<'_>) -> Result<(), IngestError> {
     check(request)?;
-    for source in &request.options.sources {
+    let sources = &request.options.sources;
+    if !sources.iter().any(|source| Place::of(source).is_remote()) {
+        return Ok(());
+    }
+    for source in sources {
         if let Place::Local(path) = Place::of(source) {
             match discover(&[path.to_owned()], &request.options.fields) {
                 Ok(_) | Err(IngestError::NoDocuments { .. }) => {}

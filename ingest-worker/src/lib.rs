@@ -10,6 +10,7 @@ mod dedupe;
 mod earlier;
 pub mod error;
 pub mod fetch;
+mod figures;
 mod filter;
 mod handler;
 mod hashing;
@@ -31,6 +32,7 @@ mod tokens;
 mod words;
 
 pub use error::IngestError;
+pub use figures::{Count, Figures};
 pub use handler::IngestHandler;
 pub use ingest::{GoldenText, GoldenTexts, IngestObserver, IngestRequest};
 pub use leak::{Leak, LeakReport, find_leaks};

@@ -8,10 +8,10 @@ use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use clap::Args;
 use clara_ingest_worker::{
-    GoldenTexts, IngestError, IngestObserver, IngestRequest,
+    Count, Figures, GoldenTexts, IngestError, IngestObserver, IngestRequest,
     fetch::{
-        CHECKPOINT_EVERY, CollectObserver, CollectRequest, Collected, FetchProgress, OpenByKind, Place,
-        Saved, URL_PATIENCE, collect,
+        CHECKPOINT_EVERY, CollectObserver, CollectRequest, Collected, FetchProgress, OpenByKind, Place, Saved,
+        Servers, URL_PATIENCE, collect,
     },
     ingest, inspect, reuse,
 };
@@ -78,18 +78,19 @@ struct Wanted {
     domain: Domain,
     golden: Option<GoldenTexts>,
     base_model: Option<String>,
+    collected: Collected,
     folder: OutFolder,
 }
 
 impl Wanted {
-    fn with_request<T>(&self, collected: &Collected, work: impl FnOnce(&IngestRequest<'_>) -> T) -> T {
+    fn with_request<T>(&self, work: impl FnOnce(&IngestRequest<'_>) -> T) -> T {
         work(&IngestRequest {
             options: &self.options,
             domain: &self.domain,
             golden: self.golden.as_ref(),
             known: &[],
             base_model: self.base_model.as_deref(),
-            collected,
+            collected: &self.collected,
             out: &self.folder.dataset(),
             scratch: &self.folder.scratch(),
         })
@@ -106,7 +107,7 @@ pub(crate) async fn run(session: &Session, args: &IngestArgs) -> Result<u8> {
         return Ok(DONE);
     }
     wanted.folder.begin()?;
-    let made = watched(session, &wanted).await;
+    let made = watched(session, wanted.clone()).await;
     match made {
         Ok(manifest) => {
             wanted.folder.publish()?;
@@ -146,6 +147,7 @@ async fn wanted(session: &Session, args: &IngestArgs) -> Result<Wanted> {
         domain,
         golden: golden_texts(session, golden.as_deref()).await?,
         base_model: args.base_model.clone().or(file.base_model).map(|model| absolute(&model)),
+        collected: Collected::default(),
         folder: OutFolder::of(&args.out)?,
     })
 }
@@ -172,7 +174,7 @@ async fn there_already(wanted: &Wanted, replace: bool) -> Result<Option<DatasetM
     let is_local = !wanted.options.sources.iter().any(|source| Place::of(source).is_remote());
     if let Some(manifest) = manifest.filter(|_| is_local && !wanted.options.fresh) {
         let asked = wanted.clone();
-        let key = move || asked.with_request(&Collected::default(), reuse::key_of);
+        let key = move || asked.with_request(reuse::key_of);
         if manifest.key == Some(tokio::task::spawn_blocking(key).await??) {
             return Ok(Some(manifest));
         }
@@ -183,11 +185,12 @@ async fn there_already(wanted: &Wanted, replace: bool) -> Result<Option<DatasetM
     Ok(None)
 }
 
-/// Fetches and makes the dataset, and shows how far it is.
-async fn watched(session: &Session, wanted: &Wanted) -> Result<DatasetManifest, IngestError> {
+/// Makes the dataset on a thread of its own, and shows how far it is.
+async fn watched(session: &Session, wanted: Wanted) -> Result<DatasetManifest, IngestError> {
     let (progress, mut newest) = ProgressSender::new();
     let (switch, stop) = stop_switch();
-    let mut work = std::pin::pin!(make(session, wanted, Watch { progress, stop }));
+    let servers = session.settings.sources.clone();
+    let mut work = Box::pin(made(wanted, servers, Watch { progress, stop, figures: Figures::default() }));
     let mut view = ProgressView::new(session.output, Timestamp::default());
     let mut interrupted = false;
     let done = loop {
@@ -204,23 +207,27 @@ async fn watched(session: &Session, wanted: &Wanted) -> Result<DatasetManifest, 
     done
 }
 
-async fn make(session: &Session, wanted: &Wanted, mut watch: Watch) -> Result<DatasetManifest, IngestError> {
+/// Fetches what lies elsewhere, then makes the dataset on a thread of its own.
+async fn made(
+    mut wanted: Wanted,
+    servers: Servers,
+    mut watch: Watch,
+) -> Result<DatasetManifest, IngestError> {
+    wanted.with_request(ingest::check_early)?;
     let stop = watch.stop.clone();
-    let fetched = wanted.folder.fetched();
     let request = CollectRequest {
         options: &wanted.options,
         domain: &wanted.domain,
-        servers: &session.settings.sources,
+        servers: &servers,
         since: &BTreeMap::new(),
-        folder: &fetched,
+        folder: &wanted.folder.fetched(),
         checkpoint_every: CHECKPOINT_EVERY,
         patience: URL_PATIENCE,
     };
-    let collected = collect(&request, &OpenByKind, &mut watch, &stop).await?;
-    let wanted = wanted.clone();
-    let work = move || wanted.with_request(&collected, |request| ingest::run(request, &watch));
+    wanted.collected = collect(&request, &OpenByKind, &mut watch, &stop).await?;
+    let work = move || wanted.with_request(|request| ingest::run(request, &watch));
     tokio::task::spawn_blocking(work).await.map_err(|error| IngestError::Options {
-        problem: format!("the thread that makes the dataset ended early: {error}"),
+        problem: format!("the thread that makes it ended early: {error}"),
     })?
 }
 
@@ -247,19 +254,16 @@ fn tell(session: &Session, wanted: &Wanted, manifest: &DatasetManifest, reused: 
     Ok(())
 }
 
-/// Passes progress and interrupt between the thread and the command.
+/// Passes progress and interrupt between the work and the command.
 struct Watch {
     progress: ProgressSender,
     stop: StopSignal,
+    figures: Figures,
 }
 
 impl IngestObserver for Watch {
     fn documents(&self, done: u64, total: Option<u64>) {
-        self.progress.update(|progress| {
-            progress.done = done;
-            progress.total = total;
-            "documents".clone_into(&mut progress.unit);
-        });
+        self.figures.tell(&self.progress, Count { done, unit: "documents", total, bytes: None });
     }
 
     fn stop(&self) -> Option<StopReason> {
@@ -269,15 +273,12 @@ impl IngestObserver for Watch {
 
 #[async_trait]
 impl CollectObserver for Watch {
-    fn fetched(&self, told: &FetchProgress<'_>) {
-        self.progress.update(|progress| {
-            (progress.done, progress.total) = (told.fetched, told.total);
-            progress.unit = format!("documents of {}", told.source);
-        });
+    fn fetched(&self, progress: &FetchProgress<'_>) {
+        self.figures.tell(&self.progress, Count::from(progress));
     }
 
+    /// What was saved lies in the folder of this command, which the next one finds.
     async fn saved(&mut self, _: &Saved) -> Result<(), IngestError> {
-        // The folder is this machine's, and the same command finds it again.
         Ok(())
     }
 }

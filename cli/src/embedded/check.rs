@@ -59,7 +59,7 @@ fn source_problem(source: &str, servers: &Servers) -> Option<String> {
     match Place::of(source) {
         Place::Server(name) => fetch::settings_of(servers, name).err().map(|error| error.to_string()),
         // Whether it is there shows when it is fetched.
-        Place::Url(_) => None,
+        Place::Url(url) => fetch::check_url(url).err().map(|error| error.to_string()),
         // So does what a glob matches.
         Place::Local(path) if path.contains(['*', '?', '[']) || Path::new(path).exists() => None,
         Place::Local(path) => Some(format!(

@@ -105,6 +105,13 @@ pub async fn collect(
     observer: &mut dyn CollectObserver,
     stop: &StopSignal,
 ) -> Result<Collected, IngestError> {
+    for source in &request.options.sources {
+        match Place::of(source) {
+            Place::Server(name) => settings_of(request.servers, name).map(drop)?,
+            Place::Url(url) => objects::check_url(url)?,
+            Place::Local(_) => {}
+        }
+    }
     let mut saved = Saved::read(request.folder)?;
     let mut sources = Vec::new();
     for source in &request.options.sources {

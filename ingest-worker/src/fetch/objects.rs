@@ -68,6 +68,14 @@ enum There {
     Bucket(Bucket),
 }
 
+/// Refuses a URL that nothing can be fetched from; nothing is asked of anybody.
+///
+/// # Errors
+/// [`FetchError::Refused`] with what to do.
+pub fn check_url(url: &str) -> Result<(), FetchError> {
+    parsed(url).map(drop)
+}
+
 /// Fetches all files of a URL.
 ///
 /// # Errors
@@ -226,20 +234,11 @@ impl Remote<'_> {
 impl There {
     fn open(url: &str) -> Result<Self, FetchError> {
         let refuse = |problem: String| FetchError::Refused { source_name: url.to_owned(), problem };
-        let parsed =
-            Url::parse(url).map_err(|error| refuse(format!("it is no URL ({error}); correct it")))?;
-        if !parsed.username().is_empty() || parsed.password().is_some() {
-            // It must not appear in the error either.
-            let problem =
-                "it holds a user or a password, which the manifest would show; leave them out".to_owned();
-            let source_name = format!("{}://…@{}", parsed.scheme(), parsed.host_str().unwrap_or_default());
-            return Err(FetchError::Refused { source_name, problem });
-        }
+        let parsed = parsed(url)?;
         match parsed.scheme() {
             "http" | "https" => Web::new(parsed).map(Self::Web).map_err(refuse),
-            // These libraries have their own variables, which people know.
-            "s3" | "s3a" | "gs" => Bucket::new(&parsed, std::env::vars()).map(Self::Bucket).map_err(refuse),
-            other => Err(refuse(format!("{other}:// is not known; expected http, https, s3 or gs"))),
+            // This library has its own variables, which people know.
+            _ => Bucket::new(&parsed, std::env::vars()).map(Self::Bucket).map_err(refuse),
         }
     }
 
@@ -257,6 +256,22 @@ impl There {
             Self::Web(web) => web.read_on(file, partial).await,
             Self::Bucket(bucket) => bucket.read_on(file, partial).await,
         }
+    }
+}
+
+fn parsed(url: &str) -> Result<Url, FetchError> {
+    let refuse = |problem: String| FetchError::Refused { source_name: url.to_owned(), problem };
+    let parsed = Url::parse(url).map_err(|error| refuse(format!("it is no URL ({error}); correct it")))?;
+    if !parsed.username().is_empty() || parsed.password().is_some() {
+        // It must not appear in the error either.
+        let problem =
+            "it holds a user or a password, which the manifest would show; leave them out".to_owned();
+        let source_name = format!("{}://…@{}", parsed.scheme(), parsed.host_str().unwrap_or_default());
+        return Err(FetchError::Refused { source_name, problem });
+    }
+    match parsed.scheme() {
+        "http" | "https" | "s3" | "s3a" | "gs" => Ok(parsed),
+        other => Err(refuse(format!("{other}:// is not known; expected http, https, s3 or gs"))),
     }
 }
 

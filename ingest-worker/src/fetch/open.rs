@@ -20,9 +20,9 @@ pub type Servers = BTreeMap<String, RemoteSettings>;
 /// # Errors
 /// [`FetchError::Refused`] when the settings cannot be used.
 pub fn open(request: RemoteRequest, cursor: Option<Value>) -> Result<Box<dyn Remote>, FetchError> {
-    let kind = request.settings.kind;
-    let refuse = |problem: String| FetchError::Refused { source_name: request.source.clone(), problem };
-    match kind {
+    let RemoteRequest { source, settings, .. } = request;
+    let refuse = |problem: String| FetchError::Refused { source_name: source, problem };
+    match settings.kind {
         Some(
             kind @ (RemoteKind::ThemisDb | RemoteKind::Chroma | RemoteKind::Postgres | RemoteKind::CouchDb),
         ) => {

@@ -72,7 +72,7 @@ impl Spool {
         let mut new = 0;
         for document in page.documents {
             let (id, line) = match document {
-                Fetched::Record(record) => self.record_line(record)?,
+                Fetched::Record(record) => self.record_line(&record)?,
                 Fetched::Broken { id, problem } => (Some(id.clone()), self.broken_line(id, problem)?),
             };
             if id.is_some_and(|id| !self.seen.insert(hash(&id))) {
@@ -120,13 +120,13 @@ impl Spool {
     }
 
     /// The line of a record and its id.
-    fn record_line(&self, record: Map<String, Value>) -> Result<(Option<String>, Vec<u8>), IngestError> {
+    fn record_line(&self, record: &Map<String, Value>) -> Result<(Option<String>, Vec<u8>), IngestError> {
         let id = match record.get("id") {
             Some(Value::String(id)) => Some(id.clone()),
             Some(Value::Number(id)) => Some(id.to_string()),
             Some(_) | None => None,
         };
-        let line = self.json(&record)?;
+        let line = self.json(record)?;
         if line.len() as u64 > MOST_DOCUMENT_BYTES {
             let problem = format!("the document is longer than {MOST_DOCUMENT_BYTES} bytes");
             let line = self.broken_line(id.clone().unwrap_or_default(), problem)?;

@@ -124,10 +124,10 @@ impl World {
     pub(crate) async fn hung(&self) {
         self.inner.hung.notified().await;
     }
+}
 
-    fn documents(&self, from: u64, to: u64, version: u64) -> Vec<Fetched> {
-        (from..to).map(|number| document(number, version)).collect()
-    }
+fn documents(from: u64, to: u64, version: u64) -> Vec<Fetched> {
+    (from..to).map(|number| document(number, version)).collect()
 }
 
 /// A document; every eleventh is broken.
@@ -160,8 +160,8 @@ struct Server {
 }
 
 impl Server {
-    fn page(&self, documents: Vec<Fetched>) -> Option<Page> {
-        Some(Page { documents, cursor: json!(self.at), total: Some(self.world.documents) })
+    fn page(&self, documents: Vec<Fetched>) -> Page {
+        Page { documents, cursor: json!(self.at), total: Some(self.world.documents) }
     }
 }
 
@@ -182,8 +182,8 @@ impl Remote for Server {
                 let problem = "the connection was cut".to_owned();
                 return Err(FetchError::Unavailable { source_name: self.source.clone(), problem });
             }
-            Some(1) => return Ok(self.page(Vec::new())),
-            Some(_) => return Ok(self.page(self.world.documents(self.last.start, self.last.end, 1))),
+            Some(1) => return Ok(Some(self.page(Vec::new()))),
+            Some(_) => return Ok(Some(self.page(documents(self.last.start, self.last.end, 1)))),
             None => {}
         }
         if self.world.hangs_after.is_some_and(|after| self.at >= after) {
@@ -193,18 +193,18 @@ impl Remote for Server {
         if self.at >= self.world.documents {
             match self.world.endless {
                 None => return Ok(None),
-                Some(true) => return Ok(self.page(self.world.documents(0, 3, 0))),
+                Some(true) => return Ok(Some(self.page(documents(0, 3, 0)))),
                 Some(false) => {
                     self.at += 1;
                     tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-                    return Ok(self.page(self.world.documents(0, 3, self.at)));
+                    return Ok(Some(self.page(documents(0, 3, self.at))));
                 }
             }
         }
         let end = (self.at + size).min(self.world.documents);
         self.last = self.at..end;
         self.at = end;
-        Ok(self.page(self.world.documents(self.last.start, end, 0)))
+        Ok(Some(self.page(documents(self.last.start, end, 0))))
     }
 
     fn state(&self) -> Option<Value> {

@@ -16,10 +16,10 @@ use clara_runtime::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::figures::{Count, Figures};
 use crate::{
     error::IngestError,
     fetch::{CollectObserver, FetchProgress, Saved, SavedFile},
+    figures::{Count, Figures},
 };
 
 /// Layout of the checkpoint; one of another layout is not used.

@@ -185,11 +185,19 @@ impl Fetching {
     /// One attempt in a scratch folder of its own: how it ended, and the last progress.
     async fn attempt(&mut self, stop: StopSignal) -> (Result<StageResult, StageFailure>, Progress) {
         let scratch = tempfile::tempdir().unwrap();
+        self.attempt_in(&scratch.path().join("attempt"), stop).await
+    }
+
+    async fn attempt_in(
+        &mut self,
+        scratch: &Path,
+        stop: StopSignal,
+    ) -> (Result<StageResult, StageFailure>, Progress) {
         let (progress, newest) = ProgressSender::new();
         let context = AttemptContext {
             assignment: self.assignment.clone(),
             artifacts: self.artifacts.clone(),
-            scratch: scratch.path().join("attempt"),
+            scratch: scratch.to_owned(),
             progress,
             stop,
         };
@@ -321,4 +329,22 @@ async fn a_later_job_takes_the_dataset_that_it_would_make_again_and_makes_one_th
     artifacts.remove(&format!("{}/train.jsonl", made.dataset.prefix)).await.unwrap();
     let again = attempt("job-3", vec![stored]).await;
     assert_eq!((again.reused_from, again.dataset.digest()), (None, made.dataset.digest()));
+}
+
+#[tokio::test]
+async fn a_disk_that_fills_up_half_way_publishes_nothing_and_can_be_repeated() {
+    let (_switch, stop) = stop_switch();
+    let mut job = Fetching::new(World::new(3000, 4)).await;
+    let scratch = tempfile::tempdir().unwrap();
+    let dataset = scratch.path().join("dataset");
+    fs::create_dir(&dataset).unwrap();
+    std::os::unix::fs::symlink("/dev/full", dataset.join("train.jsonl")).unwrap();
+    let (ended, _) = job.attempt_in(scratch.path(), stop.clone()).await;
+    let failure = ended.unwrap_err();
+    assert!(matches!(&failure, StageFailure::Failed { retryable: true, .. }), "{failure:?}");
+    let message = failure.to_string();
+    assert!(message.contains(&*dataset.to_string_lossy()) && message.contains("free space"), "{message}");
+    let stored = job.artifacts.objects("jobs").await.unwrap();
+    assert!(stored.iter().all(|object| object.path.contains("/fetched/")), "{stored:?}");
+    assert_eq!(self::dataset(job.attempt(stop).await.0).documents_read, 6000);
 }

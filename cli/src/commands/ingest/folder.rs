@@ -40,7 +40,7 @@ impl OutFolder {
         self.work.join("scratch")
     }
 
-    /// For what is fetched; the same command goes on with it after an interrupt.
+    /// For what was fetched; an interrupted command leaves it to the next one.
     pub(super) fn fetched(&self) -> PathBuf {
         self.work.join("fetched")
     }

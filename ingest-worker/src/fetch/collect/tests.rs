@@ -27,11 +27,13 @@ struct Watch<'a> {
     world: &'a World,
     saves: u64,
     fetched: AtomicU64,
+    /// Documents between two checkpoints.
+    every: u64,
 }
 
 impl<'a> Watch<'a> {
     fn new(world: &'a World) -> Self {
-        Self { world, saves: 0, fetched: AtomicU64::new(0) }
+        Self { world, saves: 0, fetched: AtomicU64::new(0), every: 9 }
     }
 }
 
@@ -91,7 +93,7 @@ impl Bench {
             servers: &self.servers,
             since: &since,
             folder: self.folder.path(),
-            checkpoint_every: 9,
+            checkpoint_every: watch.every,
             patience: Duration::from_secs(1),
         };
         collect(&request, world, watch, stop).await
@@ -146,7 +148,7 @@ fn expected(sources: usize, documents: u64) -> Vec<String> {
 #[tokio::test]
 async fn two_hundred_kills_at_any_moment_lose_and_repeat_nothing() {
     let first: u64 = 20_260_701;
-    println!("seeds from {first}");
+    eprintln!("seeds from {first}");
     let (mut kills, mut failures) = (0, 0);
     for seed in first..first + 200 {
         let mut dice = Dice(seed);
@@ -181,7 +183,7 @@ async fn two_hundred_kills_at_any_moment_lose_and_repeat_nothing() {
             assert_eq!(entry.state, Some(serde_json::json!({ "sequence": world.documents })));
         }
     }
-    println!("{kills} kills, {failures} cut connections");
+    eprintln!("{kills} kills, {failures} cut connections");
     assert!(kills > 200 && failures > 50, "{kills} kills, {failures} failures");
 }
 
@@ -298,4 +300,30 @@ async fn checkpoints_come_by_count_and_at_the_end() {
     bench.collect(&world, &mut watch, &stop).await.unwrap();
     assert_eq!(watch.fetched.load(Ordering::SeqCst), 100);
     assert!((7..=12).contains(&watch.saves), "{} saves", watch.saves);
+}
+
+#[tokio::test]
+async fn an_unknown_source_is_refused_before_the_first_one_is_asked() {
+    let mut bench = Bench::new(&["gesetze"]);
+    bench.options.sources.push("@urteile".into());
+    let world = World::new(3, 1);
+    let refused = bench.whole(&world).await.unwrap_err();
+    assert!(refused.to_string().contains("@urteile"), "{refused}");
+    assert_eq!(world.opened(), Vec::<String>::new());
+}
+
+#[tokio::test]
+#[ignore = "takes a minute: cargo test -p clara-ingest-worker million -- --ignored --nocapture"]
+async fn a_million_documents_pass_in_constant_memory() {
+    let resident = || clara_runtime::memory::resident_bytes().unwrap();
+    let bench = Bench::new(&["gesetze"]).patient();
+    let mut world = World::new(1_000_000, 1);
+    world.page = 1000;
+    let (before, began) = (resident(), Instant::now());
+    let (_switch, stop) = stop_switch();
+    let mut watch = Watch { every: 1000, ..Watch::new(&world) };
+    bench.collect(&world, &mut watch, &stop).await.unwrap();
+    let (grown, seconds) = (resident().saturating_sub(before) >> 20, began.elapsed().as_secs_f64());
+    eprintln!("{:.0} documents/s, {} checkpoints, {grown} MiB more", 1e6 / seconds, watch.saves);
+    assert!(grown < 100, "{grown} MiB");
 }

@@ -64,9 +64,8 @@ impl Bucket {
         let size = file.size.unwrap_or_default();
         while partial.bytes() < size {
             let end = (partial.bytes() + PIECE_BYTES).min(size);
-            let mut options = GetOptions::default();
-            options.range = Some(GetRange::Bounded(partial.bytes()..end));
-            options.if_match.clone_from(&file.entity);
+            let range = Some(GetRange::Bounded(partial.bytes()..end));
+            let options = GetOptions { range, if_match: file.entity.clone(), ..GetOptions::default() };
             let found =
                 self.store.get_opts(&location, options).await.map_err(|error| failed(&error, &file.name))?;
             let mut pieces = found.into_stream();

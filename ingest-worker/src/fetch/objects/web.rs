@@ -14,7 +14,7 @@ use super::{Failed, Partial, RemoteFile};
 use crate::{fetch::http, source::FileKind};
 
 /// Longest wait for a connection, for an answer and for the next bytes.
-const WAIT: Duration = Duration::from_secs(60);
+const WAIT: Duration = Duration::from_mins(1);
 
 /// Endings for contents whose URL tells none.
 const ENDINGS: [(&str, &str); 12] = [
@@ -187,16 +187,9 @@ fn decoded(text: &str) -> String {
     let mut rest = text.as_bytes();
     while let Some((first, after)) = rest.split_first() {
         let hex = after.get(..2).filter(|_| *first == b'%').and_then(|hex| str::from_utf8(hex).ok());
-        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = after.get(2..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
+        let byte = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        bytes.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { after.get(2..).unwrap_or_default() } else { after };
     }
     let name = String::from_utf8_lossy(&bytes)
         .replace(|char: char| char == '/' || char == '\\' || char.is_control(), "_");
