@@ -30,7 +30,7 @@ const KEYS: [(&str, &str); 11] = [
 ];
 
 /// Lines of the list that a page has from the beginning.
-const AT_ONCE: usize = 60;
+const AT_ONCE: usize = 40;
 
 pub(super) fn body(
     sheet: &ReviewSheet,
