@@ -96,7 +96,8 @@ impl StageHandler for IngestHandler {
         let mut work = Work::new(&context, golden, out.clone());
         ingest::check_early(&work.request()).map_err(stage_failure)?;
         let options = &assignment.spec.ingest;
-        work.earlier = earlier::fetch(artifacts, &assignment.earlier, options, &scratch.join("earlier")).await?;
+        work.earlier =
+            earlier::fetch(artifacts, &assignment.earlier, options, &scratch.join("earlier")).await?;
         work.collected = self.collect(&context, &work.earlier.since).await.map_err(stage_failure)?;
         let (work, stored) = work.on_a_thread(Work::stored).await?;
         if let Some(stored) = stored

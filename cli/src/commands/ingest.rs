@@ -10,8 +10,8 @@ use clap::Args;
 use clara_ingest_worker::{
     Count, Figures, GoldenTexts, IngestError, IngestObserver, IngestRequest,
     fetch::{
-        CHECKPOINT_EVERY, CollectObserver, CollectRequest, Collected, FetchProgress, OpenByKind, Place, Saved,
-        Servers, URL_PATIENCE, collect,
+        CHECKPOINT_EVERY, CollectObserver, CollectRequest, Collected, FetchProgress, OpenByKind, Place,
+        Saved, Servers, URL_PATIENCE, collect,
     },
     ingest, inspect, reuse,
 };

@@ -16,7 +16,13 @@ fn documents_are_named_by_their_server_and_broken_ones_by_their_id() {
         r#"{"id":"c","text":7}"#,
     ];
     std::fs::write(&path, lines.join("\n") + "\n").unwrap();
-    let file = SourceFile { path, name: "@gesetze".into(), kind: FileKind::Fetched, fields: Arc::default(), source: "@gesetze".into() };
+    let file = SourceFile {
+        path,
+        name: "@gesetze".into(),
+        kind: FileKind::Fetched,
+        fields: Arc::default(),
+        source: "@gesetze".into(),
+    };
     let mut source = FetchedSource::open(&file).unwrap();
     let mut items = Vec::new();
     while let Some(item) = source.next_item().unwrap() {
