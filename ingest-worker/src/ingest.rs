@@ -230,7 +230,7 @@ impl Expected {
     }
 }
 
-/// The first pass: indexes the documents of the domain and asks the query.
+/// The first pass: indexes the documents of the domain that are allowed and asks the query.
 fn rank(
     request: &IngestRequest<'_>,
     asked: Asked,
@@ -247,7 +247,9 @@ fn rank(
         match item {
             SourceItem::Broken(line) => broken.add(&line),
             SourceItem::Document(mut document) => {
-                if filter::domain(document.domain.as_deref(), request.domain).is_none() {
+                let is_other = filter::domain(document.domain.as_deref(), request.domain).is_some()
+                    || filter::allowed(&document, &request.options.clean).is_some();
+                if !is_other {
                     cleaner.mend(&mut document);
                     index.add(number, &document)?;
                 }

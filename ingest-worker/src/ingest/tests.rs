@@ -456,3 +456,24 @@ fn a_language_that_cannot_be_told_is_refused() {
     let error = bench.run(&IngestOptions { clean, ..bench.options() }).unwrap_err();
     assert!(error.to_string().contains("names `deu`"), "{error}");
 }
+
+#[test]
+fn a_document_that_is_not_allowed_takes_no_place_among_the_most_relevant() {
+    let bench = Bench::new();
+    let line = |id: &str, licence: &str, text: &str| {
+        format!("{}\n", serde_json::json!({"id": id, "license": licence, "text": text}))
+    };
+    let best = line("best", "proprietary", "Bauantrag, Bauantrag und nochmals Bauantrag bei der Gemeinde.");
+    let second = line(
+        "second",
+        "cc0-1.0",
+        "Wer bauen will, stellt einen Bauantrag bei der Gemeinde und wartet auf den Bescheid.",
+    );
+    bench.source("law.jsonl", &format!("{best}{second}"));
+    let clean =
+        clara_lifecycle::spec::CleanOptions { licences: vec!["CC0-1.0".into()], ..Default::default() };
+    let options = IngestOptions { query: Some("Bauantrag".into()), top_k: Some(1), clean, ..bench.options() };
+    let manifest = bench.run(&options).unwrap();
+    assert_eq!(manifest.dropped, [(DropReason::NotAllowed, 1)].into());
+    assert_eq!(manifest.most_relevant[0].document_id, "second");
+}
