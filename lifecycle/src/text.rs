@@ -14,9 +14,9 @@ use unicode_normalization::UnicodeNormalization as _;
 pub fn fold(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     if is_composed(text) {
-        fold_letters(text.chars(), &mut folded)
+        fold_letters(text.chars(), &mut folded);
     } else {
-        fold_letters(text.nfc(), &mut folded)
+        fold_letters(text.nfc(), &mut folded);
     }
     folded
 }
