@@ -172,9 +172,9 @@ async fn a_page_of_a_thousand_answers_holds_those_around_the_current_one_and_lea
     );
     let all = browser.get(&format!("{PAGE}?sample=fall-0999&all=1")).await.text;
     assert!(listed(&all) == 1_000 && !all.contains("data-partial"), "{}", listed(&all));
-    let list = browser.get(&format!("{PAGE}/answers?sample=fall-0500&blind=1")).await.text;
+    let fetched = browser.get(&format!("{PAGE}/answers?sample=fall-0500&blind=1")).await.text;
     assert_eq!(
-        (listed(&list), list.matches("aria-current").count(), list.matches("<b>").count()),
+        (listed(&fetched), fetched.matches("aria-current").count(), fetched.matches("<b>").count()),
         (1_000, 1, 0)
     );
 }
