@@ -1,8 +1,8 @@
 //! Documents of servers: read page by page into files of this machine, so that everything after works on files alone.
 
 mod error;
-#[expect(dead_code, reason = "its users come next")]
 mod http;
+pub mod themis;
 
 use async_trait::async_trait;
 use clara_lifecycle::id::Domain;
