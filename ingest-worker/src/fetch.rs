@@ -2,6 +2,8 @@
 
 mod error;
 mod http;
+mod open;
+mod place;
 pub mod themis;
 
 use async_trait::async_trait;
@@ -10,6 +12,8 @@ use clara_runtime::config::RemoteSettings;
 use serde_json::{Map, Value};
 
 pub use error::FetchError;
+pub use open::{Servers, open, settings_of};
+pub use place::Place;
 
 /// What a server is asked for.
 #[derive(Debug, Clone)]

@@ -39,7 +39,9 @@ pub struct IngestRequest<'a> {
     pub domain: &'a Domain,
     /// The texts that must not be trained on.
     pub golden: &'a GoldenTexts,
-    /// Folder that receives `train.jsonl`, `validation.jsonl`, `manifest.json` and `dropped.jsonl`; made when missing.
+    /// The job's base model, whose tokenizer counts; `None` counts nothing.
+    pub base_model: Option<&'a str>,
+    /// Folder that receives `train.jsonl`, `validation.jsonl`, `manifest.json` and `dropped.jsonl.zst`; made when missing.
     pub out: &'a Path,
     /// Folder for intermediate files, another one than `out`; made when missing, must hold no earlier search index.
     pub scratch: &'a Path,
@@ -99,7 +101,7 @@ pub fn run(
     observer: &dyn IngestObserver,
 ) -> Result<DatasetManifest, IngestError> {
     check(request)?;
-    let found = discover(&request.options.sources)?;
+    let found = discover(&request.options.sources, &request.options.fields)?;
     if let Some(first) = found.skipped.first() {
         warn!(
             skipped = found.skipped.len(),
@@ -114,7 +116,7 @@ pub fn run(
         ranked.map_or((None, None), |ranked| (Some(ranked.ranking), Some(ranked.expected)));
     let mut selection = Selection::new(request, ranking)?;
     let total = expected.as_ref().map(|expected| expected.documents);
-    let entries = for_each_item(request, &found, observer, total, |_, item| selection.take(item))?;
+    let entries = for_each_item(&found, observer, total, |_, item| selection.take(item))?;
     if expected.is_some_and(|expected| expected.digest != source_digest(&entries)) {
         return Err(IngestError::SourcesChanged { sources: request.options.sources.join(", ") });
     }
@@ -172,7 +174,7 @@ fn rank(
     let mut index = SearchIndex::create(&request.scratch.join("index"))?;
     let mut broken = BrokenLines::default();
     let mut documents = 0;
-    let entries = for_each_item(request, found, observer, None, |number, item| {
+    let entries = for_each_item(found, observer, None, |number, item| {
         documents += 1;
         match item {
             SourceItem::Broken(line) => broken.add(&line),
@@ -195,13 +197,12 @@ fn rank(
 
 /// Reads all sources once, with progress and stop; gives each item its number.
 fn for_each_item(
-    request: &IngestRequest<'_>,
     found: &Found,
     observer: &dyn IngestObserver,
     total: Option<u64>,
     mut take: impl FnMut(u64, SourceItem) -> Result<(), IngestError>,
 ) -> Result<Vec<SourceFileEntry>, IngestError> {
-    let mut reader = SourceReader::new(&found.files, &request.options.fields);
+    let mut reader = SourceReader::new(&found.files);
     let mut done = 0;
     while let Some(item) = reader.next_item()? {
         if let Some(reason) = observer.stop() {
@@ -232,11 +233,13 @@ fn manifest(
         sources: options.sources.clone(),
         source_digest: source_digest(&entries),
         source_files: entries,
+        remote_sources: Vec::new(),
         skipped_files: found.skipped,
         most_relevant: selected.most_relevant,
         documents_read: selected.read,
         documents_kept: written.documents_kept,
         dropped: written.dropped,
+        dropped_samples: written.dropped_samples,
         validation_documents: written.validation_documents,
         train_records: written.train.records,
         validation_records: written.validation.records,
@@ -249,5 +252,6 @@ fn manifest(
             limit: options.overlap_limit,
             removed: selected.removed,
         },
+        shape: written.shape,
     }
 }

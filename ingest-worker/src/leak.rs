@@ -48,9 +48,9 @@ pub fn find_leaks(
     samples: &[GoldenText],
     options: &IngestOptions,
 ) -> Result<LeakReport, IngestError> {
-    let found = discover(sources)?;
+    let found = discover(sources, &options.fields)?;
     let check = OverlapCheck::new(samples, options.overlap_ngram_words, options.overlap_limit);
-    let mut reader = SourceReader::new(&found.files, &options.fields);
+    let mut reader = SourceReader::new(&found.files);
     let (mut documents, mut broken) = (0, 0);
     let mut leaks: BTreeMap<String, Leak> = BTreeMap::new();
     while let Some(item) = reader.next_item()? {

@@ -16,7 +16,6 @@ use std::{
 use clara_lifecycle::{
     dataset::{SourceFileEntry, TrainingContent},
     digest::Digest,
-    spec::FieldNames,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -37,6 +36,10 @@ pub struct Document {
     pub origin: Origin,
     /// The domain that it names, if any.
     pub domain: Option<String>,
+    /// The licence that it names, if any.
+    pub licence: Option<String>,
+    /// The classification that it names, such as `public`, if any.
+    pub classification: Option<String>,
     /// What it teaches.
     pub content: TrainingContent,
     /// Its other texts by field name, such as a heading; searched by the query, never trained on.
@@ -83,7 +86,6 @@ pub trait Source {
 /// All files of a job, one after the other.
 pub struct SourceReader<'a> {
     files: std::slice::Iter<'a, SourceFile>,
-    fields: &'a FieldNames,
     current: Option<(&'a SourceFile, Box<dyn Source>)>,
     ids: HashSet<u64>,
     entries: Vec<SourceFileEntry>,
@@ -136,8 +138,8 @@ impl fmt::Debug for SourceReader<'_> {
 
 impl<'a> SourceReader<'a> {
     /// A reader at the start of the first file.
-    pub fn new(files: &'a [SourceFile], fields: &'a FieldNames) -> Self {
-        Self { files: files.iter(), fields, current: None, ids: HashSet::new(), entries: Vec::new() }
+    pub fn new(files: &'a [SourceFile]) -> Self {
+        Self { files: files.iter(), current: None, ids: HashSet::new(), entries: Vec::new() }
     }
 
     /// The next document or broken line of any file, `None` at the end of the last.
@@ -150,7 +152,7 @@ impl<'a> SourceReader<'a> {
         loop {
             let Some((file, source)) = &mut self.current else {
                 let Some(file) = self.files.next() else { return Ok(None) };
-                self.current = Some((file, file.open(self.fields)?));
+                self.current = Some((file, file.open()?));
                 continue;
             };
             if let Some(mut item) = source.next_item()? {

@@ -6,6 +6,7 @@ mod tests;
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use clara_lifecycle::spec::FieldNames;
@@ -32,6 +33,8 @@ pub struct SourceFile {
     pub name: String,
     /// What it holds.
     pub kind: FileKind,
+    /// Names of the fields of its records.
+    pub fields: Arc<FieldNames>,
 }
 
 /// What the sources hold.
@@ -56,22 +59,23 @@ impl FileKind {
 
 impl SourceFile {
     /// Opens the file at its start.
-    pub(super) fn open(&self, fields: &FieldNames) -> Result<Box<dyn Source>, IngestError> {
+    pub(super) fn open(&self) -> Result<Box<dyn Source>, IngestError> {
         Ok(match self.kind {
-            FileKind::Jsonl => Box::new(JsonlSource::open(self, fields)?),
+            FileKind::Jsonl => Box::new(JsonlSource::open(self)?),
             FileKind::Plain => Box::new(PlainSource::open(self)?),
         })
     }
 }
 
-/// Finds all files of `sources`. Hidden files and folders within a folder are passed over.
+/// Finds all files of `sources`, whose records have the given fields. Hidden files and folders within a folder are passed over.
 ///
 /// # Errors
 /// When a source is missing, of an unknown kind or unreadable, or all of them together hold no byte to read.
-pub fn discover(sources: &[String]) -> Result<Found, IngestError> {
+pub fn discover(sources: &[String], fields: &FieldNames) -> Result<Found, IngestError> {
+    let fields = Arc::new(fields.clone());
     let mut found = Found::default();
     for source in sources {
-        add_source(source, &mut found)?;
+        add_source(source, &fields, &mut found)?;
     }
     let mut bytes = 0;
     for file in &found.files {
@@ -83,25 +87,25 @@ pub fn discover(sources: &[String]) -> Result<Found, IngestError> {
     Ok(found)
 }
 
-fn add_source(source: &str, found: &mut Found) -> Result<(), IngestError> {
+fn add_source(source: &str, fields: &Arc<FieldNames>, found: &mut Found) -> Result<(), IngestError> {
     let path = Path::new(source);
     let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => IngestError::MissingSource { path: source.to_owned() },
         _ => IngestError::read(path)(error),
     })?;
     if metadata.is_dir() {
-        return add_folder(path, found);
+        return add_folder(path, fields, found);
     }
     let Some(kind) = FileKind::of(path) else {
         let found = path.extension().unwrap_or_default().to_string_lossy();
         return Err(IngestError::UnknownKind { path: source.to_owned(), found: found.into_owned() });
     };
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    found.files.push(SourceFile { path: path.to_owned(), name, kind });
+    found.files.push(SourceFile { path: path.to_owned(), name, kind, fields: Arc::clone(fields) });
     Ok(())
 }
 
-fn add_folder(folder: &Path, found: &mut Found) -> Result<(), IngestError> {
+fn add_folder(folder: &Path, fields: &Arc<FieldNames>, found: &mut Found) -> Result<(), IngestError> {
     let is_visible =
         |entry: &DirEntry| entry.depth() == 0 || !entry.file_name().as_encoded_bytes().starts_with(b".");
     let walk = WalkDir::new(folder).follow_links(true).sort_by_file_name();
@@ -115,7 +119,12 @@ fn add_folder(folder: &Path, found: &mut Found) -> Result<(), IngestError> {
         }
         let name = relative_name(folder, entry.path());
         match FileKind::of(entry.path()) {
-            Some(kind) => found.files.push(SourceFile { path: entry.into_path(), name, kind }),
+            Some(kind) => found.files.push(SourceFile {
+                path: entry.into_path(),
+                name,
+                kind,
+                fields: Arc::clone(fields),
+            }),
             None => found.skipped.push(name),
         }
     }

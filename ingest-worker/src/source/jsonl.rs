@@ -25,7 +25,7 @@ pub(super) struct JsonlSource {
     path: PathBuf,
     name: String,
     shown_path: Arc<str>,
-    fields: FieldNames,
+    fields: Arc<FieldNames>,
     reader: BufReader<HashingReader<File>>,
     line: u64,
     buffer: Vec<u8>,
@@ -40,13 +40,13 @@ enum Line {
 }
 
 impl JsonlSource {
-    pub(super) fn open(file: &SourceFile, fields: &FieldNames) -> Result<Self, IngestError> {
+    pub(super) fn open(file: &SourceFile) -> Result<Self, IngestError> {
         let reader = File::open(&file.path).map_err(IngestError::read(&file.path))?;
         Ok(Self {
             shown_path: file.path.to_string_lossy().into(),
             path: file.path.clone(),
             name: file.name.clone(),
-            fields: fields.clone(),
+            fields: Arc::clone(&file.fields),
             reader: BufReader::new(HashingReader::new(reader)),
             line: 0,
             buffer: Vec::new(),
@@ -82,6 +82,8 @@ impl JsonlSource {
                 id: record.id.unwrap_or_else(|| format!("{}:{}", self.name, self.line)),
                 origin,
                 domain: record.domain,
+                licence: record.licence,
+                classification: record.classification,
                 content: record.content,
                 metadata: record.metadata,
             }),

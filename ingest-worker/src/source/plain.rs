@@ -61,6 +61,8 @@ impl Source for PlainSource {
                 id: self.name.clone(),
                 origin,
                 domain: None,
+                licence: None,
+                classification: None,
                 content: TrainingContent::Text { text },
                 metadata: BTreeMap::from([("file".to_owned(), self.name.clone())]),
             }),

@@ -16,6 +16,8 @@ use serde_json::{Map, Value};
 pub(super) struct Record {
     pub(super) id: Option<String>,
     pub(super) domain: Option<String>,
+    pub(super) licence: Option<String>,
+    pub(super) classification: Option<String>,
     pub(super) content: TrainingContent,
     pub(super) metadata: BTreeMap<String, String>,
 }
@@ -34,6 +36,8 @@ pub(super) fn parse(line: &str, fields: &FieldNames) -> Result<Record, String> {
     Ok(Record {
         id: line.id()?,
         domain: line.text(&fields.domain)?.map(str::to_owned),
+        licence: line.label(&fields.licence),
+        classification: line.label(&fields.classification),
         content,
         metadata: line.metadata(&used),
     })
@@ -112,12 +116,30 @@ impl<'a> Line<'a> {
         }
     }
 
+    /// A word about the document: a text or a number, or a list of them; other values say nothing that could be compared.
+    fn label(&self, name: &str) -> Option<String> {
+        let word = |value: &Value| match value {
+            Value::String(text) if text.trim().is_empty() => None,
+            Value::String(text) => Some(text.trim().to_owned()),
+            Value::Number(number) => Some(number.to_string()),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+        };
+        match self.present(name)? {
+            Value::Array(values) => {
+                let words: Vec<String> = values.iter().filter_map(word).collect();
+                (!words.is_empty()).then(|| words.join(", "))
+            }
+            value => word(value),
+        }
+    }
+
     /// All other texts; those within an object appear as `object.field`.
     fn metadata(&self, used: &[&str]) -> BTreeMap<String, String> {
+        let FieldNames { id, domain, licence, classification, .. } = self.fields;
+        let own = [id, domain, licence, classification];
         let mut metadata = BTreeMap::new();
         for (name, value) in self.object {
-            let is_other =
-                !used.contains(&name.as_str()) && *name != self.fields.id && *name != self.fields.domain;
+            let is_other = !used.contains(&name.as_str()) && !own.contains(&name);
             match value {
                 Value::String(text) if is_other => {
                     metadata.insert(name.clone(), text.clone());

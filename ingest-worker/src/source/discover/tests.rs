@@ -2,8 +2,14 @@
 
 use std::{fs, path::Path};
 
-use super::discover;
+use clara_lifecycle::spec::FieldNames;
+
+use super::Found;
 use crate::error::IngestError;
+
+fn discover(sources: &[String]) -> Result<Found, IngestError> {
+    super::discover(sources, &FieldNames::default())
+}
 
 fn write(folder: &Path, name: &str, text: &str) {
     let path = folder.join(name);

@@ -1,5 +1,7 @@
 //! Text files as documents.
 
+use std::sync::Arc;
+
 use clara_lifecycle::{dataset::TrainingContent, digest::Digest};
 
 use super::PlainSource;
@@ -9,7 +11,8 @@ fn read(bytes: &[u8]) -> (SourceItem, (u64, Digest)) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bau.md");
     std::fs::write(&path, bytes).unwrap();
-    let file = SourceFile { path, name: "recht/bau.md".into(), kind: FileKind::Plain };
+    let file =
+        SourceFile { path, name: "recht/bau.md".into(), kind: FileKind::Plain, fields: Arc::default() };
     let mut source = PlainSource::open(&file).unwrap();
     let item = source.next_item().unwrap().unwrap();
     assert_eq!(source.next_item().unwrap(), None);
