@@ -67,7 +67,7 @@ impl ThemisDb {
             let (keys, sequence) = changes::since(server, since).await?;
             return Ok(Cursor { at: At::keys(keys), sequence: Some(sequence), left: None });
         }
-        let sequence = changes::latest(server).await?;
+        let sequence = changes::latest(server).await;
         let query = self.request.query.as_deref();
         let at = match (self.request.settings.route, query) {
             (ThemisRoute::Export, _) => At::export(),

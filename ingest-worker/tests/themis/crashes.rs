@@ -14,7 +14,7 @@ use crate::{
     pass::{Given, request},
 };
 
-const TRIALS: u64 = 200;
+const TRIALS: usize = 200;
 const SECTIONS: usize = 60;
 
 /// How a reader comes to its end.
@@ -37,20 +37,21 @@ async fn two_hundred_crashes_lose_and_repeat_nothing() -> Result<()> {
     let crashes: Vec<Result<usize>> = trials.buffer_unordered(16).collect().await;
     let crashes: Result<Vec<usize>> = crashes.into_iter().collect();
     let crashes: usize = crashes?.into_iter().sum();
-    assert!(crashes > TRIALS as usize * 2, "{crashes} crashes are too few to tell");
+    assert!(crashes > TRIALS * 2, "{crashes} crashes are too few to tell");
     Ok(())
 }
 
-async fn trial(seed: u64) -> Result<usize> {
-    let mut random = SplitMix64::new(seed);
-    let route =
-        [ThemisRoute::Fulltext, ThemisRoute::Aql, ThemisRoute::Export, ThemisRoute::Auto][seed as usize % 4];
-    let generation = if seed / 4 % 2 == 0 { Generation::T25 } else { Generation::T26 };
-    let cursors = [Cursors::Work, Cursors::Repeat, Cursors::Expire, Cursors::None][seed as usize / 8 % 4];
+async fn trial(seed: usize) -> Result<usize> {
+    let mut random = SplitMix64::new(seed as u64);
+    let routes = [ThemisRoute::Fulltext, ThemisRoute::Aql, ThemisRoute::Export, ThemisRoute::Auto];
+    let route = routes.get(seed % 4).copied().unwrap_or_default();
+    let generation = if (seed / 4).is_multiple_of(2) { Generation::T25 } else { Generation::T26 };
+    let cursors = [Cursors::Work, Cursors::Repeat, Cursors::Expire, Cursors::None];
+    let cursors = cursors.get(seed / 8 % 4).copied().unwrap_or(Cursors::Work);
     let quirks = Quirks { cursors, ..Quirks::of(generation) };
-    let double = Double::start(quirks, Faults::storm(seed), Store::sections(SECTIONS)).await?;
+    let double = Double::start(quirks, Faults::storm(seed as u64), Store::sections(SECTIONS)).await?;
     let mut request = request(&double, route)?;
-    request.settings.page = 1 + random.next_u64() as usize % 12;
+    request.settings.page = 1 + drawn(&mut random, 12);
     request.query = (route == ThemisRoute::Fulltext).then(|| "Verfahren".to_owned());
     if route == ThemisRoute::Auto {
         request.since = Some(json!({ "sequence": 0 }));
@@ -75,7 +76,7 @@ async fn survive(
     random: &mut SplitMix64,
     is_exported: bool,
 ) -> Result<(Given, usize)> {
-    let (mut given, mut checkpoint, mut crashes): (Given, Option<Value>, usize) = Default::default();
+    let (mut given, mut checkpoint, mut crashes) = (Given::default(), None::<Value>, 0);
     loop {
         let mut themis = ThemisDb::open(request.clone(), checkpoint.clone())?;
         let end = match random.next_u64() % 3 {
@@ -117,10 +118,10 @@ async fn survive(
 /// Documents come, go and change; those that are looked for stay.
 fn change(double: &Double, random: &mut SplitMix64, is_exported: bool) {
     let mut store = double.store();
-    let number = random.next_u64() as usize % SECTIONS;
+    let number = drawn(random, SECTIONS);
     // A key that is an anchor of cursors now may be gone at the next page.
     let passing = format!("d{number:04}x");
-    if random.next_u64() % 2 == 0 {
+    if random.next_u64().is_multiple_of(2) {
         store.delete(&passing);
     } else {
         let text = format!("Vorläufiger Abschnitt {passing} über das Verfahren.");
@@ -132,4 +133,9 @@ fn change(double: &Double, random: &mut SplitMix64, is_exported: bool) {
         changed["title"] = format!("Fassung {}", random.next_u64() % 100).into();
         store.put(&format!("d{number:04}"), &changed);
     }
+}
+
+/// A number below `most`.
+fn drawn(random: &mut SplitMix64, most: usize) -> usize {
+    usize::try_from(random.next_u64() % most as u64).unwrap_or_default()
 }

@@ -41,6 +41,7 @@ pub(crate) enum Cursors {
 }
 
 /// How it answers.
+#[expect(clippy::struct_excessive_bools, reason = "each quirk is there or not, whatever the others are")]
 #[derive(Debug, Clone)]
 pub(crate) struct Quirks {
     pub(crate) generation: Generation,

@@ -78,7 +78,7 @@ impl Given {
             let has = |word: &&str| {
                 text.split(|letter: char| !letter.is_alphanumeric()).any(|found| found == *word)
             };
-            domain == "verwaltungsrecht" && query.iter().any(|word| has(word))
+            domain == "verwaltungsrecht" && query.iter().any(has)
         };
         self.records.iter().filter(|(_, record)| is_match(record)).map(|(id, _)| id.clone()).collect()
     }

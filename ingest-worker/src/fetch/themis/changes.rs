@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use serde_json::Value;
-use tracing::debug;
+use tracing::warn;
 
 use super::{fulltext::MOST_KEYS, server::Server};
 use crate::fetch::{
@@ -14,6 +14,9 @@ use crate::fetch::{
 /// Pause before the feed is asked again when it repeats itself.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// A feed that does not answer for so long is not waited for when only its state is wanted.
+const LONGEST_LOOK: Duration = Duration::from_secs(30);
+
 /// One change of a document.
 struct Change {
     sequence: u64,
@@ -23,29 +26,26 @@ struct Change {
 
 /// Some changes, and where the feed stands.
 struct Changes {
-    changes: Vec<Change>,
+    events: Vec<Change>,
     /// Sequence of the last event, of this table or not.
     last: Option<u64>,
     latest: u64,
 }
 
-/// The feed's latest sequence; `None` where the server keeps no feed or does not show it to us.
-///
-/// # Errors
-/// As [`crate::fetch::http::Http::ask`], but for refusals.
-pub(super) async fn latest(server: &Server) -> Result<Option<u64>, FetchError> {
-    match page(server, 0, 1).await {
-        Ok(Ok(changes)) => Ok(Some(changes.latest)),
-        Ok(Err(answer)) => {
-            debug!("{} tells no state of its changefeed: {answer:?}", server.table);
-            Ok(None)
-        }
-        Err(error) if error.is_retryable() => Err(error),
-        Err(error) => {
-            debug!("{} tells no state of its changefeed: {error}", server.table);
-            Ok(None)
-        }
-    }
+/// The feed's latest sequence; `None` where the server keeps no feed or does not show it to us: documents are read without one.
+pub(super) async fn latest(server: &Server) -> Option<u64> {
+    let problem = match tokio::time::timeout(LONGEST_LOOK, page(server, 0, 1)).await {
+        Ok(Ok(Ok(changes))) => return Some(changes.latest),
+        Ok(Ok(Err(Answer::Refused { status: 404, .. }))) => return None,
+        Ok(Ok(Err(answer))) => format!("{answer:?}"),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("it does not answer within {LONGEST_LOOK:?}"),
+    };
+    warn!(
+        "no later increment of table {} is possible, its changefeed cannot be read: {problem}",
+        server.table
+    );
+    None
 }
 
 /// Keys of the documents that were written since `{"sequence": n}` and were not deleted after, in the order of their last
@@ -78,7 +78,7 @@ pub(super) async fn since(server: &Server, since: &Value) -> Result<(Vec<String>
                  leave --since-last out"
             )));
         }
-        for change in found.changes.into_iter().filter(|change| change.sequence > at) {
+        for change in found.events.into_iter().filter(|change| change.sequence > at) {
             changed.insert(change.key, (change.sequence, change.is_put));
         }
         if changed.len() > MOST_KEYS {
@@ -136,7 +136,7 @@ async fn page(server: &Server, from: u64, limit: usize) -> Result<Result<Changes
         };
         changes.push(Change { sequence, key: key.to_owned(), is_put });
     }
-    Ok(Ok(Changes { changes, last, latest }))
+    Ok(Ok(Changes { events: changes, last, latest }))
 }
 
 fn no_feed(server: &Server, answer: &Answer) -> FetchError {

@@ -1,6 +1,6 @@
 //! Where a pass over a ThemisDB stands: enough to go on in another process.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, fmt::Write as _};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::Value;
@@ -97,7 +97,11 @@ impl Serialize for Seen {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut hashes: Vec<u64> = self.0.iter().copied().collect();
         hashes.sort_unstable();
-        let text: String = hashes.iter().map(|hash| format!("{hash:016x}")).collect();
+        let text = hashes.iter().fold(String::with_capacity(hashes.len() * 16), |mut text, hash| {
+            // Writing to a text cannot fail.
+            let _ = write!(text, "{hash:016x}");
+            text
+        });
         serializer.serialize_str(&text)
     }
 }

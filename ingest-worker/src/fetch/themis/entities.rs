@@ -11,7 +11,7 @@ use crate::fetch::{
 
 /// A page ends when it holds so much, so that long documents do not fill the memory.
 const MOST_PAGE_BYTES: usize = 32 << 20;
-/// A document below this path, with its table before it.
+/// Where documents lie: `entities/TABLE:KEY`.
 const PATH: &str = "entities";
 
 /// What came of some keys.

@@ -26,6 +26,8 @@ pub(super) struct Export {
     response: Response,
     /// Bytes behind the last whole line.
     rest: Vec<u8>,
+    /// So many of them hold no line break.
+    searched: usize,
     /// A line that is too long is being passed over.
     is_skipping: bool,
     is_done: bool,
@@ -62,7 +64,7 @@ impl Export {
             match export.next_line(server).await {
                 Ok(None) => break,
                 Ok(Some(line)) => {
-                    let Some((hash, document)) = line.document(server) else { continue };
+                    let (hash, document) = line.document(server);
                     if seen.contains(hash) || met.contains(hash) {
                         continue;
                     }
@@ -92,7 +94,9 @@ impl Export {
             "quality_filters": { "min_output_length": 0, "remove_duplicates": false },
         });
         match server.http.begin(&Ask::post(PATH, body)).await? {
-            Ok(response) => Ok(Some(Self { response, rest: Vec::new(), is_skipping: false, is_done: false })),
+            Ok(response) => {
+                Ok(Some(Self { response, rest: Vec::new(), searched: 0, is_skipping: false, is_done: false }))
+            }
             Err(crate::fetch::http::Answer::Refused { status: 404 | 405 | 501, .. }) => Ok(None),
             Err(answer) => {
                 Err(server.not_served("the export", &answer, "set route to \"auto\" in the settings"))
@@ -103,7 +107,10 @@ impl Export {
     /// The next line that is not blank, `None` at the end.
     async fn next_line(&mut self, server: &Server) -> Result<Option<Line>, String> {
         loop {
-            if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+            let unsearched = self.rest.get(self.searched..).unwrap_or_default();
+            if let Some(place) = unsearched.iter().position(|byte| *byte == b'\n') {
+                let end = self.searched + place;
+                self.searched = 0;
                 let tail = self.rest.split_off(end + 1);
                 let mut line = std::mem::replace(&mut self.rest, tail);
                 line.pop();
@@ -127,6 +134,7 @@ impl Export {
                 self.is_skipping = true;
                 self.rest.clear();
             }
+            self.searched = self.rest.len();
             match server.http.next_bytes(&mut self.response).await? {
                 Some(bytes) => self.rest.extend_from_slice(&bytes),
                 None => self.is_done = true,
@@ -136,20 +144,20 @@ impl Export {
 }
 
 impl Line {
-    /// Hash of the line and its document; `None` for what is no record, such as a line of counts.
-    fn document(self, server: &Server) -> Option<(u64, Fetched)> {
+    /// Hash of the line and its document.
+    fn document(self, server: &Server) -> (u64, Fetched) {
         let broken = |id: String, problem: &str| Fetched::Broken { id, problem: problem.to_owned() };
         let line = match self {
-            Self::TooLong => return Some((0, broken("export".to_owned(), "a line is longer than 64 MiB"))),
+            Self::TooLong => return (0, broken("export".to_owned(), "a line is longer than 64 MiB")),
             Self::Whole(line) => line,
         };
         let hash = hash(&line);
         let name = format!("export-{hash:016x}");
         let Ok(text) = std::str::from_utf8(&line) else {
-            return Some((hash, broken(name, "it is no UTF-8")));
+            return (hash, broken(name, "it is no UTF-8"));
         };
         let Ok(Value::Object(record)) = serde_json::from_str(text) else {
-            return Some((hash, broken(name, "it is no JSON object")));
+            return (hash, broken(name, "it is no JSON object"));
         };
         let flat = flatten(record);
         let id = IDS.iter().find_map(|field| match flat.get(*field)? {
@@ -158,13 +166,11 @@ impl Line {
             _ => None,
         });
         let id = id.unwrap_or(name);
-        Some((
-            hash,
-            match server.mapping.exported(&id, &flat) {
-                Ok(record) => Fetched::Record(record),
-                Err(problem) => Fetched::Broken { id, problem },
-            },
-        ))
+        let document = match server.mapping.exported(&id, &flat) {
+            Ok(record) => Fetched::Record(record),
+            Err(problem) => Fetched::Broken { id, problem },
+        };
+        (hash, document)
     }
 }
 

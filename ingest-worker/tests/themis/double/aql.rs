@@ -50,7 +50,7 @@ pub(crate) fn parse(query: &str) -> Result<Query, String> {
                 tokens.expect("ASC")?;
             }
             "LIMIT" => {
-                query.limit = Some(tokens.next()?.parse().map_err(|_| "AQL parse error: LIMIT".to_owned())?)
+                query.limit = Some(tokens.next()?.parse().map_err(|_| "AQL parse error: LIMIT".to_owned())?);
             }
             "RETURN" => {
                 if tokens.next()? == "{" {
@@ -146,8 +146,9 @@ impl Tokens<'_> {
                 .find(|found: char| found.is_whitespace() || "(){}:".contains(found))
                 .unwrap_or(rest.len()),
         };
-        self.rest = &rest[end..];
-        Ok(rest[..end].to_owned())
+        let (token, rest) = rest.split_at(end);
+        self.rest = rest;
+        Ok(token.to_owned())
     }
 }
 

@@ -88,21 +88,13 @@ fn entity(shared: &Shared, key: &str) -> Response {
 }
 
 fn decode(key: &str) -> String {
-    let bytes = key.as_bytes();
     let mut decoded = Vec::new();
-    let mut place = 0;
-    while place < bytes.len() {
-        let hex = bytes.get(place + 1..place + 3).and_then(|hex| std::str::from_utf8(hex).ok());
-        match (bytes[place], hex.and_then(|hex| u8::from_str_radix(hex, 16).ok())) {
-            (b'%', Some(byte)) => {
-                decoded.push(byte);
-                place += 3;
-            }
-            (byte, _) => {
-                decoded.push(byte);
-                place += 1;
-            }
-        }
+    let mut rest = key.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let hex = tail.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
+        let byte = hex.filter(|_| *first == b'%').and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        decoded.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { tail.get(2..).unwrap_or_default() } else { tail };
     }
     String::from_utf8_lossy(&decoded).into_owned()
 }
@@ -115,7 +107,7 @@ fn fulltext(shared: &Shared, body: &Value) -> Response {
         return error(shared.quirks.generation, 400, &message);
     }
     let query = body["query"].as_str().unwrap_or_default();
-    let limit = body["limit"].as_u64().unwrap_or(1000) as usize;
+    let limit = size(&body["limit"]);
     let results: Vec<Value> = search::search(&shared.store.lock(), column, query, limit)
         .into_iter()
         .map(|(pk, score)| json!({ "pk": pk, "score": score }))
@@ -123,6 +115,11 @@ fn fulltext(shared: &Shared, body: &Value) -> Response {
     ok(
         &json!({ "count": results.len(), "results": results, "table": table, "column": column, "query": query }),
     )
+}
+
+/// A limit, or the server's own.
+fn size(limit: &Value) -> usize {
+    limit.as_u64().and_then(|limit| usize::try_from(limit).ok()).unwrap_or(PAGE)
 }
 
 fn rows(shared: &Shared, body: &Value) -> Response {
@@ -149,7 +146,7 @@ fn rows(shared: &Shared, body: &Value) -> Response {
         if let (Some(token), Cursors::Work) = (token, quirks.cursors) {
             match behind(shared, token, &sort) {
                 Some(anchor) => {
-                    found.retain(|(key, document)| (order_value(document, &sort), key.clone()) > anchor)
+                    found.retain(|(key, document)| (order_value(document, &sort), key.clone()) > anchor);
                 }
                 // A foreign token, or one whose row is gone, gives an empty page and no error.
                 None => found.clear(),
@@ -240,7 +237,7 @@ fn keys(shared: &Shared, body: &Value) -> Response {
             value.as_str() > from || (is_included && value == from)
         });
     }
-    let limit = body["order_by"]["limit"].as_u64().unwrap_or(1000) as usize;
+    let limit = size(&body["order_by"]["limit"]);
     let keys: Vec<String> = found.into_iter().take(limit).map(|(key, _)| key).collect();
     ok(&json!({ "table": "documents", "count": keys.len(), "keys": keys }))
 }
@@ -253,7 +250,8 @@ fn changefeed(shared: &Shared, query: &str) -> Response {
     let parameter = |name: &str| query.split('&').find_map(|part| part.strip_prefix(name)?.strip_prefix('='));
     let number =
         |name: &str, default: u64| parameter(name).and_then(|value| value.parse().ok()).unwrap_or(default);
-    let (from, limit) = (number("from_seq", 0), number("limit", 100) as usize);
+    let from = number("from_seq", 0);
+    let limit = usize::try_from(number("limit", 100)).unwrap_or(usize::MAX);
     let prefix = parameter("key_prefix").unwrap_or_default().to_owned();
     let store = shared.store.lock();
     let events: Vec<Value> = store
@@ -277,7 +275,7 @@ fn changefeed(shared: &Shared, query: &str) -> Response {
 /// Ignores format, mapping and query; lets through what lacks the domain.
 fn export(shared: &Shared, body: &Value) -> Response {
     let store = shared.store.lock();
-    let mut lines = String::new();
+    let mut lines: Vec<String> = Vec::new();
     for (key, stored) in &store.documents {
         let Ok(document) = serde_json::from_slice::<Value>(stored) else { continue };
         if document["domain"].as_str().is_some_and(|domain| Some(domain) != body["domain"].as_str()) {
@@ -288,7 +286,7 @@ fn export(shared: &Shared, body: &Value) -> Response {
         metadata.insert("domain".to_owned(), document["domain"].clone());
         metadata.insert("source".to_owned(), document["title"].clone());
         let record = json!({ "text": document["content"], "weight": 1.0, "metadata": metadata });
-        lines.push_str(&format!("{record}\n"));
+        lines.push(format!("{record}\n"));
     }
-    ([("content-type", "application/x-ndjson")], lines).into_response()
+    ([("content-type", "application/x-ndjson")], lines.concat()).into_response()
 }

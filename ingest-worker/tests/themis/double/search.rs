@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::store::Store;
 
 /// Keys and scores of the documents that hold all terms of the query in `column`, best first.
+#[expect(clippy::cast_precision_loss, reason = "documents and words of a test are few")]
 pub(crate) fn search(store: &Store, column: &str, query: &str, limit: usize) -> Vec<(String, f64)> {
     let phrases: Vec<Vec<String>> = query
         .split('"')
@@ -33,13 +34,13 @@ pub(crate) fn search(store: &Store, column: &str, query: &str, limit: usize) -> 
         .iter()
         .filter(|(_, stems)| !phrases.is_empty() && phrases.iter().all(|phrase| count(stems, phrase) > 0))
         .map(|(key, stems)| {
-            let score = |phrase: &Vec<String>| {
+            let relevance = |phrase: &Vec<String>| {
                 let holding = texts.iter().filter(|(_, stems)| count(stems, phrase) > 0).count() as f64;
                 let rarity = (1.0 + (texts.len() as f64 - holding + 0.5) / (holding + 0.5)).ln();
                 let times = count(stems, phrase) as f64;
                 rarity * times * 2.2 / (times + 1.2 * (0.25 + 0.75 * stems.len() as f64 / average))
             };
-            ((*key).clone(), phrases.iter().map(score).sum())
+            ((*key).clone(), phrases.iter().map(relevance).sum())
         })
         .collect();
     found.sort_by(|(left, left_score), (right, right_score)| {

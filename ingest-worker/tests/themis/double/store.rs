@@ -79,7 +79,7 @@ impl Store {
 
 /// A made-up section.
 pub(crate) fn section(number: usize) -> Value {
-    let subject = SUBJECTS[number % SUBJECTS.len()];
+    let subject = SUBJECTS.iter().cycle().nth(number % SUBJECTS.len()).unwrap_or(&"");
     let mut document = json!({
         "id": format!("d{number:04}"),
         "title": format!("§ {number} Verfahren"),
