@@ -3,7 +3,6 @@
 mod collect;
 mod collected;
 mod error;
-#[expect(dead_code, reason = "its users come next")]
 mod http;
 mod objects;
 mod open;
@@ -12,6 +11,7 @@ mod saved;
 mod spool;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod themis;
 
 use async_trait::async_trait;
 use clara_lifecycle::id::Domain;

@@ -79,9 +79,12 @@ impl Collected {
             for file in &source.files {
                 let path = SavedSource::local(&self.folder, file);
                 let below = file.path.strip_prefix(&source.folder()).unwrap_or(&file.path);
-                let name = match source.files.as_slice() {
-                    [_] => source.source.clone(),
-                    _ => format!("{}{below}", source.source.trim_end_matches('/')),
+                // A web server may name a file otherwise than its URL; people look for the URL.
+                let is_itself = source.source.starts_with("http") || source.source.ends_with(below);
+                let name = if is_itself {
+                    source.source.clone()
+                } else {
+                    format!("{}{below}", source.source.trim_end_matches('/'))
                 };
                 shown.insert(path, name.into());
             }

@@ -147,6 +147,7 @@ impl Http {
     pub(crate) async fn ask(&self, ask: &Ask) -> Result<Answer, FetchError> {
         let mut pause = FIRST_PAUSE;
         loop {
+            self.keep_silence().await;
             let tried = match tokio::time::timeout(self.timeout, self.whole(ask)).await {
                 Ok(tried) => tried?,
                 Err(_) => self.too_slow(),
@@ -167,6 +168,7 @@ impl Http {
     pub(crate) async fn begin(&self, ask: &Ask) -> Result<Result<Response, Answer>, FetchError> {
         let mut pause = FIRST_PAUSE;
         loop {
+            self.keep_silence().await;
             let tried = match tokio::time::timeout(self.timeout, self.head(ask)).await {
                 Ok(tried) => tried?,
                 Err(_) => self.too_slow(),
@@ -252,6 +254,12 @@ impl Http {
         }
     }
 
+    /// Waits until the server may be asked again; this is no part of the wait for an answer.
+    async fn keep_silence(&self) {
+        let silent_until = self.clock.lock().silent_until;
+        tokio::time::sleep_until(silent_until.into()).await;
+    }
+
     fn too_slow<T>(&self) -> Tried<T> {
         let problem = format!("there was no whole answer within {:?}", self.timeout);
         Tried::Failed { problem, asked_pause: None }
@@ -274,8 +282,6 @@ impl Http {
 
     /// One try up to the headers of a success.
     async fn head(&self, ask: &Ask) -> Result<Tried<Result<Response, Answer>>, FetchError> {
-        let silent_until = self.clock.lock().silent_until;
-        tokio::time::sleep_until(silent_until.into()).await;
         let mut response = match self.request(ask)?.send().await {
             Ok(response) => response,
             Err(error) => {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use clara_runtime::config::{RemoteKind, RemoteSettings};
 use serde_json::Value;
 
-use super::{FetchError, Remote, RemoteRequest};
+use super::{FetchError, Remote, RemoteRequest, themis::ThemisDb};
 
 /// The servers that documents come from, by the name that jobs give as `@NAME`.
 pub type Servers = BTreeMap<String, RemoteSettings>;
@@ -20,12 +20,11 @@ pub type Servers = BTreeMap<String, RemoteSettings>;
 /// # Errors
 /// [`FetchError::Refused`] when the settings cannot be used.
 pub fn open(request: RemoteRequest, cursor: Option<Value>) -> Result<Box<dyn Remote>, FetchError> {
-    let RemoteRequest { source, settings, .. } = request;
-    let refuse = |problem: String| FetchError::Refused { source_name: source, problem };
-    match settings.kind {
-        Some(
-            kind @ (RemoteKind::ThemisDb | RemoteKind::Chroma | RemoteKind::Postgres | RemoteKind::CouchDb),
-        ) => {
+    let kind = request.settings.kind;
+    let refuse = |problem: String| FetchError::Refused { source_name: request.source.clone(), problem };
+    match kind {
+        Some(RemoteKind::ThemisDb) => Ok(Box::new(ThemisDb::open(request, cursor)?)),
+        Some(kind @ (RemoteKind::Chroma | RemoteKind::Postgres | RemoteKind::CouchDb)) => {
             drop(cursor);
             Err(refuse(format!("this ingest-worker cannot read servers of kind {kind:?}; use a newer one")))
         }

@@ -8,7 +8,7 @@ mod tests;
 use crate::{error::IngestError, query::provision::Provision};
 
 /// German words without weight of their own, folded; they are no search terms beside words that tell something.
-const FUNCTION_WORDS: &[&str] = &[
+pub(crate) const FUNCTION_WORDS: &[&str] = &[
     "aber", "als", "am", "an", "auch", "auf", "aus", "bei", "beim", "bis", "da", "das", "dass", "dem", "den",
     "der", "des", "die", "dies", "diese", "dieser", "dieses", "durch", "ein", "eine", "einem", "einen",
     "einer", "eines", "er", "es", "fuer", "gegen", "hat", "ich", "im", "in", "ist", "kann", "man", "mit",
