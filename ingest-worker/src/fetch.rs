@@ -1,9 +1,15 @@
 //! Documents of servers: read page by page into files of this machine, so that everything after works on files alone.
 
+mod chroma;
+mod couch;
 mod error;
 mod http;
+mod mapping;
 mod open;
 mod place;
+mod postgres;
+#[cfg(test)]
+mod testing;
 pub mod themis;
 
 use async_trait::async_trait;
@@ -11,9 +17,12 @@ use clara_lifecycle::id::Domain;
 use clara_runtime::config::RemoteSettings;
 use serde_json::{Map, Value};
 
+pub use chroma::Chroma;
+pub use couch::CouchDb;
 pub use error::FetchError;
 pub use open::{Servers, open, settings_of};
 pub use place::Place;
+pub use postgres::Postgres;
 
 /// What a server is asked for.
 #[derive(Debug, Clone)]
@@ -70,4 +79,12 @@ pub enum Fetched {
         /// What is wrong.
         problem: String,
     },
+}
+
+/// Refuses settings that a kind of server has no use for.
+fn unused(kind: &str, given: &[(&str, bool)]) -> Result<(), String> {
+    match given.iter().find(|(_, is_given)| *is_given) {
+        Some((name, _)) => Err(format!("`{name}` means nothing to a source of kind {kind}; leave it out")),
+        None => Ok(()),
+    }
 }
