@@ -108,7 +108,9 @@ impl CouchDb {
         let mut limit = self.page;
         let listed = loop {
             match self.ask(limit, true).await? {
-                Some(listed) if limit > 1 && attached_bytes(&listed) > PAGE_BYTES => limit = (limit / 4).max(1),
+                Some(listed) if limit > 1 && attached_bytes(&listed) > PAGE_BYTES => {
+                    limit = (limit / 4).max(1);
+                }
                 Some(listed) => break listed,
                 None if limit > 1 => limit = (limit / 4).max(1),
                 None => break self.one_by_name().await?,
@@ -234,5 +236,8 @@ impl Remote for CouchDb {
 /// What the readable attachments of a page take.
 fn attached_bytes(listed: &Listed) -> u64 {
     let documents = listed.documents.iter().filter_map(|(_, document)| document.as_ref());
-    documents.flat_map(|document| attachment::readable(document.get("_attachments"))).map(|attachment| attachment.length).sum()
+    documents
+        .flat_map(|document| attachment::readable(document.get("_attachments")))
+        .map(|attachment| attachment.length)
+        .sum()
 }

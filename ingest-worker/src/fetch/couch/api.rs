@@ -79,7 +79,8 @@ impl Database {
         bookmark: Option<&str>,
         (limit, with_documents): Extent,
     ) -> Result<Option<Listed>, FetchError> {
-        let mut asked = Map::from_iter([("selector".to_owned(), selector.clone()), ("limit".to_owned(), limit.into())]);
+        let mut asked =
+            Map::from_iter([("selector".to_owned(), selector.clone()), ("limit".to_owned(), limit.into())]);
         if let Some(bookmark) = bookmark {
             asked.insert("bookmark".to_owned(), bookmark.into());
         }
@@ -124,7 +125,11 @@ impl Database {
     }
 
     /// One document; `None` when it is too long, or gone.
-    pub(super) async fn document(&self, http: &Http, id: &str) -> Result<Option<Map<String, Value>>, FetchError> {
+    pub(super) async fn document(
+        &self,
+        http: &Http,
+        id: &str,
+    ) -> Result<Option<Map<String, Value>>, FetchError> {
         match http.ask(&Ask::get(format!("{}/{}", self.path, encode(id)))).await? {
             Answer::Body(body) => parse(http, &body).map(Some),
             Answer::TooLong | Answer::Refused { status: 404, .. } => Ok(None),

@@ -148,7 +148,9 @@ async fn rows_that_cannot_be_read_are_broken_and_stop_nothing() {
         "{:?}",
         read[1]
     );
-    assert!(matches!(&read[2], Fetched::Broken { problem, .. } if problem.contains("it takes 70000001 bytes")));
+    assert!(
+        matches!(&read[2], Fetched::Broken { problem, .. } if problem.contains("it takes 70000001 bytes"))
+    );
     server.sql("CREATE DATABASE old ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'");
     server.sql_in(
         "old",
@@ -222,7 +224,6 @@ async fn wrong_settings_are_refused_with_what_is_there() {
             "GRANT SELECT ON … TO reader",
         ),
         (with(&good, |settings| settings.token_env = Some("CLARA_NOT_SET".into())), "CLARA_NOT_SET"),
-        (url("owner:owner", "postgres?nonsense=1"), "`url` cannot be used"),
     ];
     for (request, expected) in cases {
         let said = refusal(&request).await;
@@ -232,14 +233,18 @@ async fn wrong_settings_are_refused_with_what_is_there() {
 }
 
 #[tokio::test]
-async fn a_cursor_of_another_kind_of_server_is_refused() {
+async fn a_cursor_of_another_server_and_an_unknown_part_of_the_url_are_refused() {
     let settings = RemoteSettings {
         url: Some(clara_runtime::config::Secret::new("postgres://localhost/laws")),
         table: Some("t".to_owned()),
         ..RemoteSettings::default()
     };
-    let foreign = Postgres::open(&request(settings), Some(&json!({"bookmark": "x"}))).unwrap_err();
+    let request = request(settings);
+    let foreign = Postgres::open(&request, Some(&json!({"bookmark": "x"}))).unwrap_err();
     assert!(foreign.to_string().contains("its cursor is not one of PostgreSQL"), "{foreign}");
+    let unknown = clara_runtime::config::Secret::new("postgres://owner:secret@localhost/laws?nonsense=1");
+    let said = refusal(&with(&request, |settings| settings.url = Some(unknown))).await;
+    assert!(said.contains("`url` cannot be used") && !said.contains("secret"), "{said}");
 }
 
 #[tokio::test]

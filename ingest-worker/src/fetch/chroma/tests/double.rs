@@ -121,11 +121,7 @@ fn answer(records: &[Record], body: &Value) -> Response {
         let is_named = body.get("ids").is_none_or(|ids| ids.as_array().unwrap().contains(&json!(record.id)));
         match body.get("where").map_or(Some(true), |condition| holds(condition, &record.metadata)) {
             None => {
-                return refuse(
-                    StatusCode::BAD_REQUEST,
-                    "InvalidArgumentError",
-                    "Invalid where clause",
-                );
+                return refuse(StatusCode::BAD_REQUEST, "InvalidArgumentError", "Invalid where clause");
             }
             Some(true) if is_named => found.push(record),
             Some(_) => {}
@@ -140,7 +136,11 @@ fn answer(records: &[Record], body: &Value) -> Response {
         .collect();
     let included = body["include"].as_array().unwrap();
     let column = |name: &str, value: &dyn Fn(&Record) -> Value| {
-        if included.contains(&json!(name)) { found.iter().map(|record| value(record)).collect() } else { Value::Null }
+        if included.contains(&json!(name)) {
+            found.iter().map(|record| value(record)).collect()
+        } else {
+            Value::Null
+        }
     };
     Json(json!({
         "ids": found.iter().map(|record| record.id.clone()).collect::<Vec<_>>(),
