@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use clara_runtime::config::{RemoteKind, RemoteSettings};
 use serde_json::Value;
 
-use super::{FetchError, Remote, RemoteRequest, themis::ThemisDb};
+use super::{Chroma, CouchDb, FetchError, Postgres, Remote, RemoteRequest, themis::ThemisDb};
 
 /// The servers that documents come from, by the name that jobs give as `@NAME`.
 pub type Servers = BTreeMap<String, RemoteSettings>;
@@ -20,17 +20,15 @@ pub type Servers = BTreeMap<String, RemoteSettings>;
 /// # Errors
 /// [`FetchError::Refused`] when the settings cannot be used.
 pub fn open(request: RemoteRequest, cursor: Option<Value>) -> Result<Box<dyn Remote>, FetchError> {
-    let kind = request.settings.kind;
-    let refuse = |problem: String| FetchError::Refused { source_name: request.source.clone(), problem };
-    match kind {
+    match request.settings.kind {
         Some(RemoteKind::ThemisDb) => Ok(Box::new(ThemisDb::open(request, cursor)?)),
-        Some(kind @ (RemoteKind::Chroma | RemoteKind::Postgres | RemoteKind::CouchDb)) => {
-            drop(cursor);
-            Err(refuse(format!("this ingest-worker cannot read servers of kind {kind:?}; use a newer one")))
-        }
-        None => {
-            Err(refuse("its settings name no kind; give one of themisdb, chroma, postgres, couchdb".into()))
-        }
+        Some(RemoteKind::Chroma) => Ok(Box::new(Chroma::open(&request, cursor.as_ref())?)),
+        Some(RemoteKind::Postgres) => Ok(Box::new(Postgres::open(&request, cursor.as_ref())?)),
+        Some(RemoteKind::CouchDb) => Ok(Box::new(CouchDb::open(&request, cursor.as_ref())?)),
+        None => Err(FetchError::Refused {
+            source_name: request.source,
+            problem: "its settings name no kind; give one of themisdb, chroma, postgres, couchdb".into(),
+        }),
     }
 }
 
