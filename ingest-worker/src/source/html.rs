@@ -1,5 +1,6 @@
 //! Finds the main text of HTML pages, without what surrounds it on every page of a site.
 
+mod nesting;
 mod surroundings;
 
 #[cfg(test)]
@@ -18,9 +19,13 @@ use super::{
 const MOST_PRESCANNED_BYTES: usize = 1_024;
 
 /// The main text of a page, with `title`, `heading`, `headings` and `language` as metadata.
+///
+/// # Errors
+/// When its elements are nested too deep.
 pub(super) fn understand(bytes: Vec<u8>) -> Result<WholeText, String> {
-    let page = Html::parse_document(&decoded(&bytes));
-    drop(bytes);
+    let html = decoded(&bytes);
+    nesting::check(&html)?;
+    let page = Html::parse_document(&html);
     let main = main_element(&page);
     let mut text = Text::default();
     text.read(main);
@@ -96,7 +101,7 @@ struct Text {
 }
 
 impl Text {
-    /// Walks without recursion: pages of many thousands of nested elements exist.
+    /// Walks without recursion, so that no nesting fills the stack.
     fn read(&mut self, main: ElementRef<'_>) {
         let mut node = *main;
         loop {

@@ -11,7 +11,7 @@ use std::{
     io::{self, Write},
 };
 
-use pdf_extract::{Document, Object, PlainTextOutput, output_doc_page};
+use pdf_extract::{Document, Error, Object, PlainTextOutput, output_doc_page};
 
 use super::{MOST_DOCUMENT_BYTES, caught::caught, whole::WholeText};
 
@@ -57,11 +57,14 @@ pub(super) fn understand(bytes: Vec<u8>) -> Result<WholeText, String> {
 }
 
 fn open(bytes: &[u8]) -> Result<Document, String> {
-    let mut document =
-        Document::load_mem(bytes).map_err(|error| format!("it is not understood as a PDF file ({error})"))?;
+    const ENCRYPTED: &str = "it is encrypted; remove its password first";
+    let mut document = Document::load_mem(bytes).map_err(|error| match error {
+        Error::Decryption(_) | Error::InvalidPassword => ENCRYPTED.to_owned(),
+        error => format!("it is not understood as a PDF file ({error})"),
+    })?;
     if document.is_encrypted() {
         // Many files only forbid printing and open without a password.
-        document.decrypt("").map_err(|_| "it is encrypted; remove its password first".to_owned())?;
+        document.decrypt("").map_err(|_| ENCRYPTED.to_owned())?;
     }
     Ok(document)
 }

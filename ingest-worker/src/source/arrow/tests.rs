@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, DictionaryArray, LargeStringArray, RecordBatch, StringArray, StringViewArray, types::Int8Type};
+use arrow_array::{Array as _, ArrayRef, DictionaryArray, LargeStringArray, RecordBatch, StringArray, StringViewArray, types::Int8Type};
 use arrow_ipc::{
     CompressionType,
     writer::{FileWriter, IpcWriteOptions, StreamWriter},

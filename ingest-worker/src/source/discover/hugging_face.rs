@@ -47,7 +47,7 @@ struct DataFile {
 pub(super) fn dataset(folder: &Path) -> Result<Option<Dataset>, IngestError> {
     if let Some(Splits { splits }) = json(&folder.join("dataset_dict.json"))? {
         let split = training(folder, splits.iter().map(String::as_str).collect())?;
-        let mut dataset = dataset(&folder.join(&split))?.ok_or_else(|| {
+        let mut dataset = dataset(&within(folder, &split)?)?.ok_or_else(|| {
             let problem = format!(
                 "its `dataset_dict.json` names the split `{split}`, whose folder holds no `state.json`"
             );
@@ -59,10 +59,19 @@ pub(super) fn dataset(folder: &Path) -> Result<Option<Dataset>, IngestError> {
     }
     if let Some(State { data_files }) = json(&folder.join("state.json"))? {
         // In the order that the dataset has, not in that of their names.
-        let files = data_files.iter().map(|file| folder.join(&file.filename)).collect();
-        return Ok(Some(Dataset { files, skipped: Vec::new() }));
+        let files = data_files.iter().map(|file| within(folder, &file.filename));
+        return Ok(Some(Dataset { files: files.collect::<Result<_, _>>()?, skipped: Vec::new() }));
     }
     shards(folder)
+}
+
+/// A file or folder that a dataset names; it may not lead out of the dataset.
+fn within(folder: &Path, name: &str) -> Result<PathBuf, IngestError> {
+    if Path::new(name).file_name().is_some_and(|file_name| file_name == name) {
+        return Ok(folder.join(name));
+    }
+    let problem = format!("it names the file `{name}`, expected the name of a file beside it");
+    Err(IngestError::Damaged { path: folder.to_owned(), problem })
 }
 
 /// Files such as `train-00000-of-00002.parquet`, in the folder or in its folder `data`.

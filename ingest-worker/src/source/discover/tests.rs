@@ -153,3 +153,14 @@ fn a_dataset_of_several_splits_without_a_training_split_asks_for_one() {
     fs::remove_file(folder.path().join("laws-fr-00000-of-00001.arrow")).unwrap();
     assert_eq!(names(&discover(&source(folder.path())).unwrap()), ["laws-de-00000-of-00001.arrow"]);
 }
+
+#[test]
+fn a_dataset_cannot_name_files_outside_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "secret.txt", "x");
+    for name in ["../secret.txt", "/etc/hosts.txt", "..", "a/../../secret.txt", ""] {
+        write(folder.path(), "laws/state.json", &format!(r#"{{"_data_files": [{{"filename": "{name}"}}]}}"#));
+        let error = discover(&source(&folder.path().join("laws"))).unwrap_err();
+        assert!(error.to_string().contains("expected the name of a file beside it"), "{name}: {error}");
+    }
+}

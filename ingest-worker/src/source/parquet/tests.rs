@@ -153,7 +153,7 @@ fn damaged_files_are_errors_that_name_the_place() {
         (b"".as_slice(), "first bytes are not `PAR1`"),
         (b"<html>".as_slice(), "first bytes are not `PAR1`"),
         (truncated, "the table is damaged at its end"),
-        (&overwritten, "the table is damaged after row"),
+        (overwritten.as_slice(), "the table is damaged after row"),
     ] {
         let error = read("laws.parquet", bytes).unwrap_err();
         assert!(!error.is_retryable());

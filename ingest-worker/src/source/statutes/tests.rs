@@ -132,15 +132,16 @@ fn another_xml_is_one_broken_document() {
 fn damaged_statutes_are_errors_that_name_the_section_before() {
     let whole = statute(&(section("§ 1", "", "<P>a</P>") + &section("§ 2", "", "<P>b</P>")));
     let bytes = whole.as_bytes();
-    let cut = &bytes[..bytes.len() - 60];
     let mismatched = whole.replace("<P>b</P>", "<P>b</Q>").into_bytes();
     let place = whole.find("<P>b").unwrap() + 3;
+    let cut = &bytes[..=place];
     let mut invalid = bytes.to_vec();
     invalid[place] = 0xe4;
+    let near = format!("it is not valid UTF-8 near byte {}, after § 1 ÜbBauG", place + 1);
     for (xml, problem) in [
         (cut, "the file ends within a section, after § 1 ÜbBauG"),
-        (&mismatched, "it is no well-formed XML"),
-        (&invalid, &format!("it is not valid UTF-8 near byte {}, after § 1 ÜbBauG", place + 1)),
+        (mismatched.as_slice(), "it is no well-formed XML"),
+        (invalid.as_slice(), near.as_str()),
     ] {
         let error = read("uebbaug.xml", xml).unwrap_err();
         assert!(!error.is_retryable());
