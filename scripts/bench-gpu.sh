@@ -96,8 +96,8 @@ fi
 # The limits of a round add up to 4 minutes.
 measure_quick() {
   if wanted linear; then
-    run 10 "$speed" linear
-    run 60 "$python" gpu_linear.py --engines peft peft-compile
+    run 20 "$speed" linear --repeats 20
+    run 55 "$python" gpu_linear.py --engines peft peft-compile
   fi
   if wanted attention; then
     run 8 "$speed" attention
@@ -105,7 +105,7 @@ measure_quick() {
   fi
   if wanted train && wanted_model llama-3.1-8b; then
     run 20 "$speed" train --model llama-3.1-8b --sequence 4096 --micro-batch 2 "${tokens[@]}"
-    run 75 "$python" gpu_step.py --model llama-3.1-8b --sequence 4096 --micro-batch "${large[@]}" --compile no layers \
+    run 70 "$python" gpu_step.py --model llama-3.1-8b --sequence 4096 --micro-batch "${large[@]}" --compile no layers \
       --steps 6 --warmup 2 --profile "${tokens[@]}"
   fi
   if wanted train && wanted_model smollm2-135m; then

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
+use clara_ingest_worker::fetch::Place;
 use clara_lifecycle::{
     gate::GateMode,
     id::{ClassName, Domain, GoldenReference},
@@ -217,7 +218,9 @@ impl SpecArgs {
             spec.ingest.sources = self.sources.iter().map(|path| path.display().to_string()).collect();
         }
         for source in &mut spec.ingest.sources {
-            *source = absolute(source);
+            if !Place::of(source).is_remote() {
+                *source = absolute(source);
+            }
         }
         set_some(&mut spec.ingest.query, self.query.as_ref());
         set_some(&mut spec.ingest.top_k, self.data.top_k.as_ref());

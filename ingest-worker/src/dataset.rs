@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod tests;
+mod zst;
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +12,7 @@ use std::{
 };
 
 use clara_lifecycle::{
-    dataset::{DatasetManifest, DropReason, DroppedDocument, TrainingRecord},
+    dataset::{DatasetManifest, DropReason, DroppedDocument, ShapeReport, TrainingRecord},
     digest::Digest,
 };
 use serde_json::to_vec;
@@ -22,13 +23,19 @@ use crate::{
     split::{SplitKey, held_out},
 };
 
+use zst::ZstFile;
+
+/// So many documents are named for each reason to drop one.
+const DROPPED_SAMPLES: usize = 10;
+
 /// Collects kept and dropped documents. Kept ones wait in a scratch file until all are known and can be split.
 #[derive(Debug)]
 pub(crate) struct DatasetWriter {
     folder: PathBuf,
     waiting: JsonlFile,
-    dropped: JsonlFile,
+    dropped: ZstFile,
     dropped_counts: BTreeMap<DropReason, u64>,
+    dropped_samples: BTreeMap<DropReason, Vec<String>>,
     keys: Vec<SplitKey>,
 }
 
@@ -38,8 +45,10 @@ pub(crate) struct Written {
     pub(crate) documents_kept: u64,
     pub(crate) validation_documents: u64,
     pub(crate) dropped: BTreeMap<DropReason, u64>,
+    pub(crate) dropped_samples: BTreeMap<DropReason, Vec<String>>,
     pub(crate) train: WrittenFile,
     pub(crate) validation: WrittenFile,
+    pub(crate) shape: ShapeReport,
 }
 
 /// Lines and SHA-256 of a written file.
@@ -50,7 +59,7 @@ pub(crate) struct WrittenFile {
 }
 
 impl DatasetWriter {
-    /// Starts `dropped.jsonl` in `folder` and the scratch file in `scratch`.
+    /// Starts `dropped.jsonl.zst` in `folder` and the scratch file in `scratch`.
     pub(crate) fn create(folder: &Path, scratch: &Path) -> Result<Self, IngestError> {
         for folder in [folder, scratch] {
             std::fs::create_dir_all(folder).map_err(IngestError::write(folder))?;
@@ -58,8 +67,9 @@ impl DatasetWriter {
         Ok(Self {
             folder: folder.to_owned(),
             waiting: JsonlFile::create(scratch.join("kept.jsonl"))?,
-            dropped: JsonlFile::create(folder.join("dropped.jsonl"))?,
+            dropped: ZstFile::create(folder.join("dropped.jsonl.zst"))?,
             dropped_counts: BTreeMap::new(),
+            dropped_samples: BTreeMap::new(),
             keys: Vec::new(),
         })
     }
@@ -79,7 +89,11 @@ impl DatasetWriter {
     /// Notes one document that was left out.
     pub(crate) fn drop(&mut self, document: &DroppedDocument) -> Result<(), IngestError> {
         *self.dropped_counts.entry(document.reason).or_default() += 1;
-        self.dropped.write_line(&json(&self.dropped.path, document)?)
+        let samples = self.dropped_samples.entry(document.reason).or_default();
+        if samples.len() < DROPPED_SAMPLES {
+            samples.push(document.document_id.clone());
+        }
+        self.dropped.write_line(&json(self.dropped.path(), document)?)
     }
 
     /// Counts of the documents left out so far.
@@ -112,8 +126,10 @@ impl DatasetWriter {
             documents_kept: self.keys.len() as u64,
             validation_documents: held_out.iter().filter(|flag| **flag).count() as u64,
             dropped: self.dropped_counts,
+            dropped_samples: self.dropped_samples,
             train: train.finish()?,
             validation: validation.finish()?,
+            shape: ShapeReport::default(),
         })
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use clara_runtime::stop::StopReason;
 
-use crate::source::KNOWN_KINDS;
+use crate::{fetch::FetchError, source::KNOWN_KINDS};
 
 /// Why no dataset was made.
 #[derive(Debug, thiserror::Error)]
@@ -154,6 +154,9 @@ pub enum IngestError {
         /// What failed.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A server or a file elsewhere gave no documents.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
     /// The attempt was told to stop.
     #[error("ingest was stopped: {0:?}")]
     Stopped(StopReason),
@@ -167,6 +170,7 @@ impl IngestError {
             Self::Read { source, .. } => {
                 !matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
             }
+            Self::Fetch(error) => error.is_retryable(),
             Self::Options { .. }
             | Self::MissingSource { .. }
             | Self::UnknownKind { .. }

@@ -1,6 +1,10 @@
 //! Documents of servers: read page by page into files of this machine, so that everything after works on files alone.
 
 mod error;
+#[expect(dead_code, reason = "its users come next")]
+mod http;
+mod open;
+mod place;
 
 use async_trait::async_trait;
 use clara_lifecycle::id::Domain;
@@ -8,6 +12,8 @@ use clara_runtime::config::RemoteSettings;
 use serde_json::{Map, Value};
 
 pub use error::FetchError;
+pub use open::{Servers, open, settings_of};
+pub use place::Place;
 
 /// What a server is asked for.
 #[derive(Debug, Clone)]

@@ -23,17 +23,20 @@ use tracing::Span;
 
 use crate::{
     error::IngestError,
+    fetch::Servers,
     ingest::{self, GoldenTexts, IngestObserver, IngestRequest},
 };
 
-/// Turns the job's sources into a dataset.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct IngestHandler;
+/// Turns the job's sources into a dataset; keeps nothing between attempts.
+#[derive(Debug, Clone, Default)]
+pub struct IngestHandler {
+    servers: Servers,
+}
 
 impl IngestHandler {
-    /// A handler; it keeps nothing between attempts.
-    pub fn new() -> Self {
-        Self
+    /// A handler that knows these servers.
+    pub fn new(servers: Servers) -> Self {
+        Self { servers }
     }
 }
 
@@ -111,10 +114,15 @@ fn blocking(
 ) -> Result<DatasetManifest, IngestError> {
     let spec = &assignment.spec;
     let scratch = scratch.join("work");
-    ingest::run(
-        &IngestRequest { options: &spec.ingest, domain: &spec.domain, golden, out, scratch: &scratch },
-        watch,
-    )
+    let request = IngestRequest {
+        options: &spec.ingest,
+        domain: &spec.domain,
+        golden,
+        base_model: Some(&spec.base_model),
+        out,
+        scratch: &scratch,
+    };
+    ingest::run(&request, watch)
 }
 
 fn stage_failure(error: IngestError) -> StageFailure {

@@ -39,7 +39,9 @@ pub struct IngestRequest<'a> {
     pub domain: &'a Domain,
     /// The texts that must not be trained on.
     pub golden: &'a GoldenTexts,
-    /// Folder that receives `train.jsonl`, `validation.jsonl`, `manifest.json` and `dropped.jsonl`; made when missing.
+    /// The job's base model, whose tokenizer counts; `None` counts nothing.
+    pub base_model: Option<&'a str>,
+    /// Folder that receives `train.jsonl`, `validation.jsonl`, `manifest.json` and `dropped.jsonl.zst`; made when missing.
     pub out: &'a Path,
     /// Folder for intermediate files, another one than `out`; made when missing, must hold no earlier search index.
     pub scratch: &'a Path,
@@ -103,7 +105,7 @@ pub fn run(
     if let Some(first) = found.skipped.first() {
         warn!(
             skipped = found.skipped.len(),
-            "skipped files of unknown kinds in source folders, first {first}"
+            "skipped files of unknown kinds or of other splits in source folders, first {first}"
         );
     }
     let ranked = match &request.options.query {
@@ -231,11 +233,13 @@ fn manifest(
         sources: options.sources.clone(),
         source_digest: source_digest(&entries),
         source_files: entries,
+        remote_sources: Vec::new(),
         skipped_files: found.skipped,
         most_relevant: selected.most_relevant,
         documents_read: selected.read,
         documents_kept: written.documents_kept,
         dropped: written.dropped,
+        dropped_samples: written.dropped_samples,
         validation_documents: written.validation_documents,
         train_records: written.train.records,
         validation_records: written.validation.records,
@@ -248,5 +252,6 @@ fn manifest(
             limit: options.overlap_limit,
             removed: selected.removed,
         },
+        shape: written.shape,
     }
 }

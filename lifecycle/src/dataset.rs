@@ -1,5 +1,6 @@
 //! Training datasets: the records of `train.jsonl` and `validation.jsonl`, and their `manifest.json`.
 
+mod shape;
 #[cfg(test)]
 mod tests;
 
@@ -8,6 +9,8 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+
+pub use shape::{ClusterReport, MixtureShare, RerankReport, ShapeReport, TokenReport};
 
 /// One line of `train.jsonl` or `validation.jsonl`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,7 +129,7 @@ impl DropReason {
         Self::BeyondShare,
     ];
 
-    /// The name in `manifest.json`, in `dropped.jsonl` and for people.
+    /// The name in `manifest.json`, in `dropped.jsonl.zst` and for people.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Broken => "broken",
@@ -174,7 +177,7 @@ impl fmt::Display for DropReason {
     }
 }
 
-/// One line of `dropped.jsonl`: a document that was left out; never holds its text.
+/// One line of `dropped.jsonl.zst`: a document that was left out; never holds its text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DroppedDocument {
     /// The document; a broken line is named by its place.
@@ -200,8 +203,11 @@ pub struct DatasetManifest {
     pub sources: Vec<String>,
     /// SHA-256 over names and contents of the source files; where they lie does not matter.
     pub source_digest: Digest,
-    /// The files that were read, in order.
+    /// The files that were read, in order; what a server gave counts as a file of the server's name.
     pub source_files: Vec<SourceFileEntry>,
+    /// The servers and files elsewhere that were read, in order.
+    #[serde(default)]
+    pub remote_sources: Vec<RemoteSourceEntry>,
     /// Files in source folders that are of no known kind and were not read.
     pub skipped_files: Vec<String>,
     /// The ten most relevant documents, best first; empty without a query.
@@ -212,6 +218,9 @@ pub struct DatasetManifest {
     pub documents_kept: u64,
     /// Documents left out, by reason.
     pub dropped: BTreeMap<DropReason, u64>,
+    /// For each reason the first ten documents that were left out.
+    #[serde(default)]
+    pub dropped_samples: BTreeMap<DropReason, Vec<String>>,
     /// Kept documents that are held out for validation.
     pub validation_documents: u64,
     /// Records in `train.jsonl`.
@@ -224,6 +233,9 @@ pub struct DatasetManifest {
     pub validation_digest: Digest,
     /// How the golden dataset was kept out.
     pub golden_overlap: GoldenOverlapReport,
+    /// How documents became records.
+    #[serde(default)]
+    pub shape: ShapeReport,
 }
 
 /// One file that a dataset was made from.
@@ -235,6 +247,21 @@ pub struct SourceFileEntry {
     pub size_bytes: u64,
     /// SHA-256 of the content.
     pub digest: Digest,
+}
+
+/// A source that documents were fetched from before they were read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RemoteSourceEntry {
+    /// As the job names it, such as `@gesetze` or `s3://bucket/prefix/`.
+    pub source: String,
+    /// Documents that a server gave, broken ones included; files of a URL.
+    pub fetched: u64,
+    /// Documents that the server itself gave in a form that cannot be understood.
+    pub broken: u64,
+    /// Documents that the server gave again and that were taken once.
+    pub repeated: u64,
+    /// What a later dataset needs to take only what changed since; nothing where the source cannot tell.
+    pub state: Option<serde_json::Value>,
 }
 
 /// A document and how well the query matches it.

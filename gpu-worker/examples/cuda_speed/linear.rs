@@ -12,7 +12,7 @@ use clara_gpu_worker::{
 use serde_json::json;
 
 use crate::{
-    room::{Room, aligned, milliseconds},
+    room::{Room, aligned, by_turns},
     say,
 };
 
@@ -77,13 +77,13 @@ pub(crate) fn linear(device: &Arc<dyn Device>, args: &LinearArgs) -> anyhow::Res
             device.multiply(&Gemm { m, n, k, alpha: 1.0, a: left, b: right, c, d: to, result, bias: None })
         };
         let set = |round: usize| sets[round % TURNS];
-        let plain_forward = milliseconds(device.as_ref(), args.repeats, |round| {
+        let plain_forward = |round| {
             let Operands { plain_weight, plain_x, plain_y, .. } = set(round);
             let factors = [plain_x.operand(), plain_weight.transposed()];
-            Ok(product([rows, outputs, inputs], factors, plain_y.operand(), false)?)
-        })?;
+            product([rows, outputs, inputs], factors, plain_y.operand(), false)
+        };
         let narrow = inputs <= 2048;
-        let forward = milliseconds(device.as_ref(), args.repeats, |round| {
+        let forward = |round| {
             let Operands { weight, x, y, .. } = set(round);
             let (a, tail) = (weight.rows_from(outputs), x.columns_from(inputs));
             if narrow {
@@ -92,13 +92,13 @@ pub(crate) fn linear(device: &Arc<dyn Device>, args: &LinearArgs) -> anyhow::Res
                 product([rows, low_rank, inputs], [x.operand(), a.transposed()], tail.operand(), false)?;
             }
             let factors = [x.operand(), weight.transposed()];
-            Ok(product([rows, outputs, inputs + low_rank], factors, y.operand(), false)?)
-        })?;
-        let plain_backward = milliseconds(device.as_ref(), args.repeats, |round| {
+            product([rows, outputs, inputs + low_rank], factors, y.operand(), false)
+        };
+        let plain_backward = |round| {
             let Operands { plain_weight, plain_x, plain_y, .. } = set(round);
             let factors = [plain_y.operand(), plain_weight.operand()];
-            Ok(product([rows, inputs, outputs], factors, plain_x.operand(), false)?)
-        })?;
+            product([rows, inputs, outputs], factors, plain_x.operand(), false)
+        };
         let d_b = room.floats(outputs * rank)?;
         let mut output = 0;
         let mut updates = Vec::new();
@@ -110,7 +110,7 @@ pub(crate) fn linear(device: &Arc<dyn Device>, args: &LinearArgs) -> anyhow::Res
         let of_b = LowRankBackward { rows, rank, scale: 2.0, layers: &updates };
         let of_a = LowRankABackward { rows, inputs, low_rank };
         let scratch = room.floats(of_b.most_scratch_bytes()?.max(of_a.most_scratch_bytes()?) / 4 + 1)?;
-        let backward = milliseconds(device.as_ref(), args.repeats, |round| {
+        let backward = |round| {
             let Operands { weight, x, y, .. } = set(round);
             let (b, tail) = (weight.columns_from(inputs), y.columns_from(outputs));
             let operands = LowRankGradients { dy: y, ds: tail, s: x.columns_from(inputs), b, scratch };
@@ -119,10 +119,15 @@ pub(crate) fn linear(device: &Arc<dyn Device>, args: &LinearArgs) -> anyhow::Res
             let dx = set(round + 1).plain_x;
             product([rows, inputs, outputs + low_rank], factors, dx.operand(), false)?;
             if narrow {
-                return Ok(of_a.launch(device.as_ref(), gradient_a.address, [x, tail], scratch)?);
+                return of_a.launch(device.as_ref(), gradient_a.address, [x, tail], scratch);
             }
-            Ok(product([low_rank, inputs, rows], [tail.transposed(), x.operand()], gradient_a, true)?)
-        })?;
+            product([low_rank, inputs, rows], [tail.transposed(), x.operand()], gradient_a, true)
+        };
+        let [plain_forward, forward, plain_backward, backward] = by_turns(
+            device.as_ref(),
+            args.repeats,
+            [Box::new(plain_forward), Box::new(forward), Box::new(plain_backward), Box::new(backward)],
+        )?;
         for (direction, with, plain) in
             [("forward", forward, plain_forward), ("backward", backward, plain_backward)]
         {

@@ -2,8 +2,9 @@
 
 use std::{sync::Arc, time::Instant};
 
+use anyhow::Context as _;
 use clara_gpu_worker::{
-    cuda::{Address, Buffer, Device, Element, Rows},
+    cuda::{Address, Buffer, Device, DeviceError, Element, Rows},
     ops::rows::fill_uniform,
 };
 
@@ -53,6 +54,47 @@ pub(crate) fn milliseconds(
     }
     Ok(best)
 }
+
+/// Milliseconds of one run of each work among `repeats`, which are recorded once; the works take turns, so that all of them find the
+/// card equally warm. Medians over the turns.
+pub(crate) fn by_turns<const WORKS: usize>(
+    device: &dyn Device,
+    repeats: usize,
+    mut works: [Box<Work<'_>>; WORKS],
+) -> anyhow::Result<[f64; WORKS]> {
+    const TURNS: usize = 9;
+    let mut recorded = Vec::with_capacity(WORKS);
+    for work in &mut works {
+        // The first rounds find the algorithms of products.
+        for round in 0..4 {
+            work(round)?;
+        }
+        let graph = device.record(&mut || (0..repeats).try_for_each(&mut *work))?;
+        recorded.push(graph.context("this device records nothing")?);
+    }
+    let mut times = [const { Vec::new() }; WORKS];
+    for _ in 0..=TURNS {
+        for (graph, times) in recorded.iter().zip(&mut times) {
+            device.finish()?;
+            let started = Instant::now();
+            device.replay(*graph)?;
+            device.finish()?;
+            times.push(started.elapsed().as_secs_f64() * 1e3 / repeats as f64);
+        }
+    }
+    for graph in recorded {
+        device.discard(graph);
+    }
+    Ok(times.map(|mut times| {
+        // The first replay uploads the recording.
+        times.remove(0);
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
+    }))
+}
+
+/// Launches of one round.
+pub(crate) type Work<'a> = dyn FnMut(usize) -> Result<(), DeviceError> + 'a;
 
 /// As the engine aligns rows.
 pub(crate) fn aligned(width: usize) -> usize {

@@ -55,6 +55,7 @@ fn dropped_documents_are_listed_and_counted() {
     };
     writer.drop(&dropped).unwrap();
     assert_eq!(writer.finish(0.1).unwrap().dropped, [(DropReason::TooShort, 1)].into());
-    let line = fs::read_to_string(folder.path().join("dropped.jsonl")).unwrap();
+    let line = fs::read(folder.path().join("dropped.jsonl.zst")).unwrap();
+    let line = String::from_utf8(zstd::decode_all(line.as_slice()).unwrap()).unwrap();
     assert_eq!(serde_json::from_str::<DroppedDocument>(&line).unwrap(), dropped);
 }

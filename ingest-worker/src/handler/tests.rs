@@ -93,7 +93,7 @@ async fn run(
     };
     let (progress, _newest) = ProgressSender::new();
     let context = AttemptContext { assignment, artifacts: artifacts.clone(), scratch, progress, stop };
-    (IngestHandler::new().run(context).await, artifacts)
+    (IngestHandler::default().run(context).await, artifacts)
 }
 
 fn dataset(result: Result<StageResult, StageFailure>) -> DatasetResult {
@@ -110,7 +110,7 @@ async fn an_attempt_stores_its_dataset_below_its_own_prefix() {
     let result = dataset(result);
     assert_eq!(result.dataset.prefix, "jobs/job-1/ingest/attempt-1-fence-3/dataset");
     let paths: Vec<_> = result.dataset.files.iter().map(|file| file.path.as_str()).collect();
-    assert_eq!(paths, ["dropped.jsonl", "manifest.json", "train.jsonl", "validation.jsonl"]);
+    assert_eq!(paths, ["dropped.jsonl.zst", "manifest.json", "train.jsonl", "validation.jsonl"]);
     let manifest = artifacts.read(&result.dataset, "manifest.json").await.unwrap();
     let manifest: DatasetManifest = serde_json::from_slice(&manifest).unwrap();
     assert_eq!(manifest.documents_kept, result.documents_kept);

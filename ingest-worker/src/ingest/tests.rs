@@ -72,6 +72,7 @@ impl Bench {
             options,
             domain: &"verwaltungsrecht".parse().unwrap(),
             golden: &golden(),
+            base_model: None,
             out: &self.out(),
             scratch: scratch.path(),
         };
@@ -83,8 +84,9 @@ impl Bench {
     }
 
     fn dropped(&self) -> BTreeMap<String, DropReason> {
-        let lines = lines(&self.out().join("dropped.jsonl"));
-        let dropped = lines.iter().map(|line| serde_json::from_str::<DroppedDocument>(line).unwrap());
+        let dropped = fs::read(self.out().join("dropped.jsonl.zst")).unwrap();
+        let lines = String::from_utf8(zstd::decode_all(dropped.as_slice()).unwrap()).unwrap();
+        let dropped = lines.lines().map(|line| serde_json::from_str::<DroppedDocument>(line).unwrap());
         dropped.map(|dropped| (dropped.document_id, dropped.reason)).collect()
     }
 }
@@ -189,7 +191,7 @@ fn the_same_input_gives_the_same_bytes() {
         .source("weitere/text.md", &"Der Bauantrag wird geprüft. ".repeat(400));
     let options =
         IngestOptions { query: Some("Bauantrag Gemeinde".into()), top_k: Some(250), ..bench.options() };
-    let files = ["train.jsonl", "validation.jsonl", "manifest.json", "dropped.jsonl"];
+    let files = ["train.jsonl", "validation.jsonl", "manifest.json", "dropped.jsonl.zst"];
     let read = || files.map(|name| fs::read(bench.out().join(name)).unwrap());
     bench.run(&options).unwrap();
     let first = read();
