@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array as _, ArrayRef, DictionaryArray, LargeStringArray, RecordBatch, StringArray, StringViewArray, types::Int8Type};
+use arrow_array::{
+    Array as _, ArrayRef, DictionaryArray, LargeStringArray, RecordBatch, StringArray, StringViewArray,
+    types::Int8Type,
+};
 use arrow_ipc::{
     CompressionType,
     writer::{FileWriter, IpcWriteOptions, StreamWriter},
@@ -12,7 +15,8 @@ use clara_lifecycle::digest::Digest;
 use crate::source::fixtures::read;
 
 fn batch(texts: ArrayRef) -> RecordBatch {
-    let laws: DictionaryArray<Int8Type> = (0..texts.len()).map(|row| [Some("BauGB"), None, Some("VwVfG")][row % 3]).collect();
+    let laws: DictionaryArray<Int8Type> =
+        (0..texts.len()).map(|row| [Some("BauGB"), None, Some("VwVfG")][row % 3]).collect();
     RecordBatch::try_from_iter([("text", texts), ("law", Arc::new(laws))]).unwrap()
 }
 

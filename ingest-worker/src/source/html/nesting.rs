@@ -4,8 +4,9 @@
 const MOST_LEVELS: usize = 1_000;
 /// Elements that need no end: they hold nothing, or end where the next one begins.
 const WITHOUT_END: &[&str] = &[
-    "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr", "p",
-    "li", "dt", "dd", "td", "th", "tr", "thead", "tbody", "tfoot", "colgroup", "option", "optgroup", "rt", "rp",
+    "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track",
+    "wbr", "p", "li", "dt", "dd", "td", "th", "tr", "thead", "tbody", "tfoot", "colgroup", "option",
+    "optgroup", "rt", "rp",
 ];
 
 /// Refuses elements that are nested deeper than any page for people.

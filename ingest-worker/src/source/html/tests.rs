@@ -41,7 +41,9 @@ fn a_page_without_marks_loses_its_menus_but_not_its_lists() {
 
 #[test]
 fn a_row_of_a_table_is_a_line_and_preformatted_lines_stay() {
-    let read = page("<table><tr><th>Maß<th>Wert</tr><tr><td><p>GRZ</p><td>0,6</tr></table><pre>a\n  b</pre>Ende &amp; aus&nbsp;!");
+    let read = page(
+        "<table><tr><th>Maß<th>Wert</tr><tr><td><p>GRZ</p><td>0,6</tr></table><pre>a\n  b</pre>Ende &amp; aus&nbsp;!",
+    );
     assert_eq!(read.text, "Maß | Wert\nGRZ | 0,6\n\na\nb\n\nEnde & aus !");
 }
 

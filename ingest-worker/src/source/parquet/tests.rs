@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use ::parquet::{arrow::ArrowWriter, basic::Compression, file::properties::WriterProperties};
 use arrow_array::{
-    Array as _, ArrayRef, BinaryArray, FixedSizeListArray, Float32Array, Int64Array, ListArray, RecordBatch, StringArray, StructArray,
-    types::Int32Type,
+    Array as _, ArrayRef, BinaryArray, FixedSizeListArray, Float32Array, Int64Array, ListArray, RecordBatch,
+    StringArray, StructArray, types::Int32Type,
 };
 use arrow_schema::{DataType, Field};
 use clara_lifecycle::{
@@ -104,7 +104,9 @@ fn bytes_of_old_writers_are_texts_where_they_are_valid() {
 #[test]
 fn every_compression_and_many_row_groups_are_read_in_order() {
     let texts: Vec<String> = (0..5_000).map(|number| format!("Text {number}")).collect();
-    let batch = RecordBatch::try_from_iter([("text", Arc::new(StringArray::from(texts.clone())) as ArrayRef)]).unwrap();
+    let batch =
+        RecordBatch::try_from_iter([("text", Arc::new(StringArray::from(texts.clone())) as ArrayRef)])
+            .unwrap();
     for compression in [Compression::SNAPPY, Compression::LZ4_RAW, Compression::ZSTD(Default::default())] {
         let properties = WriterProperties::builder()
             .set_compression(compression)
@@ -143,7 +145,8 @@ fn a_table_without_a_row_holds_no_document() {
 
 #[test]
 fn damaged_files_are_errors_that_name_the_place() {
-    let texts: Vec<String> = (0..20_000).map(|number: u64| format!("{:x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+    let texts: Vec<String> =
+        (0..20_000).map(|number: u64| format!("{:x}", number.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
     let file = table(vec![("text", Arc::new(StringArray::from(texts)))]);
     let truncated = &file[..file.len() / 2];
     let mut overwritten = file.clone();

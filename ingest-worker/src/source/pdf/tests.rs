@@ -111,7 +111,8 @@ fn an_encrypted_file_is_broken_with_what_to_do() {
     let key = "0".repeat(64);
     let encryption = format!("<< /Filter /Standard /V 1 /R 2 /Length 40 /O <{key}> /U <{key}> /P -4 >>");
     let id = "/ID [<00112233445566778899aabbccddeeff> <00112233445566778899aabbccddeeff>]";
-    let file = pages(&[stream("", &line(b"Text"))], "", &[encryption.into_bytes()], &format!("/Encrypt 4 0 R {id}"));
+    let file =
+        pages(&[stream("", &line(b"Text"))], "", &[encryption.into_bytes()], &format!("/Encrypt 4 0 R {id}"));
     let message = problem(file);
     assert!(message.contains("encrypted") || message.contains("password"), "{message}");
 }
@@ -147,7 +148,8 @@ fn a_form_that_draws_itself_is_refused() {
 #[test]
 fn pages_that_are_their_own_parents_are_refused() {
     let file = pages(&[stream("", &line(b"Text"))], "", &[], "");
-    let file = String::from_utf8(file).unwrap().replace("/Type /Page /Parent 2 0 R", "/Type /Page /Parent 4 0 R");
+    let file =
+        String::from_utf8(file).unwrap().replace("/Type /Page /Parent 2 0 R", "/Type /Page /Parent 4 0 R");
     assert!(problem(file.into_bytes()).contains("deeper than 32 levels"));
 }
 

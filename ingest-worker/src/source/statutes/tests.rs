@@ -36,7 +36,11 @@ fn only(norms: &str) -> Document {
 
 #[test]
 fn each_section_is_a_document_with_law_paragraph_and_heading() {
-    let document = only(&section("§ 35a", "Bauen im<BR/>Außenbereich<FnR ID=\"F1\"/>", "<P>(1) Es ist zulässig.</P><P>(2) Nein.</P>"));
+    let document = only(&section(
+        "§ 35a",
+        "Bauen im<BR/>Außenbereich<FnR ID=\"F1\"/>",
+        "<P>(1) Es ist zulässig.</P><P>(2) Nein.</P>",
+    ));
     assert_eq!(document.id, "uebbaug-35a");
     assert_eq!(text(&document), "(1) Es ist zulässig.\n\n(2) Nein.");
     let expected = [
@@ -46,7 +50,8 @@ fn each_section_is_a_document_with_law_paragraph_and_heading() {
         ("paragraph", "§ 35a"),
         ("structure", "Teil 1 Allgemeines"),
     ];
-    let found: Vec<_> = document.metadata.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let found: Vec<_> =
+        document.metadata.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     assert_eq!(found, expected);
 }
 
@@ -106,8 +111,12 @@ fn headings_follow_their_levels() {
         + &heading("020", "Teil 2")
         + &section("Art 3", "", "<P>c</P>");
     let read = read("uebbaug.xml", statute(&norms).as_bytes()).unwrap();
-    let structures: Vec<_> = read.documents().iter().map(|document| document.metadata["structure"].as_str()).collect();
-    assert_eq!(structures, ["Teil 1 Allgemeines > Abschnitt 1", "Teil 1 Allgemeines > Abschnitt 2", "Teil 2"]);
+    let structures: Vec<_> =
+        read.documents().iter().map(|document| document.metadata["structure"].as_str()).collect();
+    assert_eq!(
+        structures,
+        ["Teil 1 Allgemeines > Abschnitt 1", "Teil 1 Allgemeines > Abschnitt 2", "Teil 2"]
+    );
     assert_eq!(read.summary()[2], "uebbaug-art-3");
 }
 
@@ -120,10 +129,13 @@ fn a_packed_statute_is_read_with_the_digest_of_its_bytes() {
 
 #[test]
 fn another_xml_is_one_broken_document() {
-    for (xml, found) in [("<?xml version=\"1.0\"?>\n<project/>", "project"), ("", "none"), ("kein XML", "none")] {
+    for (xml, found) in
+        [("<?xml version=\"1.0\"?>\n<project/>", "project"), ("", "none"), ("kein XML", "none")]
+    {
         let summary = read("pom.xml", xml.as_bytes()).unwrap().summary();
-        let expected =
-            format!("pom.xml expected the XML of a statute with the root element `dokumente`, found `{found}`");
+        let expected = format!(
+            "pom.xml expected the XML of a statute with the root element `dokumente`, found `{found}`"
+        );
         assert_eq!(summary, [expected]);
     }
 }
@@ -153,5 +165,8 @@ fn damaged_statutes_are_errors_that_name_the_section_before() {
 fn a_section_without_an_end_is_not_held() {
     let bomb = statute(&section("§ 1", "", &format!("<P>{}</P>", "a".repeat(200 << 20))));
     let message = read("uebbaug.xml.gz", &gzip(bomb.as_bytes())).unwrap_err().to_string();
-    assert!(message.contains("a section is longer than 67108864 bytes, before its first section"), "{message}");
+    assert!(
+        message.contains("a section is longer than 67108864 bytes, before its first section"),
+        "{message}"
+    );
 }
