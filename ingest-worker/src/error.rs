@@ -7,7 +7,7 @@ use std::{
 
 use clara_runtime::{artifacts::ArtifactError, stop::StopReason};
 
-use crate::fetch::FetchError;
+use crate::{fetch::FetchError, source::KNOWN_KINDS};
 
 /// Why no dataset was made.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +20,7 @@ pub enum IngestError {
     },
     /// A source does not exist.
     #[error(
-        "cannot find source {path}: expected a file (.jsonl, .md, .txt) or a folder on the machine of the \
+        "cannot find source {path}: expected a file, a folder or a pattern such as `laws/**/*.xml` on the machine of the \
          ingest-worker; correct the path"
     )]
     MissingSource {
@@ -28,7 +28,7 @@ pub enum IngestError {
         path: String,
     },
     /// A source is of a kind that nothing reads.
-    #[error("cannot read source {path}: files of kind `{found}` are not known; expected .jsonl, .md or .txt")]
+    #[error("cannot read source {path}: files of kind `{found}` are not known; expected {KNOWN_KINDS}")]
     UnknownKind {
         /// The source as given.
         path: String,
@@ -37,8 +37,8 @@ pub enum IngestError {
     },
     /// The sources hold nothing.
     #[error(
-        "the sources hold no document: looked into {sources}; expected .jsonl, .md or .txt files that are not \
-         empty (found {skipped} files of other kinds); correct the path or add documents"
+        "the sources hold no document: looked into {sources}; expected files that are not \
+         empty, of the kinds {KNOWN_KINDS} (found {skipped} files of other kinds); correct the path or add documents"
     )]
     NoDocuments {
         /// The sources as given.
@@ -62,6 +62,37 @@ pub enum IngestError {
         path: PathBuf,
         /// What failed.
         source: io::Error,
+    },
+    /// A file holds many documents, and those after some place cannot be told from its content.
+    #[error(
+        "cannot read {path}: {problem}; an unknown number of its documents would be lost, so repair the file, fetch \
+         it again or take it out of the sources"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, without its content.
+        problem: String,
+    },
+    /// The columns of a table hold no documents.
+    #[error(
+        "cannot take documents from the table {path}: {problem}; name its columns in ingest.fields, or take it out of \
+         the sources"
+    )]
+    Columns {
+        /// The file.
+        path: PathBuf,
+        /// The columns that were expected and found.
+        problem: String,
+    },
+    /// A pattern matches no file.
+    #[error(
+        "the pattern {pattern} matches no file on the machine of the ingest-worker; correct it (`*` stands for any part of a \
+         name, `**` for any folders, hidden files do not count)"
+    )]
+    NoMatch {
+        /// The source as given.
+        pattern: String,
     },
     /// A file of the dataset could not be written.
     #[error(
@@ -194,6 +225,9 @@ impl IngestError {
             | Self::NoDocuments { .. }
             | Self::NothingNew { .. }
             | Self::EarlierSignatures { .. }
+            | Self::Damaged { .. }
+            | Self::Columns { .. }
+            | Self::NoMatch { .. }
             | Self::TooManyBroken { .. }
             | Self::EmptyQuery { .. }
             | Self::Query { .. }

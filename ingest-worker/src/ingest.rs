@@ -115,7 +115,7 @@ pub fn run(
     if let Some(first) = found.skipped.first() {
         warn!(
             skipped = found.skipped.len(),
-            "skipped files of unknown kinds in source folders, first {first}"
+            "skipped files of unknown kinds or of other splits in source folders, first {first}"
         );
     }
     let ranked = match asked {

@@ -1,32 +1,46 @@
-//! Where documents come from: files and folders, read one document at a time.
+//! Where documents come from: files of many kinds, read one document at a time.
 
+mod arrow;
+mod caught;
+mod delimited;
 mod discover;
 mod fetched;
+#[cfg(test)]
+mod fixtures;
+mod flow;
+mod html;
+mod input;
+mod json;
 mod jsonl;
-mod plain;
+mod kind;
+mod parquet;
+mod pdf;
 mod record;
+mod statutes;
+mod table;
+mod whole;
 
 use std::{
     collections::{BTreeMap, HashSet},
     fmt,
     hash::{DefaultHasher, Hash as _, Hasher as _},
-    io::{self, Read},
     path::PathBuf,
     sync::Arc,
 };
 
+use crate::error::IngestError;
 use clara_lifecycle::{
     dataset::{SourceFileEntry, TrainingContent},
     digest::Digest,
 };
-use sha2::{Digest as _, Sha256};
 
-use crate::error::IngestError;
+pub use self::{
+    discover::{Found, SourceFile, discover},
+    kind::{FileKind, KNOWN_KINDS},
+};
 
-pub use discover::{FileKind, Found, SourceFile, discover};
-
-/// The longest line of a JSONL file and the longest text file in bytes; longer ones count as broken, so that
-/// one bad file cannot fill the memory.
+/// The longest document in bytes, a line, row, section or whole file; longer ones count as broken, so that one bad file
+/// cannot fill the memory.
 pub const MOST_DOCUMENT_BYTES: u64 = 64 << 20;
 
 /// One document as it was read.
@@ -66,7 +80,8 @@ pub enum SourceItem {
     Broken(Broken),
 }
 
-/// A place in a source, shown as `file:line`, or `file` where the file is one document.
+/// A place in a source, shown as `file:line`, or `file` where the file is one document. Rows of tables, elements of lists
+/// and sections of statutes count as lines do.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Origin {
     file: Arc<str>,
@@ -103,7 +118,7 @@ impl Document {
 }
 
 impl Origin {
-    /// A line of a file, counted from 1.
+    /// A line, row, element or section of a file, counted from 1.
     pub fn line(file: impl Into<Arc<str>>, line: u64) -> Self {
         Self { file: file.into(), line: Some(line) }
     }
@@ -225,31 +240,4 @@ fn id_hash(id: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     id.hash(&mut hasher);
     hasher.finish()
-}
-
-/// Passes bytes on and computes their digest on the way.
-#[derive(Debug)]
-struct HashingReader<R> {
-    inner: R,
-    hasher: Sha256,
-    bytes: u64,
-}
-
-impl<R> HashingReader<R> {
-    fn new(inner: R) -> Self {
-        Self { inner, hasher: Sha256::new(), bytes: 0 }
-    }
-
-    fn read_so_far(&self) -> (u64, Digest) {
-        (self.bytes, Digest::from_hash(self.hasher.clone().finalize().as_ref()))
-    }
-}
-
-impl<R: Read> Read for HashingReader<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.hasher.update(buffer.get(..count).unwrap_or_default());
-        self.bytes += count as u64;
-        Ok(count)
-    }
 }

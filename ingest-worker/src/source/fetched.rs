@@ -3,16 +3,11 @@
 #[cfg(test)]
 mod tests;
 
-use std::{
-    fs::File,
-    io::{BufRead as _, BufReader},
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{io::BufRead as _, path::PathBuf, sync::Arc};
 
 use clara_lifecycle::{digest::Digest, spec::FieldNames};
 
-use super::{Broken, Document, HashingReader, Origin, Source, SourceFile, SourceItem, record};
+use super::{Broken, Document, Origin, Source, SourceFile, SourceItem, input::Input, record};
 use crate::{
     error::IngestError,
     fetch::{BrokenLine, is_broken},
@@ -24,19 +19,18 @@ pub(super) struct FetchedSource {
     path: PathBuf,
     server: Arc<str>,
     fields: Arc<FieldNames>,
-    reader: BufReader<HashingReader<File>>,
+    reader: Input,
     line: u64,
     buffer: Vec<u8>,
 }
 
 impl FetchedSource {
     pub(super) fn open(file: &SourceFile) -> Result<Self, IngestError> {
-        let reader = File::open(&file.path).map_err(IngestError::read(&file.path))?;
         Ok(Self {
             path: file.path.clone(),
             server: file.name.as_str().into(),
             fields: Arc::clone(&file.fields),
-            reader: BufReader::new(HashingReader::new(reader)),
+            reader: Input::open(&file.path)?,
             line: 0,
             buffer: Vec::new(),
         })
@@ -82,6 +76,6 @@ impl Source for FetchedSource {
     }
 
     fn read_so_far(&self) -> (u64, Digest) {
-        self.reader.get_ref().read_so_far()
+        self.reader.read_so_far()
     }
 }
