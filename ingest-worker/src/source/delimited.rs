@@ -134,7 +134,9 @@ impl DelimitedSource {
             let (count, is_end) = state.take(available, self.delimiter);
             let taken = available.get(..count).unwrap_or_default();
             bytes += count as u64;
-            self.lines += taken.iter().filter(|byte| **byte == b'\n').count() as u64;
+            for byte in taken {
+                self.lines += u64::from(*byte == b'\n');
+            }
             if bytes <= self.most_row_bytes {
                 self.buffer.extend_from_slice(taken);
             }
@@ -231,9 +233,8 @@ impl State {
     fn take(&mut self, bytes: &[u8], delimiter: u8) -> (usize, bool) {
         for (count, byte) in bytes.iter().enumerate() {
             *self = match (*self, *byte) {
-                (Self::CellStart | Self::AfterQuote, b'"') => Self::Quoted,
                 (Self::Quoted, b'"') => Self::AfterQuote,
-                (Self::Quoted, _) => Self::Quoted,
+                (Self::CellStart | Self::AfterQuote, b'"') | (Self::Quoted, _) => Self::Quoted,
                 (_, b'\n') => return (count + 1, true),
                 (_, byte) if byte == delimiter => Self::CellStart,
                 (Self::CellStart | Self::Bare | Self::AfterQuote, _) => Self::Bare,

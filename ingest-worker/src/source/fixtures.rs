@@ -21,9 +21,9 @@ impl Read {
     }
 
     /// The documents; panics over a broken one.
-    pub(super) fn documents(&self) -> Vec<&Document> {
-        let document = |item| match item {
-            &SourceItem::Document(ref document) => document,
+    pub(super) fn documents<'a>(&'a self) -> Vec<&'a Document> {
+        let document = |item: &'a SourceItem| match item {
+            SourceItem::Document(document) => document,
             SourceItem::Broken(broken) => panic!("{broken:?}"),
         };
         self.items.iter().map(document).collect()

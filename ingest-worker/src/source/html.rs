@@ -22,8 +22,8 @@ const MOST_PRESCANNED_BYTES: usize = 1_024;
 ///
 /// # Errors
 /// When its elements are nested too deep.
-pub(super) fn understand(bytes: Vec<u8>) -> Result<WholeText, String> {
-    let html = decoded(&bytes);
+pub(super) fn understand(bytes: &[u8]) -> Result<WholeText, String> {
+    let html = decoded(bytes);
     nesting::check(&html)?;
     let page = Html::parse_document(&html);
     let main = main_element(&page);
@@ -150,8 +150,7 @@ impl Text {
     fn start(&mut self, element: ElementRef<'_>) {
         let name = element.value().name();
         match name {
-            "br" => self.widen(Gap::Line),
-            "li" | "tr" | "dt" | "dd" => self.widen(Gap::Line),
+            "br" | "li" | "tr" | "dt" | "dd" => self.widen(Gap::Line),
             "td" | "th" => {
                 let mut earlier = element.prev_siblings().filter_map(ElementRef::wrap);
                 if earlier.any(|cell| matches!(cell.value().name(), "td" | "th")) {
@@ -171,7 +170,7 @@ impl Text {
     }
 
     fn end(&mut self, node: &Node) {
-        let Some(name) = node.as_element().map(|element| element.name()) else { return };
+        let Some(name) = node.as_element().map(scraper::node::Element::name) else { return };
         match name {
             "pre" => self.verbatim = self.verbatim.saturating_sub(1),
             "td" | "th" => self.cells = self.cells.saturating_sub(1),

@@ -220,17 +220,16 @@ impl Scan {
                 continue;
             }
             match byte {
+                // What ends a number, or the list after it.
+                b'}' | b']' | b',' | b' ' | b'\n' | b'\r' | b'\t' if self.depth == 0 => return (count, true),
                 b'"' => self.in_text = true,
                 b'{' | b'[' => self.depth += 1,
-                // The end of the list, after a number.
-                b'}' | b']' if self.depth == 0 => return (count, true),
                 b'}' | b']' => {
                     self.depth -= 1;
                     if self.depth == 0 {
                         return (count + 1, true);
                     }
                 }
-                b',' | b' ' | b'\n' | b'\r' | b'\t' if self.depth == 0 => return (count, true),
                 _ => {}
             }
         }

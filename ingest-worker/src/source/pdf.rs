@@ -27,16 +27,16 @@ const LIGATURES: [(char, &str); 5] =
 ///
 /// # Errors
 /// What is wrong with the file, e.g. that it is encrypted or that its pages are pictures.
-pub(super) fn understand(bytes: Vec<u8>) -> Result<WholeText, String> {
-    let start = bytes.get(..MOST_LEADING_BYTES).unwrap_or(&bytes);
+pub(super) fn understand(bytes: &[u8]) -> Result<WholeText, String> {
+    let start = bytes.get(..MOST_LEADING_BYTES).unwrap_or(bytes);
     if !start.windows(5).any(|window| window == b"%PDF-") {
         return Err("expected a PDF file, found no `%PDF-` at its start".to_owned());
     }
-    guard::check_packed_objects(&bytes)?;
+    guard::check_packed_objects(bytes)?;
     let page = Cell::new(0);
     // The library panics over much that viewers forgive.
     let understood = caught(|| -> Result<_, String> {
-        let mut document = open(&bytes)?;
+        let mut document = open(bytes)?;
         guard::prepare(&mut document)?;
         let text = text(&document, &page)?;
         Ok((text, title(&document), document.get_pages().len()))

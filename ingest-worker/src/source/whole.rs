@@ -26,7 +26,7 @@ pub(super) struct WholeText {
 }
 
 /// Finds the text in the bytes of a file, or what is wrong with them, without their content.
-pub(super) type Understand = fn(Vec<u8>) -> Result<WholeText, String>;
+pub(super) type Understand = fn(&[u8]) -> Result<WholeText, String>;
 
 /// A file that is one document.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl Source for WholeSource {
         let origin = Origin::file(self.path.to_string_lossy());
         let bytes = self.bytes().map_err(IngestError::read(&self.path))?;
         self.input.drain()?;
-        Ok(Some(match bytes.and_then(self.understand) {
+        Ok(Some(match bytes.and_then(|bytes| (self.understand)(&bytes)) {
             Err(problem) => SourceItem::Broken(Broken { origin, problem }),
             Ok(WholeText { text, licence, mut metadata }) => {
                 metadata.insert("file".to_owned(), self.name.clone());
@@ -92,9 +92,9 @@ impl Source for WholeSource {
 }
 
 /// The text of a `.md` or `.txt` file.
-pub(super) fn plain(bytes: Vec<u8>) -> Result<WholeText, String> {
-    let text = String::from_utf8(bytes)
-        .map_err(|error| format!("not valid UTF-8 from byte {}", error.utf8_error().valid_up_to() + 1))?;
+pub(super) fn plain(bytes: &[u8]) -> Result<WholeText, String> {
+    let text = str::from_utf8(bytes)
+        .map_err(|error| format!("not valid UTF-8 from byte {}", error.valid_up_to() + 1))?;
     let text = text.trim_start_matches('\u{feff}').replace("\r\n", "\n");
     Ok(WholeText { text, ..WholeText::default() })
 }

@@ -4,7 +4,7 @@ use super::understand;
 use crate::source::whole::WholeText;
 
 fn page(html: &str) -> WholeText {
-    understand(html.as_bytes().to_vec()).unwrap()
+    understand(html.as_bytes()).unwrap()
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn the_encoding_is_found_by_mark_content_or_name() {
     ] {
         let is_cyrillic = bytes.windows(6).any(|window| window == b"ibm866");
         let expected = if is_cyrillic { "Gebфude" } else { "Gebäude" };
-        assert_eq!(understand(bytes).unwrap().text, expected);
+        assert_eq!(understand(&bytes).unwrap().text, expected);
     }
 }
 
@@ -81,7 +81,7 @@ fn a_page_without_a_text_and_one_that_is_no_html_do_no_harm() {
 fn deep_nesting_is_read_and_the_deepest_refused() {
     let nested = |levels: usize| format!("{}tief{}", "<div>".repeat(levels), "</div>".repeat(levels));
     assert_eq!(page(&nested(900)).text, "tief");
-    let problem = understand(nested(100_000).into_bytes()).unwrap_err();
+    let problem = understand(nested(100_000).as_bytes()).unwrap_err();
     assert_eq!(problem, "its elements are nested deeper than 1000 levels");
     let flat = "<p>a<br><img src=x>".repeat(5_000);
     assert!(page(&flat).text.starts_with("a\n\na"));

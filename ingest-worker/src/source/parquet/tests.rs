@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use ::parquet::{arrow::ArrowWriter, basic::Compression, file::properties::WriterProperties};
+use ::parquet::{
+    arrow::ArrowWriter,
+    basic::{Compression, ZstdLevel},
+    file::properties::WriterProperties,
+};
 use arrow_array::{
     Array as _, ArrayRef, BinaryArray, FixedSizeListArray, Float32Array, Int64Array, ListArray, RecordBatch,
     StringArray, StructArray, types::Int32Type,
@@ -107,7 +111,7 @@ fn every_compression_and_many_row_groups_are_read_in_order() {
     let batch =
         RecordBatch::try_from_iter([("text", Arc::new(StringArray::from(texts.clone())) as ArrayRef)])
             .unwrap();
-    for compression in [Compression::SNAPPY, Compression::LZ4_RAW, Compression::ZSTD(Default::default())] {
+    for compression in [Compression::SNAPPY, Compression::LZ4_RAW, Compression::ZSTD(ZstdLevel::default())] {
         let properties = WriterProperties::builder()
             .set_compression(compression)
             .set_max_row_group_row_count(Some(700))

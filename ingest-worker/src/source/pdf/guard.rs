@@ -58,9 +58,8 @@ pub(super) fn prepare(document: &mut Document) -> Result<(), String> {
 fn check_stream(stream: &Stream) -> Result<(), String> {
     let Ok(filters) = stream.filters() else { return Ok(()) };
     match filters.iter().filter(|filter| matches!(**filter, b"FlateDecode" | b"LZWDecode")).count() {
-        0 => Ok(()),
         1 if filters.first() == Some(&b"FlateDecode".as_slice()) => check_unpacked(&stream.content),
-        1 => Ok(()),
+        0 | 1 => Ok(()),
         _ => Err("one of its streams is packed more than once".to_owned()),
     }
 }
