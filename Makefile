@@ -1,7 +1,7 @@
 # `make demo` and `make test` do all of their set-up themselves. `make help` lists the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test check doc services faults judge-faults statistics full-disk peft base-models bench-train bench-growth bench-generate bench-queue bench-ingest bench-gpu signing
+.PHONY: help setup build demo test check doc services faults judge-faults statistics full-disk peft base-models bench-train bench-growth bench-generate bench-queue bench-ingest bench-gpu signing uds3
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -56,6 +56,9 @@ peft: build ## train an adapter and compare it and its exports with PEFT on the 
 
 signing: ## let the program model_signing verify our signatures, and verify its own
 	@scripts/signing.sh
+
+uds3: ## read documents from a real PostgreSQL and a real Chroma server
+	@scripts/uds3.sh
 
 base-models: ## compare real base models with transformers: token ids and logits
 	@scripts/base-models.sh

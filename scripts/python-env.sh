@@ -5,6 +5,7 @@
 #   scripts/python-env.sh openai   the OpenAI client, to check serving (a few MB)
 #   scripts/python-env.sh signing  model_signing, to check signatures (a few MB)
 #   scripts/python-env.sh ingest   datatrove, to compare ingest (1 GB)
+#   scripts/python-env.sh uds3     chromadb, a Chroma server to read documents from (some 500 MB)
 #   scripts/python-env.sh queue    Celery and Dramatiq, to compare the queue (a few MB)
 #
 # Running it again is quick: a group is installed anew only when its requirements changed.
@@ -22,7 +23,8 @@ case "${1:-}" in
   queue) requirements="$root/tests/queue_bench/requirements.txt" ;;
   openai) requirements="$root/tests/openai_client/requirements.txt" ;;
   signing) requirements="$root/tests/signing/requirements.txt" ;;
-  *) fail "unknown group '${1:-}'; expected one of: peft, ingest, openai, queue, signing" ;;
+  uds3) requirements="$root/tests/uds3/requirements.txt" ;;
+  *) fail "unknown group '${1:-}'; expected one of: peft, ingest, openai, queue, signing, uds3" ;;
 esac
 group="$1"
 

@@ -3,7 +3,7 @@
 #
 #   scripts/setup.sh          what `make demo` needs: C compiler, make, pip, venv
 #   scripts/setup.sh services that, and RabbitMQ and Redis for `make services`
-#   scripts/setup.sh test     all of that, and Prometheus, Chromium, faketime and cargo-nextest for `make test`
+#   scripts/setup.sh test     all of that, and PostgreSQL, Prometheus, Chromium, faketime and cargo-nextest for `make test`
 set -euo pipefail
 
 fail() { echo "setup: $*" >&2; exit 1; }
@@ -29,6 +29,7 @@ if [[ -n "${1:-}" ]]; then
   need rabbitmq-server test -x /usr/lib/rabbitmq/bin/rabbitmq-server
 fi
 if [[ "${1:-}" == test ]]; then
+  need postgresql sh -c 'ls /usr/lib/postgresql/*/bin/initdb'
   need prometheus sh -c 'command -v prometheus && command -v promtool'
   need chromium command -v chromium
   need chromium-driver command -v chromedriver

@@ -10,9 +10,9 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     commands::{
         adapter::AdapterCommand, chat::ChatArgs, completions::CompletionsArgs, config::ConfigCommand,
-        eval::EvalCommand, gaps::GapsCommand, golden::GoldenCommand, job::JobCommand, model::ModelCommand,
-        queue::QueueArgs, registry::RegistryCommand, review::ReviewCommand, run::RunArgs, serve::ServeArgs,
-        up::UpArgs,
+        data::DataCommand, eval::EvalCommand, gaps::GapsCommand, golden::GoldenCommand, ingest::IngestArgs,
+        job::JobCommand, model::ModelCommand, queue::QueueArgs, registry::RegistryCommand,
+        review::ReviewCommand, run::RunArgs, serve::ServeArgs, up::UpArgs,
     },
     output::Format,
 };
@@ -77,6 +77,11 @@ pub(crate) enum Command {
     /// Make and freeze the golden datasets that adapters are judged with
     #[command(subcommand)]
     Golden(GoldenCommand),
+    /// Make a dataset from documents, without training on it
+    Ingest(Box<IngestArgs>),
+    /// Look at the datasets that adapters are trained on: list, show, preview, stats, diff, export, lint
+    #[command(subcommand)]
+    Data(DataCommand),
     /// Look at evaluations
     #[command(subcommand)]
     Eval(EvalCommand),

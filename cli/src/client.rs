@@ -21,11 +21,13 @@ use clara_runtime::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tonic::{Code, Status, Streaming, transport::Channel};
 
+pub(crate) use datasets::DatasetDocument;
 pub(crate) use gaps::GapTraining;
 pub(crate) use labels::CalibrationDocument;
 pub(crate) use log::LogQuery;
 pub(crate) use registry::LineageDocument;
 
+mod datasets;
 mod gaps;
 mod labels;
 mod log;

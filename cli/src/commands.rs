@@ -4,10 +4,12 @@ pub(crate) mod adapter;
 pub(crate) mod chat;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod data;
 pub(crate) mod doctor;
 pub(crate) mod eval;
 pub(crate) mod gaps;
 pub(crate) mod golden;
+pub(crate) mod ingest;
 pub(crate) mod job;
 pub(crate) mod model;
 pub(crate) mod queue;
@@ -68,7 +70,10 @@ pub(crate) async fn run(cli: Cli) -> ExitCode {
 
 /// Whether the command ends itself after an interrupt, because it has work to save.
 fn saves_work(command: &Command) -> bool {
-    matches!(command, Command::Run(_) | Command::Up(_) | Command::Serve(_) | Command::Review(_))
+    matches!(
+        command,
+        Command::Run(_) | Command::Ingest(_) | Command::Up(_) | Command::Serve(_) | Command::Review(_)
+    )
 }
 
 async fn interrupted(saves_work: bool, interrupt: &CancellationToken) {
@@ -103,6 +108,8 @@ async fn dispatch(cli: Cli, interrupt: CancellationToken) -> Result<u8> {
         Command::Registry(command) => registry::run(&session, command).await,
         Command::Adapter(command) => adapter::run(&session, command).await,
         Command::Golden(command) => golden::run(&session, command).await,
+        Command::Ingest(args) => ingest::run(&session, &args).await,
+        Command::Data(command) => data::run(&session, command).await,
         Command::Eval(command) => eval::run(&session, command).await,
         Command::Review(command) => review::run(&session, command).await,
         Command::Gaps(command) => gaps::run(&session, command).await,

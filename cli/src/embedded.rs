@@ -70,7 +70,7 @@ impl Embedded {
         let Ports { state, broker, artifacts } =
             Ports::open(settings, &services, &Health::default(), interrupt).await?;
         let options = CoordinatorOptions {
-            check: Some(Arc::new(Surroundings::new(home.clone()))),
+            check: Some(Arc::new(Surroundings::new(home.clone(), settings.sources.clone()))),
             ..CoordinatorOptions::of(settings, listen)
         };
         let coordinator =
@@ -102,7 +102,7 @@ impl Embedded {
         }
         if which == Workers::All {
             let models = ModelCache::on(Devices::open(self.settings.worker.device)?);
-            handlers.push(Arc::new(IngestHandler::new()));
+            handlers.push(Arc::new(IngestHandler::new(self.settings.sources.clone())));
             let train = TrainConfig {
                 models: models.clone(),
                 memory_limit: self.settings.worker.memory_limit_bytes(),

@@ -1,22 +1,25 @@
 //! The specification of a job from flags and a file; flags win.
 
+mod data;
 mod file;
 #[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use clara_lifecycle::{
     gate::GateMode,
     id::{ClassName, Domain, GoldenReference},
-    spec::{AdapterInit, FieldNames, JobSpec, Method, Overlong},
+    spec::{AdapterInit, IngestOptions, JobSpec, Method, Overlong},
 };
 
 use serde::de::{DeserializeOwned, IntoDeserializer as _};
 
 use file::SpecFile;
+
+pub(crate) use data::{DataArgs, SourceArgs};
 
 /// What makes a job.
 #[derive(Debug, Clone, Default, Args)]
@@ -24,12 +27,8 @@ pub(crate) struct SpecArgs {
     /// Field of knowledge, e.g. verwaltungsrecht; names the adapter
     #[arg(long)]
     pub(crate) domain: Option<Domain>,
-    /// Rank documents by this query and keep those that match
-    #[arg(long, value_name = "WORDS")]
-    pub(crate) query: Option<String>,
-    /// Training data: .jsonl, .md or .txt files, or folders of them
-    #[arg(long = "source", value_name = "PATH", num_args = 1..)]
-    pub(crate) sources: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) sources: SourceArgs,
     /// Golden dataset that judges the adapter: ID, ID@VERSION, or a .json file that is imported and frozen
     #[arg(long, value_name = "ID[@VERSION]|FILE")]
     pub(crate) golden_dataset: Option<String>,
@@ -116,21 +115,6 @@ pub(crate) struct TrainingArgs {
     seed: Option<u64>,
 }
 
-/// Options of the training data.
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Training data")]
-pub(crate) struct DataArgs {
-    /// Keep at most so many of the most relevant documents
-    #[arg(long)]
-    top_k: Option<u32>,
-    /// Least relevance, measured by the best document (0 to 1)
-    #[arg(long, value_name = "SHARE")]
-    min_relevance: Option<f64>,
-    /// Name of a field in JSONL sources, e.g. text=body
-    #[arg(long = "field", value_name = "FIELD=NAME", value_parser = pair)]
-    fields: Vec<(String, String)>,
-}
-
 /// Options of judge and gate.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Evaluation")]
@@ -203,30 +187,15 @@ impl SpecArgs {
             idempotency_key: self.idempotency_key.clone().or(file.idempotency_key),
         };
         self.training.apply(&mut spec);
-        self.apply_data(&mut spec)?;
+        self.sources.apply(&mut spec.ingest);
+        self.data.apply(&mut spec.ingest)?;
+        set(&mut spec.ingest.seed, self.training.seed);
         self.evaluation.apply(&mut spec, file.judge_keys.as_slice());
         spec.labels.extend(self.labels.iter().cloned());
         if let Some(person) = self.submitted_by.as_ref().filter(|person| !person.is_empty()) {
             spec.labels.entry("submitted_by".to_owned()).or_insert_with(|| person.clone());
         }
         Ok(spec)
-    }
-
-    fn apply_data(&self, spec: &mut JobSpec) -> Result<()> {
-        if !self.sources.is_empty() {
-            spec.ingest.sources = self.sources.iter().map(|path| path.display().to_string()).collect();
-        }
-        for source in &mut spec.ingest.sources {
-            *source = absolute(source);
-        }
-        set_some(&mut spec.ingest.query, self.query.as_ref());
-        set_some(&mut spec.ingest.top_k, self.data.top_k.as_ref());
-        set(&mut spec.ingest.min_relevance, self.data.min_relevance);
-        set(&mut spec.ingest.seed, self.training.seed);
-        for (field, name) in &self.data.fields {
-            field_name(&mut spec.ingest.fields, field)?.clone_from(name);
-        }
-        Ok(())
     }
 }
 
@@ -287,6 +256,21 @@ impl EvaluationArgs {
     }
 }
 
+/// What a specification file says about the training data.
+#[derive(Debug)]
+pub(crate) struct DataInFile {
+    pub(crate) domain: Option<Domain>,
+    pub(crate) ingest: IngestOptions,
+    pub(crate) golden_dataset: Option<String>,
+    pub(crate) base_model: Option<String>,
+}
+
+/// Reads the training data's part of a specification file; without one everything has its default.
+pub(crate) fn data_in_file(path: Option<&Path>) -> Result<DataInFile> {
+    let SpecFile { domain, ingest, golden_dataset, base_model, .. } = SpecFile::read(path)?;
+    Ok(DataInFile { domain, ingest, golden_dataset, base_model })
+}
+
 /// One of a few named choices.
 fn from_name<T: DeserializeOwned>(name: &str) -> Result<T, serde::de::value::Error> {
     T::deserialize(name.into_deserializer())
@@ -300,26 +284,8 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn field_name<'a>(fields: &'a mut FieldNames, field: &str) -> Result<&'a mut String> {
-    Ok(match field {
-        "text" => &mut fields.text,
-        "instruction" => &mut fields.instruction,
-        "input" => &mut fields.input,
-        "output" => &mut fields.output,
-        "messages" => &mut fields.messages,
-        "prompt" => &mut fields.prompt,
-        "completion" => &mut fields.completion,
-        "id" => &mut fields.id,
-        "domain" => &mut fields.domain,
-        _ => bail!(
-            "--field {field}=… names no field; expected text, instruction, input, output, messages, prompt, \
-             completion, id or domain before the `=`"
-        ),
-    })
-}
-
 /// The absolute form of a path that is here; what is not here is left as it is, for a coordinator elsewhere.
-fn absolute(path: &str) -> String {
+pub(crate) fn absolute(path: &str) -> String {
     Path::new(path).canonicalize().map_or_else(|_| path.to_owned(), |path| path.display().to_string())
 }
 

@@ -2,6 +2,7 @@
 
 mod calibration;
 mod curve;
+pub(crate) mod datasets;
 mod gaps;
 mod jobs;
 mod library;
@@ -38,6 +39,8 @@ pub(crate) struct Control {
     pub(crate) rollouts: Rollouts,
 }
 
+pub(crate) use registry::{GRACE, LineageDocument};
+
 type Events = Pin<Box<dyn Stream<Item = Result<v1::WatchJobResponse, Status>> + Send>>;
 
 fn answered<T>(result: Result<T, DriverError>) -> Result<Response<T>, Status> {
@@ -61,6 +64,15 @@ macro_rules! control_service {
                 request: Request<v1::ReadLogRequest>,
             ) -> Result<Response<logs::LogParts>, Status> {
                 answered(self.stream_log(request.into_inner()).await)
+            }
+
+            type ReadDatasetFileStream = datasets::FileParts;
+
+            async fn read_dataset_file(
+                &self,
+                request: Request<v1::ReadDatasetFileRequest>,
+            ) -> Result<Response<datasets::FileParts>, Status> {
+                answered(self.stream_dataset_file(request.into_inner()).await)
             }
 
             $(async fn $call(&self, request: Request<v1::$request>) -> Result<Response<v1::$response>, Status> {
@@ -110,4 +122,6 @@ control_service! {
     list_labels: ListLabelsRequest => ListLabelsResponse;
     calibrate: CalibrateRequest => CalibrateResponse;
     list_calibrations: ListCalibrationsRequest => ListCalibrationsResponse;
+    list_datasets: ListDatasetsRequest => ListDatasetsResponse;
+    get_dataset: GetDatasetRequest => GetDatasetResponse;
 }

@@ -62,6 +62,14 @@ pub enum DriverError {
         /// As asked for.
         reference: String,
     },
+    /// There is no such training dataset.
+    #[error(
+        "there is no dataset {name}; give a job, an adapter or at least 6 characters of a digest: `clara data list` shows all"
+    )]
+    UnknownDataset {
+        /// As asked for.
+        name: String,
+    },
     /// The request cannot be carried out as it stands.
     #[error("{0}")]
     Invalid(String),
@@ -329,6 +337,7 @@ async fn register(
         training: job.spec.training.clone(),
         dataset: dataset.dataset.clone(),
         source_digest: dataset.source_digest.clone(),
+        dataset_key: dataset.key.clone(),
         golden_dataset: job.golden.reference.clone(),
         golden_digest: job.golden.digest.clone(),
         code_version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -1,6 +1,10 @@
 //! The indexes that jobs appear in: by state, by tenant, and by what they ask for.
 
-use clara_lifecycle::job::{Job, JobState, Outcome};
+use clara_lifecycle::{
+    digest::Digest,
+    job::{Job, JobState, Outcome},
+    spec::IngestOptions,
+};
 use clara_runtime::state::IndexChange;
 
 /// All jobs, by id: in order of their submission.
@@ -58,6 +62,19 @@ pub(crate) fn unfinished(spec_digest: &str) -> String {
     format!("spec.{spec_digest}")
 }
 
+/// Jobs that ask for the same dataset, by id: same options, domain and golden dataset. The sources may have changed between them.
+pub(crate) fn same_ingest(job: &Job) -> Option<String> {
+    let asked = IngestOptions { fresh: false, ..job.spec.ingest.clone() };
+    // Options that were read from the wire can always be written.
+    let options = serde_json::to_vec(&asked).ok()?;
+    let digest = Digest::of_parts([
+        ("options", options.as_slice()),
+        ("domain", job.spec.domain.as_str().as_bytes()),
+        ("golden dataset", job.golden.digest.as_str().as_bytes()),
+    ]);
+    Some(format!("ingest.{digest}"))
+}
+
 /// The tenant of a job; empty when no label names one.
 pub(crate) fn tenant(job: &Job) -> &str {
     job.spec.labels.get(TENANT_LABEL).map_or("", String::as_str)
@@ -97,6 +114,7 @@ pub(crate) fn removal(job: &Job) -> Vec<IndexChange> {
 fn memberships(job: &Job) -> Vec<(String, String)> {
     let (id, tenant) = (job.id.to_string(), tenant(job));
     let mut memberships = vec![(JOBS.to_owned(), id.clone()), (in_state(state_name(&job.state)), id.clone())];
+    memberships.extend(same_ingest(job).map(|index| (index, id.clone())));
     match &job.state {
         JobState::Waiting { .. } => {
             memberships.push((waiting(tenant), waiting_member(job)));

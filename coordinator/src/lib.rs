@@ -7,6 +7,8 @@ mod change;
 pub mod chart;
 mod control_service;
 pub mod daemon;
+mod datasets;
+mod difference;
 mod driver;
 mod evidence;
 pub mod figures;

@@ -24,9 +24,11 @@ use crate::{
 };
 
 pub(crate) use alias::{AliasChange, Deprecate};
-pub(crate) use garbage::GarbageOptions;
+pub(crate) use audit::AuditVerification;
+pub(crate) use garbage::{GarbageOptions, GarbageReport};
 pub(crate) use review::{Review, Reviewed};
 use signature::{SignatureError, Signer};
+pub(crate) use verify::Verification;
 pub use verify::{SignatureState, Verified};
 
 /// Which versions a listing shows.
@@ -45,6 +47,14 @@ pub(crate) struct AdapterView {
     pub(crate) version: AdapterVersion,
     pub(crate) champion: bool,
     pub(crate) aliases: Vec<String>,
+}
+
+impl AdapterView {
+    /// The one-sided 95 % bounds of the judge score, as the gate had them.
+    pub(crate) fn bounds(&self) -> Option<(f64, f64)> {
+        let report = &self.version.evaluation.as_ref()?.report;
+        report.lower_bound.zip(report.upper_bound)
+    }
 }
 
 /// Who may approve, and how versions are signed.

@@ -38,7 +38,7 @@ use tokio::sync::Notify;
 
 use crate::{driver::Driver, registry::SignatureState};
 
-pub(crate) use back::RollBack;
+pub(crate) use back::{RollBack, Went};
 use error::{RolloutError, TargetError};
 pub(crate) use handler::RolloutHandler;
 pub(crate) use order::Order;

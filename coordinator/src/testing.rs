@@ -1,8 +1,10 @@
 //! What the tests of this crate share: a coordinator's parts in a temporary folder, and fabricated results.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use clara_lifecycle::{
+    answers::Answers,
+    artifact::ArtifactRef,
     digest::Digest,
     gate::{Decision, GateMode, GateReport, Reason},
     golden::{GoldenDataset, GoldenSample},
@@ -12,7 +14,7 @@ use clara_lifecycle::{
     resources::Resources,
     results::{AnswersResult, DatasetResult, EvaluationResult, RolloutResult, StageResult, TrainingResult},
     samples::{self, JudgedAnswers},
-    score::{AnswerDetails, CheckFinding},
+    score::{AnswerDetails, CheckFinding, Evaluation},
     spec::JobSpec,
     stage::Stage,
     time::Timestamp,
@@ -24,6 +26,7 @@ use clara_runtime::{
     state::{Order, Page, StateStore as _, sqlite::SqliteState},
     task::Tasks,
 };
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -103,6 +106,13 @@ impl House {
         house.driver.put_golden(golden("1.0.0"), false).await.unwrap();
         house.driver.freeze_golden(&golden("1.0.0").dataset_id, "anna", &house.artifacts).await.unwrap();
         house
+    }
+
+    /// Stores a folder with one JSON file.
+    pub(crate) async fn put(&self, prefix: &str, file: &str, document: &impl Serialize) -> ArtifactRef {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(file), serde_json::to_vec(document).unwrap()).unwrap();
+        self.artifacts.put_folder(prefix, folder.path()).await.unwrap()
     }
 
     pub(crate) async fn submit(&self, spec: JobSpec) -> Job {
@@ -199,18 +209,39 @@ pub(crate) async fn judged_in_review(house: &House) -> JobId {
             )),
         }
     });
-    let put = async |prefix: &str, file: &str, json: Vec<u8>| {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join(file), json).unwrap();
-        house.artifacts.put_folder(prefix, folder.path()).await.unwrap()
-    };
-    let answers = put("answers", "answers.json", serde_json::to_vec(&answers).unwrap()).await;
-    let evaluation = put("evaluation", "evaluation.json", serde_json::to_vec(&evaluation).unwrap()).await;
+    in_review(house, &answers, &evaluation).await
+}
+
+/// A version in review with these answers.
+pub(crate) async fn in_review(house: &House, answers: &Answers, evaluation: &Evaluation) -> JobId {
+    let answers = house.put("answers", "answers.json", answers).await;
+    let evaluation = house.put("evaluation", "evaluation.json", evaluation).await;
     let job = house.submit(samples::spec()).await.id;
     for stage in Stage::ALL.into_iter().take_while(|stage| *stage != Stage::Rollout) {
         let result = match result(stage, Decision::Review) {
             StageResult::Generate(generated) => {
                 StageResult::Generate(AnswersResult { answers: answers.clone(), ..generated })
+            }
+            StageResult::Judge(judged) => {
+                StageResult::Judge(EvaluationResult { evaluation: evaluation.clone(), ..judged })
+            }
+            other => other,
+        };
+        complete(&house.driver, &job, result).await.unwrap();
+    }
+    job
+}
+
+/// An approved version with this evaluation and the adapter of the fixture `peft-tiny/ADAPTER`.
+pub(crate) async fn judged_version(house: &House, adapter: &str, evaluation: &Evaluation) -> JobId {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/peft-tiny").join(adapter);
+    let files = house.artifacts.put_folder(&format!("adapters/{adapter}"), &folder).await.unwrap();
+    let evaluation = house.put(&format!("judged/{adapter}"), "evaluation.json", evaluation).await;
+    let job = house.submit(samples::spec()).await.id;
+    for stage in Stage::ALL.into_iter().take_while(|stage| *stage != Stage::Rollout) {
+        let result = match result(stage, Decision::Approve) {
+            StageResult::Train(trained) => {
+                StageResult::Train(TrainingResult { adapter: files.clone(), ..trained })
             }
             StageResult::Judge(judged) => {
                 StageResult::Judge(EvaluationResult { evaluation: evaluation.clone(), ..judged })
@@ -233,6 +264,8 @@ pub(crate) fn result(stage: Stage, decision: Decision) -> StageResult {
             train_records: 9,
             validation_records: 1,
             source_digest: samples::digest("sources"),
+            key: None,
+            reused_from: None,
         }),
         Stage::Train => StageResult::Train(training("tiny")),
         Stage::Generate => StageResult::Generate(AnswersResult {

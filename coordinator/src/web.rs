@@ -9,11 +9,13 @@ mod home;
 mod job;
 mod job_words;
 mod jobs;
+mod marked;
 mod page;
 mod problem;
 mod reference;
 mod registry;
 mod review;
+mod served;
 mod visitor;
 
 use std::sync::Arc;
@@ -62,8 +64,7 @@ pub(crate) fn router(control: &Control, audience: PageAudience) -> Option<Router
         .route("/jobs/{job}", get(job::show))
         .route("/jobs/{job}/cancel", post(job::cancel))
         .route("/jobs/{job}/retry", post(job::retry))
-        .route("/registry", get(registry::list))
-        .route("/registry/{adapter}", get(registry::show))
+        .merge(registry::routes())
         .route("/golden", get(golden::list))
         .route("/golden/{reference}", get(golden::show))
         .route("/api", get(reference::show))

@@ -51,6 +51,9 @@ pub fn figures(progress: &Progress) -> String {
     if let Some(speed) = figure("tokens_per_second") {
         parts.push(format!("{speed:.0} tokens/s"));
     }
+    if let Some(speed) = figure("documents_per_second") {
+        parts.push(format!("{speed:.0} documents/s"));
+    }
     if let Some(left) = figure("seconds_left").and_then(|left| Duration::try_from_secs_f64(left).ok()) {
         parts.push(format!("{} left", figures::span(left)));
     }
@@ -95,7 +98,12 @@ pub fn of_event(event: &JobEvent) -> Option<String> {
 fn of_result(result: &StageResult) -> String {
     let text = match result {
         StageResult::Ingest(dataset) => {
-            format!("{} of {} documents kept", dataset.documents_kept, dataset.documents_read)
+            let taken = dataset
+                .reused_from
+                .as_ref()
+                .map(|job| format!(", taken from {job}: sources and options are the same"));
+            let (kept, read) = (dataset.documents_kept, dataset.documents_read);
+            format!("{kept} of {read} documents kept{}", taken.unwrap_or_default())
         }
         StageResult::Train(training) => format!(
             "{} steps, loss {:.3}, validation loss {} → {}",

@@ -66,7 +66,8 @@ impl Workers {
                 assignment.evaluations = self.driver.evaluations_before(job).await?;
                 assignment.calibrations = self.driver.known_judges().await?;
             }
-            Stage::Ingest | Stage::Train | Stage::Generate | Stage::Rollout => {}
+            Stage::Ingest => assignment.earlier = self.driver.earlier_datasets(job).await?,
+            Stage::Train | Stage::Generate | Stage::Rollout => {}
         }
         let lease_ttl = prost_types::Duration::try_from(self.terms.ttl)
             .map_err(|error| DriverError::Invalid(format!("the lease is too long: {error}")))?;
@@ -221,6 +222,7 @@ pub(crate) fn status_of(error: &DriverError) -> Status {
         DriverError::UnknownJob { .. }
         | DriverError::UnknownAdapter { .. }
         | DriverError::UnknownGolden { .. }
+        | DriverError::UnknownDataset { .. }
         | DriverError::Review(ReviewError::UnknownSample { .. }) => Status::not_found(message),
         DriverError::Invalid(_) | DriverError::Spec(_) | DriverError::Import(_) => {
             Status::invalid_argument(message)

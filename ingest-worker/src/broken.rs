@@ -4,7 +4,7 @@ use tracing::warn;
 
 use crate::{error::IngestError, share::share, source::Broken};
 
-/// So many broken lines are logged and named in the error; all of them are in `dropped.jsonl`.
+/// So many broken lines are logged and named in the error; all of them are in `dropped.jsonl.zst`.
 const NAMED: usize = 5;
 
 /// The broken lines of one pass over the sources.

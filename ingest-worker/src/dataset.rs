@@ -1,35 +1,54 @@
 //! Writes the files of a dataset; the same input gives the same bytes.
 
+mod plan;
+mod sides;
 #[cfg(test)]
 mod tests;
+mod zst;
 
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{self, BufRead as _, BufReader, BufWriter, Write as _},
+    io::{BufRead as _, BufReader, BufWriter, Write as _},
     path::{Path, PathBuf},
 };
 
 use clara_lifecycle::{
-    dataset::{DatasetManifest, DropReason, DroppedDocument, TrainingRecord},
+    dataset::{DatasetManifest, DropReason, DroppedDocument, ShapeReport, TrainingRecord},
     digest::Digest,
+    spec::IngestOptions,
 };
 use serde_json::to_vec;
 use sha2::{Digest as _, Sha256};
 
+use self::{
+    plan::{Decided, Fate, Plan},
+    sides::{Sides, Waiting},
+    zst::ZstFile,
+};
 use crate::{
-    error::IngestError,
-    split::{SplitKey, held_out},
+    card::SeenRecords, error::IngestError, ingest::IngestObserver, order::Order, tokens::TokenCounter,
 };
 
-/// Collects kept and dropped documents. Kept ones wait in a scratch file until all are known and can be split.
+pub(crate) use plan::Kept;
+
+/// So many documents are named for each reason to drop one.
+const DROPPED_SAMPLES: usize = 10;
+
+/// Collects kept and dropped documents. Kept ones wait in a scratch file until all are known, can be mixed and split.
 #[derive(Debug)]
 pub(crate) struct DatasetWriter {
     folder: PathBuf,
     waiting: JsonlFile,
-    dropped: JsonlFile,
+    dropped: ZstFile,
     dropped_counts: BTreeMap<DropReason, u64>,
-    keys: Vec<SplitKey>,
+    dropped_samples: BTreeMap<DropReason, Vec<String>>,
+    plan: Plan,
+    /// Ids and origins of the kept documents, where a mixture may drop them.
+    names: Option<JsonlFile>,
+    order: Order,
+    /// What the kept records are, where no mixture drops some of them later.
+    seen: SeenRecords,
 }
 
 /// What was written.
@@ -38,8 +57,11 @@ pub(crate) struct Written {
     pub(crate) documents_kept: u64,
     pub(crate) validation_documents: u64,
     pub(crate) dropped: BTreeMap<DropReason, u64>,
+    pub(crate) dropped_samples: BTreeMap<DropReason, Vec<String>>,
     pub(crate) train: WrittenFile,
     pub(crate) validation: WrittenFile,
+    pub(crate) seen: SeenRecords,
+    pub(crate) shape: ShapeReport,
 }
 
 /// Lines and SHA-256 of a written file.
@@ -50,36 +72,61 @@ pub(crate) struct WrittenFile {
 }
 
 impl DatasetWriter {
-    /// Starts `dropped.jsonl` in `folder` and the scratch file in `scratch`.
-    pub(crate) fn create(folder: &Path, scratch: &Path) -> Result<Self, IngestError> {
+    /// Starts `dropped.jsonl.zst` in `folder` and the scratch files in `scratch`.
+    pub(crate) fn create(
+        folder: &Path,
+        scratch: &Path,
+        options: &IngestOptions,
+    ) -> Result<Self, IngestError> {
         for folder in [folder, scratch] {
             std::fs::create_dir_all(folder).map_err(IngestError::write(folder))?;
         }
+        let plan = Plan::new(options);
+        let names = if plan.mixes() { Some(JsonlFile::create(scratch.join("names.jsonl"))?) } else { None };
         Ok(Self {
             folder: folder.to_owned(),
             waiting: JsonlFile::create(scratch.join("kept.jsonl"))?,
-            dropped: JsonlFile::create(folder.join("dropped.jsonl"))?,
+            dropped: ZstFile::create(folder.join("dropped.jsonl.zst"))?,
             dropped_counts: BTreeMap::new(),
-            keys: Vec::new(),
+            dropped_samples: BTreeMap::new(),
+            plan,
+            names,
+            order: Order::new(options.shape.order, options.seed),
+            seen: SeenRecords::default(),
         })
     }
 
     /// Keeps one document with its records.
-    pub(crate) fn keep(&mut self, key: SplitKey, records: &[TrainingRecord]) -> Result<(), IngestError> {
-        let document = self.keys.len();
+    pub(crate) fn keep(
+        &mut self,
+        document: &Kept<'_>,
+        records: &[TrainingRecord],
+    ) -> Result<(), IngestError> {
+        let number = self.plan.documents();
         for record in records {
-            let mut line = format!("{document} ").into_bytes();
+            if self.names.is_none() {
+                self.seen.see(record);
+            }
+            let mut line = format!("{number} ").into_bytes();
             line.extend(json(&self.waiting.path, record)?);
             self.waiting.write_line(&line)?;
         }
-        self.keys.push(key);
+        if let Some(names) = &mut self.names {
+            let line = json(&names.path, &(document.id, &document.origin))?;
+            names.write_line(&line)?;
+        }
+        self.plan.add(document);
         Ok(())
     }
 
     /// Notes one document that was left out.
     pub(crate) fn drop(&mut self, document: &DroppedDocument) -> Result<(), IngestError> {
         *self.dropped_counts.entry(document.reason).or_default() += 1;
-        self.dropped.write_line(&json(&self.dropped.path, document)?)
+        let samples = self.dropped_samples.entry(document.reason).or_default();
+        if samples.len() < DROPPED_SAMPLES {
+            samples.push(document.document_id.clone());
+        }
+        self.dropped.write_line(&json(self.dropped.path(), document)?)
     }
 
     /// Counts of the documents left out so far.
@@ -89,32 +136,64 @@ impl DatasetWriter {
 
     /// Documents kept so far.
     pub(crate) fn kept(&self) -> usize {
-        self.keys.len()
+        self.plan.documents()
     }
 
-    /// Splits the kept documents and writes `train.jsonl` and `validation.jsonl`, in the order of the sources.
-    pub(crate) fn finish(self, validation_share: f64) -> Result<Written, IngestError> {
+    /// Mixes and splits the kept documents, and writes `train.jsonl` in the order that is asked for and
+    /// `validation.jsonl` in the order of the sources.
+    pub(crate) fn finish(
+        mut self,
+        base_model: Option<&str>,
+        observer: &dyn IngestObserver,
+    ) -> Result<Written, IngestError> {
+        let late = self.names.is_some().then(SeenRecords::default);
+        let decided = std::mem::take(&mut self.plan).decide()?;
+        self.drop_beyond_share(&decided)?;
         self.dropped.finish()?;
-        let waiting = self.waiting.path.clone();
+        let path = self.waiting.path.clone();
         self.waiting.finish()?;
-        let held_out = held_out(&self.keys, validation_share);
-        let mut train = JsonlFile::create(self.folder.join("train.jsonl"))?;
-        let mut validation = JsonlFile::create(self.folder.join("validation.jsonl"))?;
-        let file = File::open(&waiting).map_err(IngestError::read(&waiting))?;
-        for line in BufReader::new(file).split(b'\n') {
-            let line = line.map_err(IngestError::read(&waiting))?;
-            let (document, record) = waiting_record(&line).map_err(IngestError::read(&waiting))?;
-            let is_held_out = held_out.get(document).copied().unwrap_or_default();
-            let file = if is_held_out { &mut validation } else { &mut train };
-            file.write_line(record)?;
+        let waiting = Waiting { path: &path, fates: &decided.fates, observer };
+        let mut sides = Sides {
+            train: JsonlFile::create(self.folder.join("train.jsonl"))?,
+            validation: JsonlFile::create(self.folder.join("validation.jsonl"))?,
+            tokens: TokenCounter::open(base_model),
+            late,
+        };
+        waiting.write(&mut self.order, &mut sides)?;
+        let count = |fate| decided.fates.iter().filter(|found| **found == fate).count() as u64;
+        let mut shape = decided.report;
+        match sides.tokens {
+            Ok(counter) => shape.tokens = counter.report(),
+            Err(why) => shape.tokens_not_counted = Some(why),
         }
         Ok(Written {
-            documents_kept: self.keys.len() as u64,
-            validation_documents: held_out.iter().filter(|flag| **flag).count() as u64,
+            documents_kept: count(Fate::Train) + count(Fate::Validation),
+            validation_documents: count(Fate::Validation),
             dropped: self.dropped_counts,
-            train: train.finish()?,
-            validation: validation.finish()?,
+            dropped_samples: self.dropped_samples,
+            train: sides.train.finish()?,
+            validation: sides.validation.finish()?,
+            shape,
+            seen: sides.late.unwrap_or(self.seen),
         })
+    }
+
+    /// Notes the documents that the mixture leaves out.
+    fn drop_beyond_share(&mut self, decided: &Decided) -> Result<(), IngestError> {
+        let Some(names) = self.names.take() else { return Ok(()) };
+        let path = names.path.clone();
+        names.finish()?;
+        let file = File::open(&path).map_err(IngestError::read(&path))?;
+        for (line, fate) in BufReader::new(file).split(b'\n').zip(&decided.fates) {
+            let line = line.map_err(IngestError::read(&path))?;
+            if *fate == Fate::BeyondShare {
+                let (document_id, origin) =
+                    serde_json::from_slice(&line).map_err(|error| IngestError::read(&path)(error.into()))?;
+                let detail = "its source makes its share of the mixture without it".to_owned();
+                self.drop(&DroppedDocument { document_id, origin, reason: DropReason::BeyondShare, detail })?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -129,15 +208,6 @@ pub(crate) fn write_manifest(folder: &Path, manifest: &DatasetManifest) -> Resul
 
 fn json(path: &Path, value: &impl serde::Serialize) -> Result<Vec<u8>, IngestError> {
     to_vec(value).map_err(|error| IngestError::write(path)(error.into()))
-}
-
-/// Number of the document and its record, as [`DatasetWriter::keep`] wrote them.
-fn waiting_record(line: &[u8]) -> io::Result<(usize, &[u8])> {
-    let damaged = || io::Error::new(io::ErrorKind::InvalidData, "a line was damaged after it was written");
-    let blank = line.iter().position(|byte| *byte == b' ').ok_or_else(damaged)?;
-    let (number, record) = line.split_at(blank);
-    let number = str::from_utf8(number).ok().and_then(|number| number.parse().ok()).ok_or_else(damaged)?;
-    Ok((number, record.trim_ascii_start()))
 }
 
 /// A file of lines that knows its digest.

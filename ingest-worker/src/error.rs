@@ -5,7 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clara_runtime::stop::StopReason;
+use clara_runtime::{artifacts::ArtifactError, stop::StopReason};
+
+use crate::{fetch::FetchError, source::KNOWN_KINDS};
 
 /// Why no dataset was made.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +20,7 @@ pub enum IngestError {
     },
     /// A source does not exist.
     #[error(
-        "cannot find source {path}: expected a file (.jsonl, .md, .txt) or a folder on the machine of the \
+        "cannot find source {path}: expected a file, a folder or a pattern such as `laws/**/*.xml` on the machine of the \
          ingest-worker; correct the path"
     )]
     MissingSource {
@@ -26,7 +28,7 @@ pub enum IngestError {
         path: String,
     },
     /// A source is of a kind that nothing reads.
-    #[error("cannot read source {path}: files of kind `{found}` are not known; expected .jsonl, .md or .txt")]
+    #[error("cannot read source {path}: files of kind `{found}` are not known; expected {KNOWN_KINDS}")]
     UnknownKind {
         /// The source as given.
         path: String,
@@ -35,14 +37,23 @@ pub enum IngestError {
     },
     /// The sources hold nothing.
     #[error(
-        "the sources hold no document: looked into {sources}; expected .jsonl, .md or .txt files that are not \
-         empty (found {skipped} files of other kinds); correct the path or add documents"
+        "the sources hold no document: looked into {sources}; expected files that are not \
+         empty, of the kinds {KNOWN_KINDS} (found {skipped} files of other kinds); correct the path or add documents"
     )]
     NoDocuments {
         /// The sources as given.
         sources: String,
         /// Files of unknown kinds.
         skipped: usize,
+    },
+    /// Servers gave nothing that is newer than an earlier dataset.
+    #[error(
+        "nothing has changed in {sources} since the newest dataset of the adapter's family; leave --since-last out to take \
+         everything"
+    )]
+    NothingNew {
+        /// The sources as given.
+        sources: String,
     },
     /// A source could not be read.
     #[error("cannot read {path}: {source}; check that the file is there and may be read")]
@@ -51,6 +62,37 @@ pub enum IngestError {
         path: PathBuf,
         /// What failed.
         source: io::Error,
+    },
+    /// A file holds many documents, and those after some place cannot be told from its content.
+    #[error(
+        "cannot read {path}: {problem}; an unknown number of its documents would be lost, so repair the file, fetch \
+         it again or take it out of the sources"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, without its content.
+        problem: String,
+    },
+    /// The columns of a table hold no documents.
+    #[error(
+        "cannot take documents from the table {path}: {problem}; name its columns in ingest.fields, or take it out of \
+         the sources"
+    )]
+    Columns {
+        /// The file.
+        path: PathBuf,
+        /// The columns that were expected and found.
+        problem: String,
+    },
+    /// A pattern matches no file.
+    #[error(
+        "the pattern {pattern} matches no file on the machine of the ingest-worker; correct it (`*` stands for any part of a \
+         name, `**` for any folders, hidden files do not count)"
+    )]
+    NoMatch {
+        /// The source as given.
+        pattern: String,
     },
     /// A file of the dataset could not be written.
     #[error(
@@ -62,6 +104,17 @@ pub enum IngestError {
         path: PathBuf,
         /// What failed.
         source: io::Error,
+    },
+    /// The signatures of an earlier dataset cannot be used.
+    #[error(
+        "cannot use {path} to leave out documents of earlier datasets: {problem}; fetch the dataset again, or set \
+         ingest.clean.skip_known = false"
+    )]
+    EarlierSignatures {
+        /// The file.
+        path: PathBuf,
+        /// What was expected and found.
+        problem: String,
     },
     /// A source changed between the pass that ranks and the pass that selects.
     #[error("the sources changed while they were read; repeat the stage when nothing writes to {sources}")]
@@ -92,6 +145,26 @@ pub enum IngestError {
         /// The query as given.
         query: String,
     },
+    /// The query is malformed.
+    #[error("the query `{query}` cannot be understood at character {place}: {problem}")]
+    Query {
+        /// The query as given.
+        query: String,
+        /// The character, counted from 1.
+        place: usize,
+        /// What was found, and what to do.
+        problem: String,
+    },
+    /// The server of embeddings refuses, or gives what is no embedding.
+    #[error("cannot rank by the embeddings of {endpoint}: {problem}")]
+    Embeddings {
+        /// `ingest.rerank.endpoint`.
+        endpoint: String,
+        /// What failed, what was found and what to do.
+        problem: String,
+        /// Whether a repetition may help.
+        is_retryable: bool,
+    },
     /// No document matches the query.
     #[error(
         "empty result: the query `{query}` matches none of {searched} documents; use words that occur in the \
@@ -121,6 +194,15 @@ pub enum IngestError {
         /// What failed.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A server or a file elsewhere gave no documents.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// A checkpoint of what was fetched could not be stored or read.
+    #[error("cannot keep a checkpoint of what was fetched: {source}")]
+    Checkpoint {
+        /// What failed.
+        source: ArtifactError,
+    },
     /// The attempt was told to stop.
     #[error("ingest was stopped: {0:?}")]
     Stopped(StopReason),
@@ -134,12 +216,21 @@ impl IngestError {
             Self::Read { source, .. } => {
                 !matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
             }
+            Self::Embeddings { is_retryable, .. } => *is_retryable,
+            Self::Fetch(error) => error.is_retryable(),
+            Self::Checkpoint { source } => source.is_retryable(),
             Self::Options { .. }
             | Self::MissingSource { .. }
             | Self::UnknownKind { .. }
             | Self::NoDocuments { .. }
+            | Self::NothingNew { .. }
+            | Self::EarlierSignatures { .. }
+            | Self::Damaged { .. }
+            | Self::Columns { .. }
+            | Self::NoMatch { .. }
             | Self::TooManyBroken { .. }
             | Self::EmptyQuery { .. }
+            | Self::Query { .. }
             | Self::NothingMatches { .. }
             | Self::NothingKept { .. }
             | Self::Stopped(_) => false,

@@ -1,13 +1,42 @@
 //! Documents of servers: read page by page into files of this machine, so that everything after works on files alone.
 
+mod chroma;
+mod collect;
+mod collected;
+mod couch;
 mod error;
+mod http;
+mod mapping;
+mod objects;
+mod open;
+mod place;
+mod postgres;
+#[cfg(test)]
+mod reading;
+mod saved;
+mod spool;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod themis;
 
 use async_trait::async_trait;
 use clara_lifecycle::id::Domain;
 use clara_runtime::config::RemoteSettings;
 use serde_json::{Map, Value};
 
+pub use chroma::Chroma;
+pub use collect::{
+    CHECKPOINT_EVERY, CollectObserver, CollectRequest, FetchProgress, OpenByKind, OpenRemote, collect,
+};
+pub use collected::Collected;
+pub use couch::CouchDb;
 pub use error::FetchError;
+pub use objects::{URL_PATIENCE, check_url};
+pub use open::{Servers, open, settings_of};
+pub use place::Place;
+pub use postgres::Postgres;
+pub use saved::{Saved, SavedFile, SavedSource};
+pub(crate) use spool::{BrokenLine, is_broken};
 
 /// What a server is asked for.
 #[derive(Debug, Clone)]
@@ -64,4 +93,12 @@ pub enum Fetched {
         /// What is wrong.
         problem: String,
     },
+}
+
+/// Refuses settings that a kind of server has no use for.
+fn unused(kind: &str, given: &[(&str, bool)]) -> Result<(), String> {
+    match given.iter().find(|(_, is_given)| *is_given) {
+        Some((name, _)) => Err(format!("`{name}` means nothing to a source of kind {kind}; leave it out")),
+        None => Ok(()),
+    }
 }

@@ -1,4 +1,4 @@
-//! Drops documents of another domain and documents that are too short or too long.
+//! Drops documents of another domain, with a licence or classification that is not allowed, and those that are too short or too long.
 
 #[cfg(test)]
 mod tests;
@@ -6,8 +6,10 @@ mod tests;
 use clara_lifecycle::{
     dataset::{DropReason, TrainingContent},
     id::Domain,
-    spec::IngestOptions,
+    spec::{CleanOptions, IngestOptions},
 };
+
+use crate::source::Document;
 
 /// A reason to drop a document, and what was found.
 pub(crate) type Drop = (DropReason, String);
@@ -19,6 +21,30 @@ pub(crate) fn domain(found: Option<&str>, expected: &Domain) -> Option<Drop> {
         return None;
     }
     Some((DropReason::OtherDomain, format!("the domain is `{found}`, expected `{expected}`")))
+}
+
+/// Refuses a document whose licence or classification is not among those asked for; one that names none is refused when any is asked for.
+pub(crate) fn allowed(document: &Document, options: &CleanOptions) -> Option<Drop> {
+    let checks = [
+        ("licence", &document.licence, &options.licences),
+        ("classification", &document.classification, &options.classifications),
+    ];
+    for (what, found, allowed) in checks {
+        let found = found.as_deref().map(str::trim).filter(|found| !found.is_empty());
+        let is_allowed =
+            found.is_some_and(|found| allowed.iter().any(|allowed| is_same_label(allowed, found)));
+        if !allowed.is_empty() && !is_allowed {
+            let found = found.map_or_else(|| "none".to_owned(), |found| format!("`{found}`"));
+            let expected = allowed.join("`, `");
+            return Some((DropReason::NotAllowed, format!("the {what} is {found}, expected `{expected}`")));
+        }
+    }
+    None
+}
+
+/// Case and outer blanks do not matter: `CC-BY-4.0` is `cc-by-4.0`.
+fn is_same_label(one: &str, other: &str) -> bool {
+    one.trim().to_lowercase() == other.to_lowercase()
 }
 
 /// Refuses a document outside of `min_chars` and `max_chars`; an empty one is always too short.

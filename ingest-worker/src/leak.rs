@@ -12,6 +12,7 @@ use crate::{
     ingest::GoldenText,
     overlap::OverlapCheck,
     source::{SourceItem, SourceReader, discover},
+    words::Words,
 };
 
 /// What training data holds of a golden dataset.
@@ -48,9 +49,10 @@ pub fn find_leaks(
     samples: &[GoldenText],
     options: &IngestOptions,
 ) -> Result<LeakReport, IngestError> {
-    let found = discover(sources)?;
+    let found = discover(sources, &options.fields)?;
     let check = OverlapCheck::new(samples, options.overlap_ngram_words, options.overlap_limit);
-    let mut reader = SourceReader::new(&found.files, &options.fields);
+    let mut reader = SourceReader::new(&found.files);
+    let mut words = Words::default();
     let (mut documents, mut broken) = (0, 0);
     let mut leaks: BTreeMap<String, Leak> = BTreeMap::new();
     while let Some(item) = reader.next_item()? {
@@ -59,9 +61,10 @@ pub fn find_leaks(
             continue;
         };
         documents += 1;
+        words.read(&document.content);
         // Prompt and expected output are parts of one sample, and count once per document.
         let mut shares: BTreeMap<String, f64> = BTreeMap::new();
-        for overlap in check.find_all(&document.content) {
+        for overlap in check.find_all(&words) {
             let share = shares.entry(overlap.sample_id).or_default();
             *share = share.max(overlap.share);
         }

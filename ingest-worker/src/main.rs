@@ -20,5 +20,7 @@ struct Cli {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    run_workers("ingest-worker", &cli.worker, |_| Ok(vec![Arc::new(IngestHandler::new())]))
+    run_workers("ingest-worker", &cli.worker, |settings| {
+        Ok(vec![Arc::new(IngestHandler::new(settings.sources.clone()))])
+    })
 }

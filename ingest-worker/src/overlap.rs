@@ -1,19 +1,19 @@
 //! Measures how much of a golden sample a document holds, so that no answer is learned by heart.
 
+mod answers;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    hash::{DefaultHasher, Hash as _, Hasher as _},
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use crate::{
+    hashing::{Hashed, sequence, windows},
+    ingest::GoldenText,
+    share::share,
+    words::{Words, word_hashes},
 };
 
-use clara_lifecycle::{
-    dataset::TrainingContent,
-    text::{fold, words},
-};
-
-use crate::{ingest::GoldenText, share::share};
+pub(crate) use answers::AnswerCheck;
 
 /// A shorter prompt counts only when it is a whole text of the document, and a shorter expected output
 /// (`yes`, `§ 35 BauGB`) not at all: such words occur everywhere.
@@ -23,10 +23,10 @@ const LEAST_SEQUENCE_WORDS: usize = 4;
 #[derive(Debug)]
 pub(crate) struct OverlapCheck {
     /// Window length in words → window → the parts that hold it.
-    windows: BTreeMap<usize, HashMap<u64, Vec<usize>>>,
+    windows: BTreeMap<usize, HashMap<u64, Vec<usize>, Hashed>>,
     parts: Vec<Part>,
     /// Hash of all words of a short prompt → its sample.
-    short_prompts: HashMap<u64, String>,
+    short_prompts: HashMap<u64, String, Hashed>,
     limit: f64,
 }
 
@@ -51,7 +51,7 @@ impl OverlapCheck {
     pub(crate) fn new(samples: &[GoldenText], ngram_words: u32, limit: f64) -> Self {
         let ngram_words = usize::try_from(ngram_words).unwrap_or(usize::MAX).max(1);
         let mut check =
-            Self { windows: BTreeMap::new(), parts: Vec::new(), short_prompts: HashMap::new(), limit };
+            Self { windows: BTreeMap::new(), parts: Vec::new(), short_prompts: HashMap::default(), limit };
         for sample in samples {
             check.add_prompt(sample, ngram_words);
             check.add_part(sample, &word_hashes(&sample.expected_output), ngram_words);
@@ -59,10 +59,10 @@ impl OverlapCheck {
         check
     }
 
-    /// The sample that the document overlaps with most, when that is the limit or more.
-    pub(crate) fn find(&self, content: &TrainingContent) -> Option<Overlap> {
+    /// The sample that the document with these words overlaps with most, when that is the limit or more.
+    pub(crate) fn find(&self, words: &Words) -> Option<Overlap> {
         let mut greatest: Option<Overlap> = None;
-        for overlap in self.find_all(content) {
+        for overlap in self.find_all(words) {
             if greatest.as_ref().is_none_or(|greatest| overlap.share > greatest.share) {
                 greatest = Some(overlap);
             }
@@ -72,20 +72,19 @@ impl OverlapCheck {
 
     /// Every part of a sample that the document overlaps with by the limit or more; prompt and expected output of a
     /// sample are parts of their own.
-    pub(crate) fn find_all(&self, content: &TrainingContent) -> Vec<Overlap> {
-        let mut found: BTreeMap<usize, HashSet<u64>> = BTreeMap::new();
+    pub(crate) fn find_all(&self, words: &Words) -> Vec<Overlap> {
+        let mut found: BTreeMap<usize, HashSet<u64, Hashed>> = BTreeMap::new();
         let mut overlaps = Vec::new();
-        for text in content.texts() {
-            let hashes = word_hashes(text);
-            if let Some(sample_id) = self.short_prompts.get(&window_hash(&hashes)) {
+        for hashes in words.texts() {
+            if let Some(sample_id) = self.short_prompts.get(&sequence(hashes)) {
                 overlaps.push(Overlap { sample_id: sample_id.clone(), share: 1.0 });
             }
             for (length, known) in &self.windows {
-                for window in hashes.windows(*length).map(window_hash) {
+                windows(hashes, *length, |window| {
                     for part in known.get(&window).into_iter().flatten() {
                         found.entry(*part).or_default().insert(window);
                     }
-                }
+                });
             }
         }
         for (part, windows) in found {
@@ -101,7 +100,7 @@ impl OverlapCheck {
     fn add_prompt(&mut self, sample: &GoldenText, ngram_words: usize) {
         let hashes = word_hashes(&sample.prompt);
         if (1..LEAST_SEQUENCE_WORDS).contains(&hashes.len()) {
-            self.short_prompts.entry(window_hash(&hashes)).or_insert_with(|| sample.sample_id.clone());
+            self.short_prompts.entry(sequence(&hashes)).or_insert_with(|| sample.sample_id.clone());
         }
         self.add_part(sample, &hashes, ngram_words);
     }
@@ -111,7 +110,10 @@ impl OverlapCheck {
             return;
         }
         let length = ngram_words.min(hashes.len());
-        let distinct: BTreeSet<u64> = hashes.windows(length).map(window_hash).collect();
+        let mut distinct = BTreeSet::new();
+        windows(hashes, length, |window| {
+            distinct.insert(window);
+        });
         let part = self.parts.len();
         self.parts.push(Part { sample_id: sample.sample_id.clone(), distinct_windows: distinct.len() });
         let known = self.windows.entry(length).or_default();
@@ -119,21 +121,4 @@ impl OverlapCheck {
             known.entry(window).or_default().push(part);
         }
     }
-}
-
-fn word_hashes(text: &str) -> Vec<u64> {
-    words(&fold(text)).map(hash).collect()
-}
-
-fn hash(word: &str) -> u64 {
-    // `new` uses fixed keys, so that equal input gives equal output on every machine.
-    let mut hasher = DefaultHasher::new();
-    word.hash(&mut hasher);
-    hasher.finish()
-}
-
-fn window_hash(words: &[u64]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    words.hash(&mut hasher);
-    hasher.finish()
 }

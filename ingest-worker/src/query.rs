@@ -1,30 +1,22 @@
 //! Ranks documents by full-text relevance: BM25 over German word stems, umlauts folded, compounds included.
 
+mod compound;
 mod index;
+mod language;
+mod provision;
+mod rerank;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::HashMap;
 
-use clara_lifecycle::{
-    dataset::DropReason,
-    spec::IngestOptions,
-    text::{fold, words},
-};
+use clara_lifecycle::{dataset::DropReason, spec::IngestOptions};
 
-use crate::filter::Drop;
+use crate::{error::IngestError, filter::Drop};
 
 pub(crate) use index::SearchIndex;
-
-/// German words without weight of their own, folded; they are no search terms unless the query has no others.
-const FUNCTION_WORDS: &[&str] = &[
-    "aber", "als", "am", "an", "auch", "auf", "aus", "bei", "beim", "bis", "da", "das", "dass", "dem", "den",
-    "der", "des", "die", "dies", "diese", "dieser", "dieses", "durch", "ein", "eine", "einem", "einen",
-    "einer", "eines", "er", "es", "fuer", "gegen", "hat", "ich", "im", "in", "ist", "kann", "man", "mit",
-    "nach", "nicht", "nur", "ob", "oder", "ohne", "sein", "sich", "sie", "sind", "so", "ueber", "um", "und",
-    "unter", "vom", "von", "vor", "wann", "was", "welche", "welcher", "welches", "wenn", "wer", "werden",
-    "wie", "wird", "wo", "zu", "zum", "zur",
-];
+pub(crate) use language::{Asked, FUNCTION_WORDS};
+pub(crate) use rerank::Reranker;
 
 /// The documents that match a query, best first.
 #[derive(Debug)]
@@ -58,15 +50,10 @@ impl Ranking {
         Self { places, min_relevance: options.min_relevance, top_k }
     }
 
-    /// Whether no document matches.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.places.is_empty()
-    }
-
     /// The document's place, or why it is left out.
     pub(crate) fn place(&self, document: u64) -> Result<Place, Drop> {
         let Some(place) = self.places.get(&document) else {
-            return Err((DropReason::NotRelevant, "holds no word of the query".into()));
+            return Err((DropReason::NotRelevant, "does not match the query".into()));
         };
         if place.relevance < self.min_relevance {
             let detail =
@@ -81,13 +68,11 @@ impl Ranking {
     }
 }
 
-/// The words of a query that carry meaning, folded; all of them when none does.
-fn search_words(query: &str) -> Vec<String> {
-    let folded = fold(query);
-    let all: Vec<&str> = words(&folded).collect();
-    let mut telling: Vec<&str> = all.iter().copied().filter(|word| !FUNCTION_WORDS.contains(word)).collect();
-    if telling.is_empty() {
-        telling = all;
-    }
-    telling.into_iter().map(str::to_owned).collect()
+/// The words, phrases and provisions that a query looks for, as written, without operators and without what it excludes;
+/// for servers that know words only.
+///
+/// # Errors
+/// [`IngestError::EmptyQuery`] and [`IngestError::Query`], as when documents are ranked by it.
+pub fn sought_words(query: &str) -> Result<Vec<String>, IngestError> {
+    Asked::parse(query).map(|asked| asked.positive)
 }

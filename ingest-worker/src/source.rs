@@ -1,31 +1,46 @@
-//! Where documents come from: files and folders, read one document at a time.
+//! Where documents come from: files of many kinds, read one document at a time.
 
+mod arrow;
+mod caught;
+mod delimited;
 mod discover;
+mod fetched;
+#[cfg(test)]
+mod fixtures;
+mod flow;
+mod html;
+mod input;
+mod json;
 mod jsonl;
-mod plain;
+mod kind;
+mod parquet;
+mod pdf;
 mod record;
+mod statutes;
+mod table;
+mod whole;
 
 use std::{
     collections::{BTreeMap, HashSet},
     fmt,
     hash::{DefaultHasher, Hash as _, Hasher as _},
-    io::{self, Read},
+    path::PathBuf,
     sync::Arc,
 };
 
+use crate::error::IngestError;
 use clara_lifecycle::{
     dataset::{SourceFileEntry, TrainingContent},
     digest::Digest,
-    spec::FieldNames,
 };
-use sha2::{Digest as _, Sha256};
 
-use crate::error::IngestError;
+pub use self::{
+    discover::{Found, SourceFile, discover},
+    kind::{FileKind, KNOWN_KINDS},
+};
 
-pub use discover::{FileKind, Found, SourceFile, discover};
-
-/// The longest line of a JSONL file and the longest text file in bytes; longer ones count as broken, so that
-/// one bad file cannot fill the memory.
+/// The longest document in bytes, a line, row, section or whole file; longer ones count as broken, so that one bad file
+/// cannot fill the memory.
 pub const MOST_DOCUMENT_BYTES: u64 = 64 << 20;
 
 /// One document as it was read.
@@ -37,6 +52,10 @@ pub struct Document {
     pub origin: Origin,
     /// The domain that it names, if any.
     pub domain: Option<String>,
+    /// The licence that it names, if any.
+    pub licence: Option<String>,
+    /// The classification that it names, such as `public`, if any.
+    pub classification: Option<String>,
     /// What it teaches.
     pub content: TrainingContent,
     /// Its other texts by field name, such as a heading; searched by the query, never trained on.
@@ -61,7 +80,8 @@ pub enum SourceItem {
     Broken(Broken),
 }
 
-/// A place in a source, shown as `file:line`, or `file` where the file is one document.
+/// A place in a source, shown as `file:line`, or `file` where the file is one document. Rows of tables, elements of lists
+/// and sections of statutes count as lines do.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Origin {
     file: Arc<str>,
@@ -83,10 +103,10 @@ pub trait Source {
 /// All files of a job, one after the other.
 pub struct SourceReader<'a> {
     files: std::slice::Iter<'a, SourceFile>,
-    fields: &'a FieldNames,
     current: Option<(&'a SourceFile, Box<dyn Source>)>,
     ids: HashSet<u64>,
     entries: Vec<SourceFileEntry>,
+    shown: BTreeMap<PathBuf, Arc<str>>,
 }
 
 impl Document {
@@ -98,7 +118,7 @@ impl Document {
 }
 
 impl Origin {
-    /// A line of a file, counted from 1.
+    /// A line, row, element or section of a file, counted from 1.
     pub fn line(file: impl Into<Arc<str>>, line: u64) -> Self {
         Self { file: file.into(), line: Some(line) }
     }
@@ -126,6 +146,14 @@ impl SourceItem {
             Self::Broken(broken) => &broken.origin,
         }
     }
+
+    fn show_at(&mut self, file: &Arc<str>) {
+        let origin = match self {
+            Self::Document(document) => &mut document.origin,
+            Self::Broken(broken) => &mut broken.origin,
+        };
+        origin.file = Arc::clone(file);
+    }
 }
 
 impl fmt::Debug for SourceReader<'_> {
@@ -136,8 +164,21 @@ impl fmt::Debug for SourceReader<'_> {
 
 impl<'a> SourceReader<'a> {
     /// A reader at the start of the first file.
-    pub fn new(files: &'a [SourceFile], fields: &'a FieldNames) -> Self {
-        Self { files: files.iter(), fields, current: None, ids: HashSet::new(), entries: Vec::new() }
+    pub fn new(files: &'a [SourceFile]) -> Self {
+        Self {
+            files: files.iter(),
+            current: None,
+            ids: HashSet::new(),
+            entries: Vec::new(),
+            shown: BTreeMap::new(),
+        }
+    }
+
+    /// The same, with other places than their own for some files, by their paths.
+    #[must_use]
+    pub fn showing(mut self, shown: BTreeMap<PathBuf, Arc<str>>) -> Self {
+        self.shown = shown;
+        self
     }
 
     /// The next document or broken line of any file, `None` at the end of the last.
@@ -150,12 +191,15 @@ impl<'a> SourceReader<'a> {
         loop {
             let Some((file, source)) = &mut self.current else {
                 let Some(file) = self.files.next() else { return Ok(None) };
-                self.current = Some((file, file.open(self.fields)?));
+                self.current = Some((file, file.open()?));
                 continue;
             };
             if let Some(mut item) = source.next_item()? {
                 if let SourceItem::Document(document) = &mut item {
                     make_unique(&mut self.ids, document, &file.name);
+                }
+                if let Some(shown) = self.shown.get(&file.path) {
+                    item.show_at(shown);
                 }
                 return Ok(Some(item));
             }
@@ -163,6 +207,11 @@ impl<'a> SourceReader<'a> {
             self.entries.push(SourceFileEntry { name: file.name.clone(), size_bytes, digest });
             self.current = None;
         }
+    }
+
+    /// The source, as given, of the last item.
+    pub fn source(&self) -> Option<&'a str> {
+        self.current.as_ref().map(|(file, _)| &*file.source)
     }
 
     /// The files that were read to their ends.
@@ -191,31 +240,4 @@ fn id_hash(id: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     id.hash(&mut hasher);
     hasher.finish()
-}
-
-/// Passes bytes on and computes their digest on the way.
-#[derive(Debug)]
-struct HashingReader<R> {
-    inner: R,
-    hasher: Sha256,
-    bytes: u64,
-}
-
-impl<R> HashingReader<R> {
-    fn new(inner: R) -> Self {
-        Self { inner, hasher: Sha256::new(), bytes: 0 }
-    }
-
-    fn read_so_far(&self) -> (u64, Digest) {
-        (self.bytes, Digest::from_hash(self.hasher.clone().finalize().as_ref()))
-    }
-}
-
-impl<R: Read> Read for HashingReader<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.hasher.update(buffer.get(..count).unwrap_or_default());
-        self.bytes += count as u64;
-        Ok(count)
-    }
 }

@@ -142,6 +142,9 @@ pub struct Lineage {
     pub dataset: ArtifactRef,
     /// SHA-256 over the source files.
     pub source_digest: Digest,
+    /// Digest of everything that the dataset follows from; absent where it was made by an earlier build.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dataset_key: Option<Digest>,
     /// The golden dataset as `id@version`.
     pub golden_dataset: String,
     /// Its digest.

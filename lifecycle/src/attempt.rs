@@ -10,7 +10,7 @@ use crate::{
     curve::CurvePoint,
     digest::Digest,
     id::{Attempt, Fence, JobId},
-    results::StageResult,
+    results::{EarlierDatasets, StageResult},
     score::Criterion,
     spec::JobSpec,
     stage::Stage,
@@ -48,6 +48,9 @@ pub struct Assignment {
     /// Gate stage: how many evaluations of the family with the same golden dataset there were before, repeats of its versions included.
     #[serde(default)]
     pub evaluations: u32,
+    /// For the ingest: what was made before.
+    #[serde(default)]
+    pub earlier: EarlierDatasets,
 }
 
 /// By judge id and criterion: what is added to a judge's score (0–10) so that it agrees with people on the mean.

@@ -1,5 +1,7 @@
 //! Training datasets: the records of `train.jsonl` and `validation.jsonl`, and their `manifest.json`.
 
+mod mend;
+mod shape;
 #[cfg(test)]
 mod tests;
 
@@ -7,7 +9,10 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::Digest;
+use crate::{digest::Digest, spec::IngestOptions};
+
+pub use mend::{Mend, MendCount};
+pub use shape::{ClusterReport, MixtureShare, RerankReport, ShapeReport, TokenReport};
 
 /// One line of `train.jsonl` or `validation.jsonl`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,7 +131,7 @@ impl DropReason {
         Self::BeyondShare,
     ];
 
-    /// The name in `manifest.json`, in `dropped.jsonl` and for people.
+    /// The name in `manifest.json`, in `dropped.jsonl.zst` and for people.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Broken => "broken",
@@ -174,7 +179,7 @@ impl fmt::Display for DropReason {
     }
 }
 
-/// One line of `dropped.jsonl`: a document that was left out; never holds its text.
+/// One line of `dropped.jsonl.zst`: a document that was left out; never holds its text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DroppedDocument {
     /// The document; a broken line is named by its place.
@@ -200,8 +205,11 @@ pub struct DatasetManifest {
     pub sources: Vec<String>,
     /// SHA-256 over names and contents of the source files; where they lie does not matter.
     pub source_digest: Digest,
-    /// The files that were read, in order.
+    /// The files that were read, in order; what a server gave counts as a file of the server's name.
     pub source_files: Vec<SourceFileEntry>,
+    /// The servers and files elsewhere that were read, in order.
+    #[serde(default)]
+    pub remote_sources: Vec<RemoteSourceEntry>,
     /// Files in source folders that are of no known kind and were not read.
     pub skipped_files: Vec<String>,
     /// The ten most relevant documents, best first; empty without a query.
@@ -212,6 +220,12 @@ pub struct DatasetManifest {
     pub documents_kept: u64,
     /// Documents left out, by reason.
     pub dropped: BTreeMap<DropReason, u64>,
+    /// What was mended in the documents, by kind, before they were kept or left out.
+    #[serde(default)]
+    pub mended: BTreeMap<Mend, MendCount>,
+    /// For each reason the first ten documents that were left out.
+    #[serde(default)]
+    pub dropped_samples: BTreeMap<DropReason, Vec<String>>,
     /// Kept documents that are held out for validation.
     pub validation_documents: u64,
     /// Records in `train.jsonl`.
@@ -222,8 +236,17 @@ pub struct DatasetManifest {
     pub train_digest: Digest,
     /// SHA-256 of `validation.jsonl`.
     pub validation_digest: Digest,
-    /// How the golden dataset was kept out.
-    pub golden_overlap: GoldenOverlapReport,
+    /// How the golden dataset was kept out; absent when there was none and nothing was compared.
+    pub golden_overlap: Option<GoldenOverlapReport>,
+    /// What was asked for; absent in datasets of earlier builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub options: Option<IngestOptions>,
+    /// Digest of everything that the dataset follows from; absent in datasets of earlier builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Digest>,
+    /// How documents became records.
+    #[serde(default)]
+    pub shape: ShapeReport,
 }
 
 /// One file that a dataset was made from.
@@ -235,6 +258,21 @@ pub struct SourceFileEntry {
     pub size_bytes: u64,
     /// SHA-256 of the content.
     pub digest: Digest,
+}
+
+/// A source that documents were fetched from before they were read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RemoteSourceEntry {
+    /// As the job names it, such as `@gesetze` or `s3://bucket/prefix/`.
+    pub source: String,
+    /// Documents that a server gave, broken ones included; files of a URL.
+    pub fetched: u64,
+    /// Documents that the server itself gave in a form that cannot be understood.
+    pub broken: u64,
+    /// Documents that the server gave again and that were taken once.
+    pub repeated: u64,
+    /// What a later dataset needs to take only what changed since; nothing where the source cannot tell.
+    pub state: Option<serde_json::Value>,
 }
 
 /// A document and how well the query matches it.
@@ -257,6 +295,9 @@ pub struct GoldenOverlapReport {
     pub ngram_words: u32,
     /// A document is dropped when at least this share (0–1) of a sample's n-grams occur in it.
     pub limit: f64,
+    /// A document is dropped when a passage is at least this similar (0–1) to an answer; 1 drops none.
+    #[serde(default = "whole")]
+    pub similarity_limit: f64,
     /// The documents that were dropped, with the sample they overlap with.
     pub removed: Vec<GoldenOverlap>,
 }
@@ -268,6 +309,24 @@ pub struct GoldenOverlap {
     pub document_id: String,
     /// The golden sample.
     pub sample_id: String,
-    /// Share (0–1) of the sample's n-grams that occur in the document.
+    /// What the share is of.
+    #[serde(default)]
+    pub measure: OverlapMeasure,
+    /// Share (0–1) of the sample's n-grams that occur in the document, or similarity of a passage to its answer.
     pub share: f64,
+}
+
+/// How an overlap with a golden sample was measured.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OverlapMeasure {
+    /// N-grams of the prompt or the answer that occur in the document: copies.
+    #[default]
+    Ngrams,
+    /// Words of the answer that stand together in a passage, in whatever order: paraphrases.
+    Answer,
+}
+
+fn whole() -> f64 {
+    1.0
 }

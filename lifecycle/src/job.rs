@@ -15,7 +15,7 @@ use crate::{
     attempt::{Assignment, ChampionInput, GoldenInput, JudgeOffsets, Progress},
     gate::Decision,
     id::{Attempt, Fence, JobId},
-    results::StageResult,
+    results::{EarlierDatasets, StageResult},
     retry::Failure,
     spec::JobSpec,
     stage::Stage,
@@ -303,6 +303,7 @@ impl Job {
             calibrations: Vec::new(),
             judge_offsets: JudgeOffsets::new(),
             evaluations: 0,
+            earlier: EarlierDatasets::default(),
         })
     }
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{artifact::ArtifactRef, dataset::DropReason, digest::Digest, gate::GateReport, stage::Stage};
+use crate::{
+    artifact::ArtifactRef, dataset::DropReason, digest::Digest, gate::GateReport, id::JobId, stage::Stage,
+};
 
 /// The result of one stage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,6 +57,30 @@ pub struct DatasetResult {
     pub validation_records: u64,
     /// SHA-256 over the source files; a change of source is a minor version.
     pub source_digest: Digest,
+    /// Digest of everything that the dataset follows from: sources, options, domain, golden dataset, program. A job with the same key may take it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Digest>,
+    /// The job that made the dataset, where this one took it as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reused_from: Option<JobId>,
+}
+
+/// A dataset that an earlier job made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StoredDataset {
+    /// The job.
+    pub job: JobId,
+    /// What it committed.
+    pub result: DatasetResult,
+}
+
+/// Datasets that were made before, for an ingest.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct EarlierDatasets {
+    /// Made with the same options, newest first: one with the same key is taken as it is.
+    pub same_options: Vec<StoredDataset>,
+    /// Those that versions of the job's family were trained on, newest first; only where the job asks for what is new to them.
+    pub family: Vec<ArtifactRef>,
 }
 
 /// A trained adapter.

@@ -13,14 +13,10 @@ use unicode_normalization::UnicodeNormalization as _;
 /// `Gebäude`, `GEBÄUDE` and `Gebaeude` become the same word.
 pub fn fold(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
-    for letter in text.nfc().flat_map(char::to_lowercase) {
-        match letter {
-            'ä' => folded.push_str("ae"),
-            'ö' => folded.push_str("oe"),
-            'ü' => folded.push_str("ue"),
-            'ß' => folded.push_str("ss"),
-            other => folded.push(other),
-        }
+    if is_composed(text) {
+        fold_letters(text.chars(), &mut folded);
+    } else {
+        fold_letters(text.nfc(), &mut folded);
     }
     folded
 }
@@ -37,7 +33,11 @@ pub fn collapse(text: &str) -> String {
         if !collapsed.is_empty() {
             collapsed.push(' ');
         }
-        collapsed.extend(word.nfc().flat_map(char::to_lowercase));
+        if is_composed(word) {
+            collapsed.extend(word.chars().flat_map(char::to_lowercase));
+        } else {
+            collapsed.extend(word.nfc().flat_map(char::to_lowercase));
+        }
     }
     collapsed
 }
@@ -81,6 +81,30 @@ pub fn is_invisible(character: char) -> bool {
                 | '\u{FFA0}'
                 | '\u{E0000}'..='\u{E0FFF}'
         )
+}
+
+/// Whether a text surely is in normal form C: no character before U+0300 changes or combines, and none of the usual
+/// punctuation and currency signs. Spares most European texts the search for combining characters.
+fn is_composed(text: &str) -> bool {
+    text.chars().all(|letter| letter < '\u{300}' || ('\u{2002}'..='\u{20CF}').contains(&letter))
+}
+
+fn fold_letters(letters: impl Iterator<Item = char>, folded: &mut String) {
+    for letter in letters {
+        if letter.is_ascii() {
+            folded.push(letter.to_ascii_lowercase());
+            continue;
+        }
+        for lower in letter.to_lowercase() {
+            match lower {
+                'ä' => folded.push_str("ae"),
+                'ö' => folded.push_str("oe"),
+                'ü' => folded.push_str("ue"),
+                'ß' => folded.push_str("ss"),
+                other => folded.push(other),
+            }
+        }
+    }
 }
 
 /// How many numbers two sorted lists have in common.

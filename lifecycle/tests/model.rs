@@ -76,6 +76,8 @@ fn success(stage: Stage) -> StageResult {
             train_records: 1,
             validation_records: 0,
             source_digest: digest("source"),
+            key: None,
+            reused_from: None,
         }),
         Stage::Train => StageResult::Train(TrainingResult {
             adapter: artifact("adapter"),

@@ -11,7 +11,7 @@ use clara_lifecycle::{
     digest::Digest,
     time::Timestamp,
 };
-use futures::StreamExt as _;
+use futures::{StreamExt as _, stream::BoxStream};
 use object_store::{ObjectStore, ObjectStoreExt, local::LocalFileSystem, path::Path as ObjectPath};
 use tracing::Instrument;
 
@@ -219,6 +219,23 @@ impl ArtifactStore {
         let found = Digest::of(&bytes);
         same_digest(&object, &found, &file.digest)?;
         Ok(bytes)
+    }
+
+    /// Reads one file of the artifact piece by piece, for one that may be large. Its digest is not verified here.
+    ///
+    /// # Errors
+    /// [`ArtifactError`] when the file is missing; the stream ends with one when the store fails on the way.
+    pub async fn pieces(
+        &self,
+        artifact: &ArtifactRef,
+        path: &str,
+    ) -> Result<BoxStream<'static, Result<Bytes, ArtifactError>>, ArtifactError> {
+        let object = object_path(&artifact.prefix, &file_of(artifact, path)?.path)?;
+        let found =
+            self.objects.get(&object).await.map_err(|source| ArtifactError::store(&object, source))?;
+        let named =
+            move |piece: Result<Bytes, _>| piece.map_err(|source| ArtifactError::store(&object, source));
+        Ok(found.into_stream().map(named).boxed())
     }
 
     /// Computes the digest of one file of the artifact afresh, piece by piece.

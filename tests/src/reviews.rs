@@ -143,6 +143,8 @@ fn results(evaluation: &Evaluation, answers: ArtifactRef, judged: ArtifactRef) -
             train_records: 9,
             validation_records: 1,
             source_digest: samples::digest("sources"),
+            key: None,
+            reused_from: None,
         }),
         StageResult::Train(TrainingResult {
             adapter: samples::artifact("adapter"),

@@ -78,6 +78,8 @@ fn ingested() -> StageResult {
         train_records: 334,
         validation_records: 37,
         source_digest: samples::digest("sources"),
+        key: None,
+        reused_from: None,
     })
 }
 

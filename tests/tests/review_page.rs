@@ -183,7 +183,8 @@ fn a_page_of_a_thousand_answers_is_painted_at_once() -> Result<()> {
         eprintln!("first paint after {paint:.0} ms, whole answer after {answered} ms, {bytes} bytes");
         paints.push(paint);
     }
-    ensure!(value(&browser, "document.querySelectorAll('#answers a').length")? == json!(1_000));
+    // The list of the others follows the first paint.
+    holds(&browser, "document.querySelectorAll('#answers a').length === 1000")?;
     paints.sort_by(f64::total_cmp);
     let median = paints.get(paints.len() / 2).copied().context("nothing was painted")?;
     eprintln!("median of the first paints with 1,000 answers: {median:.0} ms");

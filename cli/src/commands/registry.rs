@@ -261,6 +261,7 @@ pub(crate) fn described(adapter: &AdapterDocument) -> Vec<(&'static str, String)
         fields.extend([
             ("files", or_none(files.join("\n"))),
             ("job", lineage.job.to_string()),
+            ("dataset", lineage.dataset.digest().to_string()),
             ("source digest", lineage.source_digest.to_string()),
             ("golden dataset", format!("{} ({})", lineage.golden_dataset, lineage.golden_digest)),
             ("made with", format!("clara {}", lineage.code_version)),

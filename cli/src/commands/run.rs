@@ -157,7 +157,10 @@ async fn check(
     // The coordinator does not know the file yet, so what it would say is put together here.
     let mut problems = spec.problems();
     if connection.is_embedded() {
-        problems.extend(Surroundings::new(session.settings.home.clone()).problems(&spec));
+        problems.extend(
+            Surroundings::new(session.settings.home.clone(), session.settings.sources.clone())
+                .problems(&spec),
+        );
     }
     let errors = dataset.lint().into_iter().filter(|finding| finding.severity == Severity::Error);
     problems.extend(errors.map(|finding| SpecProblem { field: "golden_dataset", message: finding.message }));

@@ -11,18 +11,20 @@ use clara_gpu_worker::{
     model::{self, ModelConfig},
     peft,
 };
+use clara_ingest_worker::fetch::{self, Place, Servers};
 use clara_lifecycle::spec::{AdapterInit, JobSpec, SpecProblem, TrainingOptions};
 
 /// What this machine knows.
 #[derive(Debug)]
 pub(crate) struct Surroundings {
     home: PathBuf,
+    servers: Servers,
 }
 
 impl Surroundings {
-    /// Looks at this machine for jobs that are kept in `home`.
-    pub(crate) fn new(home: PathBuf) -> Self {
-        Self { home }
+    /// Looks at this machine for jobs that are kept in `home` and may read these servers.
+    pub(crate) fn new(home: PathBuf, servers: Servers) -> Self {
+        Self { home, servers }
     }
 }
 
@@ -30,9 +32,7 @@ impl SubmissionCheck for Surroundings {
     fn problems(&self, spec: &JobSpec) -> Vec<SpecProblem> {
         let mut problems = Vec::new();
         for source in &spec.ingest.sources {
-            if !Path::new(source).exists() {
-                let message =
-                    format!("{source} is not there; give a .jsonl, .md or .txt file or a folder of them");
+            if let Some(message) = source_problem(source, &self.servers) {
                 problems.push(SpecProblem { field: "ingest.sources", message });
             }
         }
@@ -51,6 +51,20 @@ impl SubmissionCheck for Surroundings {
             problems.push(SpecProblem { field: "home", message });
         }
         problems
+    }
+}
+
+/// What speaks against a source before it is read.
+fn source_problem(source: &str, servers: &Servers) -> Option<String> {
+    match Place::of(source) {
+        Place::Server(name) => fetch::settings_of(servers, name).err().map(|error| error.to_string()),
+        // Whether it is there shows when it is fetched.
+        Place::Url(url) => fetch::check_url(url).err().map(|error| error.to_string()),
+        // So does what a glob matches.
+        Place::Local(path) if path.contains(['*', '?', '[']) || Path::new(path).exists() => None,
+        Place::Local(path) => Some(format!(
+            "{path} is not there; give a file or folder of this machine, a URL, or @NAME of a server"
+        )),
     }
 }
 

@@ -29,10 +29,21 @@ fn the_least_flags_give_a_sound_specification() {
 #[test]
 fn every_flag_reaches_its_field() {
     type Look = fn(&JobSpec) -> String;
-    let table: [(&[&str], Look, &str); 17] = [
+    let table: [(&[&str], Look, &str); 28] = [
         (&["--query", "Photovoltaik"], |spec| spec.ingest.query.clone().unwrap(), "Photovoltaik"),
         (&["--top-k", "7"], |spec| spec.ingest.top_k.unwrap().to_string(), "7"),
         (&["--min-relevance", "0.3"], |spec| spec.ingest.min_relevance.to_string(), "0.3"),
+        (&["--records", "instruction"], |spec| format!("{:?}", spec.ingest.shape.records), "Instruction"),
+        (&["--order", "shuffle"], |spec| format!("{:?}", spec.ingest.shape.order), "Shuffle"),
+        (&["--languages", "de,en"], |spec| spec.ingest.clean.languages.join("+"), "de+en"),
+        (&["--near-duplicates", "0.7"], |spec| spec.ingest.clean.near_duplicate_limit.to_string(), "0.7"),
+        (&["--min-quality", "0.4"], |spec| spec.ingest.clean.min_quality.to_string(), "0.4"),
+        (&["--keep-personal-data"], |spec| format!("{:?}", spec.ingest.clean.personal_data), "Keep"),
+        (&["--drop-personal-data"], |spec| format!("{:?}", spec.ingest.clean.personal_data), "Drop"),
+        (&["--since-last"], |spec| spec.ingest.since_last.to_string(), "true"),
+        (&["--skip-known"], |spec| spec.ingest.clean.skip_known.to_string(), "true"),
+        (&["--fresh"], |spec| spec.ingest.fresh.to_string(), "true"),
+        (&["--field", "licence=lizenz"], |spec| spec.ingest.fields.licence.clone(), "lizenz"),
         (&["--field", "text=body"], |spec| spec.ingest.fields.text.clone(), "body"),
         (&["--rank", "4"], |spec| format!("{} {}", spec.training.rank, spec.training.alpha), "4 8"),
         (&["--rank", "4", "--alpha", "2"], |spec| spec.training.alpha.to_string(), "2"),

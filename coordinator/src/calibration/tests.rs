@@ -70,7 +70,7 @@ async fn a_label_is_kept_beside_what_the_judge_said_and_the_last_word_counts() {
     let evaluation = judged(&house).await;
     label(&house, says(3, 9.0)).await.unwrap();
     let last = label(&house, says(3, 2.0)).await.unwrap();
-    assert_eq!(house.driver.labels().await.unwrap(), [last.clone()]);
+    assert_eq!(house.driver.labels().await.unwrap(), std::slice::from_ref(&last));
     let said = &last.judged[&evaluation.judge.judge_id];
     assert!((said[&Criterion::Accuracy] - 4.0).abs() < 1e-9, "{said:?}");
     assert_eq!(last.golden_dataset, "golden@1.0.0");

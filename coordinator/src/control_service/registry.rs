@@ -19,11 +19,12 @@ use crate::{
 };
 
 /// How long what nothing refers to stays, unless the user says otherwise.
-const GRACE: Duration = Duration::from_hours(24 * 7);
+pub(crate) const GRACE: Duration = Duration::from_hours(24 * 7);
 
-#[derive(Serialize)]
-struct LineageDocument<'a> {
-    adapter_id: &'a str,
+/// Where a version comes from and where it went.
+#[derive(Debug, Serialize)]
+pub(crate) struct LineageDocument {
+    adapter_id: String,
     steps: Vec<LineageStep>,
 }
 
@@ -86,11 +87,15 @@ impl Control {
         &self,
         request: v1::GetLineageRequest,
     ) -> Result<v1::GetLineageResponse, DriverError> {
-        let view = self.driver.adapter(&request.adapter_id).await?;
+        Ok(v1::GetLineageResponse { json: document(&self.lineage(&request.adapter_id).await?)? })
+    }
+
+    /// The steps of a version, oldest first.
+    pub(crate) async fn lineage(&self, adapter_id: &str) -> Result<LineageDocument, DriverError> {
+        let view = self.driver.adapter(adapter_id).await?;
         let judge = self.judge_of(&view).await?;
         let steps = lineage_steps(&view.version, judge.as_ref());
-        let lineage = LineageDocument { adapter_id: &view.version.adapter_id, steps };
-        Ok(v1::GetLineageResponse { json: document(&lineage)? })
+        Ok(LineageDocument { adapter_id: view.version.adapter_id, steps })
     }
 
     pub(super) async fn get_model_card(
@@ -98,9 +103,17 @@ impl Control {
         request: v1::GetModelCardRequest,
     ) -> Result<v1::GetModelCardResponse, DriverError> {
         let view = self.driver.adapter(&request.adapter_id).await?;
-        let judge = self.judge_of(&view).await?;
-        let context = CardContext { licence: request.licence.as_deref(), judge: judge.as_ref() };
-        Ok(v1::GetModelCardResponse { markdown: model_card(&view.version, context) })
+        Ok(v1::GetModelCardResponse { markdown: self.model_card(&view, request.licence.as_deref()).await? })
+    }
+
+    /// The model card of a version, as Markdown with front matter.
+    pub(crate) async fn model_card(
+        &self,
+        view: &AdapterView,
+        licence: Option<&str>,
+    ) -> Result<String, DriverError> {
+        let judge = self.judge_of(view).await?;
+        Ok(model_card(&view.version, CardContext { licence, judge: judge.as_ref() }))
     }
 
     pub(super) async fn collect_garbage(

@@ -20,10 +20,12 @@ fn indexes(changes: &[IndexChange], present: bool) -> Vec<&str> {
 }
 
 #[test]
-fn a_new_job_appears_in_its_state_its_tenant_and_its_specification() {
+fn a_new_job_appears_in_its_state_its_tenant_its_dataset_and_its_specification() {
     let changes = changes(None, &job());
     let digest = unfinished(spec_digest(&job()).as_str());
-    assert_eq!(indexes(&changes, true), ["jobs", "jobs.waiting", "waiting.nord", "tenants.waiting", &digest]);
+    let dataset = same_ingest(&job()).unwrap();
+    let expected = ["jobs", "jobs.waiting", &dataset, "waiting.nord", "tenants.waiting", &digest];
+    assert_eq!(indexes(&changes, true), expected);
     assert!(changes.iter().any(|change| change.index == "waiting.nord" && change.member == "1/job-1"));
 }
 
@@ -44,6 +46,19 @@ fn a_job_that_is_over_is_no_longer_unfinished() {
     let digest = unfinished(spec_digest(&before).as_str());
     assert_eq!(indexes(&changes, false), ["jobs.waiting", "waiting.nord", &digest]);
     assert_eq!(indexes(&changes, true), ["jobs.cancelled"]);
+}
+
+#[test]
+fn jobs_that_ask_for_the_same_dataset_share_an_index_whatever_they_train() {
+    let mut other = job();
+    let mut spec = clara_lifecycle::spec::JobSpec::clone(&other.spec);
+    spec.training.rank += 1;
+    spec.ingest.fresh = true;
+    other.spec = std::sync::Arc::new(spec.clone());
+    assert_eq!(same_ingest(&job()), same_ingest(&other));
+    spec.ingest.min_chars += 1;
+    other.spec = std::sync::Arc::new(spec);
+    assert_ne!(same_ingest(&job()), same_ingest(&other));
 }
 
 fn spec_digest(job: &Job) -> clara_lifecycle::digest::Digest {

@@ -135,6 +135,8 @@ async fn prepared(driver: &Driver, spec: &JobSpec) -> Finding<(JobId, AttemptKey
         train_records: 1,
         validation_records: 0,
         source_digest: Digest::of(b"source"),
+        key: None,
+        reused_from: None,
     });
     let event = Event::Completed { key, result: Arc::new(dataset) };
     driver.apply(&job.id, event).await.map_err(|error| told(&error))?;

@@ -91,7 +91,7 @@ impl Driver {
     }
 
     /// Keeps what was seen; another coordinator that saw it at the same moment is as good.
-    pub(super) async fn keep_seen(&self, seen: &ServedTarget) -> Result<(), DriverError> {
+    pub(crate) async fn keep_seen(&self, seen: &ServedTarget) -> Result<(), DriverError> {
         let key = RecordKey::new(SERVED, seen.target.as_str());
         let stored = self.records.load::<ServedTarget>(&key).await?;
         let version = stored.and_then(|stored| stored.version);

@@ -1,4 +1,4 @@
-//! SGLang: calls of its own for loading, and `base:adapter` as the name of a model.
+//! `SGLang`: calls of its own for loading, and `base:adapter` as the name of a model.
 
 use async_trait::async_trait;
 use clara_lifecycle::{dataset::ChatMessage, fingerprint::ServedReply, served::ListedAdapter};

@@ -76,7 +76,7 @@ pub(super) async fn unload(replica: &Replica, name: &str) -> Result<String, Targ
     Err(replica.refused(&call, &answer, ""))
 }
 
-/// FastAPI answers a path that it does not have with this; an adapter that is not there has another text.
+/// `FastAPI` answers a path that it does not have with this; an adapter that is not there has another text.
 pub(super) fn is_missing_route(answer: &Answer) -> bool {
     answer.status == 404 && (answer.body.contains(r#""Not Found""#) || answer.body.contains("unknown_path"))
 }

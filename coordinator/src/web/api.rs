@@ -1,12 +1,17 @@
 //! The REST interface: what gRPC answers, as JSON over HTTP.
 
+mod datasets;
 mod gaps;
 mod golden;
 mod jobs;
+mod labels;
 mod registry;
 mod reviews;
+mod rollouts;
 mod spec;
 mod stream;
+mod upkeep;
+mod versions;
 
 use axum::{
     Json, Router,
@@ -58,11 +63,27 @@ calls! {
     get "/adapters" "ListAdapters" registry::list;
     get "/adapters/{adapter}" "GetAdapter" registry::show;
     post "/adapters/{adapter}/review" "ReviewAdapter" registry::review;
+    post "/adapters/{adapter}/deprecate" "DeprecateAdapter" versions::deprecate;
+    post "/adapters/{adapter}/sign" "SignAdapter" versions::sign;
+    get "/adapters/{adapter}/lineage" "GetLineage" versions::lineage;
+    get "/adapters/{adapter}/card" "GetModelCard" versions::card;
+    get "/adapters/{adapter}/diff" "DiffAdapters" versions::diff;
+    post "/adapters/{adapter}/rollout" "RollOutAdapter" rollouts::roll_out;
+    post "/adapters/{adapter}/labels" "PutLabel" labels::put;
+    put "/families/{family}/aliases/{alias}" "MoveAlias" versions::move_alias;
+    post "/families/{family}/rollback" "RollBackFamily" rollouts::roll_back;
+    get "/served" "ListServed" rollouts::served;
+    get "/labels" "ListLabels" labels::list;
+    post "/calibrations" "Calibrate" labels::calibrate;
+    get "/calibrations" "ListCalibrations" labels::calibrations;
     get "/reviews" "ListReviews" reviews::list;
     get "/reviews/{adapter}" "GetReview" reviews::show;
     get "/reviews/{adapter}/answers/{sample}" "GetReviewedAnswer" reviews::answer;
     post "/reviews/{adapter}/changes" "SaveReview" reviews::save;
     get "/audit" "ListAudit" registry::audit;
+    get "/audit/verification" "VerifyAudit" upkeep::verify_audit;
+    post "/registry/verification" "VerifyRegistry" upkeep::verify;
+    post "/registry/garbage" "CollectGarbage" upkeep::collect;
     get "/registry" "ExportRegistry" registry::export;
     post "/registry" "ImportRegistry" registry::import;
     get "/gaps" "ListGaps" gaps::list;
@@ -72,6 +93,9 @@ calls! {
     get "/golden/{reference}" "GetGolden" golden::show;
     put "/golden/{reference}" "PutGolden" golden::write;
     post "/golden/{reference}/freeze" "FreezeGolden" golden::freeze;
+    get "/datasets" "ListDatasets" datasets::list;
+    get "/datasets/{dataset}" "GetDataset" datasets::show;
+    get "/datasets/{dataset}/files/{file}" "ReadDatasetFile" datasets::file;
 }
 
 /// The JSON body of a request; what cannot be read is a problem.

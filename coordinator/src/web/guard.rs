@@ -69,12 +69,11 @@ impl Guard {
 /// Lets a request in if it may, tells it who visits, and adds what every answer tells.
 pub(super) async fn watch(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
     let visitor = Visitor::of(request.headers());
-    let mut answer = match guard.refusal(&request) {
-        Some(refused) => refused.into_response(),
-        None => {
-            request.extensions_mut().insert(visitor.clone());
-            next.run(request).await
-        }
+    let mut answer = if let Some(refused) = guard.refusal(&request) {
+        refused.into_response()
+    } else {
+        request.extensions_mut().insert(visitor.clone());
+        next.run(request).await
     };
     let is_page =
         answer.headers().get("content-type").is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));

@@ -5,10 +5,11 @@ use clara_lifecycle::{
     adapter::AdapterStatus,
     job::{Job, JobState},
     queue::QueueOverview,
+    served::ServedTarget,
 };
 use maud::{Markup, html};
 
-use super::{Page, PageError, Section, Visitor, job_words, page::badge};
+use super::{Page, PageError, Section, Visitor, job_words, page::badge, served};
 use crate::{
     control_service::Control,
     driver::DriverError,
@@ -29,6 +30,7 @@ struct Overview {
     newest: Vec<Job>,
     stuck: Vec<Job>,
     waiting: Vec<AdapterView>,
+    served: Vec<ServedTarget>,
 }
 
 impl Overview {
@@ -46,6 +48,7 @@ impl Overview {
             newest: driver.jobs(list(None)).await?,
             stuck: driver.jobs(list(Some("stuck"))).await?,
             waiting,
+            served: driver.served().await?,
         })
     }
 }
@@ -67,6 +70,7 @@ pub(super) async fn show(State(control): State<Control>, visitor: Visitor) -> Re
         div #counts data-live { (counts(&overview.counts)) }
         div #attention data-live { (attention(&overview)) }
         div.grid #now data-live { (newest(&overview.newest)) (workers(&overview.workers)) }
+        div #served data-live { (served::card(&overview.served)) }
         div #queues data-live { (queues(&overview.queues)) }
     };
     Ok(Page::new("Overview", Section::Overview).live().show(&visitor, &body))
@@ -85,6 +89,7 @@ fn counts(counts: &[(&'static str, u64)]) -> Markup {
 /// What a person should look at.
 fn attention(overview: &Overview) -> Markup {
     html! {
+        (served::alerts(&overview.served))
         @if !overview.waiting.is_empty() {
             section.card {
                 h2 { (overview.waiting.len()) " waiting for a person" }

@@ -109,12 +109,9 @@ impl From<DriverError> for Problem {
         match error {
             DriverError::UnknownJob { .. }
             | DriverError::UnknownGolden { .. }
-            | DriverError::UnknownAdapter { .. } => Self::new("unknown", detail),
-            DriverError::Review(ReviewError::UnknownSample { .. }) => Self::new("unknown", detail),
-            DriverError::Review(ReviewError::Conflict { .. }) => Self::new("not_applicable", detail),
-            DriverError::Invalid(_) | DriverError::Import(_) | DriverError::Review(_) => {
-                Self::new("invalid_request", detail)
-            }
+            | DriverError::UnknownDataset { .. }
+            | DriverError::UnknownAdapter { .. }
+            | DriverError::Review(ReviewError::UnknownSample { .. }) => Self::new("unknown", detail),
             DriverError::Spec(problems) => {
                 let problems = problems.into_iter();
                 let problems =
@@ -122,12 +119,16 @@ impl From<DriverError> for Problem {
                 Self { problems: problems.collect(), ..Self::new("invalid_specification", detail) }
             }
             DriverError::Rejected(_)
+            | DriverError::Review(ReviewError::Conflict { .. })
             | DriverError::Alias(_)
             | DriverError::FourEyes(_)
             | DriverError::Rollback(_)
             | DriverError::Registration(_)
             | DriverError::Status(_)
             | DriverError::State(StateError::Conflict { .. }) => Self::new("not_applicable", detail),
+            DriverError::Invalid(_) | DriverError::Import(_) | DriverError::Review(_) => {
+                Self::new("invalid_request", detail)
+            }
             DriverError::State(error) if error.is_retryable() => Self::new("unavailable", detail),
             DriverError::State(_) | DriverError::Record { .. } => Self::new("damaged", detail),
             DriverError::Artifact(_) => Self::new("missing_files", detail),

@@ -1,15 +1,18 @@
 //! The registry: families with their versions.
 
+mod audit;
+mod card;
+mod diff;
 mod version;
 
 use std::collections::BTreeMap;
 
-use axum::{extract::State, response::Response};
+use axum::{Router, extract::State, response::Response, routing::get};
 use clara_lifecycle::adapter::Family;
 use maud::{Markup, html};
 
 use super::{
-    Page, PageError, Section, Visitor,
+    Page, PageError, Section, Site, Visitor,
     page::{badge, score_bar},
 };
 use crate::{
@@ -18,30 +21,77 @@ use crate::{
     registry::{AdapterFilter, AdapterView},
 };
 
-pub(super) use version::show;
+pub(super) fn routes() -> Router<Site> {
+    Router::new()
+        .route("/registry", get(list))
+        .route("/registry/audit", get(audit::show))
+        .route("/registry/diff", get(diff::show))
+        .route("/registry/{adapter}", get(version::show))
+        .route("/registry/{adapter}/card", get(card::show))
+}
 
-/// The page.
-pub(super) async fn list(State(control): State<Control>, visitor: Visitor) -> Result<Response, PageError> {
+async fn list(State(control): State<Control>, visitor: Visitor) -> Result<Response, PageError> {
     let mut families: BTreeMap<String, Vec<AdapterView>> = BTreeMap::new();
     for view in control.driver.adapters(&AdapterFilter::default()).await? {
-        let family = Family::id_of(&view.version.adapter_id).unwrap_or(&view.version.adapter_id).to_owned();
-        families.entry(family).or_default().push(view);
+        families.entry(family_of(&view.version.adapter_id).to_owned()).or_default().push(view);
     }
     let body = html! {
         h1 { "Registry" }
+        p { a href="/registry/audit" { "Audit log, verified" } }
         @if families.is_empty() { p.faint { "No version yet: a training that is accepted registers one." } }
         @for (family, versions) in &families {
-            section.card id={ "family-" (family) } { h2 { (family) } (table(versions)) }
+            section.card id={ "family-" (family) } {
+                h2 { (family) }
+                (table(versions))
+                @if let [.., before, newest] = versions.as_slice() {
+                    (chooser(versions, &before.version.adapter_id, &newest.version.adapter_id))
+                }
+            }
         }
     };
     Ok(Page::new("Registry", Section::Registry).show(&visitor, &body))
 }
 
+fn family_of(adapter_id: &str) -> &str {
+    Family::id_of(adapter_id).unwrap_or(adapter_id)
+}
+
+/// The versions of the family of `adapter_id`, oldest first.
+async fn relatives(control: &Control, adapter_id: &str) -> Result<Vec<AdapterView>, PageError> {
+    let mut all = control.driver.adapters(&AdapterFilter::default()).await?;
+    all.retain(|view| family_of(&view.version.adapter_id) == family_of(adapter_id));
+    Ok(all)
+}
+
+/// Chooses two versions to compare.
+fn chooser(versions: &[AdapterView], from: &str, to: &str) -> Markup {
+    let choice = |name: &str, words: &str, chosen: &str| {
+        html! {
+            label { (words)
+                select name=(name) {
+                    @for view in versions {
+                        @let id = &view.version.adapter_id;
+                        option value=(id) selected[id == chosen] {
+                            (view.version.version) " " (view.version.status.as_str())
+                            @for alias in &view.aliases { " " (alias) }
+                        }
+                    }
+                }
+            }
+        }
+    };
+    html! {
+        form.filter.compare method="get" action="/registry/diff" {
+            (choice("from", "Compare", from))
+            (choice("to", "with", to))
+            button.quiet { "Show what differs" }
+        }
+    }
+}
+
 /// The mean of a version and its one-sided bounds, as the gate had them.
 fn score(view: &AdapterView) -> Markup {
-    let report = view.version.evaluation.as_ref().map(|evaluation| &evaluation.report);
-    let bounds = report.and_then(|report| report.lower_bound.zip(report.upper_bound));
-    score_bar(view.version.metrics.get("llm_judge_score").copied(), bounds)
+    score_bar(view.version.metrics.get("llm_judge_score").copied(), view.bounds())
 }
 
 fn table(versions: &[AdapterView]) -> Markup {
@@ -67,3 +117,6 @@ fn table(versions: &[AdapterView]) -> Markup {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

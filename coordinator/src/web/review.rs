@@ -30,6 +30,7 @@ pub(super) fn routes() -> Router<Site> {
     Router::new()
         .route("/review", get(show_queue))
         .route("/review/{adapter}", get(show_sheet))
+        .route("/review/{adapter}/answers", get(show_list))
         .route("/review/{adapter}/answers/{sample}", get(show_answer))
         .route("/review/{adapter}/changes", post(change))
         .route("/review/{adapter}/verdict", post(decide))
@@ -43,11 +44,18 @@ struct Asked {
     blind: Option<String>,
     /// Set after an approval that waits for a second one.
     waits: Option<String>,
+    /// Set for the whole list of answers.
+    all: Option<String>,
 }
 
 impl Asked {
     fn is_blind(&self) -> bool {
         self.blind.as_deref().is_some_and(|blind| !blind.is_empty())
+    }
+
+    /// What links carry along.
+    fn blind_query(&self) -> &'static str {
+        if self.is_blind() { "&blind=1" } else { "" }
     }
 }
 
@@ -71,6 +79,18 @@ async fn show_sheet(
     let body = sheet::body(&sheet, item.as_ref(), &asked, &visitor);
     let page = Page::new(format!("Review of {}", sheet.adapter_id), Section::Review).with_script("review.js");
     Ok(page.show(&visitor, &body))
+}
+
+/// The whole list of answers, for the script that puts it into the page once that is painted.
+async fn show_list(
+    State(control): State<Control>,
+    Path(adapter_id): Path<String>,
+    Query(asked): Query<Asked>,
+    visitor: Visitor,
+) -> Result<Response, PageError> {
+    let sheet = control.reviews.sheet(&adapter_id, visitor.name().unwrap_or_default()).await?;
+    let entries = sheet::entries(&sheet, &asked, asked.sample.as_deref());
+    Ok(Html(entries.into_string()).into_response())
 }
 
 async fn show_answer(

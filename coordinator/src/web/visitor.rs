@@ -38,7 +38,7 @@ pub(crate) struct Visitor {
 
 impl Visitor {
     pub(super) fn of(headers: &HeaderMap) -> Self {
-        let name = cookie(headers, NAME).and_then(|name| decoded(name));
+        let name = cookie(headers, NAME).and_then(decoded);
         match cookie(headers, TOKEN).filter(|token| token.parse::<Uuid>().is_ok()) {
             Some(token) => Self { name, token: token.to_owned(), is_new: false },
             None => Self { name, token: Uuid::new_v4().to_string(), is_new: true },

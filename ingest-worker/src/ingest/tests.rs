@@ -1,5 +1,7 @@
 //! Whole datasets from small sources.
 
+mod shaping;
+
 use std::{
     cell::RefCell,
     collections::BTreeMap,
@@ -9,7 +11,9 @@ use std::{
 };
 
 use clara_lifecycle::{
-    dataset::{DatasetManifest, DropReason, DroppedDocument, TrainingContent, TrainingRecord},
+    dataset::{
+        DatasetManifest, DropReason, DroppedDocument, Mend, OverlapMeasure, TrainingContent, TrainingRecord,
+    },
     digest::Digest,
     spec::IngestOptions,
 };
@@ -17,7 +21,7 @@ use clara_runtime::stop::StopReason;
 use tempfile::TempDir;
 
 use super::{GoldenText, GoldenTexts, IngestObserver, IngestRequest, run};
-use crate::error::IngestError;
+use crate::{error::IngestError, fetch::Collected};
 
 const GOLDEN_OUTPUT: &str = "Das Vorhaben ist im Außenbereich nur zulässig, wenn öffentliche Belange nicht \
                              entgegenstehen und die ausreichende Erschließung gesichert ist.";
@@ -67,11 +71,31 @@ impl Bench {
     }
 
     fn run_watched(&self, options: &IngestOptions, watch: &Watch) -> Result<DatasetManifest, IngestError> {
+        self.run_with(options, &[], watch)
+    }
+
+    fn run_knowing(
+        &self,
+        options: &IngestOptions,
+        known: &[PathBuf],
+    ) -> Result<DatasetManifest, IngestError> {
+        self.run_with(options, known, &Watch::default())
+    }
+
+    fn run_with(
+        &self,
+        options: &IngestOptions,
+        known: &[PathBuf],
+        watch: &Watch,
+    ) -> Result<DatasetManifest, IngestError> {
         let scratch = tempfile::tempdir().unwrap();
         let request = IngestRequest {
             options,
             domain: &"verwaltungsrecht".parse().unwrap(),
-            golden: &golden(),
+            golden: Some(&golden()),
+            known,
+            base_model: None,
+            collected: &Collected::default(),
             out: &self.out(),
             scratch: scratch.path(),
         };
@@ -83,8 +107,9 @@ impl Bench {
     }
 
     fn dropped(&self) -> BTreeMap<String, DropReason> {
-        let lines = lines(&self.out().join("dropped.jsonl"));
-        let dropped = lines.iter().map(|line| serde_json::from_str::<DroppedDocument>(line).unwrap());
+        let dropped = fs::read(self.out().join("dropped.jsonl.zst")).unwrap();
+        let lines = String::from_utf8(zstd::decode_all(dropped.as_slice()).unwrap()).unwrap();
+        let dropped = lines.lines().map(|line| serde_json::from_str::<DroppedDocument>(line).unwrap());
         dropped.map(|dropped| (dropped.document_id, dropped.reason)).collect()
     }
 }
@@ -125,7 +150,7 @@ fn every_format_enters_one_dataset() {
             r#"{"messages":[{"role":"user","content":"Was ist ein Verwaltungsakt?"},{"role":"assistant","content":"Eine Regelung mit Außenwirkung."}]}"#, "\n",
             r#"{"prompt":"Die Baugenehmigung ist zu erteilen, wenn ","completion":"keine Vorschriften entgegenstehen."}"#, "\n",
         ))
-        .source("b/recht.md", &"# Recht\n\nDie Behörde entscheidet nach pflichtgemäßem Ermessen über den Antrag. ".repeat(60))
+        .source("b/recht.md", &format!("# Recht\n\n{}", sentences(50)))
         .source("c.txt", "Die Satzung wird durch Beschluss des Rates aufgestellt und bekannt gemacht.");
     let manifest = bench.run(&IngestOptions { validation_share: 0.0, ..bench.options() }).unwrap();
     assert_eq!((manifest.documents_read, manifest.documents_kept), (5, 5));
@@ -173,7 +198,7 @@ fn every_document_is_kept_or_dropped_with_its_reason() {
     }
     let broken = dropped.iter().find(|(_, reason)| **reason == DropReason::Broken).unwrap().0;
     assert!(broken.ends_with("law.jsonl:207"), "{broken}");
-    let overlap = &manifest.golden_overlap.removed[0];
+    let overlap = &manifest.golden_overlap.as_ref().unwrap().removed[0];
     assert_eq!((overlap.document_id.as_str(), overlap.sample_id.as_str()), ("leak", "bau-1"));
     assert_eq!(
         (manifest.train_records, manifest.validation_records, manifest.validation_documents),
@@ -189,7 +214,7 @@ fn the_same_input_gives_the_same_bytes() {
         .source("weitere/text.md", &"Der Bauantrag wird geprüft. ".repeat(400));
     let options =
         IngestOptions { query: Some("Bauantrag Gemeinde".into()), top_k: Some(250), ..bench.options() };
-    let files = ["train.jsonl", "validation.jsonl", "manifest.json", "dropped.jsonl"];
+    let files = ["train.jsonl", "validation.jsonl", "manifest.json", "dropped.jsonl.zst", "signatures.bin"];
     let read = || files.map(|name| fs::read(bench.out().join(name)).unwrap());
     bench.run(&options).unwrap();
     let first = read();
@@ -315,4 +340,140 @@ fn a_folder_that_cannot_be_written_may_be_tried_again() {
     let error = bench.run(&bench.options()).unwrap_err();
     assert!(error.is_retryable());
     assert!(error.to_string().contains("cannot write"), "{error}");
+}
+
+/// Sentences of one subject without a common phrase.
+fn sentences(count: usize) -> String {
+    let sentence = |n| {
+        format!(
+            "Die Behörde {n} entscheidet {n} nach pflichtgemäßem {n} Ermessen {n} über den Antrag {n} endgültig. "
+        )
+    };
+    (0..count).map(sentence).collect()
+}
+
+/// Sections that differ from each other, each with a sentence of its own.
+fn sections(count: usize) -> Vec<String> {
+    let subjects = ["Gebühr", "Frist", "Anhörung", "Satzung", "Zustellung", "Auflage", "Beteiligung"];
+    let section = |n: usize| {
+        let subject = subjects[n % subjects.len()];
+        format!(
+            "Abschnitt {n}: Über die {subject} Nummer {n} entscheidet Stelle {}, soweit Vorschrift {} nichts anderes zulässt. \
+             Anträge der Gruppe {} werden binnen {} Wochen bearbeitet; Ausnahmen für Fall {} bestimmt Ordnung {}.",
+            n * 3 + 1,
+            n * 7 + 2,
+            n * 11 + 3,
+            n * 13 + 4,
+            n * 17 + 5,
+            n * 19 + 6
+        )
+    };
+    (0..count).map(section).collect()
+}
+
+fn json_lines(texts: impl IntoIterator<Item = (String, String)>) -> String {
+    texts.into_iter().fold(String::new(), |mut lines, (id, text)| {
+        writeln!(lines, "{}", serde_json::json!({"id": id, "text": text})).unwrap();
+        lines
+    })
+}
+
+#[test]
+fn cleaning_mends_masks_and_drops_with_reasons_and_counts() {
+    let bench = Bench::new();
+    let mut texts: Vec<(String, String)> =
+        sections(30).into_iter().zip(0..).map(|(text, n): (String, u32)| (format!("s-{n}"), text)).collect();
+    let near = texts[3].1.replace("Abschnitt", "Absatz");
+    texts.push(("near".into(), near));
+    texts.push((
+        "broken-up".into(),
+        "Die GebÃ¼hren fÃ¼r die Verwal-\ntung trägt, wer sie ver\u{AD}anlasst hat.".into(),
+    ));
+    texts.push((
+        "mail".into(),
+        "Fragen zum Verfahren beantwortet stelle@beispiel.de, Tel. 030 1234567, jederzeit.".into(),
+    ));
+    texts.push((
+        "again".into(),
+        "Wer den Antrag stellt, trägt die Kosten des Verfahrens und aller Gutachten dazu. ".repeat(6),
+    ));
+    let english = "The authority decides on the application at its due discretion and gives reasons for its decision in writing.";
+    texts.push(("english".into(), english.into()));
+    let paraphrase = "Nicht entgegenstehen dürfen öffentliche Belange, und gesichert ist die ausreichende Erschließung, \
+                      wenn zulässig ist im Außenbereich nur das Vorhaben.";
+    texts.push(("paraphrase".into(), paraphrase.into()));
+    bench.source("law.jsonl", &json_lines(texts));
+    let clean = clara_lifecycle::spec::CleanOptions { languages: vec!["de".into()], ..Default::default() };
+    let manifest = bench.run(&IngestOptions { clean, ..bench.options() }).unwrap();
+    let dropped = bench.dropped();
+    let expected = [
+        ("near", DropReason::NearDuplicate),
+        ("again", DropReason::Repetitive),
+        ("english", DropReason::OtherLanguage),
+        ("paraphrase", DropReason::GoldenOverlap),
+    ];
+    assert_eq!(dropped, expected.map(|(id, reason)| (id.to_owned(), reason)).into());
+    let removed = &manifest.golden_overlap.as_ref().unwrap().removed[0];
+    assert_eq!((removed.document_id.as_str(), removed.measure), ("paraphrase", OverlapMeasure::Answer));
+    let places = |mend: Mend| manifest.mended.get(&mend).map(|count| count.places);
+    assert_eq!(places(Mend::Encoding), Some(2));
+    assert_eq!((places(Mend::Hyphenation), places(Mend::Invisible)), (Some(1), Some(1)));
+    assert_eq!((places(Mend::Email), places(Mend::Phone)), (Some(1), Some(1)));
+    let records = [bench.records("train.jsonl"), bench.records("validation.jsonl")].concat();
+    let text = |id: &str| {
+        let record = records.iter().find(|record| record.document_id == id).unwrap();
+        record.content.texts()[0].to_owned()
+    };
+    assert_eq!(text("broken-up"), "Die Gebühren für die Verwaltung trägt, wer sie veranlasst hat.");
+    assert_eq!(text("mail"), "Fragen zum Verfahren beantwortet [E-MAIL], Tel. [TELEFON], jederzeit.");
+}
+
+#[test]
+fn documents_of_an_earlier_dataset_are_left_out_when_asked_for() {
+    let earlier = Bench::new();
+    let texts: Vec<(String, String)> =
+        sections(40).into_iter().zip(0..).map(|(text, n): (String, u32)| (format!("s-{n}"), text)).collect();
+    earlier.source("law.jsonl", &json_lines(texts[..30].to_vec()));
+    earlier.run(&earlier.options()).unwrap();
+    let signatures = [earlier.out().join("signatures.bin")];
+    let bench = Bench::new();
+    let mut later = texts[20..].to_vec();
+    later[0].1 = later[0].1.replace("Abschnitt", "Absatz");
+    bench.source("law.jsonl", &json_lines(later));
+    let clean = clara_lifecycle::spec::CleanOptions { skip_known: true, ..Default::default() };
+    let options = IngestOptions { clean, ..bench.options() };
+    let manifest = bench.run_knowing(&options, &signatures).unwrap();
+    assert_eq!(manifest.dropped, [(DropReason::Known, 10)].into());
+    assert_eq!(manifest.documents_kept, 10);
+    assert_eq!(bench.run_knowing(&bench.options(), &signatures).unwrap().documents_kept, 20);
+}
+
+#[test]
+fn a_language_that_cannot_be_told_is_refused() {
+    let bench = Bench::new();
+    bench.source("law.jsonl", &law(5));
+    let clean = clara_lifecycle::spec::CleanOptions { languages: vec!["deu".into()], ..Default::default() };
+    let error = bench.run(&IngestOptions { clean, ..bench.options() }).unwrap_err();
+    assert!(error.to_string().contains("names `deu`"), "{error}");
+}
+
+#[test]
+fn a_document_that_is_not_allowed_takes_no_place_among_the_most_relevant() {
+    let bench = Bench::new();
+    let line = |id: &str, licence: &str, text: &str| {
+        format!("{}\n", serde_json::json!({"id": id, "license": licence, "text": text}))
+    };
+    let best = line("best", "proprietary", "Bauantrag, Bauantrag und nochmals Bauantrag bei der Gemeinde.");
+    let second = line(
+        "second",
+        "cc0-1.0",
+        "Wer bauen will, stellt einen Bauantrag bei der Gemeinde und wartet auf den Bescheid.",
+    );
+    bench.source("law.jsonl", &format!("{best}{second}"));
+    let clean =
+        clara_lifecycle::spec::CleanOptions { licences: vec!["CC0-1.0".into()], ..Default::default() };
+    let options = IngestOptions { query: Some("Bauantrag".into()), top_k: Some(1), clean, ..bench.options() };
+    let manifest = bench.run(&options).unwrap();
+    assert_eq!(manifest.dropped, [(DropReason::NotAllowed, 1)].into());
+    assert_eq!(manifest.most_relevant[0].document_id, "second");
 }

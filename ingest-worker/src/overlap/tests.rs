@@ -3,7 +3,7 @@
 use clara_lifecycle::dataset::{ChatMessage, TrainingContent};
 
 use super::{Overlap, OverlapCheck};
-use crate::ingest::GoldenText;
+use crate::{ingest::GoldenText, words::Words};
 
 const PROMPT: &str =
     "Unter welchen Voraussetzungen ist eine Photovoltaikanlage im Außenbereich privilegiert?";
@@ -19,8 +19,14 @@ fn check(limit: f64) -> OverlapCheck {
     OverlapCheck::new(&samples, 8, limit)
 }
 
-fn text(text: &str) -> TrainingContent {
-    TrainingContent::Text { text: text.into() }
+fn text(text: &str) -> Words {
+    words(&TrainingContent::Text { text: text.into() })
+}
+
+fn words(content: &TrainingContent) -> Words {
+    let mut words = Words::default();
+    words.read(content);
+    words
 }
 
 #[test]
@@ -55,7 +61,7 @@ fn the_prompt_alone_is_an_overlap() {
         ChatMessage { role: "user".into(), content: PROMPT.into() },
         ChatMessage { role: "assistant".into(), content: "Etwas ganz anderes.".into() },
     ];
-    assert_eq!(check(0.2).find(&TrainingContent::Chat { messages }).unwrap().sample_id, "s-1");
+    assert_eq!(check(0.2).find(&words(&TrainingContent::Chat { messages })).unwrap().sample_id, "s-1");
 }
 
 #[test]
@@ -71,7 +77,7 @@ fn a_very_short_prompt_counts_only_as_a_whole_text_and_a_very_short_output_never
         prompt: "definiere Verwaltungsakt".into(),
         completion: "§ 35 VwVfG.".into(),
     };
-    assert_eq!(check(0.2).find(&instruction).unwrap().sample_id, "s-2");
+    assert_eq!(check(0.2).find(&words(&instruction)).unwrap().sample_id, "s-2");
     assert_eq!(check(0.2).find(&text("Ja, definiere Verwaltungsakt und Allgemeinverfügung.")), None);
     assert_eq!(check(0.2).find(&text("Ja")), None);
 }

@@ -1,17 +1,44 @@
 //! What a query finds, and in which order.
 
-use clara_lifecycle::{dataset::DropReason, spec::IngestOptions};
+use std::collections::BTreeMap;
 
-use super::{Ranking, SearchIndex, search_words};
-use crate::error::IngestError;
+use clara_lifecycle::{
+    dataset::{DropReason, TrainingContent},
+    spec::IngestOptions,
+};
+
+use super::{Asked, Ranking, SearchIndex, sought_words};
+use crate::{
+    error::IngestError,
+    source::{Document, Origin},
+};
+
+/// A document with a text and metadata.
+pub(crate) fn document(id: &str, text: &str, metadata: &[(&str, &str)]) -> Document {
+    let metadata = metadata.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Document {
+        id: id.to_owned(),
+        origin: Origin::file("test"),
+        domain: None,
+        licence: None,
+        classification: None,
+        content: TrainingContent::Text { text: text.to_owned() },
+        metadata: metadata.collect::<BTreeMap<_, _>>(),
+    }
+}
+
+fn search_in(documents: &[Document], query: &str) -> Result<Vec<(u64, f32)>, IngestError> {
+    let folder = tempfile::tempdir().unwrap();
+    let mut index = SearchIndex::create(&folder.path().join("index"), Asked::parse(query)?)?;
+    for (number, document) in (0..).zip(documents) {
+        index.add(number, document)?;
+    }
+    index.search()
+}
 
 fn search(documents: &[&str], query: &str) -> Result<Vec<(u64, f32)>, IngestError> {
-    let folder = tempfile::tempdir().unwrap();
-    let mut index = SearchIndex::create(&folder.path().join("index"))?;
-    for (number, text) in (0..).zip(documents) {
-        index.add(number, text)?;
-    }
-    index.search(query)
+    let documents: Vec<Document> = documents.iter().map(|text| document("x", text, &[])).collect();
+    search_in(&documents, query)
 }
 
 fn found(documents: &[&str], query: &str) -> Vec<u64> {
@@ -44,10 +71,88 @@ fn a_query_word_matches_its_compounds() {
 }
 
 #[test]
-fn a_short_query_word_matches_only_at_the_beginning_and_no_compound_is_taken_apart() {
+fn a_short_query_word_matches_only_at_the_beginning() {
     assert_eq!(found(&["Rechtsweg", "Bauordnungsrecht", "gerechtfertigt"], "Recht"), [0]);
     assert_eq!(found(&["Baum", "Bau"], "Bau"), [1]);
-    assert_eq!(found(&["Bauordnungsrecht", "das Recht am Bau"], "Baurecht"), Vec::<u64>::new());
+}
+
+#[test]
+fn a_query_word_is_taken_apart_where_both_parts_are_words_of_the_documents() {
+    let documents = ["Bauordnungsrecht", "das Recht am Bau", "Bauaufsicht", "Baurecht gilt"];
+    assert_eq!(found(&documents, "Baurecht"), [0, 3]);
+    assert_eq!(found(&["Bauordnungsrecht", "Bauaufsicht"], "Baurecht"), Vec::<u64>::new());
+    let mut scores = search(&documents, "Baurecht").unwrap();
+    scores.sort_by(|left, right| right.1.total_cmp(&left.1));
+    assert_eq!(scores[0].0, 3);
+}
+
+#[test]
+fn a_section_outranks_a_common_word() {
+    let mut documents: Vec<Document> =
+        (0..20).map(|n| document(&format!("x-{n}a"), "Ein Vorhaben im Außenbereich", &[])).collect();
+    documents.push(document("baugb-35", "Ein anderer Text", &[]));
+    let mut scores = search_in(&documents, "Außenbereich § 35 BauGB").unwrap();
+    scores.sort_by(|left, right| right.1.total_cmp(&left.1));
+    assert_eq!((scores.len(), scores[0].0), (21, 20));
+}
+
+#[test]
+fn words_side_by_side_and_or_take_any_and_takes_all() {
+    let documents = ["Der Bauantrag", "Der Nachbar", "Bauantrag und Nachbar", "Die Steuer"];
+    assert_eq!(found(&documents, "Bauantrag Nachbar"), [0, 1, 2]);
+    assert_eq!(found(&documents, "Bauantrag OR Nachbar"), [0, 1, 2]);
+    assert_eq!(found(&documents, "Bauantrag AND Nachbar"), [2]);
+    assert_eq!(found(&documents, "Steuer Bauantrag AND Nachbar"), [2, 3]);
+    assert_eq!(found(&documents, "(Steuer OR Bauantrag) AND Nachbar"), [2]);
+}
+
+#[test]
+fn what_is_excluded_is_in_no_result() {
+    let documents = ["Der Bauantrag", "Der Nachbar", "Bauantrag und Nachbar", "Die Steuer"];
+    for query in
+        ["Bauantrag -Nachbar", "Bauantrag NOT Nachbar", "Bauantrag AND NOT Nachbar", "-Nachbar Bauantrag"]
+    {
+        assert_eq!(found(&documents, query), [0], "{query}");
+    }
+    assert_eq!(found(&documents, "Bauantrag Steuer -(Nachbar Gemeinde)"), [0, 3]);
+}
+
+#[test]
+fn a_phrase_wants_its_words_in_order_in_any_of_their_forms() {
+    let documents = [
+        "Öffentliche Belange stehen entgegen",
+        "wenn öffentlicher Belang entgegensteht",
+        "Belange der öffentlichen Hand",
+    ];
+    assert_eq!(found(&documents, "\"öffentliche Belange\""), [0, 1]);
+    assert_eq!(found(&documents, "„öffentliche Belange“ AND entgegensteht"), [1]);
+    assert_eq!(found(&documents, "Belange -\"öffentliche Belange\""), [2]);
+    assert_eq!(found(&["Bauordnungsrecht", "Baurecht", "Bau", "Recht"], "\"Baurecht\""), [1]);
+}
+
+#[test]
+fn a_provision_finds_the_section_and_the_texts_that_cite_it() {
+    let documents = [
+        document("a", "Im Außenbereich ist ein Vorhaben zulässig.", &[("law", "BauGB"), ("section", "§ 35")]),
+        document("b", "Die Grenze nach § 135 BauGB.", &[]),
+        document("c", "Nach § 35 Abs. 2 BauGB entscheidet die Behörde.", &[]),
+        document("d", "Ein Widerspruch nach § 35 VwVfG.", &[]),
+        document("e", "Zulässig nach den §§ 30 bis 37.", &[("law", "BauGB"), ("section", "§ 29")]),
+        document("vwvfg-35", "Verwaltungsakt ist jede Verfügung.", &[]),
+        document("f", "35 Bauten nach dem BauGB.", &[]),
+    ];
+    let found = |query: &str| {
+        let mut scores = search_in(&documents, query).unwrap();
+        scores.sort_by(|left, right| right.1.total_cmp(&left.1).then(left.0.cmp(&right.0)));
+        scores.into_iter().map(|(number, _)| number).collect::<Vec<_>>()
+    };
+    assert_eq!(found("§ 35 BauGB"), [0, 2, 4]);
+    assert_eq!(found("BauGB § 35"), [0, 2, 4]);
+    assert_eq!(found("§ 35 Abs. 2 des Baugesetzbuchs"), [0, 2]);
+    assert_eq!(found("§ 35 VwVfG"), [5, 3]);
+    assert_eq!(found("§ 35 BauGB AND Behörde"), [2]);
+    assert_eq!(found("§ 35 BauGB -§ 29"), [0, 2]);
+    assert_eq!(found("§§ 35, 135 BauGB NOT Behörde"), [0, 1, 4]);
 }
 
 #[test]
@@ -69,9 +174,14 @@ fn a_document_with_more_query_words_ranks_first() {
 
 #[test]
 fn function_words_are_no_search_terms() {
-    assert_eq!(search_words("Wer darf im Außenbereich bauen?"), ["darf", "aussenbereich", "bauen"]);
-    assert_eq!(search_words("und oder"), ["und", "oder"]);
-    assert_eq!(found(&["Im Haus", "Außenbereich"], "im Außenbereich"), [1]);
+    assert_eq!(found(&["Im Haus", "Außenbereich", "Wer darf"], "Wer darf im Außenbereich?"), [1, 2]);
+    assert_eq!(found(&["und", "oder", "Bau"], "und oder"), [0, 1]);
+}
+
+#[test]
+fn a_server_that_knows_words_only_gets_what_is_looked_for() {
+    let sought = sought_words("Photovoltaik AND (Baurecht OR \"Freie Fläche\") -Steuer § 35 BauGB").unwrap();
+    assert_eq!(sought, ["Photovoltaik", "Baurecht", "Freie Fläche", "§ 35 BauGB"]);
 }
 
 #[test]

@@ -1,27 +1,22 @@
 //! Finds the files of a job's sources before any of them is read.
 
+mod hugging_face;
+mod pattern;
+
 #[cfg(test)]
 mod tests;
 
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use clara_lifecycle::spec::FieldNames;
 use walkdir::{DirEntry, WalkDir};
 
-use super::{Source, jsonl::JsonlSource, plain::PlainSource};
+use super::kind::FileKind;
 use crate::error::IngestError;
-
-/// What a file holds, told by the end of its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileKind {
-    /// `.jsonl`: one document per line.
-    Jsonl,
-    /// `.md` or `.txt`: the file is one document.
-    Plain,
-}
 
 /// A file to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +27,10 @@ pub struct SourceFile {
     pub name: String,
     /// What it holds.
     pub kind: FileKind,
+    /// Names of the fields of its records.
+    pub fields: Arc<FieldNames>,
+    /// The source that it belongs to, as given.
+    pub source: Arc<str>,
 }
 
 /// What the sources hold.
@@ -39,40 +38,24 @@ pub struct SourceFile {
 pub struct Found {
     /// Files to read: sources in the order given, files of a folder sorted by path.
     pub files: Vec<SourceFile>,
-    /// Files in folders that are of no known kind.
+    /// Files in folders that are of no known kind, and those of a Hugging Face dataset beside its training split.
     pub skipped: Vec<String>,
 }
 
-impl FileKind {
-    /// The kind of a file by its name, upper and lower case alike.
-    pub fn of(path: &Path) -> Option<Self> {
-        match path.extension()?.to_str()?.to_lowercase().as_str() {
-            "jsonl" => Some(Self::Jsonl),
-            "md" | "txt" => Some(Self::Plain),
-            _ => None,
-        }
-    }
-}
-
-impl SourceFile {
-    /// Opens the file at its start.
-    pub(super) fn open(&self, fields: &FieldNames) -> Result<Box<dyn Source>, IngestError> {
-        Ok(match self.kind {
-            FileKind::Jsonl => Box::new(JsonlSource::open(self, fields)?),
-            FileKind::Plain => Box::new(PlainSource::open(self)?),
-        })
-    }
-}
-
-/// Finds all files of `sources`. Hidden files and folders within a folder are passed over.
+/// Finds all files of `sources`, which are files, folders and patterns, and whose records have the given fields.
+///
+/// Hidden files and folders within a folder are passed over. Of a folder that Hugging Face `datasets` wrote only the
+/// training split is read.
 ///
 /// # Errors
-/// When a source is missing, of an unknown kind or unreadable, or all of them together hold no byte to read.
-pub fn discover(sources: &[String]) -> Result<Found, IngestError> {
-    let mut found = Found::default();
+/// When a source is missing, of an unknown kind or unreadable, a pattern matches nothing, or all of them together hold
+/// no byte to read.
+pub fn discover(sources: &[String], fields: &FieldNames) -> Result<Found, IngestError> {
+    let mut finder = Finder { fields: Arc::new(fields.clone()), source: "".into(), found: Found::default() };
     for source in sources {
-        add_source(source, &mut found)?;
+        finder.add_source(source)?;
     }
+    let found = finder.found;
     let mut bytes = 0;
     for file in &found.files {
         bytes += std::fs::metadata(&file.path).map_err(IngestError::read(&file.path))?.len();
@@ -83,43 +66,97 @@ pub fn discover(sources: &[String]) -> Result<Found, IngestError> {
     Ok(found)
 }
 
-fn add_source(source: &str, found: &mut Found) -> Result<(), IngestError> {
-    let path = Path::new(source);
-    let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => IngestError::MissingSource { path: source.to_owned() },
-        _ => IngestError::read(path)(error),
-    })?;
-    if metadata.is_dir() {
-        return add_folder(path, found);
-    }
-    let Some(kind) = FileKind::of(path) else {
-        let found = path.extension().unwrap_or_default().to_string_lossy();
-        return Err(IngestError::UnknownKind { path: source.to_owned(), found: found.into_owned() });
-    };
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    found.files.push(SourceFile { path: path.to_owned(), name, kind });
-    Ok(())
+/// What was found so far.
+#[derive(Debug)]
+struct Finder {
+    fields: Arc<FieldNames>,
+    /// The source as given that is looked through.
+    source: Arc<str>,
+    found: Found,
 }
 
-fn add_folder(folder: &Path, found: &mut Found) -> Result<(), IngestError> {
-    let is_visible =
-        |entry: &DirEntry| entry.depth() == 0 || !entry.file_name().as_encoded_bytes().starts_with(b".");
-    let walk = WalkDir::new(folder).follow_links(true).sort_by_file_name();
-    for entry in walk.into_iter().filter_entry(is_visible) {
-        let entry = entry.map_err(|error| {
-            let path = error.path().unwrap_or(folder).to_owned();
-            IngestError::Read { path, source: error.into() }
-        })?;
-        if entry.file_type().is_dir() {
-            continue;
+impl Finder {
+    fn add_source(&mut self, source: &str) -> Result<(), IngestError> {
+        self.source = source.into();
+        let path = Path::new(source);
+        let metadata = match std::fs::metadata(path) {
+            Ok(metadata) => metadata,
+            // A file whose name looks like a pattern is taken for what it is.
+            Err(_) if pattern::is_pattern(source) => return self.add_pattern(source),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(IngestError::MissingSource { path: source.to_owned() });
+            }
+            Err(error) => return Err(IngestError::read(path)(error)),
+        };
+        if metadata.is_dir() {
+            return self.add_folder(path, path);
         }
-        let name = relative_name(folder, entry.path());
-        match FileKind::of(entry.path()) {
-            Some(kind) => found.files.push(SourceFile { path: entry.into_path(), name, kind }),
-            None => found.skipped.push(name),
+        let Some(kind) = FileKind::of(path) else {
+            let found = path.extension().unwrap_or_default().to_string_lossy();
+            return Err(IngestError::UnknownKind { path: source.to_owned(), found: found.into_owned() });
+        };
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        self.add_file(path, name, kind);
+        Ok(())
+    }
+
+    fn add_pattern(&mut self, source: &str) -> Result<(), IngestError> {
+        let matches = pattern::matches(source)?;
+        let folder = pattern::fixed_folder(source);
+        let first = self.found.files.len();
+        for path in &matches {
+            if path.is_dir() {
+                self.add_folder(path, &folder)?;
+            } else {
+                self.add_known(path, &folder);
+            }
+        }
+        // A folder that matches may hold a file that matches.
+        let mut met = std::collections::BTreeSet::new();
+        let mut number = 0;
+        self.found.files.retain(|file| {
+            number += 1;
+            number <= first || met.insert(file.path.clone())
+        });
+        Ok(())
+    }
+
+    /// Adds the files of a folder, named by their paths below `root`.
+    fn add_folder(&mut self, folder: &Path, root: &Path) -> Result<(), IngestError> {
+        let is_visible =
+            |entry: &DirEntry| entry.depth() == 0 || !entry.file_name().as_encoded_bytes().starts_with(b".");
+        let walk = WalkDir::new(folder).follow_links(true).sort_by_file_name();
+        let mut entries = walk.into_iter().filter_entry(is_visible);
+        while let Some(entry) = entries.next() {
+            let entry = entry.map_err(|error| {
+                let path = error.path().unwrap_or(folder).to_owned();
+                IngestError::Read { path, source: error.into() }
+            })?;
+            if !entry.file_type().is_dir() {
+                self.add_known(entry.path(), root);
+            } else if let Some(dataset) = hugging_face::dataset(entry.path())? {
+                for path in dataset.files {
+                    self.add_known(&path, root);
+                }
+                self.found.skipped.extend(dataset.skipped.iter().map(|path| relative_name(root, path)));
+                entries.skip_current_dir();
+            }
+        }
+        Ok(())
+    }
+
+    fn add_known(&mut self, path: &Path, root: &Path) {
+        let name = relative_name(root, path);
+        match FileKind::of(path) {
+            Some(kind) => self.add_file(path, name, kind),
+            None => self.found.skipped.push(name),
         }
     }
-    Ok(())
+
+    fn add_file(&mut self, path: &Path, name: String, kind: FileKind) {
+        let (fields, source) = (Arc::clone(&self.fields), Arc::clone(&self.source));
+        self.found.files.push(SourceFile { path: path.to_owned(), name, kind, fields, source });
+    }
 }
 
 fn relative_name(folder: &Path, path: &Path) -> String {

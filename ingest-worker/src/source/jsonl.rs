@@ -4,17 +4,13 @@
 mod tests;
 
 use std::{
-    fs::File,
-    io::{self, BufRead as _, BufReader, Read as _},
-    path::PathBuf,
+    io::{self, BufRead as _, Read as _},
     sync::Arc,
 };
 
 use clara_lifecycle::{digest::Digest, spec::FieldNames};
 
-use super::{
-    Broken, Document, HashingReader, MOST_DOCUMENT_BYTES, Origin, Source, SourceFile, SourceItem, record,
-};
+use super::{Broken, MOST_DOCUMENT_BYTES, Origin, Source, SourceFile, SourceItem, input::Input, record};
 use crate::error::IngestError;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -22,11 +18,10 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// A JSONL file that is read line by line.
 #[derive(Debug)]
 pub(super) struct JsonlSource {
-    path: PathBuf,
     name: String,
     shown_path: Arc<str>,
-    fields: FieldNames,
-    reader: BufReader<HashingReader<File>>,
+    fields: Arc<FieldNames>,
+    input: Input,
     line: u64,
     buffer: Vec<u8>,
     most_line_bytes: u64,
@@ -40,14 +35,12 @@ enum Line {
 }
 
 impl JsonlSource {
-    pub(super) fn open(file: &SourceFile, fields: &FieldNames) -> Result<Self, IngestError> {
-        let reader = File::open(&file.path).map_err(IngestError::read(&file.path))?;
+    pub(super) fn open(file: &SourceFile) -> Result<Self, IngestError> {
         Ok(Self {
             shown_path: file.path.to_string_lossy().into(),
-            path: file.path.clone(),
             name: file.name.clone(),
-            fields: fields.clone(),
-            reader: BufReader::new(HashingReader::new(reader)),
+            fields: Arc::clone(&file.fields),
+            input: Input::open(&file.path)?,
             line: 0,
             buffer: Vec::new(),
             most_line_bytes: MOST_DOCUMENT_BYTES,
@@ -56,7 +49,7 @@ impl JsonlSource {
 
     fn read_line(&mut self) -> io::Result<Line> {
         self.buffer.clear();
-        let read = (&mut self.reader).take(self.most_line_bytes).read_until(b'\n', &mut self.buffer)?;
+        let read = (&mut self.input).take(self.most_line_bytes).read_until(b'\n', &mut self.buffer)?;
         if read == 0 {
             return Ok(Line::End);
         }
@@ -65,7 +58,7 @@ impl JsonlSource {
             self.buffer.drain(..BYTE_ORDER_MARK.len());
         }
         if read as u64 == self.most_line_bytes && !self.buffer.ends_with(b"\n") {
-            self.reader.skip_until(b'\n')?;
+            self.input.skip_until(b'\n')?;
             return Ok(Line::TooLong);
         }
         Ok(Line::Whole)
@@ -78,13 +71,7 @@ impl JsonlSource {
             .and_then(|line| record::parse(line, &self.fields));
         match parsed {
             Err(problem) => SourceItem::Broken(Broken { origin, problem }),
-            Ok(record) => SourceItem::Document(Document {
-                id: record.id.unwrap_or_else(|| format!("{}:{}", self.name, self.line)),
-                origin,
-                domain: record.domain,
-                content: record.content,
-                metadata: record.metadata,
-            }),
+            Ok(record) => SourceItem::Document(record.document(origin, &self.name)),
         }
     }
 }
@@ -92,7 +79,7 @@ impl JsonlSource {
 impl Source for JsonlSource {
     fn next_item(&mut self) -> Result<Option<SourceItem>, IngestError> {
         loop {
-            match self.read_line().map_err(IngestError::read(&self.path))? {
+            match self.read_line().map_err(|error| self.input.fatal(error))? {
                 Line::End => return Ok(None),
                 Line::Whole if self.buffer.trim_ascii().is_empty() => {}
                 Line::Whole => return Ok(Some(self.item())),
@@ -106,6 +93,6 @@ impl Source for JsonlSource {
     }
 
     fn read_so_far(&self) -> (u64, Digest) {
-        self.reader.get_ref().read_so_far()
+        self.input.read_so_far()
     }
 }

@@ -11,11 +11,15 @@ use clara_lifecycle::{
 };
 use serde_json::{Map, Value};
 
+use super::{Document, Origin};
+
 /// What a line holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) id: Option<String>,
     pub(super) domain: Option<String>,
+    pub(super) licence: Option<String>,
+    pub(super) classification: Option<String>,
     pub(super) content: TrainingContent,
     pub(super) metadata: BTreeMap<String, String>,
 }
@@ -29,14 +33,58 @@ pub(super) fn parse(line: &str, fields: &FieldNames) -> Result<Record, String> {
     let Value::Object(object) = value else {
         return Err(format!("expected a JSON object, found {}", kind(&value)));
     };
-    let line = Line { object: &object, fields };
+    from_object(&object, fields)
+}
+
+/// The document of an object, as [`parse`] finds it.
+///
+/// # Errors
+/// What is wrong with the object, without its content.
+pub(super) fn from_object(object: &Map<String, Value>, fields: &FieldNames) -> Result<Record, String> {
+    let line = Line { object, fields };
     let (content, used) = line.content()?;
     Ok(Record {
         id: line.id()?,
         domain: line.text(&fields.domain)?.map(str::to_owned),
+        licence: line.label(&fields.licence),
+        classification: line.label(&fields.classification),
         content,
         metadata: line.metadata(&used),
     })
+}
+
+/// Refuses columns that lack each of the known shapes, whatever the rows hold.
+///
+/// # Errors
+/// The columns that were expected and found.
+pub(super) fn check_columns<'a>(
+    columns: impl Iterator<Item = &'a str>,
+    fields: &FieldNames,
+) -> Result<(), String> {
+    let columns: Vec<&str> = columns.collect();
+    let has = |name: &String| columns.contains(&name.as_str());
+    let FieldNames { text, instruction, output, messages, prompt, completion, .. } = fields;
+    let is_known =
+        has(messages) || has(text) || (has(instruction) && has(output)) || (has(prompt) && has(completion));
+    if is_known { Ok(()) } else { Err(unknown_shape(columns.into_iter(), fields)) }
+}
+
+impl Record {
+    /// The document that was read at `origin` in the file `file_name`, which names it where it has no id.
+    pub(super) fn document(self, origin: Origin, file_name: &str) -> Document {
+        Document {
+            id: self.id.unwrap_or_else(|| match origin.line {
+                Some(line) => format!("{file_name}:{line}"),
+                None => file_name.to_owned(),
+            }),
+            origin,
+            domain: self.domain,
+            licence: self.licence,
+            classification: self.classification,
+            content: self.content,
+            metadata: self.metadata,
+        }
+    }
 }
 
 /// Only the place and class of a JSON error; its message may quote the line.
@@ -85,7 +133,7 @@ impl<'a> Line<'a> {
         if let Some(text) = self.text(&fields.text)? {
             return Ok((TrainingContent::Text { text: text.to_owned() }, vec![&fields.text]));
         }
-        Err(self.unknown_shape())
+        Err(unknown_shape(self.object.keys().map(String::as_str), fields))
     }
 
     /// A field with a value; `null` counts as missing.
@@ -112,12 +160,30 @@ impl<'a> Line<'a> {
         }
     }
 
+    /// A word about the document: a text or a number, or a list of them; other values say nothing that could be compared.
+    fn label(&self, name: &str) -> Option<String> {
+        let word = |value: &Value| match value {
+            Value::String(text) if text.trim().is_empty() => None,
+            Value::String(text) => Some(text.trim().to_owned()),
+            Value::Number(number) => Some(number.to_string()),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+        };
+        match self.present(name)? {
+            Value::Array(values) => {
+                let words: Vec<String> = values.iter().filter_map(word).collect();
+                (!words.is_empty()).then(|| words.join(", "))
+            }
+            value => word(value),
+        }
+    }
+
     /// All other texts; those within an object appear as `object.field`.
     fn metadata(&self, used: &[&str]) -> BTreeMap<String, String> {
+        let FieldNames { id, domain, licence, classification, .. } = self.fields;
+        let own = [id, domain, licence, classification];
         let mut metadata = BTreeMap::new();
         for (name, value) in self.object {
-            let is_other =
-                !used.contains(&name.as_str()) && *name != self.fields.id && *name != self.fields.domain;
+            let is_other = !used.contains(&name.as_str()) && !own.contains(&name);
             match value {
                 Value::String(text) if is_other => {
                     metadata.insert(name.clone(), text.clone());
@@ -131,16 +197,16 @@ impl<'a> Line<'a> {
         }
         metadata
     }
+}
 
-    fn unknown_shape(&self) -> String {
-        let FieldNames { text, instruction, output, messages, prompt, completion, .. } = self.fields;
-        let found: Vec<String> = self.object.keys().take(20).map(|name| format!("`{name}`")).collect();
-        let found = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
-        format!(
-            "expected the fields `{messages}`, `{instruction}` and `{output}`, `{prompt}` and `{completion}`, or \
-             `{text}`; found {found}"
-        )
-    }
+fn unknown_shape<'a>(found: impl Iterator<Item = &'a str>, fields: &FieldNames) -> String {
+    let FieldNames { text, instruction, output, messages, prompt, completion, .. } = fields;
+    let found: Vec<String> = found.take(20).map(|name| format!("`{name}`")).collect();
+    let found = if found.is_empty() { "none".to_owned() } else { found.join(", ") };
+    format!(
+        "expected the fields `{messages}`, `{instruction}` and `{output}`, `{prompt}` and `{completion}`, or \
+         `{text}`; found {found}"
+    )
 }
 
 fn exchange(instruction: &str, input: &str, output: &str) -> TrainingContent {
@@ -150,8 +216,16 @@ fn exchange(instruction: &str, input: &str, output: &str) -> TrainingContent {
 }
 
 fn chat(name: &str, value: &Value) -> Result<TrainingContent, String> {
-    let Value::Array(turns) = value else {
-        return Err(format!("field `{name}` is {}, expected a list of messages", kind(value)));
+    let turns = match value {
+        Value::Array(turns) => turns,
+        // Tables of text alone, such as CSV, hold the list as JSON.
+        Value::String(text) => {
+            let turns = serde_json::from_str(text).map_err(|error| {
+                format!("field `{name}` is a text, expected a list of messages: {}", not_json(&error))
+            })?;
+            &turns_of(turns, name)?
+        }
+        other => return Err(not_a_list(name, other)),
     };
     let mut messages = Vec::with_capacity(turns.len());
     for (number, turn) in (1..).zip(turns) {
@@ -171,6 +245,17 @@ fn chat(name: &str, value: &Value) -> Result<TrainingContent, String> {
         return Err(format!("field `{name}` has no turn of the assistant, so that nothing would be learned"));
     }
     Ok(TrainingContent::Chat { messages })
+}
+
+fn turns_of(value: Value, name: &str) -> Result<Vec<Value>, String> {
+    match value {
+        Value::Array(turns) => Ok(turns),
+        other => Err(not_a_list(name, &other)),
+    }
+}
+
+fn not_a_list(name: &str, found: &Value) -> String {
+    format!("field `{name}` is {}, expected a list of messages", kind(found))
 }
 
 fn turn_text<'a>(name: &str, number: u64, turn: &'a Value, field: &str) -> Result<&'a str, String> {

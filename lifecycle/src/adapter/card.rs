@@ -109,15 +109,16 @@ fn data_section(lineage: Option<&Lineage>) -> String {
             .to_owned();
     };
     let sources: Vec<String> = lineage.sources.iter().map(|source| code(source)).collect();
-    let rows = [
+    let mut rows = vec![
         ("sources", if sources.is_empty() { missing() } else { sources.join(", ") }),
         ("source digest", code(lineage.source_digest.as_str())),
         ("query", lineage.query.as_deref().map_or_else(|| "none, all documents".to_owned(), code)),
         ("training records", lineage.train_records.map_or_else(missing, |records| records.to_string())),
         ("dataset digest", code(lineage.dataset.digest().as_str())),
     ];
-    let mut section =
-        format!("## Data\n\n{}", table(["", ""], rows.map(|(name, value)| [name.to_owned(), value])));
+    rows.extend(lineage.dataset_key.iter().map(|key| ("dataset key", code(key.as_str()))));
+    let rows = rows.into_iter().map(|(name, value)| [name.to_owned(), value]);
+    let mut section = format!("## Data\n\n{}", table(["", ""], rows));
     section.push_str(
         "\nSamples of the golden dataset were looked for in the training data and removed; the dataset's \
                       `manifest.json` says how many.\n",

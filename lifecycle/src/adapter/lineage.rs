@@ -50,6 +50,14 @@ fn data(version: &AdapterVersion) -> Facts {
     facts.push(("source digest", lineage.source_digest.to_string()));
     facts.extend(lineage.query.iter().map(|query| ("query", query.clone())));
     facts.extend(lineage.train_records.map(|records| ("training records", records.to_string())));
+    facts.push(("dataset", lineage.dataset.digest().to_string()));
+    facts.extend(lineage.dataset_key.iter().map(|key| ("dataset key", key.to_string())));
+    facts.extend(
+        lineage
+            .dataset
+            .file("card.md")
+            .map(|card| ("dataset card", format!("{}/{}", lineage.dataset.prefix, card.path))),
+    );
     let file =
         |file: &crate::artifact::ArtifactFile| ("dataset file", format!("{} {}", file.path, file.digest));
     facts.extend(lineage.dataset.files.iter().map(file));

@@ -35,6 +35,7 @@ fn lineage(job: &str) -> Lineage {
         training: spec().training,
         dataset: artifact("dataset"),
         source_digest: digest("source"),
+        dataset_key: Some(digest("key")),
         golden_dataset: "law-golden@1.0.0".into(),
         golden_digest: digest("golden"),
         code_version: "0.1.0".into(),

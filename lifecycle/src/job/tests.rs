@@ -45,6 +45,8 @@ fn result_of(stage: Stage, decision: Decision) -> StageResult {
             train_records: 1,
             validation_records: 1,
             source_digest: digest("source"),
+            key: None,
+            reused_from: None,
         }),
         Stage::Train => StageResult::Train(TrainingResult {
             adapter: artifact("adapter"),

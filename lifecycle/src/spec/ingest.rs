@@ -22,6 +22,8 @@ pub struct IngestOptions {
     pub rerank: Option<RerankOptions>,
     /// Takes only what changed since the family's newest dataset, where the source can tell.
     pub since_last: bool,
+    /// Reads the sources anew, even where a stored dataset of the same sources and options could be taken.
+    pub fresh: bool,
     /// Shortest document in characters.
     pub min_chars: u32,
     /// Longest document in characters; longer ones are dropped.
@@ -213,6 +215,7 @@ impl Default for IngestOptions {
             min_relevance: 0.0,
             rerank: None,
             since_last: false,
+            fresh: false,
             min_chars: 40,
             max_chars: 100_000,
             chunk_chars: 2_000,

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{ALL_LINEAR, CleanOptions, IngestOptions, JobSpec, TrainingOptions};
+use super::{
+    ALL_LINEAR, CleanOptions, IngestOptions, JobSpec, RecordOrder, RecordShape, RerankOptions, ShapeOptions,
+    TrainingOptions,
+};
 
 /// One thing that is wrong with a job specification.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +47,10 @@ impl JobSpec {
     }
 
     fn check_scope(&self, found: &mut Findings) {
+        let is_curriculum = self.ingest.shape.order == RecordOrder::Curriculum;
+        found.require("ingest.shape.order", !(is_curriculum && self.training.shuffle), || {
+            "is curriculum, which training.shuffle would undo; set training.shuffle to false".into()
+        });
         let mut seen = BTreeSet::new();
         for target in &self.rollout_targets {
             found.require("rollout_targets", seen.insert(target), || {
@@ -132,6 +139,13 @@ impl IngestOptions {
             format!("is {}; expected at least 100", self.chunk_chars)
         });
         self.clean.check(found);
+        self.shape.check(found);
+        if let Some(rerank) = &self.rerank {
+            found.require("ingest.rerank", self.query.is_some(), || {
+                "needs ingest.query: without one, there is nothing to rank by".into()
+            });
+            rerank.check(found);
+        }
         found.require("ingest.overlap_ngram_words", (2..=50).contains(&self.overlap_ngram_words), || {
             format!("is {}; expected 2 to 50", self.overlap_ngram_words)
         });
@@ -144,6 +158,42 @@ impl CleanOptions {
         found.share("ingest.clean.golden_similarity_limit", self.golden_similarity_limit);
         found.share("ingest.clean.min_quality", self.min_quality);
         found.share("ingest.clean.repetition_limit", self.repetition_limit);
+    }
+}
+
+impl ShapeOptions {
+    fn check(&self, found: &mut Findings) {
+        let asks = self.records == RecordShape::Instruction;
+        found.require("ingest.shape.questions", self.questions.is_empty() || asks, || {
+            "needs ingest.shape.records = \"instruction\": no other records hold questions".into()
+        });
+        found.require("ingest.shape.cite", !self.cite || self.records != RecordShape::Text, || {
+            "needs ingest.shape.records = \"instruction\" or \"completion\": running text is learned as it is".into()
+        });
+        for (source, weight) in &self.weights {
+            found.require("ingest.shape.weights", weight.is_finite() && *weight > 0.0, || {
+                format!("gives `{source}` {weight}; expected more than 0, or leave the source out of ingest.sources")
+            });
+        }
+        let cluster = self.cluster.as_deref();
+        found.require("ingest.shape.cluster", cluster.is_none_or(|field| !field.trim().is_empty()), || {
+            "is empty; name a field of the documents, such as `law`, or leave it out".into()
+        });
+    }
+}
+
+impl RerankOptions {
+    fn check(&self, found: &mut Findings) {
+        found.share("ingest.rerank.weight", self.weight);
+        found.require("ingest.rerank.candidates", self.candidates > 0, || "is 0; expected at least 1".into());
+        let endpoint = &self.endpoint;
+        let is_http = endpoint.starts_with("http://") || endpoint.starts_with("https://");
+        found.require("ingest.rerank.endpoint", is_http, || {
+            format!("is `{endpoint}`; expected a base URL such as http://embedder:8080/v1")
+        });
+        found.require("ingest.rerank.model", !self.model.trim().is_empty(), || {
+            "is empty; name the model that embeds".into()
+        });
     }
 }
 

@@ -51,6 +51,44 @@ fn limits_by_relevance_need_a_query() {
 }
 
 #[test]
+fn options_of_the_shape_that_would_have_no_effect_are_refused() {
+    let mut spec = spec();
+    spec.ingest.shape.questions = vec!["{{ heading }}?".into()];
+    spec.ingest.shape.cite = true;
+    spec.ingest.shape.weights = [("a".into(), 0.0)].into();
+    spec.ingest.shape.cluster = Some(" ".into());
+    let expected = ["questions", "cite", "weights", "cluster"].map(|name| format!("ingest.shape.{name}"));
+    assert_eq!(fields(&spec), expected);
+    spec.ingest.shape =
+        ShapeOptions { records: RecordShape::Instruction, cite: true, ..ShapeOptions::default() };
+    assert_eq!(fields(&spec), [""; 0]);
+}
+
+#[test]
+fn a_curriculum_needs_a_training_that_keeps_the_order() {
+    let mut spec = spec();
+    spec.ingest.shape.order = RecordOrder::Curriculum;
+    assert_eq!(fields(&spec), ["ingest.shape.order"]);
+    spec.training.shuffle = false;
+    assert_eq!(fields(&spec), [""; 0]);
+}
+
+#[test]
+fn ranking_by_embeddings_needs_a_query_and_a_server() {
+    let mut spec = spec();
+    spec.ingest.rerank = Some(RerankOptions {
+        endpoint: "localhost:8080".into(),
+        model: String::new(),
+        api_key_env: None,
+        candidates: 0,
+        weight: 2.0,
+    });
+    let expected =
+        ["", ".weight", ".candidates", ".endpoint", ".model"].map(|name| format!("ingest.rerank{name}"));
+    assert_eq!(fields(&spec), expected);
+}
+
+#[test]
 fn the_digest_follows_the_content_and_not_the_idempotency_key() {
     let keyed = JobSpec { idempotency_key: Some("nightly".into()), ..spec() };
     assert_eq!(keyed.digest().unwrap(), spec().digest().unwrap());

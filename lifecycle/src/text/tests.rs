@@ -1,6 +1,8 @@
 //! Spellings that must become one.
 
-use super::{collapse, fold, is_invisible, jaccard, visible, words};
+use unicode_normalization::UnicodeNormalization as _;
+
+use super::{collapse, fold, is_composed, is_invisible, jaccard, visible, words};
 
 #[test]
 fn umlauts_meet_their_transcription_in_either_normal_form() {
@@ -36,4 +38,17 @@ fn the_share_of_common_numbers_is_0_where_it_cannot_reach_the_least() {
     assert!((jaccard(&[1, 2, 3, 4], &[1, 2, 3, 4, 5], 0.8) - 0.8).abs() < 1e-9);
     assert!(jaccard(&[1, 2], &[1, 2, 3], 0.8).abs() < 1e-9);
     assert!(jaccard(&[], &[], 0.8).abs() < 1e-9);
+}
+
+#[test]
+fn the_short_way_changes_nothing() {
+    let letters = ('\0'..'\u{300}').chain('\u{2002}'..='\u{20CF}');
+    for letter in letters {
+        let text = format!("a{letter}e{letter}");
+        assert!(is_composed(&text));
+        assert_eq!(text.nfc().collect::<String>(), text, "{letter:?}");
+    }
+    assert!(!is_composed("u\u{308}") && !is_composed("\u{2000}") && !is_composed("\u{212B}"));
+    assert_eq!(fold("GRÖSSE – „Straße“ 50 €"), "groesse – „strasse“ 50 €");
+    assert_eq!(fold("Gro\u{308}\u{df}e"), "groesse");
 }

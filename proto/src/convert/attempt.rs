@@ -4,6 +4,7 @@ use clara_lifecycle::{
     attempt::{Assignment, ChampionInput, GoldenInput},
     id::{Attempt, Fence, JobId},
     job::AttemptKey,
+    results::{EarlierDatasets, StoredDataset},
     stage::Stage,
 };
 
@@ -61,6 +62,7 @@ impl From<Assignment> for v1::Assignment {
             calibrations: assignment.calibrations.into_iter().map(Into::into).collect(),
             judge_offsets: judge::offsets_to_wire(assignment.judge_offsets),
             evaluations: assignment.evaluations,
+            earlier: Some(assignment.earlier.into()),
         }
     }
 }
@@ -97,6 +99,36 @@ impl TryFrom<v1::Assignment> for Assignment {
                 .collect::<Result<_, _>>()?,
             judge_offsets: judge::offsets_from_wire(assignment.judge_offsets)?,
             evaluations: assignment.evaluations,
+            earlier: assignment.earlier.map(TryInto::try_into).transpose()?.unwrap_or_default(),
         })
+    }
+}
+
+impl From<EarlierDatasets> for v1::EarlierDatasets {
+    fn from(EarlierDatasets { same_options, family }: EarlierDatasets) -> Self {
+        let stored = |StoredDataset { job, result }: StoredDataset| v1::StoredDataset {
+            job_id: job.into(),
+            result: Some(result.into()),
+        };
+        Self {
+            same_options: same_options.into_iter().map(stored).collect(),
+            family: family.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::EarlierDatasets> for EarlierDatasets {
+    type Error = ConvertError;
+
+    fn try_from(earlier: v1::EarlierDatasets) -> Result<Self, ConvertError> {
+        let stored = |v1::StoredDataset { job_id, result }| {
+            let job = parsed("assignment.earlier.same_options.job_id", &job_id)?;
+            let result = required("assignment.earlier.same_options.result", result)?.try_into()?;
+            Ok(StoredDataset { job, result })
+        };
+        let same_options =
+            earlier.same_options.into_iter().map(stored).collect::<Result<_, ConvertError>>()?;
+        let family = earlier.family.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
+        Ok(Self { same_options, family })
     }
 }

@@ -26,6 +26,7 @@ impl From<IngestOptions> for v1::IngestOptions {
             seed: options.seed,
             rerank: options.rerank.map(Into::into),
             since_last: options.since_last,
+            fresh: options.fresh,
             clean: Some(options.clean.into()),
             shape: Some(options.shape.into()),
         }
@@ -52,6 +53,7 @@ impl TryFrom<v1::IngestOptions> for IngestOptions {
             seed: options.seed,
             rerank: options.rerank.map(Into::into),
             since_last: options.since_last,
+            fresh: options.fresh,
             clean: options.clean.map(TryInto::try_into).transpose()?.unwrap_or_default(),
             shape: options.shape.map(TryInto::try_into).transpose()?.unwrap_or_default(),
         })

@@ -108,6 +108,8 @@ impl From<DatasetResult> for v1::DatasetResult {
             train_records: result.train_records,
             validation_records: result.validation_records,
             source_digest: result.source_digest.into(),
+            key: result.key.map(Into::into),
+            reused_from: result.reused_from.map(Into::into),
         }
     }
 }
@@ -129,6 +131,8 @@ impl TryFrom<v1::DatasetResult> for DatasetResult {
             train_records: result.train_records,
             validation_records: result.validation_records,
             source_digest: parsed("ingest.source_digest", &result.source_digest)?,
+            key: result.key.map(|key| parsed("ingest.key", &key)).transpose()?,
+            reused_from: result.reused_from.map(|job| parsed("ingest.reused_from", &job)).transpose()?,
         })
     }
 }

@@ -14,7 +14,10 @@ use clara_lifecycle::{
     job::AttemptKey,
     log::{LogLevel, LogLine, LogPart},
     resources::Resources,
-    results::{AnswersResult, DatasetResult, EvaluationResult, RolloutResult, StageResult, TrainingResult},
+    results::{
+        AnswersResult, DatasetResult, EarlierDatasets, EvaluationResult, RolloutResult, StageResult,
+        StoredDataset, TrainingResult,
+    },
     retry::RetryPolicy,
     rubric::{AppliesWhen, Language, Rubric, RubricChoice},
     samples,
@@ -60,6 +63,7 @@ fn ingest() -> IngestOptions {
             weight: 0.71,
         }),
         since_last: true,
+        fresh: true,
         clean: CleanOptions {
             normalize: false,
             boilerplate: true,
@@ -243,17 +247,23 @@ fn gate_report() -> GateReport {
     }
 }
 
+fn dataset() -> DatasetResult {
+    DatasetResult {
+        dataset: samples::artifact("dataset"),
+        documents_read: 10,
+        documents_kept: 7,
+        dropped: BTreeMap::from([(DropReason::Duplicate, 2), (DropReason::GoldenOverlap, 1)]),
+        train_records: 6,
+        validation_records: 1,
+        source_digest: samples::digest("sources"),
+        key: Some(samples::digest("key")),
+        reused_from: Some("job-0".parse().unwrap()),
+    }
+}
+
 fn results() -> Vec<StageResult> {
     vec![
-        StageResult::Ingest(DatasetResult {
-            dataset: samples::artifact("dataset"),
-            documents_read: 10,
-            documents_kept: 7,
-            dropped: BTreeMap::from([(DropReason::Duplicate, 2), (DropReason::GoldenOverlap, 1)]),
-            train_records: 6,
-            validation_records: 1,
-            source_digest: samples::digest("sources"),
-        }),
+        StageResult::Ingest(dataset()),
         StageResult::Train(TrainingResult {
             adapter: samples::artifact("adapter"),
             report: samples::artifact("report"),
@@ -345,6 +355,10 @@ fn an_assignment_comes_back_as_it_went() {
             BTreeMap::from([(Criterion::Accuracy, -0.5), (Criterion::Style, 1.25)]),
         )]),
         evaluations: 4,
+        earlier: EarlierDatasets {
+            same_options: vec![StoredDataset { job: "job-0".parse().unwrap(), result: dataset() }],
+            family: vec![samples::artifact("earlier")],
+        },
     };
     let bare = Assignment {
         stage: Stage::Ingest,
@@ -354,6 +368,7 @@ fn an_assignment_comes_back_as_it_went() {
         checkpoint: None,
         calibrations: Vec::new(),
         judge_offsets: BTreeMap::new(),
+        earlier: EarlierDatasets::default(),
         ..full.clone()
     };
     for assignment in [full, bare] {

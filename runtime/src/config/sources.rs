@@ -18,7 +18,7 @@ pub struct RemoteSettings {
     pub table: Option<String>,
     /// `postgres`: the query that yields the documents, in place of `table`; must give the column `key`.
     pub query: Option<String>,
-    /// `postgres`: column that orders the rows and never repeats, such as the primary key. Default: the column of `id`.
+    /// `postgres`, `themisdb`: column that orders the rows and never repeats, such as the primary key. Default: the column of `id`.
     pub key: Option<String>,
     /// Names of the fields or columns: `text`, `id`, `domain` and every other name of `ingest.fields`. Default: as the kind has them.
     pub fields: BTreeMap<String, String>,

@@ -172,6 +172,8 @@ pub fn result(assignment: &Assignment) -> StageResult {
             train_records: 9,
             validation_records: 1,
             source_digest: Digest::of(b"sources"),
+            key: None,
+            reused_from: None,
         }),
         Stage::Train => StageResult::Train(TrainingResult {
             adapter: artifact("adapter"),

@@ -48,3 +48,18 @@ fn a_folder_that_is_a_file_cannot_be_written() {
     assert!(can_write(&file).is_err());
     assert!(can_write(&folder.path().join("new")).is_ok());
 }
+
+#[test]
+fn a_source_is_looked_for_where_its_name_points() {
+    let mut servers = Servers::new();
+    let problem = source_problem("@gesetze", &servers).unwrap();
+    assert!(problem.contains("[sources.gesetze]"), "{problem}");
+    servers.insert("gesetze".to_owned(), clara_runtime::config::RemoteSettings::default());
+    assert_eq!(source_problem("@gesetze", &servers), None);
+    assert_eq!(source_problem("s3://eimer/recht/", &servers), None);
+    let problem = source_problem("ftp://host/a.jsonl", &servers).unwrap();
+    assert!(problem.contains("expected http, https, s3 or gs"), "{problem}");
+    assert_eq!(source_problem("no/where/*.xml", &servers), None);
+    let problem = source_problem("no/where.jsonl", &servers).unwrap();
+    assert!(problem.starts_with("no/where.jsonl is not there"), "{problem}");
+}

@@ -33,7 +33,7 @@ impl From<Golden> for Document {
     }
 }
 
-fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, DriverError> {
+pub(super) fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, DriverError> {
     text.parse().map_err(|error: T::Err| DriverError::Invalid(error.to_string()))
 }
 

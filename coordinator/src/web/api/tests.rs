@@ -1,5 +1,7 @@
 //! What REST clients are answered.
 
+mod registry;
+
 use axum::{
     body::Body as HttpBody,
     http::{StatusCode, header::CONTENT_TYPE},

@@ -14,8 +14,7 @@
   let wanted = null;
 
   const answer = () => place.querySelector(".answer");
-  const entries = () => [...list.querySelectorAll("a")];
-  const entry = (sample) => entries().find((link) => link.dataset.sample === sample);
+  const entry = (sample) => [...list.querySelectorAll("a")].find((link) => link.dataset.sample === sample);
 
   function tell(words, isBad) {
     notice.textContent = words;
@@ -30,23 +29,45 @@
     return words ? words.textContent.trim() : `the server answered ${reply.status}`;
   }
 
+  // A long list of answers comes with the lines around the current one; the others follow once the page is painted.
+  async function fill() {
+    if (!("partial" in list.dataset)) return;
+    await new Promise((painted) => requestAnimationFrame(() => setTimeout(painted)));
+    const sample = encodeURIComponent(answer()?.dataset.sample ?? "");
+    const reply = await fetch(`${path}/answers?sample=${sample}${isBlind ? "&blind=1" : ""}`).catch(() => null);
+    if (!reply?.ok) return;
+    list.innerHTML = await reply.text();
+    delete list.dataset.partial;
+    document.getElementById("all-answers")?.remove();
+    const now = answer();
+    if (!now) return;
+    mark(now);
+    const link = entry(now.dataset.sample);
+    if (link) list.scrollTop += link.getBoundingClientRect().top - list.getBoundingClientRect().top;
+  }
+
+  // Shows in the list which answer is looked at, and how it stands.
+  function mark(now) {
+    const { sample, score } = now.dataset;
+    for (const link of list.querySelectorAll("a[aria-current]")) link.removeAttribute("aria-current");
+    const link = entry(sample);
+    if (!link) return;
+    link.setAttribute("aria-current", "true");
+    link.classList.toggle("seen", "seen" in now.dataset);
+    const figure = link.querySelector("b");
+    if (figure) figure.textContent = score + ("corrected" in now.dataset ? "*" : "");
+  }
+
   // Puts an answer, as the server has it, into the page.
   function put(html) {
     place.innerHTML = html;
     const now = answer();
     if (!now) return;
-    const { sample, score, mean } = now.dataset;
+    const { sample, mean } = now.dataset;
     const corrected = document.getElementById("corrected");
     if (corrected) corrected.textContent = mean;
-    for (const link of entries()) link.toggleAttribute("aria-current", link.dataset.sample === sample);
-    const link = entry(sample);
-    if (link) {
-      link.setAttribute("aria-current", "true");
-      link.classList.toggle("seen", "seen" in now.dataset);
-      const figure = link.querySelector("b");
-      if (figure) figure.textContent = score + ("corrected" in now.dataset ? "*" : "");
-      link.scrollIntoView({ block: "nearest" });
-    }
+    mark(now);
+    entry(sample)?.scrollIntoView({ block: "nearest" });
     document.title = `${sample} · ${review.dataset.adapter} · Clara`;
   }
 
@@ -151,7 +172,7 @@
   }
 
   // A mark from 1 to 5 fills the exact number; the next criterion follows.
-  function mark(radio) {
+  function fillScore(radio) {
     const row = radio.closest(".mark");
     row.querySelector("input[type=number]").value = radio.value;
   }
@@ -160,7 +181,7 @@
     const row = target.closest(".mark");
     const radio = row.querySelectorAll("input[type=radio]")[Number(digit) - 1];
     radio.checked = true;
-    mark(radio);
+    fillScore(radio);
     const next = row.nextElementSibling;
     (next?.matches(".mark") ? next.querySelector("input[type=radio]") : row.closest("form").elements.reason).focus();
   }
@@ -212,7 +233,7 @@
     else change(form, submit.submitter);
   });
   document.addEventListener("change", (change) => {
-    if (change.target.matches(".mark input[type=radio]")) mark(change.target);
+    if (change.target.matches(".mark input[type=radio]")) fillScore(change.target);
   });
   document.addEventListener("input", (input) => {
     if (!input.target.matches(".mark input[type=number]")) return;
@@ -236,6 +257,7 @@
   keys.hidden = false;
   keys.addEventListener("click", () => help.showModal());
   const asked = decodeURIComponent(location.hash.slice(1));
-  if (asked && asked !== answer()?.dataset.sample && entry(asked)) show(asked);
+  const filled = fill();
+  if (asked && asked !== answer()?.dataset.sample) filled.then(() => (entry(asked) ? show(asked) : saw()));
   else saw();
 })();

@@ -104,9 +104,9 @@ pub(super) fn draw(lines: &[Line], now: Timestamp) -> Markup {
                 @let y = ROW * real(row);
                 text x="0" y=(format!("{:.1}", y + 14.0)) { (line.stage) " " (line.attempt) }
                 @let (from, to) = (x(line.queued_at), x(end_of(line)));
-                @let begun = line.claimed_at.map_or(to, x);
-                (bar("wait", (from, begun), y))
-                @if line.claimed_at.is_some() { (bar(colour(line), (begun, to), y)) }
+                @let claimed = line.claimed_at.map_or(to, x);
+                (bar("wait", (from, claimed), y))
+                @if line.claimed_at.is_some() { (bar(colour(line), (claimed, to), y)) }
             }
             line.rule x1=(LEFT) x2=(LEFT + WIDTH) y1=(height - 18.0) y2=(height - 18.0) {}
             text x=(LEFT) y=(height - 4.0) { (figures::time(begin)) }

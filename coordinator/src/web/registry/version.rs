@@ -11,6 +11,7 @@ use clara_lifecycle::{
 };
 use maud::{Markup, html};
 
+use super::{audit, chooser, relatives};
 use crate::{
     control_service::Control,
     driver::DriverError,
@@ -24,7 +25,7 @@ use crate::{
 };
 
 /// The page.
-pub(in crate::web) async fn show(
+pub(super) async fn show(
     State(control): State<Control>,
     visitor: Visitor,
     Path(adapter): Path<String>,
@@ -41,9 +42,12 @@ pub(in crate::web) async fn show(
         Some(job) => control.evaluation(job).await?,
         None => None,
     };
+    let family = relatives(&control, &version.adapter_id).await?;
     let (entries, broken) = control.driver.audit_log(Some(&version.adapter_id)).await?;
     let body = html! {
         h1 { (version.adapter_id) " " (badge(version.status.as_str())) @for alias in &view.aliases { " " (badge(alias)) } }
+        p { a href={ "/registry/" (version.adapter_id) "/card" } { "Model card" } }
+        (beside(&family, &version.adapter_id))
         @if let Some(deprecation) = &version.deprecation { p.notice { "Deprecated: " (deprecation.reason) } }
         @if let Some(evaluation) = &version.evaluation { (decided(&evaluation.report)) }
         div.grid {
@@ -54,6 +58,21 @@ pub(in crate::web) async fn show(
         section.card { h2 { "Audit trail" } (trail(&entries, broken.as_ref())) }
     };
     Ok(Page::new(&version.adapter_id, Section::Registry).show(&visitor, &body))
+}
+
+/// Chooses a version to compare with: the one before, at first.
+fn beside(family: &[AdapterView], adapter_id: &str) -> Markup {
+    let own = family.iter().position(|view| view.version.adapter_id == adapter_id);
+    let before = own.and_then(|own| own.checked_sub(1)).and_then(|before| family.get(before));
+    let after = own.and_then(|own| family.get(own + 1));
+    let id = |view: &AdapterView| view.version.adapter_id.clone();
+    html! {
+        @match (before.map(id), after.map(id)) {
+            (Some(before), _) => (chooser(family, &before, adapter_id)),
+            (None, Some(after)) => (chooser(family, adapter_id, &after)),
+            (None, None) => {},
+        }
+    }
 }
 
 fn described(view: &AdapterView) -> Markup {
@@ -99,7 +118,7 @@ fn lineage(version: &AdapterVersion) -> Markup {
         ul.tree {
             li { "sources " (lineage.sources.join(", ")) " " code { (source_digest.short()) } @if let Some(query) = &lineage.query { " query “" (query) "”" }
             ul {
-                li { "training data " code { (dataset.prefix) } " (" (dataset.files.len()) " files)" }
+                li { "training data " code { (dataset.digest().short()) } " in " code { (dataset.prefix) } " (" (dataset.files.len()) " files)" @if dataset.file("card.md").is_some() { ", " a href={ "/api/v1/datasets/" (dataset.digest()) "/files/card.md" } { "card" } } }
                 li { "base model " (figures::excerpt(&version.base_model, 60)) " " code { (version.base_model_hash.get(..12).unwrap_or(&version.base_model_hash)) } }
                 li { "training: rank " (training.rank) ", alpha " (training.alpha) ", job " a href={ "/jobs/" (job) } { (job) }
                 ul { li { "adapter " code { (adapter.prefix) } " by Clara " (code_version)
@@ -115,22 +134,14 @@ fn lineage(version: &AdapterVersion) -> Markup {
 
 fn trail(entries: &[AuditEntry], broken: Option<&(String, u64)>) -> Markup {
     html! {
-        @if let Some((chain, number)) = broken {
-            p.notice.bad { "The chain " (chain) " is broken at entry " (number) ": it was changed outside of Clara." }
+        @match broken {
+            Some((chain, number)) => p.notice.bad {
+                "The chain " (chain) " is broken at entry " (number) ": it was changed outside of Clara."
+            },
+            None => p.faint {
+                "The chain that these entries belong to is whole. " a href="/registry/audit" { "All chains" }
+            },
         }
-        table {
-            thead { tr { th { "time" } th { "who" } th { "what" } th { "why" } th.hide-small { "hash" } } }
-            tbody {
-                @for entry in entries {
-                    tr {
-                        td.id.faint { (entry.at) }
-                        td { (entry.actor) }
-                        td { (entry.action) }
-                        td.text { (entry.reason) }
-                        td.hide-small { code.faint { (entry.hash.short()) } }
-                    }
-                }
-            }
-        }
+        (audit::table(entries, false))
     }
 }

@@ -4,10 +4,7 @@ mod forms;
 mod scores;
 
 use clara_lifecycle::{
-    review::{
-        AnswerView, CitationMark, Piece, PieceChange, ReviewItem, ReviewSheet, candidate_stands_first,
-        compare, marked,
-    },
+    review::{AnswerView, ReviewItem, ReviewSheet, candidate_stands_first, compare, marked},
     score::{Flag, Preference},
 };
 use maud::{Markup, html};
@@ -16,6 +13,7 @@ use crate::{
     figures,
     web::{
         Visitor,
+        marked::marked_text,
         page::{badge, folded},
     },
 };
@@ -104,17 +102,17 @@ fn side_by_side(item: &ReviewItem) -> Markup {
     let (expected, candidate) = (item.expected_output.as_str(), item.candidate.text.as_str());
     html! {
         div.columns {
-            article.column { h3 { "Expected" } (text("", &marked(expected, candidate))) }
+            article.column { h3 { "Expected" } (marked_text("", &marked(expected, candidate))) }
             @if let Some(champion) = &item.champion {
                 article.column {
                     (title("Champion", champion))
-                    (text("", &compare(expected, &champion.text)))
+                    (marked_text("", &compare(expected, &champion.text)))
                 }
             }
             article.column.candidate {
                 (title("Candidate", &item.candidate))
-                (text("by-expected", &compare(expected, candidate)))
-                @if let Some(champion) = &item.champion { (text("by-champion", &compare(&champion.text, candidate))) }
+                (marked_text("by-expected", &compare(expected, candidate)))
+                @if let Some(champion) = &item.champion { (marked_text("by-champion", &compare(&champion.text, candidate))) }
             }
         }
     }
@@ -128,11 +126,11 @@ fn shuffled(item: &ReviewItem, reviewer: &str) -> Markup {
     }
     html! {
         div.columns {
-            article.column { h3 { "Expected" } (text("", &marked(&item.expected_output, ""))) }
+            article.column { h3 { "Expected" } (marked_text("", &marked(&item.expected_output, ""))) }
             @for (number, answer) in answers.into_iter().enumerate() {
                 article.column {
                     h3 { "Answer " (number + 1) }
-                    (text("", &compare(&item.expected_output, &answer.text)))
+                    (marked_text("", &compare(&item.expected_output, &answer.text)))
                 }
             }
         }
@@ -147,25 +145,6 @@ fn title(name: &str, answer: &AnswerView) -> Markup {
             @if let Some(ratio) = answer.length_ratio { " · length ×" (format!("{ratio:.2}")) }
         }
     }
-}
-
-/// Marked text; everything in it is escaped.
-fn text(class: &str, pieces: &[Piece]) -> Markup {
-    let piece = |piece: &Piece| {
-        let citation = match piece.citation {
-            None => html! { (piece.text) },
-            Some(CitationMark::Shared) => html! { cite.shared title="both texts cite it" { (piece.text) } },
-            Some(CitationMark::Alone) => {
-                html! { cite.alone title="the text beside it does not cite it" { (piece.text) } }
-            }
-        };
-        match piece.change {
-            PieceChange::Same => citation,
-            PieceChange::Added => html! { ins { (citation) } },
-            PieceChange::Removed => html! { del { (citation) } },
-        }
-    };
-    html! { div class={ "text marked " (class) } { @for one in pieces { (piece(one)) } } }
 }
 
 /// What people noted.

@@ -29,6 +29,9 @@ const KEYS: [(&str, &str); 11] = [
     ("?", "these keys"),
 ];
 
+/// Lines of the list that a page has from the beginning.
+const AT_ONCE: usize = 40;
+
 pub(super) fn body(
     sheet: &ReviewSheet,
     item: Option<&ReviewItem>,
@@ -54,12 +57,7 @@ pub(super) fn body(
                     None => p { "The evaluation has no answers." },
                 }
             }
-            nav.answers aria-label="Answers" {
-                h2 { "Answers " span.faint { (sheet.lines.len()) } }
-                ol #answers {
-                    @for line in &sheet.lines { (entry(sheet, line, current, is_blind)) }
-                }
-            }
+            (list(sheet, asked, current))
             dialog #help {
                 h2 { "Keys" }
                 dl.fields { @for (key, does) in KEYS { dt { kbd { (key) } } dd { (does) } } }
@@ -164,12 +162,13 @@ fn verdict(sheet: &ReviewSheet, visitor: &Visitor) -> Markup {
     }
 }
 
-fn entry(sheet: &ReviewSheet, line: &ReviewLine, current: Option<&str>, is_blind: bool) -> Markup {
-    let blind = if is_blind { "&blind=1" } else { "" };
+/// A line of the list of answers; what stands in all of them is short, since a version has a thousand.
+fn entry(sheet: &ReviewSheet, line: &ReviewLine, asked: &Asked, current: Option<&str>) -> Markup {
+    let is_blind = asked.is_blind();
     let is_current = current == Some(line.sample_id.as_str());
     html! {
         li {
-            a href={ (super::link(&sheet.adapter_id, &line.sample_id)) (blind) } data-sample=(line.sample_id)
+            a href={ (super::link(&sheet.adapter_id, &line.sample_id)) (asked.blind_query()) } data-sample=(line.sample_id)
                 .seen[line.seen] .failed[!line.passed && !is_blind] aria-current=[is_current.then_some("true")] {
                 span { (line.sample_id) }
                 @if !is_blind {
@@ -177,6 +176,36 @@ fn entry(sheet: &ReviewSheet, line: &ReviewLine, current: Option<&str>, is_blind
                     @if let Some(concern) = line.priority.concerns.first() { small { (concern.words()) } }
                 }
             }
+        }
+    }
+}
+
+/// The lines of all answers.
+pub(super) fn entries(sheet: &ReviewSheet, asked: &Asked, current: Option<&str>) -> Markup {
+    html! { @for line in &sheet.lines { (entry(sheet, line, asked, current)) } }
+}
+
+/// The list of answers: those around the current one, the others once a script or the user asks for them. With all of a
+/// thousand in it the page takes several times as long to be painted.
+fn list(sheet: &ReviewSheet, asked: &Asked, current: Option<&str>) -> Markup {
+    let total = sheet.lines.len();
+    let place = sheet.lines.iter().position(|line| current == Some(line.sample_id.as_str()));
+    let is_whole = total <= AT_ONCE || asked.all.is_some();
+    let first = place.unwrap_or(0).saturating_sub(AT_ONCE / 4).min(total.saturating_sub(AT_ONCE));
+    let all = format!(
+        "{}{}&all=1",
+        super::link(&sheet.adapter_id, current.unwrap_or_default()),
+        asked.blind_query()
+    );
+    html! {
+        nav.answers aria-label="Answers" {
+            h2 { "Answers " span.faint { (total) } }
+            ol #answers data-partial[!is_whole] {
+                @if is_whole { (entries(sheet, asked, current)) } @else {
+                    @for line in sheet.lines.iter().skip(first).take(AT_ONCE) { (entry(sheet, line, asked, current)) }
+                }
+            }
+            @if !is_whole { p #all-answers { a href=(all) { "All " (total) " answers" } } }
         }
     }
 }

@@ -7,10 +7,15 @@ use axum::{
         header::{CONTENT_TYPE, COOKIE, SET_COOKIE},
     },
 };
+use clara_lifecycle::{
+    golden::GoldenSample,
+    samples::{self, JudgedAnswers},
+    score::AnswerDetails,
+};
 use serde_json::json;
 
 use crate::{
-    testing::{House, judged_in_review},
+    testing::{House, golden, in_review, judged_in_review},
     web::tests::{Browser, Seen},
 };
 
@@ -124,4 +129,52 @@ async fn the_rest_interface_answers_what_the_pages_show() {
     assert_eq!(sheet["lines"][0]["seen"], json!(true));
     let answer = browser.get("/api/v1/reviews/law-lora-v1.0.0/answers/bad").await.json();
     assert_eq!(answer["concerns"][0], json!("hard_check"));
+}
+
+/// A version in review with a thousand answers.
+async fn of_a_thousand() -> House {
+    let house = House::new().await;
+    let mut asked = golden("1.0.0");
+    asked.samples.clear();
+    for number in 0..1_000 {
+        let mut sample =
+            GoldenSample::new(format!("Fall {number}: Wer plant?"), "Die Gemeinde plant.".to_owned());
+        sample.sample_id = format!("fall-{number:04}");
+        asked.add(sample);
+    }
+    let (answers, evaluation) = samples::evaluation_of(&asked, "law-lora-v1.0.0", |number| {
+        let judged = |score| samples::judged(score, AnswerDetails::default());
+        JudgedAnswers {
+            candidate: (
+                format!("Im Fall {number} plant die Gemeinde."),
+                judged(if number % 7 == 3 { 4.0 } else { 9.0 }),
+            ),
+            champion: Some((format!("Den Fall {number} plant die Gemeinde."), judged(8.0))),
+        }
+    });
+    in_review(&house, &answers, &evaluation).await;
+    house
+}
+
+#[tokio::test]
+async fn a_page_of_a_thousand_answers_holds_those_around_the_current_one_and_leads_to_all() {
+    let house = of_a_thousand().await;
+    let browser = Browser::of(&house);
+    let listed = |text: &str| text.matches("<li><a ").count();
+    let page = browser.get(PAGE).await.text;
+    assert_eq!(listed(&page), 40);
+    assert!(page.len() < 25_000, "the page has {} bytes", page.len());
+    assert!(page.contains("1 of 1000") && page.contains("All 1000 answers"), "{page}");
+    let last = browser.get(&format!("{PAGE}?sample=fall-0999")).await.text;
+    assert!(
+        listed(&last) == 40 && last.contains("data-sample=\"fall-0999\" aria-current=\"true\""),
+        "{last}"
+    );
+    let all = browser.get(&format!("{PAGE}?sample=fall-0999&all=1")).await.text;
+    assert!(listed(&all) == 1_000 && !all.contains("data-partial"), "{}", listed(&all));
+    let fetched = browser.get(&format!("{PAGE}/answers?sample=fall-0500&blind=1")).await.text;
+    assert_eq!(
+        (listed(&fetched), fetched.matches("aria-current").count(), fetched.matches("<b>").count()),
+        (1_000, 1, 0)
+    );
 }

@@ -96,6 +96,7 @@ impl Rig {
             calibrations: Vec::new(),
             judge_offsets: std::collections::BTreeMap::new(),
             evaluations: 0,
+            earlier: clara_lifecycle::results::EarlierDatasets::default(),
         };
         Self { folder, artifacts, assignment }
     }

@@ -93,6 +93,8 @@ impl Rig {
             train_records: 20,
             validation_records: 2,
             source_digest: Digest::of(b"source"),
+            key: None,
+            reused_from: None,
         };
         let artifact = ArtifactRef { prefix: "golden".into(), files: Vec::new() };
         let assignment = Assignment {
@@ -109,6 +111,7 @@ impl Rig {
             calibrations: Vec::new(),
             judge_offsets: std::collections::BTreeMap::new(),
             evaluations: 0,
+            earlier: clara_lifecycle::results::EarlierDatasets::default(),
         };
         Self { folder, artifacts, assignment }
     }

@@ -1,6 +1,8 @@
 //! Lines that are documents, lines that are not, and bytes that are counted.
 
-use clara_lifecycle::{digest::Digest, spec::FieldNames};
+use std::sync::Arc;
+
+use clara_lifecycle::digest::Digest;
 
 use super::JsonlSource;
 use crate::source::{FileKind, MOST_DOCUMENT_BYTES, Source as _, SourceFile, SourceItem};
@@ -13,8 +15,14 @@ fn read_limited(bytes: &[u8], most_line_bytes: u64) -> (Vec<SourceItem>, (u64, D
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("law.jsonl");
     std::fs::write(&path, bytes).unwrap();
-    let file = SourceFile { path, name: "law.jsonl".into(), kind: FileKind::Jsonl };
-    let mut source = JsonlSource::open(&file, &FieldNames::default()).unwrap();
+    let file = SourceFile {
+        path,
+        name: "law.jsonl".into(),
+        kind: FileKind::Jsonl,
+        fields: Arc::default(),
+        source: "test".into(),
+    };
+    let mut source = JsonlSource::open(&file).unwrap();
     source.most_line_bytes = most_line_bytes;
     let mut items = Vec::new();
     while let Some(item) = source.next_item().unwrap() {

@@ -106,3 +106,14 @@ fn a_problem_never_quotes_the_content() {
         assert!(!problem(line).contains("geheim"), "{line}");
     }
 }
+
+#[test]
+fn licence_and_classification_are_told_apart_from_metadata() {
+    let found = record(r#"{"text":"t","license":" CC0-1.0 ","classification":"public","titel":"T"}"#);
+    assert_eq!(found.licence.as_deref(), Some("CC0-1.0"));
+    assert_eq!(found.classification.as_deref(), Some("public"));
+    assert_eq!(found.metadata.keys().collect::<Vec<_>>(), ["titel"]);
+    let found = record(r#"{"text":"t","license":["MIT","Apache-2.0"],"classification":{}}"#);
+    assert_eq!(found.licence.as_deref(), Some("MIT, Apache-2.0"));
+    assert_eq!(found.classification, None);
+}

@@ -84,6 +84,7 @@ impl World {
             calibrations: Vec::new(),
             judge_offsets: std::collections::BTreeMap::new(),
             evaluations: 0,
+            earlier: clara_lifecycle::results::EarlierDatasets::default(),
         };
         let config = JudgeConfig {
             first_pause: Duration::from_millis(1),

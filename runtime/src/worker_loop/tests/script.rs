@@ -117,6 +117,7 @@ impl ScriptedCoordinator {
             calibrations: Vec::new(),
             judge_offsets: std::collections::BTreeMap::new(),
             evaluations: 0,
+            earlier: clara_lifecycle::results::EarlierDatasets::default(),
         };
         ClaimAnswer::Granted { assignment: Box::new(assignment), lease_ttl: self.lease_ttl }
     }

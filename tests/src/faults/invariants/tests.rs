@@ -93,6 +93,8 @@ fn dataset(fence: Fence) -> StageResult {
         train_records: 1,
         validation_records: 0,
         source_digest: samples::digest("sources"),
+        key: None,
+        reused_from: None,
     })
 }
 

@@ -1,0 +1,122 @@
+//! The folder of a dataset: what is made lies beside it until it is whole.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+
+/// Where a dataset will lie, and the folder beside it where it is made.
+#[derive(Debug, Clone)]
+pub(super) struct OutFolder {
+    out: PathBuf,
+    work: PathBuf,
+}
+
+impl OutFolder {
+    pub(super) fn of(out: &Path) -> Result<Self> {
+        let out = std::path::absolute(out).with_context(|| format!("{} names no folder", out.display()))?;
+        let Some(name) = out.file_name() else {
+            bail!("{} names no folder; give a new one with --out", out.display());
+        };
+        // Always the same one, so that the same command finds what an interrupted one has fetched.
+        let work = out.with_file_name(format!(".{}.clara-ingest", name.to_string_lossy()));
+        Ok(Self { out, work })
+    }
+
+    /// Where the dataset will lie.
+    pub(super) fn out(&self) -> &Path {
+        &self.out
+    }
+
+    /// Where it is made.
+    pub(super) fn dataset(&self) -> PathBuf {
+        self.work.join("dataset")
+    }
+
+    /// For intermediate files.
+    pub(super) fn scratch(&self) -> PathBuf {
+        self.work.join("scratch")
+    }
+
+    /// For what was fetched; an interrupted command leaves it to the next one.
+    pub(super) fn fetched(&self) -> PathBuf {
+        self.work.join("fetched")
+    }
+
+    /// Whether something lies where the dataset shall be.
+    pub(super) fn is_taken(&self) -> Result<bool> {
+        match fs::read_dir(&self.out) {
+            Ok(mut entries) => Ok(entries.next().is_some()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(true),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", self.out.display())),
+        }
+    }
+
+    /// Makes room for a new dataset; what an interrupted command fetched stays.
+    pub(super) fn begin(&self) -> Result<()> {
+        for folder in [self.dataset(), self.scratch()] {
+            remove(&folder)?;
+            fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Puts the finished dataset in its place; at no moment does half of it lie there.
+    pub(super) fn publish(&self) -> Result<()> {
+        let before = self.work.join("before");
+        remove(&before)?;
+        if self.is_taken()? {
+            move_to(&self.out, &before)?;
+        } else if self.out.is_dir() {
+            fs::remove_dir(&self.out).with_context(|| format!("cannot replace {}", self.out.display()))?;
+        }
+        move_to(&self.dataset(), &self.out)?;
+        remove(&self.work)
+    }
+}
+
+fn move_to(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).with_context(|| format!("cannot move {} to {}", from.display(), to.display()))
+}
+
+fn remove(path: &Path) -> Result<()> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dataset_appears_whole_replaces_another_and_leaves_nothing_beside_it() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = OutFolder::of(&place.path().join("data")).unwrap();
+        for content in ["one", "two"] {
+            folder.begin().unwrap();
+            fs::write(folder.dataset().join("train.jsonl"), content).unwrap();
+            folder.publish().unwrap();
+            assert!(folder.is_taken().unwrap());
+            assert_eq!(fs::read_to_string(folder.out().join("train.jsonl")).unwrap(), content);
+        }
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn an_empty_folder_is_free_and_a_file_is_taken() {
+        let place = tempfile::tempdir().unwrap();
+        let empty = OutFolder::of(place.path()).unwrap();
+        assert!(!empty.is_taken().unwrap());
+        fs::write(place.path().join("file"), "x").unwrap();
+        assert!(OutFolder::of(&place.path().join("file")).unwrap().is_taken().unwrap());
+        assert!(OutFolder::of(Path::new("/")).is_err());
+    }
+}

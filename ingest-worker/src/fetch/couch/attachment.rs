@@ -1,0 +1,117 @@
+//! Which attachments hold the text of a document, and how they are read.
+
+#[cfg(test)]
+mod tests;
+
+use encoding_rs::{Encoding, UTF_8};
+use scraper::{Html, Node};
+use serde_json::Value;
+
+/// An attachment that can be read as text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Attachment {
+    pub(super) name: String,
+    pub(super) length: u64,
+    kind: Kind,
+    charset: Option<String>,
+}
+
+/// What is read, the preferred kind first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Plain,
+    Html,
+    Pdf,
+}
+
+/// The attachments of the preferred kind among those there are, in the order of their names: others are the same text once more.
+pub(super) fn readable(attachments: Option<&Value>) -> Vec<Attachment> {
+    let mut found: Vec<Attachment> = attachments
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+        .filter_map(|(name, about)| Attachment::new(name, about))
+        .collect();
+    found.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+    let kind = found.first().map(|first| first.kind);
+    found.retain(|attachment| Some(attachment.kind) == kind);
+    found
+}
+
+impl Attachment {
+    fn new(name: &str, about: &Value) -> Option<Self> {
+        let content_type = about.get("content_type")?.as_str()?.to_ascii_lowercase();
+        let mut parts = content_type.split(';').map(str::trim);
+        let kind = match parts.next()? {
+            "text/plain" | "text/markdown" | "text/x-markdown" => Kind::Plain,
+            "text/html" | "application/xhtml+xml" => Kind::Html,
+            "application/pdf" => Kind::Pdf,
+            _ => return None,
+        };
+        let charset = parts
+            .find_map(|part| part.strip_prefix("charset="))
+            .map(|charset| charset.trim_matches('"').to_owned());
+        let length = about.get("length").and_then(Value::as_u64).unwrap_or_default();
+        Some(Self { name: name.to_owned(), length, kind, charset })
+    }
+
+    /// Its text, or what is wrong with it.
+    pub(super) fn text(&self, body: &[u8]) -> Result<String, String> {
+        match self.kind {
+            Kind::Plain => self.decoded(body),
+            Kind::Html => Ok(text_of_html(&self.decoded(body)?)),
+            Kind::Pdf => text_of_pdf(body).map_err(|problem| {
+                format!("its attachment `{}` is no PDF that can be read: {problem}", self.name)
+            }),
+        }
+    }
+
+    fn decoded(&self, body: &[u8]) -> Result<String, String> {
+        let charset = self.charset.as_deref().unwrap_or("utf-8");
+        let encoding = Encoding::for_label(charset.as_bytes())
+            .ok_or_else(|| format!("its attachment `{}` has the unknown charset `{charset}`", self.name))?;
+        let (text, _, is_damaged) = encoding.decode(body);
+        if is_damaged && encoding == UTF_8 {
+            return Err(format!(
+                "its attachment `{}` is no UTF-8; give its charset in `content_type`",
+                self.name
+            ));
+        }
+        Ok(text.into_owned())
+    }
+}
+
+/// The text that a reader sees, a paragraph on each line.
+fn text_of_html(html: &str) -> String {
+    const HIDDEN: [&str; 5] = ["script", "style", "head", "template", "noscript"];
+    const INLINE: [&str; 17] = [
+        "a", "abbr", "b", "cite", "code", "em", "i", "mark", "q", "s", "small", "span", "strong", "sub",
+        "sup", "u", "var",
+    ];
+    let document = Html::parse_document(html);
+    let (mut text, mut last_block) = (String::new(), None);
+    for node in document.tree.root().descendants() {
+        let Node::Text(found) = node.value() else { continue };
+        let mut above =
+            node.ancestors().filter_map(|above| Some((above.id(), above.value().as_element()?.name())));
+        if above.clone().any(|(_, name)| HIDDEN.contains(&name)) {
+            continue;
+        }
+        let block = above.find(|(_, name)| !INLINE.contains(name)).map(|(id, _)| id);
+        if block != last_block {
+            text.push('\n');
+            last_block = block;
+        }
+        text.push_str(&found.replace('\n', " "));
+    }
+    let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+/// The reader of PDFs panics on some damaged files.
+fn text_of_pdf(body: &[u8]) -> Result<String, String> {
+    match std::panic::catch_unwind(|| pdf_extract::extract_text_from_mem(body)) {
+        Ok(read) => read.map_err(|error| error.to_string()),
+        Err(_) => Err("it is damaged".to_owned()),
+    }
+}

@@ -1,0 +1,126 @@
+//! Finds the sections of statutes that a query names, and the texts that cite them.
+
+#[cfg(test)]
+mod tests;
+
+use clara_lifecycle::citation::{Citation, Cited, RequiredCitation};
+
+use crate::{
+    shape::{LAW_FIELDS, SECTION_FIELDS},
+    source::Document,
+};
+
+/// A provision that a query names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Provision {
+    /// What a text must cite, with paragraph and sentence where the query names them.
+    cites: RequiredCitation,
+    /// What a section must be.
+    is: RequiredCitation,
+    cited: Citation,
+}
+
+/// How a document has to do with a provision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Relation {
+    /// It is the section.
+    Is,
+    /// Its text cites it.
+    Cites,
+}
+
+/// What of a document is looked at for provisions; made once for all provisions of a query.
+#[derive(Debug)]
+pub(crate) struct Provisions {
+    /// Citations of the section itself, in several spellings.
+    own: Vec<Cited>,
+    /// Names of its law.
+    laws: Vec<String>,
+    text: Cited,
+}
+
+impl Provision {
+    /// A single provision such as `§ 35 Abs. 1 BauGB`; `None` when the text names none.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let cited = Cited::of(text).citations().first()?.clone();
+        Some(Self { cites: text.parse().ok()?, is: cited.provision().parse().ok()?, cited })
+    }
+
+    /// How a document has to do with it.
+    pub(super) fn relation(&self, document: &Provisions) -> Option<Relation> {
+        if document.own.iter().any(|own| own.holds(&self.is)) {
+            return Some(Relation::Is);
+        }
+        (document.text.holds(&self.cites) || self.is_cited_within_its_law(document))
+            .then_some(Relation::Cites)
+    }
+
+    /// A quick look that spares reading most texts: its number stands there, or a list or range may hold it.
+    fn may_stand_in(&self, text: &str) -> bool {
+        let lists = ["§§", "§ §", "Art", "art", "aragra"];
+        text.contains(&self.cited.number) || lists.iter().any(|opening| text.contains(opening))
+    }
+
+    /// Whether a section cites it as sections of one law cite each other: without naming the law.
+    fn is_cited_within_its_law(&self, document: &Provisions) -> bool {
+        let Citation { kind, number, parts, .. } = &self.cited;
+        let is_meant = |found: &&Citation| {
+            found.statute.is_none()
+                && found.kind == *kind
+                && found.number == *number
+                && parts
+                    .iter()
+                    .all(|(part, values)| found.parts.get(part).is_some_and(|found| values.is_subset(found)))
+        };
+        document.text.citations().iter().any(|found| is_meant(&found)) && self.is_of(&document.laws)
+    }
+
+    fn is_of(&self, laws: &[String]) -> bool {
+        let Citation { number, .. } = &self.cited;
+        let sign = self.cited.provision();
+        let sign = sign.split(' ').next().unwrap_or_default();
+        laws.iter().any(|law| Cited::of(&format!("{sign} {number} {law}")).holds(&self.is))
+    }
+}
+
+impl Provisions {
+    /// Reads what a document is and what it cites, where it may be one of the provisions that are asked for.
+    pub(super) fn of(document: &Document, asked: &[Provision]) -> Self {
+        let named = |fields: &[&str]| -> Vec<String> {
+            let values = fields.iter().filter_map(|field| document.metadata.get(*field));
+            values.map(|value| value.trim().to_owned()).filter(|value| !value.is_empty()).collect()
+        };
+        let (mut laws, sections) = (named(&LAW_FIELDS), named(&SECTION_FIELDS));
+        let mut own = Vec::new();
+        for section in &sections {
+            let section = if section.starts_with(|first: char| first.is_ascii_digit()) {
+                format!("§ {section}")
+            } else {
+                section.clone()
+            };
+            own.push(Cited::of(&section));
+            own.extend(laws.iter().map(|law| Cited::of(&format!("{section} {law}"))));
+        }
+        if sections.is_empty()
+            && let Some((law, section)) = named_by_id(&document.id)
+        {
+            own.push(Cited::of(&format!("{section} {law}")));
+            laws.push(law);
+        }
+        let text = document.content.texts().join("\n");
+        let may_cite = asked.iter().any(|provision| provision.may_stand_in(&text));
+        Self { own, laws, text: if may_cite { Cited::of(&text) } else { Cited::default() } }
+    }
+}
+
+/// Law and section of an id such as `baugb-35` or `gg-art14`; the law in capitals, so that it reads as a name.
+fn named_by_id(id: &str) -> Option<(String, String)> {
+    let (law, section) = id.rsplit_once('-')?;
+    let (sign, number) = match section.strip_prefix("art") {
+        Some(number) => ("Art.", number),
+        None => ("§", section),
+    };
+    let is_number = number.starts_with(|first: char| first.is_ascii_digit()) && number.len() <= 5;
+    let is_law = law.len() >= 2 && law.chars().all(|letter| letter.is_alphanumeric() || letter == '_');
+    (is_number && is_law).then(|| (law.to_uppercase(), format!("{sign} {number}")))
+}

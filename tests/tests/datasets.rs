@@ -1,0 +1,124 @@
+//! Datasets as things: made alone, listed, compared, checked, exported, and taken again by a later job.
+
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+use clara_tests::{Judge, Sandbox, Script};
+use serde_json::Value;
+
+const STEPS: u32 = 4;
+
+/// Runs the job and answers its id and the result of its ingest.
+fn run(sandbox: &Sandbox, more: &[&str]) -> Result<(String, Value)> {
+    let judge = Judge::start(Script::Score(9))?;
+    let url = judge.url();
+    let flags = [&["--judge-url", url.as_str(), "-o", "json"], more].concat();
+    let summary = sandbox.run(&flags)?.expect(0)?.json()?;
+    let job = summary["job"]["id"].as_str().context("no job")?.to_owned();
+    Ok((job, summary["job"]["stages"]["ingest"]["state"]["result"].clone()))
+}
+
+#[test]
+fn a_later_job_takes_the_stored_dataset_unless_something_differs() -> Result<()> {
+    let sandbox = Sandbox::new(STEPS)?;
+    let (first, made) = run(&sandbox, &[])?;
+    ensure!(made["reused_from"].is_null() && made["key"].is_string(), "{made}");
+    let (second, taken) = run(&sandbox, &["--rank", "2"])?;
+    ensure!(taken["reused_from"] == first.as_str() && taken["key"] == made["key"], "{taken}");
+    ensure!(taken["dataset"]["files"] == made["dataset"]["files"], "other bytes: {taken}");
+    ensure!(taken["dataset"]["prefix"] != made["dataset"]["prefix"], "not a copy of its own: {taken}");
+    sandbox
+        .clara(&["job", "logs", &second, "--stage", "ingest"])?
+        .expect(0)?
+        .says(&["took the dataset of job", &first])?;
+    let (_, fresh) = run(&sandbox, &["--rank", "3", "--fresh"])?;
+    ensure!(fresh["reused_from"].is_null(), "{fresh}");
+    ensure!(fresh["dataset"]["files"] == made["dataset"]["files"], "made anew with other bytes: {fresh}");
+    let file = sandbox.path("training.jsonl");
+    let more = "{\"instruction\": \"Wer hört die Nachbarn?\", \"output\": \"Die Nachbarn hört die Bauaufsichtsbehörde.\"}\n";
+    fs::write(&file, fs::read_to_string(&file)? + more)?;
+    let (_, changed) = run(&sandbox, &["--rank", "5"])?;
+    ensure!(changed["reused_from"].is_null() && changed["key"] != made["key"], "{changed}");
+    let listed = sandbox.clara(&["data", "list", "-o", "json"])?.expect(0)?.json()?;
+    let listed = listed.as_array().context("no list")?;
+    ensure!(listed.len() == 2 && listed[1]["jobs"].as_array().map_or(0, Vec::len) == 3, "{listed:?}");
+    let (from, to) = (first.as_str(), listed[0]["jobs"][0].as_str().context("no job")?);
+    let found = sandbox.clara(&["data", "diff", from, to, "-o", "json"])?.expect(0)?.json()?;
+    ensure!(
+        found["added"].as_array().map_or(0, Vec::len) == 1 && found["removed"] == serde_json::json!([]),
+        "{found}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_dataset_is_shown_previewed_counted_exported_and_checked() -> Result<()> {
+    let sandbox = Sandbox::new(STEPS)?;
+    let (job, made) = run(&sandbox, &[])?;
+    let out = sandbox.path("export");
+    let out = out.to_string_lossy();
+    for (args, says) in [
+        (&["data", "list"][..], "law-lora-v1.0.0"),
+        (&["data", "show", &job], "golden dataset"),
+        (&["data", "show", "law-lora-v1.0.0", "--card"], "# Dataset for law"),
+        (&["data", "preview", &job, "-n", "2"], "[assistant]"),
+        (&["data", "preview", &job, "--random", "--validation"], "──"),
+        (&["data", "preview", &job, "--dropped", "all"], "REASON"),
+        (&["data", "stats", &job, "--svg", "lengths.svg"], "95 % below"),
+        (&["data", "export", &job, "--out", &out], "manifest.json"),
+        (&["data", "diff", &job, &out], "documents the same"),
+        (&["registry", "lineage", "law-lora-v1.0.0"], "dataset key"),
+    ] {
+        sandbox.clara(args)?.expect(0)?.says(&[says])?;
+        if says != "manifest.json" {
+            sandbox.clara(&[args, &["-o", "json"]].concat())?.expect(0)?.json()?;
+        }
+    }
+    ensure!(fs::read_to_string(sandbox.path("lengths.svg"))?.contains("class=\"bar\""), "no drawing");
+    let (exported, files) =
+        (fs::read_dir(&*out)?.count(), made["dataset"]["files"].as_array().map_or(0, Vec::len));
+    ensure!(exported == files, "{exported} of {files} files were exported");
+    sandbox.clara(&["data", "export", &job, "--out", &out])?.expect(1)?.says(&["is there already"])?;
+    sandbox.clara(&["data", "lint", &job])?.expect(0)?.says(&["few_records", "can be trained on"])?;
+    // What stands in a golden dataset is found, whatever the manifest says.
+    let train = sandbox.path("export").join("train.jsonl");
+    let golden: Value = serde_json::from_slice(&fs::read(sandbox.path("golden.json"))?)?;
+    let leak = serde_json::json!({ "document_id": "leak", "text": golden["samples"][0]["expected_output"] });
+    fs::write(&train, format!("{}{leak}\n", fs::read_to_string(&train)?))?;
+    let lint = ["data", "lint", &out, "--golden-dataset", "golden.json"];
+    sandbox.clara(&lint)?.expect(1)?.says(&["error golden_overlap", "must not be trained on"])?;
+    sandbox
+        .clara(&["data", "show", "nothing"])?
+        .expect(1)?
+        .says(&["there is no dataset nothing", "clara data list"])?;
+    Ok(())
+}
+
+#[test]
+fn a_dataset_is_made_without_a_job_and_left_as_it_is_by_the_same_command() -> Result<()> {
+    let sandbox = Sandbox::new(STEPS)?;
+    let out = sandbox.path("dataset");
+    let out = out.to_string_lossy();
+    let ingest = ["ingest", "--domain", "law", "--source", "training.jsonl", "--out", &out];
+    let made = sandbox.clara(&[&ingest[..], &["-o", "json"]].concat())?.expect(0)?.json()?;
+    ensure!(made["reused"] == false && made["manifest"]["golden_overlap"].is_null(), "{made}");
+    sandbox.clara(&ingest)?.expect(0)?.says(&["is there already", "none: nothing was compared"])?;
+    sandbox.clara(&["data", "lint", &out])?.expect(0)?.says(&["golden_not_compared"])?;
+    let golden = [&ingest[..], &["--golden-dataset", "golden.json"]].concat();
+    sandbox.clara(&golden)?.expect(1)?.says(&["holds something else", "--replace"])?;
+    let compared = sandbox.clara(&[&golden[..], &["--replace", "-o", "json"]].concat())?.expect(0)?.json()?;
+    ensure!(compared["manifest"]["golden_overlap"]["golden_dataset"] == "law-golden@1.0.0", "{compared}");
+    // The job that trains on the same sources makes the same records.
+    let (_, job) = run(&sandbox, &[])?;
+    let digest = |files: &Value| {
+        let files = files.as_array().cloned().unwrap_or_default();
+        files.into_iter().find(|file| file["path"] == "train.jsonl").map(|file| file["digest"].clone())
+    };
+    let digests = (digest(&job["dataset"]["files"]), Some(compared["manifest"]["train_digest"].clone()));
+    ensure!(digests.0 == digests.1, "{digests:?}");
+    sandbox
+        .clara(&["ingest", "--domain", "law", "--out", &out])?
+        .expect(1)?
+        .says(&["ingest.sources is missing"])?;
+    Ok(())
+}
