@@ -166,8 +166,12 @@ fn draw(bar: &ProgressBar, progress: &Progress, below: &str) {
         bar.set_position(progress.done.min(total));
     }
     let figures = words::figures(progress);
-    let unit = &progress.unit;
-    let message = if figures.is_empty() { unit.clone() } else { format!("{unit}  {figures}") };
+    let unit = match progress.total {
+        // The bar shows no count then.
+        None if progress.done > 0 => format!("{} {}", progress.done, progress.unit),
+        None | Some(_) => progress.unit.clone(),
+    };
+    let message = if figures.is_empty() { unit } else { format!("{unit}  {figures}") };
     bar.set_message(if below.is_empty() { message } else { format!("{message}\n{below}") });
 }
 

@@ -51,6 +51,9 @@ pub fn figures(progress: &Progress) -> String {
     if let Some(speed) = figure("tokens_per_second") {
         parts.push(format!("{speed:.0} tokens/s"));
     }
+    if let Some(speed) = figure("documents_per_second") {
+        parts.push(format!("{speed:.0} documents/s"));
+    }
     if let Some(left) = figure("seconds_left").and_then(|left| Duration::try_from_secs_f64(left).ok()) {
         parts.push(format!("{} left", figures::span(left)));
     }

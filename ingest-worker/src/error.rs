@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clara_runtime::stop::StopReason;
+use clara_runtime::{artifacts::ArtifactError, stop::StopReason};
 
 use crate::fetch::FetchError;
 
@@ -45,6 +45,15 @@ pub enum IngestError {
         sources: String,
         /// Files of unknown kinds.
         skipped: usize,
+    },
+    /// Servers gave nothing that is newer than an earlier dataset.
+    #[error(
+        "nothing has changed in {sources} since the newest dataset of the adapter's family; leave --since-last out to take \
+         everything"
+    )]
+    NothingNew {
+        /// The sources as given.
+        sources: String,
     },
     /// A source could not be read.
     #[error("cannot read {path}: {source}; check that the file is there and may be read")]
@@ -126,6 +135,12 @@ pub enum IngestError {
     /// A server or a file elsewhere gave no documents.
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    /// A checkpoint of what was fetched could not be stored or read.
+    #[error("cannot keep a checkpoint of what was fetched: {source}")]
+    Checkpoint {
+        /// What failed.
+        source: ArtifactError,
+    },
     /// The attempt was told to stop.
     #[error("ingest was stopped: {0:?}")]
     Stopped(StopReason),
@@ -140,10 +155,12 @@ impl IngestError {
                 !matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
             }
             Self::Fetch(error) => error.is_retryable(),
+            Self::Checkpoint { source } => source.is_retryable(),
             Self::Options { .. }
             | Self::MissingSource { .. }
             | Self::UnknownKind { .. }
             | Self::NoDocuments { .. }
+            | Self::NothingNew { .. }
             | Self::TooManyBroken { .. }
             | Self::EmptyQuery { .. }
             | Self::NothingMatches { .. }

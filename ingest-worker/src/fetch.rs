@@ -1,9 +1,16 @@
 //! Documents of servers: read page by page into files of this machine, so that everything after works on files alone.
 
+mod collect;
+mod collected;
 mod error;
 mod http;
+mod objects;
 mod open;
 mod place;
+mod saved;
+mod spool;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod themis;
 
 use async_trait::async_trait;
@@ -11,9 +18,16 @@ use clara_lifecycle::id::Domain;
 use clara_runtime::config::RemoteSettings;
 use serde_json::{Map, Value};
 
+pub use collect::{
+    CHECKPOINT_EVERY, CollectObserver, CollectRequest, FetchProgress, OpenByKind, OpenRemote, collect,
+};
+pub use collected::Collected;
 pub use error::FetchError;
+pub use objects::URL_PATIENCE;
 pub use open::{Servers, open, settings_of};
 pub use place::Place;
+pub use saved::{Saved, SavedFile, SavedSource};
+pub(crate) use spool::{BrokenLine, is_broken};
 
 /// What a server is asked for.
 #[derive(Debug, Clone)]

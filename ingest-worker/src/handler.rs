@@ -1,9 +1,11 @@
 //! Carries out the ingest stage for the worker loop.
 
+mod checkpoint;
+mod figures;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use clara_lifecycle::{
@@ -23,20 +25,55 @@ use tracing::Span;
 
 use crate::{
     error::IngestError,
-    fetch::Servers,
+    fetch::{
+        CHECKPOINT_EVERY, CollectRequest, Collected, OpenByKind, OpenRemote, Place, Servers, URL_PATIENCE,
+        collect,
+    },
     ingest::{self, GoldenTexts, IngestObserver, IngestRequest},
 };
 
+use checkpoint::CheckpointKeeper;
+use figures::{Count, Figures};
+
 /// Turns the job's sources into a dataset; keeps nothing between attempts.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct IngestHandler {
     servers: Servers,
+    remotes: Arc<dyn OpenRemote>,
+}
+
+impl Default for IngestHandler {
+    fn default() -> Self {
+        Self::new(Servers::new())
+    }
 }
 
 impl IngestHandler {
     /// A handler that knows these servers.
     pub fn new(servers: Servers) -> Self {
-        Self { servers }
+        Self { servers, remotes: Arc::new(OpenByKind) }
+    }
+
+    /// Fetches what the sources name elsewhere; what an earlier attempt fetched comes from its checkpoint.
+    async fn collect(&self, context: &AttemptContext) -> Result<Collected, IngestError> {
+        let AttemptContext { assignment, scratch, stop, .. } = context;
+        let options = &assignment.spec.ingest;
+        if !options.sources.iter().any(|source| Place::of(source).is_remote()) {
+            return Ok(Collected::default());
+        }
+        let folder = scratch.join("fetched");
+        let mut keeper = CheckpointKeeper::new(context, &folder);
+        keeper.restore().await?;
+        let request = CollectRequest {
+            options,
+            domain: &assignment.spec.domain,
+            servers: &self.servers,
+            since: &BTreeMap::new(),
+            folder: &folder,
+            checkpoint_every: CHECKPOINT_EVERY,
+            patience: URL_PATIENCE,
+        };
+        collect(&request, self.remotes.as_ref(), &mut keeper, stop).await
     }
 }
 
@@ -47,15 +84,29 @@ impl StageHandler for IngestHandler {
     }
 
     async fn run(&self, context: AttemptContext) -> Result<StageResult, StageFailure> {
-        let AttemptContext { assignment, artifacts, scratch, progress, stop } = context;
-        let golden = golden_texts(&artifacts, &assignment).await?;
-        let prefix = assignment.prefix("dataset");
-        let out = scratch.join("dataset");
-        let watch = Watch { progress, stop: stop.clone() };
-        let manifest = make_dataset(assignment, golden, out.clone(), scratch, watch).await?;
+        let golden = golden_texts(&context.artifacts, &context.assignment).await?;
+        let watch = Watch {
+            progress: context.progress.clone(),
+            stop: context.stop.clone(),
+            figures: Figures::default(),
+        };
+        let out = context.scratch.join("dataset");
+        let mut work = Work {
+            assignment: context.assignment.clone(),
+            golden,
+            collected: Collected::default(),
+            out: out.clone(),
+            scratch: context.scratch.join("work"),
+            watch,
+        };
+        ingest::check_early(&work.request()).map_err(stage_failure)?;
+        work.collected = self.collect(&context).await.map_err(stage_failure)?;
+        let manifest = work.run().await?;
+        let AttemptContext { assignment, artifacts, stop, .. } = context;
         if let Some(reason) = stop.reason() {
             return Err(StageFailure::Stopped(reason));
         }
+        let prefix = assignment.prefix("dataset");
         let dataset = artifacts.put_folder(&prefix, &out).await.map_err(StageFailure::from)?;
         metrics::documents(manifest.documents_kept, manifest.documents_read - manifest.documents_kept);
         Ok(StageResult::Ingest(DatasetResult {
@@ -85,44 +136,48 @@ async fn golden_texts(
     Ok(GoldenTexts::new(golden.reference.clone(), golden.digest.clone(), &dataset))
 }
 
-async fn make_dataset(
+/// The part of an attempt that computes.
+struct Work {
     assignment: Assignment,
     golden: GoldenTexts,
+    collected: Collected,
     out: PathBuf,
     scratch: PathBuf,
     watch: Watch,
-) -> Result<DatasetManifest, StageFailure> {
-    let span = Span::current();
-    let work = move || {
-        let _entered = span.enter();
-        blocking(&assignment, &golden, &out, &scratch, &watch)
-    };
-    match tokio::task::spawn_blocking(work).await {
-        Ok(made) => made.map_err(stage_failure),
-        Err(error) => {
-            Err(StageFailure::retryable(format!("the thread that makes the dataset ended early: {error}")))
-        }
-    }
 }
 
-fn blocking(
-    assignment: &Assignment,
-    golden: &GoldenTexts,
-    out: &Path,
-    scratch: &Path,
-    watch: &Watch,
-) -> Result<DatasetManifest, IngestError> {
-    let spec = &assignment.spec;
-    let scratch = scratch.join("work");
-    let request = IngestRequest {
-        options: &spec.ingest,
-        domain: &spec.domain,
-        golden,
-        base_model: Some(&spec.base_model),
-        out,
-        scratch: &scratch,
-    };
-    ingest::run(&request, watch)
+impl Work {
+    /// Makes the dataset on a thread of its own.
+    async fn run(self) -> Result<DatasetManifest, StageFailure> {
+        let span = Span::current();
+        let work = move || {
+            let _entered = span.enter();
+            self.blocking()
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(made) => made.map_err(stage_failure),
+            Err(error) => Err(StageFailure::retryable(format!(
+                "the thread that makes the dataset ended early: {error}"
+            ))),
+        }
+    }
+
+    fn blocking(&self) -> Result<DatasetManifest, IngestError> {
+        ingest::run(&self.request(), &self.watch)
+    }
+
+    fn request(&self) -> IngestRequest<'_> {
+        let spec = &self.assignment.spec;
+        IngestRequest {
+            options: &spec.ingest,
+            domain: &spec.domain,
+            golden: &self.golden,
+            base_model: Some(&spec.base_model),
+            collected: &self.collected,
+            out: &self.out,
+            scratch: &self.scratch,
+        }
+    }
 }
 
 fn stage_failure(error: IngestError) -> StageFailure {
@@ -136,15 +191,12 @@ fn stage_failure(error: IngestError) -> StageFailure {
 struct Watch {
     progress: ProgressSender,
     stop: StopSignal,
+    figures: Figures,
 }
 
 impl IngestObserver for Watch {
     fn documents(&self, done: u64, total: Option<u64>) {
-        self.progress.update(|progress| {
-            progress.done = done;
-            progress.total = total;
-            "documents".clone_into(&mut progress.unit);
-        });
+        self.figures.tell(&self.progress, Count { done, unit: "documents", total, bytes: None });
     }
 
     fn stop(&self) -> Option<StopReason> {

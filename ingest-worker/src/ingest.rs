@@ -19,6 +19,7 @@ use crate::{
     broken::BrokenLines,
     dataset::write_manifest,
     error::IngestError,
+    fetch::{Collected, Place},
     filter,
     query::{Ranking, SearchIndex},
     selection::{Selected, Selection},
@@ -41,6 +42,8 @@ pub struct IngestRequest<'a> {
     pub golden: &'a GoldenTexts,
     /// The job's base model, whose tokenizer counts; `None` counts nothing.
     pub base_model: Option<&'a str>,
+    /// What was fetched of sources elsewhere; nothing where all of them lie on this machine.
+    pub collected: &'a Collected,
     /// Folder that receives `train.jsonl`, `validation.jsonl`, `manifest.json` and `dropped.jsonl.zst`; made when missing.
     pub out: &'a Path,
     /// Folder for intermediate files, another one than `out`; made when missing, must hold no earlier search index.
@@ -101,7 +104,7 @@ pub fn run(
     observer: &dyn IngestObserver,
 ) -> Result<DatasetManifest, IngestError> {
     check(request)?;
-    let found = discover(&request.options.sources, &request.options.fields)?;
+    let found = request.collected.discover(request.options)?;
     if let Some(first) = found.skipped.first() {
         warn!(
             skipped = found.skipped.len(),
@@ -116,7 +119,7 @@ pub fn run(
         ranked.map_or((None, None), |ranked| (Some(ranked.ranking), Some(ranked.expected)));
     let mut selection = Selection::new(request, ranking)?;
     let total = expected.as_ref().map(|expected| expected.documents);
-    let entries = for_each_item(&found, observer, total, |_, item| selection.take(item))?;
+    let entries = for_each_item(request, &found, observer, total, |_, item| selection.take(item))?;
     if expected.is_some_and(|expected| expected.digest != source_digest(&entries)) {
         return Err(IngestError::SourcesChanged { sources: request.options.sources.join(", ") });
     }
@@ -130,6 +133,24 @@ pub fn run(
         "wrote the dataset"
     );
     Ok(manifest)
+}
+
+/// Refuses options that would be ignored or keep the golden samples unguarded, and sources of this machine that are not
+/// there, before anything is fetched for them.
+///
+/// # Errors
+/// [`IngestError`] as [`run`] has it.
+pub fn check_early(request: &IngestRequest<'_>) -> Result<(), IngestError> {
+    check(request)?;
+    for source in &request.options.sources {
+        if let Place::Local(path) = Place::of(source) {
+            match discover(&[path.to_owned()], &request.options.fields) {
+                Ok(_) | Err(IngestError::NoDocuments { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Refuses options that would be ignored or keep the golden samples unguarded.
@@ -174,7 +195,7 @@ fn rank(
     let mut index = SearchIndex::create(&request.scratch.join("index"))?;
     let mut broken = BrokenLines::default();
     let mut documents = 0;
-    let entries = for_each_item(found, observer, None, |number, item| {
+    let entries = for_each_item(request, found, observer, None, |number, item| {
         documents += 1;
         match item {
             SourceItem::Broken(line) => broken.add(&line),
@@ -197,12 +218,13 @@ fn rank(
 
 /// Reads all sources once, with progress and stop; gives each item its number.
 fn for_each_item(
+    request: &IngestRequest<'_>,
     found: &Found,
     observer: &dyn IngestObserver,
     total: Option<u64>,
     mut take: impl FnMut(u64, SourceItem) -> Result<(), IngestError>,
 ) -> Result<Vec<SourceFileEntry>, IngestError> {
-    let mut reader = SourceReader::new(&found.files);
+    let mut reader = SourceReader::new(&found.files).showing(request.collected.shown());
     let mut done = 0;
     while let Some(item) = reader.next_item()? {
         if let Some(reason) = observer.stop() {
@@ -233,7 +255,7 @@ fn manifest(
         sources: options.sources.clone(),
         source_digest: source_digest(&entries),
         source_files: entries,
-        remote_sources: Vec::new(),
+        remote_sources: request.collected.entries(),
         skipped_files: found.skipped,
         most_relevant: selected.most_relevant,
         documents_read: selected.read,

@@ -1,6 +1,7 @@
 //! Where documents come from: files and folders, read one document at a time.
 
 mod discover;
+mod fetched;
 mod jsonl;
 mod plain;
 mod record;
@@ -10,6 +11,7 @@ use std::{
     fmt,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     io::{self, Read},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -89,6 +91,7 @@ pub struct SourceReader<'a> {
     current: Option<(&'a SourceFile, Box<dyn Source>)>,
     ids: HashSet<u64>,
     entries: Vec<SourceFileEntry>,
+    shown: BTreeMap<PathBuf, Arc<str>>,
 }
 
 impl Document {
@@ -128,6 +131,14 @@ impl SourceItem {
             Self::Broken(broken) => &broken.origin,
         }
     }
+
+    fn show_at(&mut self, file: &Arc<str>) {
+        let origin = match self {
+            Self::Document(document) => &mut document.origin,
+            Self::Broken(broken) => &mut broken.origin,
+        };
+        origin.file = Arc::clone(file);
+    }
 }
 
 impl fmt::Debug for SourceReader<'_> {
@@ -139,7 +150,20 @@ impl fmt::Debug for SourceReader<'_> {
 impl<'a> SourceReader<'a> {
     /// A reader at the start of the first file.
     pub fn new(files: &'a [SourceFile]) -> Self {
-        Self { files: files.iter(), current: None, ids: HashSet::new(), entries: Vec::new() }
+        Self {
+            files: files.iter(),
+            current: None,
+            ids: HashSet::new(),
+            entries: Vec::new(),
+            shown: BTreeMap::new(),
+        }
+    }
+
+    /// The same, with other places than their own for some files, by their paths.
+    #[must_use]
+    pub fn showing(mut self, shown: BTreeMap<PathBuf, Arc<str>>) -> Self {
+        self.shown = shown;
+        self
     }
 
     /// The next document or broken line of any file, `None` at the end of the last.
@@ -158,6 +182,9 @@ impl<'a> SourceReader<'a> {
             if let Some(mut item) = source.next_item()? {
                 if let SourceItem::Document(document) = &mut item {
                     make_unique(&mut self.ids, document, &file.name);
+                }
+                if let Some(shown) = self.shown.get(&file.path) {
+                    item.show_at(shown);
                 }
                 return Ok(Some(item));
             }

@@ -18,6 +18,9 @@ use tracing::debug;
 
 use super::FetchError;
 
+pub(crate) use answer::{chain, retry_after};
+pub(crate) use tls::cause as tls_cause;
+
 /// The longest document, and the longest answer that holds one; longer ones count as broken.
 pub(crate) const MOST_DOCUMENT_BYTES: usize = 64 << 20;
 /// Pause before the first repetition; doubles from one to the next.

@@ -17,7 +17,7 @@ use clara_runtime::stop::StopReason;
 use tempfile::TempDir;
 
 use super::{GoldenText, GoldenTexts, IngestObserver, IngestRequest, run};
-use crate::error::IngestError;
+use crate::{error::IngestError, fetch::Collected};
 
 const GOLDEN_OUTPUT: &str = "Das Vorhaben ist im Außenbereich nur zulässig, wenn öffentliche Belange nicht \
                              entgegenstehen und die ausreichende Erschließung gesichert ist.";
@@ -73,6 +73,7 @@ impl Bench {
             domain: &"verwaltungsrecht".parse().unwrap(),
             golden: &golden(),
             base_model: None,
+            collected: &Collected::default(),
             out: &self.out(),
             scratch: scratch.path(),
         };

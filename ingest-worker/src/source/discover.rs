@@ -12,7 +12,7 @@ use std::{
 use clara_lifecycle::spec::FieldNames;
 use walkdir::{DirEntry, WalkDir};
 
-use super::{Source, jsonl::JsonlSource, plain::PlainSource};
+use super::{Source, fetched::FetchedSource, jsonl::JsonlSource, plain::PlainSource};
 use crate::error::IngestError;
 
 /// What a file holds, told by the end of its name.
@@ -22,6 +22,8 @@ pub enum FileKind {
     Jsonl,
     /// `.md` or `.txt`: the file is one document.
     Plain,
+    /// What a server gave: one document per line; no file of a source is of this kind.
+    Fetched,
 }
 
 /// A file to read.
@@ -63,6 +65,7 @@ impl SourceFile {
         Ok(match self.kind {
             FileKind::Jsonl => Box::new(JsonlSource::open(self)?),
             FileKind::Plain => Box::new(PlainSource::open(self)?),
+            FileKind::Fetched => Box::new(FetchedSource::open(self)?),
         })
     }
 }

@@ -35,7 +35,7 @@ pub(super) async fn read(response: &mut Response, most_bytes: usize) -> Result<O
 }
 
 /// The pause that a `Retry-After` asks for in seconds; dates are left to our own pauses.
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds: f64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Duration::try_from_secs_f64(seconds).ok()
 }
@@ -64,7 +64,7 @@ pub(crate) fn message(body: &[u8]) -> Option<String> {
 }
 
 /// An error with its causes, without the URL, which may hold secrets.
-pub(super) fn chain(error: &reqwest::Error) -> String {
+pub(crate) fn chain(error: &reqwest::Error) -> String {
     let mut text =
         if error.is_connect() { "no connection".to_owned() } else { "the request failed".to_owned() };
     let mut cause = error.source();

@@ -72,7 +72,7 @@ pub(super) fn remedy(error: &(dyn Error + 'static), section: &str) -> Option<Str
 }
 
 /// The TLS error among the causes of an error.
-fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+pub(crate) fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref::<rustls::Error>() {

@@ -1,0 +1,104 @@
+//! Files in a bucket: `s3://` and `gs://`.
+
+use std::sync::Arc;
+
+use futures::TryStreamExt as _;
+use object_store::{Error, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt as _, path::Path};
+use reqwest::Url;
+
+use super::{Failed, Partial, RemoteFile};
+
+/// So much is asked for at once: an answer is soon whole, and what was cut off is asked for again alone.
+const PIECE_BYTES: u64 = 8 << 20;
+
+/// A file or prefix in a bucket.
+#[derive(Debug)]
+pub(super) struct Bucket {
+    store: Arc<dyn ObjectStore>,
+    path: Path,
+    is_folder: bool,
+}
+
+impl Bucket {
+    /// Prepares requests; nothing is sent yet. Credentials, region and endpoint are among `variables`, by the names that
+    /// `object_store` knows, such as `AWS_ACCESS_KEY_ID` or `GOOGLE_APPLICATION_CREDENTIALS`.
+    pub(super) fn new(url: &Url, variables: impl Iterator<Item = (String, String)>) -> Result<Self, String> {
+        let (store, path) = object_store::parse_url_opts(url, variables)
+            .map_err(|error| format!("it cannot be opened: {error}; correct it, or the variables for it"))?;
+        Ok(Self::over(store.into(), path, url.path().ends_with('/') || url.path().is_empty()))
+    }
+
+    /// The file `path` or, as a folder, what lies below it.
+    pub(super) fn over(store: Arc<dyn ObjectStore>, path: Path, is_folder: bool) -> Self {
+        Self { store, path, is_folder }
+    }
+
+    /// The file of this name, else all files below it.
+    pub(super) async fn list(&self, url: &str) -> Result<Vec<RemoteFile>, Failed> {
+        if !self.is_folder {
+            match self.store.head(&self.path).await {
+                Ok(found) => {
+                    let name = found.location.filename().unwrap_or_default().to_owned();
+                    return Ok(vec![remote_file(name, found)]);
+                }
+                Err(Error::NotFound { .. }) => {}
+                Err(error) => return Err(failed(&error, url)),
+            }
+        }
+        let prefix = format!("{}/", self.path);
+        let listed: Vec<ObjectMeta> =
+            self.store.list(Some(&self.path)).try_collect().await.map_err(|error| failed(&error, url))?;
+        let mut files = Vec::with_capacity(listed.len());
+        for found in listed {
+            let whole = found.location.to_string();
+            let name = whole.strip_prefix(&prefix).unwrap_or(&whole).to_owned();
+            files.push(remote_file(name, found));
+        }
+        files.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(files)
+    }
+
+    /// Reads a file on to its end, piece by piece.
+    pub(super) async fn read_on(&self, file: &RemoteFile, partial: &mut Partial) -> Result<(), Failed> {
+        let location = Path::from(file.location.as_str());
+        let size = file.size.unwrap_or_default();
+        while partial.bytes() < size {
+            let end = (partial.bytes() + PIECE_BYTES).min(size);
+            let mut options = GetOptions::default();
+            options.range = Some(GetRange::Bounded(partial.bytes()..end));
+            options.if_match.clone_from(&file.entity);
+            let found =
+                self.store.get_opts(&location, options).await.map_err(|error| failed(&error, &file.name))?;
+            let mut pieces = found.into_stream();
+            while let Some(bytes) = pieces.try_next().await.map_err(|error| failed(&error, &file.name))? {
+                partial.write(&bytes).map_err(Failed::Disk)?;
+            }
+            if partial.bytes() > end {
+                let problem = format!("more of {} came than was asked for", file.name);
+                partial.restart(None).map_err(Failed::Disk)?;
+                return Err(Failed::Again { problem, pause: None });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn remote_file(name: String, found: ObjectMeta) -> RemoteFile {
+    RemoteFile { name, location: found.location.to_string(), size: Some(found.size), entity: found.e_tag }
+}
+
+fn failed(error: &Error, what: &str) -> Failed {
+    match error {
+        Error::NotFound { .. } => {
+            Failed::Final(format!("{what} is not there ({error}); correct bucket and name"))
+        }
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => Failed::Final(format!(
+            "{what} may not be read ({error}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or \
+             GOOGLE_APPLICATION_CREDENTIALS for the ingest-worker, or AWS_SKIP_SIGNATURE=true for a public bucket"
+        )),
+        Error::Precondition { .. } | Error::NotModified { .. } => Failed::Final(format!(
+            "{what} changed while it was read; repeat the stage when nothing writes to it"
+        )),
+        error => Failed::Again { problem: format!("{error}"), pause: None },
+    }
+}
