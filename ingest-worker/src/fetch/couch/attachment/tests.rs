@@ -1,3 +1,5 @@
+//! Which attachments are read, and as what.
+
 use serde_json::json;
 
 use super::readable;
