@@ -1,3 +1,5 @@
+//! Reading a Chroma that is a double, with its faults.
+
 mod double;
 
 use std::{collections::BTreeMap, time::Duration};

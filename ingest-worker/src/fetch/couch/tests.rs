@@ -1,3 +1,5 @@
+//! Reading a `CouchDB` that is a double, with its faults.
+
 mod double;
 
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! Requests to servers that fail in many ways.
+
 use clara_runtime::config::RemoteSettings;
 
 use super::{answer::message, *};

@@ -1,3 +1,5 @@
+//! Fields of servers that become records.
+
 use std::collections::BTreeMap;
 
 use clara_runtime::config::RemoteSettings;

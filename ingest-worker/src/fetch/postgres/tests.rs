@@ -1,3 +1,5 @@
+//! Reading a real PostgreSQL.
+
 mod schemas;
 mod server;
 

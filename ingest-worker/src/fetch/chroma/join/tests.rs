@@ -1,3 +1,5 @@
+//! Chunks put together again.
+
 use super::{Part, join};
 
 const TEXT: &str = "(1) Die Baugenehmigung ist zu erteilen, wenn dem Bauvorhaben öffentlich-rechtliche Vorschriften nicht entgegenstehen. \
