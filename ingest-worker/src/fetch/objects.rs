@@ -57,6 +57,8 @@ enum Failed {
     Again { problem: String, pause: Option<Duration> },
     /// None will.
     Final(String),
+    /// The file of this name is another one now; only the whole stage can be tried again.
+    Changed(String),
     /// The disk of this machine.
     Disk(IngestError),
 }
@@ -213,6 +215,9 @@ impl Remote<'_> {
         let (problem, asked) = match failed {
             Failed::Again { problem, pause } => (problem, pause),
             Failed::Final(problem) => return Err(self.refused(problem)),
+            Failed::Changed(name) => {
+                return Err(IngestError::SourcesChanged { sources: format!("{name} of {}", self.url) });
+            }
             Failed::Disk(error) => return Err(error),
         };
         let wait = asked.unwrap_or_default().max(*pause);
