@@ -17,7 +17,12 @@ use clara_lifecycle::{
     spec::{CleanOptions, PersonalData},
 };
 
-use crate::{filter::Drop, source::Document, stop_words::StopWords, words::Words};
+use crate::{
+    filter::Drop,
+    source::{Document, PAGE_BREAK},
+    stop_words::StopWords,
+    words::Words,
+};
 use quality::quality;
 use repetition::RepetitionMeter;
 
@@ -56,6 +61,10 @@ impl<'a> Cleaner<'a> {
                 if lines > 0 {
                     *places.entry(Mend::Boilerplate).or_default() += lines;
                 }
+            }
+            // Readers put it there, not the text; whoever mends takes it away.
+            if !normalize && !boilerplate && text.contains(PAGE_BREAK) {
+                *text = text.replace(PAGE_BREAK, "\n\n");
             }
         }
         for text in document.metadata.values_mut() {
