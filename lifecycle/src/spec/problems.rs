@@ -115,6 +115,13 @@ impl TrainingOptions {
 }
 
 impl IngestOptions {
+    /// Everything that is wrong with the options by themselves.
+    pub fn problems(&self) -> Vec<SpecProblem> {
+        let mut found = Findings::default();
+        self.check(&mut found);
+        found.0
+    }
+
     fn check(&self, found: &mut Findings) {
         found.require("ingest.sources", !self.sources.is_empty(), || {
             "is empty; give at least one file or folder".into()
