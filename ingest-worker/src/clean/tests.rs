@@ -129,4 +129,8 @@ fn personal_data_is_masked_kept_or_a_reason_to_drop() {
     let refused = CleanOptions { personal_data: PersonalData::Drop, ..CleanOptions::default() };
     let drop = Cleaner::new(&refused).guard_personal_data(&mut given).unwrap_err();
     assert_eq!(drop, (DropReason::PersonalData, "holds personal data (email: 1, phone: 1)".to_owned()));
+    let mut titled = document(text("Rückfragen sind schriftlich zu stellen."));
+    titled.metadata.insert("heading".into(), "Rückfragen an max@beispiel.de".into());
+    assert_eq!(Cleaner::new(&refused).guard_personal_data(&mut titled), Ok(false));
+    assert_eq!(titled.metadata["heading"], "Rückfragen an [E-MAIL]");
 }
