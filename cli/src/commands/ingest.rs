@@ -139,6 +139,11 @@ async fn wanted(session: &Session, args: &IngestArgs) -> Result<Wanted> {
              leave them out, or use `clara run` or `clara job submit`"
         );
     }
+    let problems = options.problems();
+    if !problems.is_empty() {
+        let problems = problems.iter().map(|problem| format!("\n  {} {}", problem.field, problem.message));
+        bail!("the options cannot be used:{}", problems.collect::<String>());
+    }
     let domain = args.domain.clone().or(file.domain);
     let domain = domain.context("domain is missing; give --domain NAME, or `domain` in --spec FILE")?;
     let golden = args.golden_dataset.clone().or(file.golden_dataset);

@@ -73,10 +73,11 @@ impl SourceArgs {
             ingest.sources = self.sources.iter().map(|path| path.display().to_string()).collect();
         }
         for source in &mut ingest.sources {
-            if !Place::of(source).is_remote() {
-                *source = local(source);
-            }
+            *source = here(source);
         }
+        let weights = std::mem::take(&mut ingest.shape.weights);
+        // Weights name the sources as they are written, and must go on to do so.
+        ingest.shape.weights = weights.into_iter().map(|(source, weight)| (here(&source), weight)).collect();
         set_some(&mut ingest.query, self.query.as_ref());
     }
 }
@@ -127,6 +128,11 @@ fn field_name<'a>(fields: &'a mut FieldNames, field: &str) -> Result<&'a mut Str
              completion, id, domain, licence or classification before the `=`"
         ),
     })
+}
+
+/// A source as a worker in another folder needs it.
+fn here(source: &str) -> String {
+    if Place::of(source).is_remote() { source.to_owned() } else { local(source) }
 }
 
 /// The absolute form of a path that is here, and of a glob below a folder that is here.

@@ -131,3 +131,17 @@ fn a_field_that_does_not_exist_is_refused() {
     let error = resolved(&["--field", "body=text"]).unwrap_err().to_string();
     assert!(error.contains("--field body=…"), "{error}");
 }
+
+#[test]
+fn weights_name_their_sources_still_when_paths_become_absolute() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("job.toml");
+    // Tests run in the folder of the package.
+    let text = "[ingest]\nsources = [\"Cargo.toml\", \"@urteile\"]\n[ingest.shape.weights]\n\"Cargo.toml\" = 0.6\n\"@urteile\" = 0.4\n";
+    std::fs::write(&file, text).unwrap();
+    let mut ingest = data_in_file(Some(&file)).unwrap().ingest;
+    SourceArgs::default().apply(&mut ingest);
+    assert!(ingest.sources[0].starts_with('/') && ingest.sources[1] == "@urteile", "{:?}", ingest.sources);
+    let weighted: Vec<&String> = ingest.shape.weights.keys().collect();
+    assert!(ingest.sources.iter().all(|source| weighted.contains(&source)), "{weighted:?}");
+}
