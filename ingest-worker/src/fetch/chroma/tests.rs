@@ -1,3 +1,5 @@
+//! What a Chroma server gives and how it can fail: against a double, and against a real one where there is one.
+
 mod double;
 
 use std::{collections::BTreeMap, time::Duration};

@@ -1,3 +1,5 @@
+//! What a CouchDB gives and how it can fail, against a double.
+
 mod double;
 
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! Errors of servers in every shape, settings that cannot be used, and servers that are away.
+
 use clara_runtime::config::RemoteSettings;
 
 use super::{answer::message, *};

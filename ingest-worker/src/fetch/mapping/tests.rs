@@ -1,3 +1,5 @@
+//! Which fields of a server's documents become which fields of a record.
+
 use std::collections::BTreeMap;
 
 use clara_runtime::config::RemoteSettings;

@@ -1,3 +1,5 @@
+//! What a PostgreSQL gives and how it can fail, against a real one.
+
 mod schemas;
 mod server;
 

@@ -1,3 +1,5 @@
+//! Chunks give the text that they were cut from, with their offsets and without them.
+
 use super::{Part, join};
 
 const TEXT: &str = "(1) Die Baugenehmigung ist zu erteilen, wenn dem Bauvorhaben öffentlich-rechtliche Vorschriften nicht entgegenstehen. \

@@ -1,3 +1,5 @@
+//! Which attachments are read, and what becomes of their texts.
+
 use serde_json::json;
 
 use super::readable;

@@ -1,3 +1,5 @@
+//! How long a server that fails is asked again.
+
 use std::time::Duration;
 
 use clara_runtime::config::{HumanDuration, RemoteSettings};
