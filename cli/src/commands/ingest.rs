@@ -139,6 +139,11 @@ async fn wanted(session: &Session, args: &IngestArgs) -> Result<Wanted> {
              leave them out, or use `clara run` or `clara job submit`"
         );
     }
+    let problems: Vec<String> =
+        options.problems().iter().map(|found| format!("\n  {} {}", found.field, found.message)).collect();
+    if !problems.is_empty() {
+        bail!("the dataset cannot be made:{}", problems.concat());
+    }
     let domain = args.domain.clone().or(file.domain);
     let domain = domain.context("domain is missing; give --domain NAME, or `domain` in --spec FILE")?;
     let golden = args.golden_dataset.clone().or(file.golden_dataset);

@@ -115,9 +115,16 @@ impl TrainingOptions {
 }
 
 impl IngestOptions {
+    /// Everything that is wrong with the options themselves, for a dataset that is made without a job.
+    pub fn problems(&self) -> Vec<SpecProblem> {
+        let mut found = Findings::default();
+        self.check(&mut found);
+        found.0
+    }
+
     fn check(&self, found: &mut Findings) {
         found.require("ingest.sources", !self.sources.is_empty(), || {
-            "is empty; give at least one file or folder".into()
+            "is empty; give at least one file, folder, URL or @NAME of a server".into()
         });
         found.share("ingest.min_relevance", self.min_relevance);
         found.share("ingest.overlap_limit", self.overlap_limit);
