@@ -38,7 +38,8 @@ use folder::OutFolder;
 
 /// Makes a dataset and nothing else: what `clara run` would train on, to look at before anybody trains.
 ///
-/// Begun again with the same flags, it leaves a finished dataset as it is.
+/// Begun again with the same flags, it leaves a finished dataset of files as it is; what servers and URLs hold it asks for
+/// anew with --replace.
 #[derive(Debug, Clone, Args)]
 #[command(
     after_help = "Examples:\n  clara ingest --domain verwaltungsrecht --source law.jsonl --out ./dataset\n  clara ingest --spec job.toml --golden-dataset golden.json --out ./dataset && clara data lint ./dataset\n\nExit codes: 0 done, 1 error, 2 usage, 130 interrupted (the same command continues)."
@@ -102,7 +103,7 @@ pub(crate) async fn run(session: &Session, args: &IngestArgs) -> Result<u8> {
     if let Some(manifest) = there_already(&wanted, args.replace).await? {
         session
             .output
-            .note("the dataset is there already: sources and options are the same; --fresh makes it anew");
+            .note("the dataset is there already: sources and options are the same; --fresh --replace makes it anew");
         tell(session, &wanted, &manifest, true)?;
         return Ok(DONE);
     }
@@ -183,6 +184,13 @@ async fn there_already(wanted: &Wanted, replace: bool) -> Result<Option<DatasetM
         if manifest.key == Some(tokio::task::spawn_blocking(key).await??) {
             return Ok(Some(manifest));
         }
+    }
+    if !replace && (wanted.options.fresh || !is_local) {
+        bail!(
+            "{} holds something, and only reading the sources anew would tell whether it is the same; give --replace to do so, \
+             or another folder with --out",
+            out.display()
+        );
     }
     if !replace {
         bail!("{} holds something else; give another folder with --out, or --replace", out.display());
