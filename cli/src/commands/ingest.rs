@@ -114,6 +114,11 @@ pub(crate) async fn run(session: &Session, args: &IngestArgs) -> Result<u8> {
     }
     wanted.folder.begin()?;
     let made = watched(session, wanted.clone()).await;
+    if made.is_err()
+        && let Err(error) = wanted.folder.abandon()
+    {
+        session.output.note(format!("{error:#}"));
+    }
     match made {
         Ok(manifest) => {
             wanted.folder.publish()?;
