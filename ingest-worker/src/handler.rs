@@ -187,7 +187,8 @@ impl Work {
 
     /// The stored dataset that would be made again, if there is one.
     fn stored(&self) -> Result<Option<StoredDataset>, IngestError> {
-        Ok(reuse::find(&self.request(), &self.assignment.earlier.same_options)?.cloned())
+        let candidates = &self.assignment.earlier.same_options;
+        Ok(reuse::find(&self.request(), candidates, &self.watch)?.cloned())
     }
 
     fn make(&self) -> Result<DatasetManifest, IngestError> {

@@ -19,7 +19,10 @@ use clara_runtime::artifacts::{ArtifactError, ArtifactStore};
 use sha2::{Digest as _, Sha256};
 use tracing::{info, warn};
 
-use crate::{error::IngestError, ingest::IngestRequest};
+use crate::{
+    error::IngestError,
+    ingest::{IngestObserver, IngestRequest},
+};
 
 /// Grows when the same sources and options give another dataset.
 const PIPELINE: &str = concat!("2 of ", env!("CARGO_PKG_VERSION"));
@@ -47,28 +50,29 @@ pub(crate) fn dataset_key(request: &IngestRequest<'_>, entries: &[SourceFileEntr
 /// The stored dataset that `request` would make again, if there is one; reads the source files once, for their digests.
 ///
 /// # Errors
-/// [`IngestError`] when a source is missing or cannot be read.
+/// [`IngestError`] when a source is missing or cannot be read, or `observer` asks to stop.
 pub(crate) fn find<'a>(
     request: &IngestRequest<'_>,
     candidates: &'a [StoredDataset],
+    observer: &dyn IngestObserver,
 ) -> Result<Option<&'a StoredDataset>, IngestError> {
     // What is new to a family changes with each of its datasets.
     let IngestOptions { fresh, since_last, clean, .. } = request.options;
     if *fresh || *since_last || clean.skip_known || candidates.is_empty() {
         return Ok(None);
     }
-    let key = key_of(request)?;
+    let key = key_of(request, observer)?;
     Ok(candidates.iter().find(|stored| stored.result.key.as_ref() == Some(&key)))
 }
 
 /// The key of the dataset that `request` would make now; reads the source files once, those that were fetched too.
 ///
 /// # Errors
-/// [`IngestError`] when a source is missing, was not fetched or cannot be read.
-pub fn key_of(request: &IngestRequest<'_>) -> Result<Digest, IngestError> {
+/// [`IngestError`] when a source is missing, was not fetched or cannot be read, or `observer` asks to stop.
+pub fn key_of(request: &IngestRequest<'_>, observer: &dyn IngestObserver) -> Result<Digest, IngestError> {
     let mut entries = Vec::new();
     for file in request.collected.discover(request.options)?.files {
-        let (size_bytes, digest) = file_digest(&file.path).map_err(IngestError::read(&file.path))?;
+        let (size_bytes, digest) = file_digest(&file.path, observer)?;
         entries.push(SourceFileEntry { name: file.name, size_bytes, digest });
     }
     Ok(dataset_key(request, &entries))
@@ -112,15 +116,18 @@ fn remove(folder: &Path) -> Result<(), ArtifactError> {
 }
 
 /// Size and digest of a file as it is stored.
-fn file_digest(path: &Path) -> io::Result<(u64, Digest)> {
-    let mut file = File::open(path)?;
+fn file_digest(path: &Path, observer: &dyn IngestObserver) -> Result<(u64, Digest), IngestError> {
+    let mut file = File::open(path).map_err(IngestError::read(path))?;
     let (mut hasher, mut bytes, mut buffer) = (Sha256::new(), 0, vec![0; BUFFER_BYTES]);
     loop {
+        if let Some(reason) = observer.stop() {
+            return Err(IngestError::Stopped(reason));
+        }
         let count = match file.read(&mut buffer) {
             Ok(0) => return Ok((bytes, Digest::from_hash(hasher.finalize().as_ref()))),
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
+            Err(error) => return Err(IngestError::read(path)(error)),
         };
         hasher.update(buffer.get(..count).unwrap_or_default());
         bytes += count as u64;

@@ -14,6 +14,10 @@ mod tests;
 
 /// Longest query for the data of several gaps, in characters.
 const QUERY_CHARS: usize = 1_000;
+/// What a query means by more than itself: brackets and quotes group words. Here they only part them.
+const QUERY_SIGNS: [char; 8] = ['(', ')', '"', '„', '“', '”', '»', '«'];
+/// Words that join or exclude others in a query.
+const QUERY_OPERATORS: [&str; 3] = ["AND", "OR", "NOT"];
 
 /// What somebody did about a gap.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,9 +96,10 @@ pub fn query_of(gaps: &[KnowledgeGap]) -> String {
     let mut seen = BTreeSet::new();
     let mut query = String::new();
     let texts = gaps.iter().flat_map(|gap| [Some(&gap.topic), gap.suggested_data_query.as_ref()]).flatten();
-    for word in texts.flat_map(|text| text.split_whitespace()) {
+    let is_border = |letter: char| letter.is_whitespace() || QUERY_SIGNS.contains(&letter);
+    for word in texts.flat_map(|text| text.split(is_border)) {
         let bare = word.trim_matches(|letter: char| letter.is_ascii_punctuation());
-        if bare.is_empty() || !seen.insert(bare.to_lowercase()) {
+        if bare.is_empty() || QUERY_OPERATORS.contains(&bare) || !seen.insert(bare.to_lowercase()) {
             continue;
         }
         if query.chars().count() + 1 + bare.chars().count() > QUERY_CHARS {

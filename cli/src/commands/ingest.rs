@@ -24,6 +24,7 @@ use clara_runtime::{
     worker::ProgressSender,
 };
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::{DONE, INTERRUPTED, data};
 use crate::{
@@ -38,7 +39,8 @@ use folder::OutFolder;
 
 /// Makes a dataset and nothing else: what `clara run` would train on, to look at before anybody trains.
 ///
-/// Begun again with the same flags, it leaves a finished dataset as it is.
+/// Begun again with the same flags, it leaves a finished dataset of files as it is; what servers and URLs hold it asks for
+/// anew with --replace.
 #[derive(Debug, Clone, Args)]
 #[command(
     after_help = "Examples:\n  clara ingest --domain verwaltungsrecht --source law.jsonl --out ./dataset\n  clara ingest --spec job.toml --golden-dataset golden.json --out ./dataset && clara data lint ./dataset\n\nExit codes: 0 done, 1 error, 2 usage, 130 interrupted (the same command continues)."
@@ -99,27 +101,42 @@ impl Wanted {
 
 pub(crate) async fn run(session: &Session, args: &IngestArgs) -> Result<u8> {
     let wanted = wanted(session, args).await?;
-    if let Some(manifest) = there_already(&wanted, args.replace).await? {
-        session
-            .output
-            .note("the dataset is there already: sources and options are the same; --fresh makes it anew");
+    let there = match there_already(session, &wanted, args.replace).await {
+        Err(error) if is_interrupt(&error) => return Ok(tell_interrupt(session)),
+        there => there?,
+    };
+    if let Some(manifest) = there {
+        session.output.note(
+            "the dataset is there already: sources and options are the same; --fresh --replace makes it anew",
+        );
         tell(session, &wanted, &manifest, true)?;
         return Ok(DONE);
     }
     wanted.folder.begin()?;
     let made = watched(session, wanted.clone()).await;
+    if made.is_err()
+        && let Err(error) = wanted.folder.abandon()
+    {
+        session.output.note(format!("{error:#}"));
+    }
     match made {
         Ok(manifest) => {
             wanted.folder.publish()?;
             tell(session, &wanted, &manifest, false)?;
             Ok(DONE)
         }
-        Err(IngestError::Stopped(_)) => {
-            session.output.note("interrupted: nothing was written; the same command continues");
-            Ok(INTERRUPTED)
-        }
+        Err(IngestError::Stopped(_)) => Ok(tell_interrupt(session)),
         Err(error) => Err(error.into()),
     }
+}
+
+fn is_interrupt(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref::<IngestError>(), Some(IngestError::Stopped(_)))
+}
+
+fn tell_interrupt(session: &Session) -> u8 {
+    session.output.note("interrupted: nothing was written; the same command continues");
+    INTERRUPTED
 }
 
 async fn wanted(session: &Session, args: &IngestArgs) -> Result<Wanted> {
@@ -170,7 +187,7 @@ async fn golden_texts(session: &Session, named: Option<&str>) -> Result<Option<G
 }
 
 /// The dataset that lies in the folder, when it is the one that would be made again.
-async fn there_already(wanted: &Wanted, replace: bool) -> Result<Option<DatasetManifest>> {
+async fn there_already(session: &Session, wanted: &Wanted, replace: bool) -> Result<Option<DatasetManifest>> {
     let out = wanted.folder.out().to_owned();
     if !wanted.folder.is_taken()? {
         return Ok(None);
@@ -178,11 +195,18 @@ async fn there_already(wanted: &Wanted, replace: bool) -> Result<Option<DatasetM
     let manifest = inspect::manifest(&out).ok();
     let is_local = !wanted.options.sources.iter().any(|source| Place::of(source).is_remote());
     if let Some(manifest) = manifest.filter(|_| is_local && !wanted.options.fresh) {
-        let asked = wanted.clone();
-        let key = move || asked.with_request(reuse::key_of);
+        let (asked, interrupt) = (wanted.clone(), Interrupt(session.interrupt.clone()));
+        let key = move || asked.with_request(|request| reuse::key_of(request, &interrupt));
         if manifest.key == Some(tokio::task::spawn_blocking(key).await??) {
             return Ok(Some(manifest));
         }
+    }
+    if !replace && (wanted.options.fresh || !is_local) {
+        bail!(
+            "{} holds something, and only reading the sources anew would tell whether it is the same; give --replace to do so, \
+             or another folder with --out",
+            out.display()
+        );
     }
     if !replace {
         bail!("{} holds something else; give another folder with --out, or --replace", out.display());
@@ -257,6 +281,17 @@ fn tell(session: &Session, wanted: &Wanted, manifest: &DatasetManifest, reused: 
         .output
         .note(format!("look at it: clara data preview {0}; check it: clara data lint {0}", out.display()));
     Ok(())
+}
+
+/// The user's interrupt, for work without progress.
+struct Interrupt(CancellationToken);
+
+impl IngestObserver for Interrupt {
+    fn documents(&self, _: u64, _: Option<u64>) {}
+
+    fn stop(&self) -> Option<StopReason> {
+        self.0.is_cancelled().then_some(StopReason::Drain)
+    }
 }
 
 /// Passes progress and interrupt between the work and the command.

@@ -11,8 +11,15 @@ use clara_gpu_worker::{
     model::{self, ModelConfig},
     peft,
 };
-use clara_ingest_worker::fetch::{self, Place, Servers};
-use clara_lifecycle::spec::{AdapterInit, JobSpec, SpecProblem, TrainingOptions};
+use clara_ingest_worker::{
+    IngestError,
+    fetch::{self, Place, Servers},
+    ingest,
+};
+use clara_lifecycle::{
+    id::Domain,
+    spec::{AdapterInit, IngestOptions, JobSpec, SpecProblem, TrainingOptions},
+};
 
 /// What this machine knows.
 #[derive(Debug)]
@@ -36,6 +43,7 @@ impl SubmissionCheck for Surroundings {
                 problems.push(SpecProblem { field: "ingest.sources", message });
             }
         }
+        problems.extend(data_problem(&spec.ingest, &spec.domain));
         match model::inspect(Path::new(&spec.base_model)) {
             // An empty name is reported by the specification itself.
             Err(_) if spec.base_model.is_empty() => {}
@@ -66,6 +74,19 @@ fn source_problem(source: &str, servers: &Servers) -> Option<String> {
             "{path} is not there; give a file or folder of this machine, a URL, or @NAME of a server"
         )),
     }
+}
+
+/// What the ingest would refuse before it reads anything; nothing where the specification itself reports problems.
+fn data_problem(options: &IngestOptions, domain: &Domain) -> Option<SpecProblem> {
+    if !options.problems().is_empty() {
+        return None;
+    }
+    let error = ingest::check_options(options, domain).err()?;
+    let field = match error {
+        IngestError::Query { .. } | IngestError::EmptyQuery { .. } => "ingest.query",
+        _ => "ingest",
+    };
+    Some(SpecProblem { field, message: without("the query ", &error.to_string()) })
 }
 
 /// What of the training does not fit the base model.

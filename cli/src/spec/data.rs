@@ -1,6 +1,10 @@
 //! Flags of the training data: where it comes from, what of it is kept, what it becomes.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    mem,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -37,7 +41,8 @@ pub(crate) struct DataArgs {
     /// What running text becomes: text, completion (its heading is given) or instruction (a question is given) [default: text]
     #[arg(long, value_name = "SHAPE", value_parser = from_name::<RecordShape>)]
     records: Option<RecordShape>,
-    /// Order of the records: source, shuffle or curriculum (short and simple ones first) [default: source]
+    /// Order of the records: source, shuffle or curriculum (short and simple ones first; training keeps it only with
+    /// `shuffle = false` in its section of --spec) [default: source]
     #[arg(long, value_name = "ORDER", value_parser = from_name::<RecordOrder>)]
     order: Option<RecordOrder>,
     /// Languages to keep, as ISO 639-1 codes, e.g. de,en [default: all]
@@ -67,7 +72,7 @@ pub(crate) struct DataArgs {
 }
 
 impl SourceArgs {
-    /// Changes what was given. Paths that are here are made absolute.
+    /// Changes what was given. Paths that are here are made absolute, with the weights that name them.
     pub(crate) fn apply(&self, ingest: &mut IngestOptions) {
         if !self.sources.is_empty() {
             ingest.sources = self.sources.iter().map(|path| path.display().to_string()).collect();

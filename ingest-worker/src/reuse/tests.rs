@@ -3,9 +3,21 @@
 use std::{fs, path::PathBuf};
 
 use clara_lifecycle::{artifact::ArtifactRef, id::Domain};
+use clara_runtime::stop::StopReason;
 
 use super::*;
 use crate::ingest::GoldenTexts;
+
+/// Asks to stop, or does not.
+struct Watch(Option<StopReason>);
+
+impl IngestObserver for Watch {
+    fn documents(&self, _: u64, _: Option<u64>) {}
+
+    fn stop(&self) -> Option<StopReason> {
+        self.0
+    }
+}
 
 /// Sources in a folder, and a request for them.
 struct Bench {
@@ -46,7 +58,7 @@ impl Bench {
 
     /// A dataset as if it had been made from the sources as they are now.
     fn stored(&self) -> StoredDataset {
-        let (size_bytes, digest) = file_digest(&self.path()).unwrap();
+        let (size_bytes, digest) = file_digest(&self.path(), &Watch(None)).unwrap();
         let entries = [SourceFileEntry { name: "law.jsonl".to_owned(), size_bytes, digest }];
         let result = DatasetResult {
             dataset: ArtifactRef { prefix: "jobs/job-1/ingest/a".to_owned(), files: Vec::new() },
@@ -64,7 +76,7 @@ impl Bench {
 
     fn finds(&self, stored: &StoredDataset) -> bool {
         let candidates = [stored.clone()];
-        self.with(|request| find(request, &candidates).unwrap().is_some())
+        self.with(|request| find(request, &candidates, &Watch(None)).unwrap().is_some())
     }
 }
 
@@ -72,6 +84,13 @@ impl Bench {
 fn a_dataset_of_the_same_sources_and_options_is_found() {
     let bench = Bench::new();
     assert!(bench.finds(&bench.stored()));
+}
+
+#[test]
+fn a_stop_ends_the_reading_of_the_sources() {
+    let bench = Bench::new();
+    let stopped = bench.with(|request| key_of(request, &Watch(Some(StopReason::Cancel))));
+    assert!(matches!(stopped, Err(IngestError::Stopped(StopReason::Cancel))), "{stopped:?}");
 }
 
 #[test]

@@ -144,3 +144,10 @@ fn a_query_holds_each_word_once_and_ends_at_a_word() {
     assert!(query.ends_with(|end: char| end.is_ascii_digit()), "{query}");
     assert_eq!(query_of(&[]), "");
 }
+
+#[test]
+fn signs_and_operators_of_queries_do_not_come_into_one() {
+    let mut gap = gaps_of(&[evaluation("law-lora-v1.0.0", [20.0, 30.0, 40.0])], &BTreeMap::new()).remove(0);
+    gap.suggested_data_query = Some("Was gilt „im Zweifel“ für Bürger(innen) OR (NOT) Höfe?".to_owned());
+    assert_eq!(query_of(&[gap]), "baurecht Was gilt im Zweifel für Bürger innen Höfe");
+}

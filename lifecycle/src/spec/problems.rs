@@ -124,7 +124,7 @@ impl IngestOptions {
 
     fn check(&self, found: &mut Findings) {
         found.require("ingest.sources", !self.sources.is_empty(), || {
-            "is empty; give at least one file or folder".into()
+            "is empty; give at least one file, folder, URL or @NAME of a server".into()
         });
         found.share("ingest.min_relevance", self.min_relevance);
         found.share("ingest.overlap_limit", self.overlap_limit);

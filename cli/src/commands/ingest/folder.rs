@@ -64,6 +64,22 @@ impl OutFolder {
         Ok(())
     }
 
+    /// Removes what was made in vain; what was fetched stays for the next command.
+    pub(super) fn abandon(&self) -> Result<()> {
+        for folder in [self.dataset(), self.scratch()] {
+            remove(&folder)?;
+        }
+        match fs::remove_dir(&self.work) {
+            Ok(()) => Ok(()),
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(error).with_context(|| format!("cannot remove {}", self.work.display())),
+        }
+    }
+
     /// Puts the finished dataset in its place; at no moment does half of it lie there.
     pub(super) fn publish(&self) -> Result<()> {
         let before = self.work.join("before");
@@ -108,6 +124,19 @@ mod tests {
             assert_eq!(fs::read_to_string(folder.out().join("train.jsonl")).unwrap(), content);
         }
         assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_was_made_in_vain_goes_and_what_was_fetched_stays() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = OutFolder::of(&place.path().join("data")).unwrap();
+        folder.begin().unwrap();
+        folder.abandon().unwrap();
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+        folder.begin().unwrap();
+        fs::create_dir(folder.fetched()).unwrap();
+        folder.abandon().unwrap();
+        assert!(folder.fetched().is_dir() && !folder.dataset().exists() && !folder.scratch().exists());
     }
 
     #[test]

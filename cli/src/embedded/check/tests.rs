@@ -63,3 +63,18 @@ fn a_source_is_looked_for_where_its_name_points() {
     let problem = source_problem("no/where.jsonl", &servers).unwrap();
     assert!(problem.starts_with("no/where.jsonl is not there"), "{problem}");
 }
+
+#[test]
+fn a_query_that_cannot_be_understood_is_a_problem_before_anything_is_queued() {
+    let domain = "law".parse().unwrap();
+    let sources = vec!["law.jsonl".to_owned()];
+    let asks = |query: &str| IngestOptions {
+        sources: sources.clone(),
+        query: Some(query.to_owned()),
+        ..IngestOptions::default()
+    };
+    let problem = data_problem(&asks("Bau \"Recht"), &domain).unwrap();
+    assert_eq!(problem.field, "ingest.query");
+    assert!(problem.message.contains("cannot be understood"), "{}", problem.message);
+    assert_eq!(data_problem(&asks("Bau Recht"), &domain), None);
+}

@@ -36,6 +36,7 @@ fn family() -> Family {
             training: spec().training,
             dataset: artifact("dataset"),
             source_digest: digest("source"),
+            dataset_key: None,
             golden_dataset: "law-golden@1.0.0".into(),
             golden_digest: digest("golden"),
             code_version: "0.1.0".into(),
