@@ -5,7 +5,7 @@ mod corpus;
 use clara_lifecycle::{
     answers::{Answer, Answers, FinishReason, SampleAnswers},
     citation::Cited,
-    gate::{Decision, GateReport, ReasonCode, decide},
+    gate::{Decision, GateReport, decide},
     golden::GoldenDataset,
     score::{Evaluation, HARD_CHECK_OVERALL},
     spec::{GenerationOptions, JudgeOptions},
@@ -149,8 +149,8 @@ async fn where_samples_have_no_checks_a_judge_that_falls_for_everything_is_found
     for Attack { name, layer, answer } in ATTACKS {
         if layer == Layer::SampleChecks {
             let (_, report) = judged_with_canaries(&golden, answer, gullible).await;
-            let codes: Vec<_> = report.reasons.iter().map(|reason| reason.code).collect();
-            assert!(codes.contains(&ReasonCode::CanaryFailed), "{name}: {:?}", report.reasons);
+            let is_found_out = report.reasons.iter().any(|reason| reason.code == "canary_failed");
+            assert!(is_found_out, "{name}: {:?}", report.reasons);
             assert_eq!(report.decision, Decision::Error, "{name}");
         }
     }
