@@ -101,7 +101,8 @@ impl Driver {
             Ok(found) => {
                 let lineage = found.version.lineage.ok_or_else(|| {
                     DriverError::Invalid(format!(
-                        "{name} was imported from another registry; its dataset is not here"
+                        "{name} was imported from another registry; its dataset is not here: ask the coordinator \
+                         that trained it"
                     ))
                 })?;
                 Ok(Some(lineage.dataset))

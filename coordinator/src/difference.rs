@@ -13,10 +13,9 @@ use clara_lifecycle::{
 use serde::Serialize;
 use serde_json::Value;
 
-pub(crate) use layers::LayerNorms;
-use layers::{AdapterFiles, norms};
+pub use layers::{AdapterFiles, LayerNorms, UpdateError, norms};
 
-use crate::{control_service::Control, driver::DriverError, registry::AdapterView};
+use crate::{control_service::Control, driver::DriverError};
 
 /// Larger adapters are compared by `clara registry diff`, which needs no memory of the coordinator.
 const LARGEST_ADAPTER_BYTES: u64 = 1 << 30;
@@ -26,69 +25,129 @@ const APART: [&str; 5] = ["metrics", "evaluation", "reviews", "rollouts", "signa
 
 /// What two versions do not share.
 #[derive(Debug, Clone, Serialize)]
-pub(crate) struct Difference {
-    pub(crate) from: String,
-    pub(crate) to: String,
-    pub(crate) metrics: Vec<MetricChange>,
-    pub(crate) fields: Vec<FieldChange>,
+pub struct Difference {
+    /// The older version.
+    pub from: String,
+    /// The newer version.
+    pub to: String,
+    /// Every metric that either version has.
+    pub metrics: Vec<MetricChange>,
+    /// Every other part of the record that differs.
+    pub fields: Vec<FieldChange>,
     /// The scores of both, paired by sample; `null` when no sample pairs.
-    pub(crate) comparison: Option<Comparison>,
+    pub comparison: Option<Comparison>,
     /// Samples that both answered, the greatest loss first; `null` when the evaluations cannot be read.
-    pub(crate) samples: Option<Vec<SampleChange>>,
+    pub samples: Option<Vec<SampleChange>>,
     /// The update of every layer; `null` when the adapters cannot be read.
-    pub(crate) layers: Option<Vec<LayerNorms>>,
+    pub layers: Option<Vec<LayerNorms>>,
     /// What could not be compared, and why.
-    pub(crate) missing: Vec<String>,
+    pub missing: Vec<String>,
 }
 
+/// One metric of two versions.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct MetricChange {
-    pub(crate) metric: String,
-    pub(crate) old: Option<f64>,
-    pub(crate) new: Option<f64>,
-    pub(crate) delta: Option<f64>,
-    pub(crate) delta_percent: Option<f64>,
-    /// One-sided 95 % bounds, lower and upper.
-    pub(crate) old_bounds: Option<(f64, f64)>,
-    pub(crate) new_bounds: Option<(f64, f64)>,
+pub struct MetricChange {
+    /// Its name.
+    pub metric: String,
+    /// Value of the older version.
+    pub old: Option<f64>,
+    /// Value of the newer version.
+    pub new: Option<f64>,
+    /// The newer value minus the older one.
+    pub delta: Option<f64>,
+    /// The same in per cent of the older value.
+    pub delta_percent: Option<f64>,
+    /// One-sided 95 % bounds of the older value, lower and upper.
+    pub old_bounds: Option<(f64, f64)>,
+    /// One-sided 95 % bounds of the newer value, lower and upper.
+    pub new_bounds: Option<(f64, f64)>,
 }
 
+/// One part of the record that differs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct FieldChange {
-    pub(crate) field: String,
-    pub(crate) old: Value,
-    pub(crate) new: Value,
+pub struct FieldChange {
+    /// Its path, with dots.
+    pub field: String,
+    /// What the older version has; `null` for nothing.
+    pub old: Value,
+    /// What the newer version has; `null` for nothing.
+    pub new: Value,
 }
 
 /// One golden sample that both versions answered.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct SampleChange {
-    pub(crate) sample_id: String,
-    pub(crate) prompt: String,
-    pub(crate) old_score: f64,
-    pub(crate) new_score: f64,
-    pub(crate) delta: f64,
+pub struct SampleChange {
+    /// The sample.
+    pub sample_id: String,
+    /// What was asked.
+    pub prompt: String,
+    /// Overall score of the older version's answer.
+    pub old_score: f64,
+    /// Overall score of the newer version's answer.
+    pub new_score: f64,
+    /// The newer score minus the older one.
+    pub delta: f64,
     /// Whether both gave the same answer.
-    pub(crate) same_answer: bool,
-    pub(crate) old_answer: String,
-    pub(crate) new_answer: String,
+    pub same_answer: bool,
+    /// The older version's answer.
+    pub old_answer: String,
+    /// The newer version's answer.
+    pub new_answer: String,
+}
+
+impl Difference {
+    /// Compares two records: each a version, and the document of it that users see.
+    ///
+    /// # Errors
+    /// When a document cannot be written as JSON.
+    pub fn of_records<D: Serialize>(
+        (old, old_document): (&AdapterVersion, &D),
+        (new, new_document): (&AdapterVersion, &D),
+    ) -> Result<Self, serde_json::Error> {
+        let names: BTreeSet<_> = old.metrics.keys().chain(new.metrics.keys()).collect();
+        let mut metrics: Vec<MetricChange> = names
+            .into_iter()
+            .map(|name| change_of(name, old.metrics.get(name), new.metrics.get(name)))
+            .collect();
+        if let Some(score) = metrics.iter_mut().find(|change| change.metric == "llm_judge_score") {
+            (score.old_bounds, score.new_bounds) = (bounds(old), bounds(new));
+        }
+        let mut fields = Vec::new();
+        push_changes("", &content(old_document)?, &content(new_document)?, &mut fields);
+        Ok(Self {
+            from: old.adapter_id.clone(),
+            to: new.adapter_id.clone(),
+            metrics,
+            fields,
+            comparison: None,
+            samples: None,
+            layers: None,
+            missing: Vec::new(),
+        })
+    }
+
+    /// Adds how both answered; that no sample pairs is told in `missing`.
+    pub fn add_answers(&mut self, old: &Evaluation, new: &Evaluation) {
+        self.samples = Some(sample_changes(&old.results, &new.results));
+        let options = ComparisonOptions { margin: 0.0, seed: GatePolicy::default().seed, force: true };
+        match Comparison::of(new, old, options) {
+            Ok(comparison) => self.comparison = Some(comparison),
+            Err(error) => self.missing.push(error.to_string()),
+        }
+    }
 }
 
 impl Control {
     /// Compares two versions by their records and files. What cannot be read is told, and the rest compared.
     pub(crate) async fn difference(&self, from: &str, to: &str) -> Result<Difference, DriverError> {
         let (old, new) = (self.driver.adapter(from).await?, self.driver.adapter(to).await?);
-        let mut difference = of_records(&old, &new)?;
+        let compared = Difference::of_records((&old.version, &old), (&new.version, &new));
+        let mut difference = compared.map_err(|error| DriverError::Record {
+            key: new.version.adapter_id.clone(),
+            reason: error.to_string(),
+        })?;
         match self.both_evaluations(&old.version, &new.version).await {
-            Ok((before, after)) => {
-                difference.samples = Some(sample_changes(&before.results, &after.results));
-                let options =
-                    ComparisonOptions { margin: 0.0, seed: GatePolicy::default().seed, force: true };
-                match Comparison::of(&after, &before, options) {
-                    Ok(comparison) => difference.comparison = Some(comparison),
-                    Err(error) => difference.missing.push(error.to_string()),
-                }
-            }
+            Ok((before, after)) => difference.add_answers(&before, &after),
             Err(why) => difference.missing.push(format!("the answers are not compared: {why}")),
         }
         match self.layers(&old.version, &new.version).await {
@@ -143,35 +202,15 @@ impl Control {
     }
 }
 
-fn of_records(old: &AdapterView, new: &AdapterView) -> Result<Difference, DriverError> {
-    let names: BTreeSet<_> = old.version.metrics.keys().chain(new.version.metrics.keys()).collect();
-    let mut metrics: Vec<MetricChange> = names
-        .into_iter()
-        .map(|name| change_of(name, old.version.metrics.get(name), new.version.metrics.get(name)))
-        .collect();
-    if let Some(score) = metrics.iter_mut().find(|change| change.metric == "llm_judge_score") {
-        (score.old_bounds, score.new_bounds) = (old.bounds(), new.bounds());
-    }
-    let mut fields = Vec::new();
-    push_changes("", &content(old)?, &content(new)?, &mut fields);
-    Ok(Difference {
-        from: old.version.adapter_id.clone(),
-        to: new.version.adapter_id.clone(),
-        metrics,
-        fields,
-        comparison: None,
-        samples: None,
-        layers: None,
-        missing: Vec::new(),
-    })
+/// The one-sided 95 % bounds of the judge score, as the gate had them.
+fn bounds(version: &AdapterVersion) -> Option<(f64, f64)> {
+    let report = &version.evaluation.as_ref()?.report;
+    report.lower_bound.zip(report.upper_bound)
 }
 
 /// The document without the parts that have tables of their own.
-fn content(view: &AdapterView) -> Result<Value, DriverError> {
-    let mut content = serde_json::to_value(view).map_err(|error| DriverError::Record {
-        key: view.version.adapter_id.clone(),
-        reason: error.to_string(),
-    })?;
+fn content(document: &impl Serialize) -> Result<Value, serde_json::Error> {
+    let mut content = serde_json::to_value(document)?;
     if let Some(content) = content.as_object_mut() {
         for part in APART {
             content.remove(part);

@@ -8,7 +8,7 @@ pub mod chart;
 mod control_service;
 pub mod daemon;
 mod datasets;
-mod difference;
+pub mod difference;
 mod driver;
 mod evidence;
 pub mod figures;

@@ -220,6 +220,22 @@ impl<'a> SourceReader<'a> {
     }
 }
 
+/// The main text of an HTML page.
+///
+/// # Errors
+/// What is wrong with it, without its content.
+pub(crate) fn text_of_html(bytes: &[u8]) -> Result<String, String> {
+    html::understand(bytes).map(|understood| understood.text)
+}
+
+/// The text of all pages of a PDF file.
+///
+/// # Errors
+/// What is wrong with it, e.g. that it is encrypted or that its pages are pictures.
+pub(crate) fn text_of_pdf(bytes: &[u8]) -> Result<String, String> {
+    pdf::understand(bytes).map(|understood| understood.text)
+}
+
 /// One digest over names and contents of files, in their order.
 pub fn source_digest(entries: &[SourceFileEntry]) -> Digest {
     Digest::of_parts(entries.iter().map(|entry| (entry.name.as_str(), entry.digest.as_str().as_bytes())))

@@ -59,6 +59,7 @@ const UNSAFE_ALLOWED: [(&str, &str); 1] =
 /// Who may name a driver's types: (crate name in code, the files, the rule).
 const DRIVERS: [(&str, &[&str]); 4] = [
     ("rusqlite", &["runtime/src/sqlite", "runtime/src/state/sqlite", "runtime/src/broker/sqlite"]),
+    // Documents may lie in buckets, too.
     ("object_store", &["runtime/src/artifacts", "ingest-worker/src/fetch/objects"]),
     ("lapin", &["runtime/src/broker/amqp"]),
     ("redis", &["runtime/src/state/redis"]),

@@ -7,7 +7,6 @@ mod records;
 mod rollout;
 mod transfer;
 mod verify;
-mod weights;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};

@@ -10,47 +10,76 @@ use serde::{Deserialize, Serialize};
 
 /// The update of one module in two versions.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct LayerNorms {
+pub struct LayerNorms {
     /// The module, as PEFT names it.
-    pub(crate) module: String,
+    pub module: String,
     /// `‖s·B·A‖` of the older version.
-    pub(crate) old: Option<f64>,
+    pub old: Option<f64>,
     /// The same of the newer version.
-    pub(crate) new: Option<f64>,
+    pub new: Option<f64>,
     /// Norm of the difference of both updates.
-    pub(crate) difference: Option<f64>,
+    pub difference: Option<f64>,
     /// Cosine of the angle between both updates.
-    pub(crate) cosine: Option<f64>,
+    pub cosine: Option<f64>,
 }
 
 /// The two files of a PEFT folder.
 #[derive(Debug, Clone)]
-pub(super) struct AdapterFiles {
-    pub(super) config: Vec<u8>,
-    pub(super) tensors: Vec<u8>,
+pub struct AdapterFiles {
+    /// `adapter_config.json`.
+    pub config: Vec<u8>,
+    /// `adapter_model.safetensors`.
+    pub tensors: Vec<u8>,
 }
 
 /// Adapters whose updates cannot be compared.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum UpdateError {
+pub enum UpdateError {
+    /// The configuration is no JSON with rank and alpha.
     #[error("adapter_config.json cannot be read: {0}")]
     Config(#[from] serde_json::Error),
+    /// The rank is not positive.
     #[error("adapter_config.json has r = {0}, expected at least 1")]
     Rank(f64),
+    /// The tensors cannot be read.
     #[error("adapter_model.safetensors cannot be read: {0}")]
     Tensors(#[from] SafeTensorError),
+    /// No module is changed.
     #[error("adapter_model.safetensors has no tensor that ends in .lora_A.weight")]
     Empty,
+    /// A factor is no matrix.
     #[error("{name} has shape {found:?}, expected two dimensions")]
-    Shape { name: String, found: Vec<usize> },
+    Shape {
+        /// The tensor.
+        name: String,
+        /// Its shape.
+        found: Vec<usize>,
+    },
+    /// The factors of a module do not fit each other.
     #[error("{module} has rank {a} in A and {b} in B")]
-    Ranks { module: String, a: usize, b: usize },
+    Ranks {
+        /// The module.
+        module: String,
+        /// Rank of `A`.
+        a: usize,
+        /// Rank of `B`.
+        b: usize,
+    },
+    /// A factor has a type that is not read.
     #[error("{name} has type {found:?}, expected F32, BF16 or F16")]
-    Type { name: String, found: Dtype },
+    Type {
+        /// The tensor.
+        name: String,
+        /// Its type.
+        found: Dtype,
+    },
 }
 
 /// Norms of all modules that either version has, in order of their names.
-pub(super) fn norms(old: &AdapterFiles, new: &AdapterFiles) -> Result<Vec<LayerNorms>, UpdateError> {
+///
+/// # Errors
+/// [`UpdateError`] when the files of one of them are not those of an adapter.
+pub fn norms(old: &AdapterFiles, new: &AdapterFiles) -> Result<Vec<LayerNorms>, UpdateError> {
     let (old, new) = (Update::of(old)?, Update::of(new)?);
     let modules: BTreeSet<&str> = old.modules().chain(new.modules()).collect();
     modules.into_iter().map(|module| layer(module, &old, &new)).collect()

@@ -125,7 +125,7 @@ impl Collected {
 
     fn fetched(&self, name: &str) -> Result<&SavedSource, IngestError> {
         self.sources.iter().find(|source| source.source == name).ok_or_else(|| IngestError::Options {
-            problem: format!("source {name} was not fetched before it was read; it can be used by jobs only"),
+            problem: format!("source {name} was not fetched before it was read; this is a fault in Clara"),
         })
     }
 }

@@ -72,6 +72,25 @@ fn norms_difference_and_angle_equal_those_of_the_full_products() {
 }
 
 #[test]
+fn factors_of_different_ranks_have_the_product_of_their_full_updates() {
+    let of = |rank: usize, seed: u64| Factors {
+        a: factor(rank * 7, seed).into_iter().map(f64::from).collect(),
+        b: factor(5 * rank, seed + 1).into_iter().map(f64::from).collect(),
+        rank,
+        inner: 7,
+        outer: 5,
+    };
+    let (one, other) = (of(4, 1), of(2, 3));
+    let cell = |factors: &Factors, row: usize, column: usize| -> f64 {
+        (0..factors.rank).map(|k| factors.b[row * factors.rank + k] * factors.a[k * 7 + column]).sum()
+    };
+    let places = (0..5).flat_map(|row| (0..7).map(move |column| (row, column)));
+    let expected: f64 = places.map(|(row, column)| cell(&one, row, column) * cell(&other, row, column)).sum();
+    let found = product(&one, &other).unwrap();
+    assert!((found - expected).abs() <= 1e-12, "{found} is not {expected}");
+}
+
+#[test]
 fn a_module_that_one_version_lacks_and_layers_of_other_sizes_have_no_difference() {
     let old = adapter(&[("k_proj", 4, 4), ("q_proj", 4, 4)], 1);
     let new = adapter(&[("k_proj", 4, 5), ("v_proj", 4, 4)], 1);

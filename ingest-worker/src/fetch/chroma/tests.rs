@@ -1,4 +1,4 @@
-//! What a Chroma server gives and how it can fail: against a double, and against a real one where there is one.
+//! Reading a Chroma that is a double, with its faults.
 
 mod double;
 

@@ -4,8 +4,9 @@
 mod tests;
 
 use encoding_rs::{Encoding, UTF_8};
-use scraper::{Html, Node};
 use serde_json::Value;
+
+use crate::source::{text_of_html, text_of_pdf};
 
 /// An attachment that can be read as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +60,17 @@ impl Attachment {
     pub(super) fn text(&self, body: &[u8]) -> Result<String, String> {
         match self.kind {
             Kind::Plain => self.decoded(body),
-            Kind::Html => Ok(text_of_html(&self.decoded(body)?)),
+            Kind::Html => {
+                // Without a charset the page itself tells.
+                let read = if self.charset.is_some() {
+                    text_of_html(self.decoded(body)?.as_bytes())
+                } else {
+                    text_of_html(body)
+                };
+                read.map_err(|problem| {
+                    format!("its attachment `{}` is no page that can be read: {problem}", self.name)
+                })
+            }
             Kind::Pdf => text_of_pdf(body).map_err(|problem| {
                 format!("its attachment `{}` is no PDF that can be read: {problem}", self.name)
             }),
@@ -78,40 +89,5 @@ impl Attachment {
             ));
         }
         Ok(text.into_owned())
-    }
-}
-
-/// The text that a reader sees, a paragraph on each line.
-fn text_of_html(html: &str) -> String {
-    const HIDDEN: [&str; 5] = ["script", "style", "head", "template", "noscript"];
-    const INLINE: [&str; 17] = [
-        "a", "abbr", "b", "cite", "code", "em", "i", "mark", "q", "s", "small", "span", "strong", "sub",
-        "sup", "u", "var",
-    ];
-    let document = Html::parse_document(html);
-    let (mut text, mut last_block) = (String::new(), None);
-    for node in document.tree.root().descendants() {
-        let Node::Text(found) = node.value() else { continue };
-        let mut above =
-            node.ancestors().filter_map(|above| Some((above.id(), above.value().as_element()?.name())));
-        if above.clone().any(|(_, name)| HIDDEN.contains(&name)) {
-            continue;
-        }
-        let block = above.find(|(_, name)| !INLINE.contains(name)).map(|(id, _)| id);
-        if block != last_block {
-            text.push('\n');
-            last_block = block;
-        }
-        text.push_str(&found.replace('\n', " "));
-    }
-    let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
-    lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
-}
-
-/// The reader of PDFs panics on some damaged files.
-fn text_of_pdf(body: &[u8]) -> Result<String, String> {
-    match std::panic::catch_unwind(|| pdf_extract::extract_text_from_mem(body)) {
-        Ok(read) => read.map_err(|error| error.to_string()),
-        Err(_) => Err("it is damaged".to_owned()),
     }
 }

@@ -1,4 +1,4 @@
-//! What a CouchDB gives and how it can fail, against a double.
+//! Reading a `CouchDB` that is a double, with its faults.
 
 mod double;
 

@@ -1,4 +1,4 @@
-//! Errors of servers in every shape, settings that cannot be used, and servers that are away.
+//! Requests to servers that fail in many ways.
 
 use clara_runtime::config::RemoteSettings;
 

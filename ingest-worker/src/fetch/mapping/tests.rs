@@ -1,4 +1,4 @@
-//! Which fields of a server's documents become which fields of a record.
+//! Fields of servers that become records.
 
 use std::collections::BTreeMap;
 

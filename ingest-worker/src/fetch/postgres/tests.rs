@@ -1,4 +1,4 @@
-//! What a PostgreSQL gives and how it can fail, against a real one.
+//! Reading a real PostgreSQL.
 
 mod schemas;
 mod server;

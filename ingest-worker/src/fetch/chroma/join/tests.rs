@@ -1,4 +1,4 @@
-//! Chunks give the text that they were cut from, with their offsets and without them.
+//! Chunks put together again.
 
 use super::{Part, join};
 

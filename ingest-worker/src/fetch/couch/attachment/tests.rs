@@ -1,4 +1,4 @@
-//! Which attachments are read, and what becomes of their texts.
+//! Which attachments are read, and as what.
 
 use serde_json::json;
 
@@ -35,7 +35,7 @@ fn texts_are_read_in_their_charset() {
 fn a_page_gives_what_its_reader_sees() {
     let page = "<html><head><title>weg</title><style>p{}</style></head><body><h1>§ 1  Zweck</h1><p>Dieses <b>Gesetz</b>\n gilt.</p><script>weg()</script><ul><li>eins<li>zwei</ul></body></html>";
     let html = readable(Some(&json!({"a": {"content_type": "text/html"}}))).remove(0);
-    assert_eq!(html.text(page.as_bytes()).unwrap(), "§ 1 Zweck\nDieses Gesetz gilt.\neins\nzwei");
+    assert_eq!(html.text(page.as_bytes()).unwrap(), "§ 1 Zweck\n\nDieses Gesetz gilt.\n\neins\nzwei");
 }
 
 #[test]

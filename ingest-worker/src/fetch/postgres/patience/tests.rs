@@ -1,4 +1,4 @@
-//! How long a server that fails is asked again.
+//! How long a failing server is asked again.
 
 use std::time::Duration;
 
