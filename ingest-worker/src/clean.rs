@@ -17,7 +17,12 @@ use clara_lifecycle::{
     spec::{CleanOptions, PersonalData},
 };
 
-use crate::{filter::Drop, source::Document, stop_words::StopWords, words::Words};
+use crate::{
+    filter::Drop,
+    source::{Document, PAGE_BREAK},
+    stop_words::StopWords,
+    words::Words,
+};
 use quality::quality;
 use repetition::RepetitionMeter;
 
@@ -56,6 +61,10 @@ impl<'a> Cleaner<'a> {
                 if lines > 0 {
                     *places.entry(Mend::Boilerplate).or_default() += lines;
                 }
+            }
+            // Readers put it there, not the text; whoever mends takes it away.
+            if !normalize && !boilerplate && text.contains(PAGE_BREAK) {
+                *text = text.replace(PAGE_BREAK, "\n\n");
             }
         }
         for text in document.metadata.values_mut() {
@@ -103,7 +112,8 @@ impl<'a> Cleaner<'a> {
         None
     }
 
-    /// Masks personal data, or refuses the document, as the options ask. Gives whether the content changed.
+    /// Masks personal data, or refuses the document, as the options ask; in metadata, which may become questions and headings, it
+    /// is masked either way. Gives whether the content changed.
     pub(crate) fn guard_personal_data(&mut self, document: &mut Document) -> Result<bool, Drop> {
         let mut places = Places::new();
         match self.options.personal_data {
@@ -112,20 +122,20 @@ impl<'a> Cleaner<'a> {
                 for text in document.content.texts() {
                     count_findings(&personal::find(text), &mut places);
                 }
-                if places.is_empty() {
-                    return Ok(false);
+                if !places.is_empty() {
+                    let found: Vec<String> =
+                        places.iter().map(|(kind, count)| format!("{kind}: {count}")).collect();
+                    return Err((
+                        DropReason::PersonalData,
+                        format!("holds personal data ({})", found.join(", ")),
+                    ));
                 }
-                let found: Vec<String> =
-                    places.iter().map(|(kind, count)| format!("{kind}: {count}")).collect();
-                return Err((
-                    DropReason::PersonalData,
-                    format!("holds personal data ({})", found.join(", ")),
-                ));
             }
-            PersonalData::Mask => {}
-        }
-        for text in texts_mut(&mut document.content) {
-            mask(text, &mut places);
+            PersonalData::Mask => {
+                for text in texts_mut(&mut document.content) {
+                    mask(text, &mut places);
+                }
+            }
         }
         let is_changed = !places.is_empty();
         for text in document.metadata.values_mut() {

@@ -56,6 +56,8 @@ pub(crate) struct DatasetWriter {
 pub(crate) struct Written {
     pub(crate) documents_kept: u64,
     pub(crate) validation_documents: u64,
+    /// For each document that was kept, whether the mixture left it out.
+    pub(crate) left_out: Vec<bool>,
     pub(crate) dropped: BTreeMap<DropReason, u64>,
     pub(crate) dropped_samples: BTreeMap<DropReason, Vec<String>>,
     pub(crate) train: WrittenFile,
@@ -169,6 +171,7 @@ impl DatasetWriter {
         Ok(Written {
             documents_kept: count(Fate::Train) + count(Fate::Validation),
             validation_documents: count(Fate::Validation),
+            left_out: decided.fates.iter().map(|fate| *fate == Fate::BeyondShare).collect(),
             dropped: self.dropped_counts,
             dropped_samples: self.dropped_samples,
             train: sides.train.finish()?,

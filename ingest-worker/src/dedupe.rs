@@ -150,9 +150,24 @@ impl Duplicates {
         Ok(())
     }
 
-    /// Finishes `signatures.bin`.
-    pub(crate) fn finish(mut self) -> Result<(), IngestError> {
-        self.signatures.flush()
+    /// Finishes `signatures.bin`, without the kept documents of which `left_out` says that they were left out after all; it may end
+    /// before the last one.
+    pub(crate) fn finish(mut self, left_out: &[bool]) -> Result<(), IngestError> {
+        self.signatures.flush()?;
+        if !left_out.contains(&true) {
+            return Ok(());
+        }
+        let head = HEAD.len() as u64;
+        let all = (self.signatures.len() - head) / RECORD_BYTES as u64;
+        let mut end = head;
+        for (number, is_left_out) in (0..all).zip(left_out.iter().chain(std::iter::repeat(&false))) {
+            if !*is_left_out {
+                let record: [u8; RECORD_BYTES] = self.signatures.read(head + number * RECORD_BYTES as u64)?;
+                self.signatures.replace(end, &record)?;
+                end += RECORD_BYTES as u64;
+            }
+        }
+        self.signatures.cut(end)
     }
 
     /// Makes the newest tables anew with more room, from the signatures on disk.

@@ -269,8 +269,15 @@ fn rank(
         let mut reranker = Reranker::new(options, &sought, scores, observer)?;
         let entries =
             for_each_item(request, found, observer, Some(documents), |number, _, item| match item {
-                SourceItem::Document(document) => reranker.take(number, &document),
-                SourceItem::Broken(_) => Ok(()),
+                SourceItem::Document(mut document) if reranker.wants(number) => {
+                    cleaner.mend(&mut document);
+                    // A server elsewhere sees no more of a document than the dataset would.
+                    match cleaner.guard_personal_data(&mut document) {
+                        Ok(_) => reranker.take(number, &document),
+                        Err(_) => Ok(()),
+                    }
+                }
+                SourceItem::Document(_) | SourceItem::Broken(_) => Ok(()),
             })?;
         expected.check(&entries, request)?;
         let (mixed, report) = reranker.finish()?;

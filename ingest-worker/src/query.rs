@@ -41,7 +41,8 @@ impl Ranking {
         scores.sort_unstable_by(|(left, left_score), (right, right_score)| {
             right_score.total_cmp(left_score).then(left.cmp(right))
         });
-        let best = scores.first().map_or(1.0, |(_, score)| f64::from(*score));
+        // Embeddings alone may find that nothing is alike; a share of 0 is then 0.
+        let best = scores.first().map_or(1.0, |(_, score)| f64::from(*score)).max(f64::MIN_POSITIVE);
         let places = (1..)
             .zip(scores)
             .map(|(rank, (document, score))| (document, Place { rank, relevance: f64::from(score) / best }))

@@ -135,8 +135,8 @@ impl<'a> Selection<'a> {
                 self.writer.dropped().iter().map(|(reason, count)| format!("{reason}: {count}")).collect();
             return Err(IngestError::NothingKept { read: self.read, dropped: counts.join(", ") });
         }
-        self.duplicates.finish()?;
         let mut written = self.writer.finish(self.base_model, observer)?;
+        self.duplicates.finish(&written.left_out)?;
         written.shape = ShapeReport {
             mixture: written.shape.mixture,
             clusters: written.shape.clusters,

@@ -34,6 +34,7 @@ use clara_lifecycle::{
     digest::Digest,
 };
 
+pub(crate) use self::pdf::PAGE_BREAK;
 pub use self::{
     discover::{Found, SourceFile, discover},
     kind::{FileKind, KNOWN_KINDS},

@@ -156,10 +156,10 @@ async fn wanted(session: &Session, args: &IngestArgs) -> Result<Wanted> {
              leave them out, or use `clara run` or `clara job submit`"
         );
     }
-    let problems: Vec<String> =
-        options.problems().iter().map(|found| format!("\n  {} {}", found.field, found.message)).collect();
+    let problems = options.problems();
     if !problems.is_empty() {
-        bail!("the dataset cannot be made:{}", problems.concat());
+        let problems = problems.iter().map(|problem| format!("\n  {} {}", problem.field, problem.message));
+        bail!("the options cannot be used:{}", problems.collect::<String>());
     }
     let domain = args.domain.clone().or(file.domain);
     let domain = domain.context("domain is missing; give --domain NAME, or `domain` in --spec FILE")?;

@@ -1,10 +1,6 @@
 //! Flags of the training data: where it comes from, what of it is kept, what it becomes.
 
-use std::{
-    collections::BTreeMap,
-    mem,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -78,11 +74,11 @@ impl SourceArgs {
             ingest.sources = self.sources.iter().map(|path| path.display().to_string()).collect();
         }
         for source in &mut ingest.sources {
-            *source = placed(source);
+            *source = here(source);
         }
-        let weights: BTreeMap<String, f64> = mem::take(&mut ingest.shape.weights);
-        ingest.shape.weights =
-            weights.into_iter().map(|(source, weight)| (placed(&source), weight)).collect();
+        let weights = std::mem::take(&mut ingest.shape.weights);
+        // Weights name the sources as they are written, and must go on to do so.
+        ingest.shape.weights = weights.into_iter().map(|(source, weight)| (here(&source), weight)).collect();
         set_some(&mut ingest.query, self.query.as_ref());
     }
 }
@@ -135,8 +131,8 @@ fn field_name<'a>(fields: &'a mut FieldNames, field: &str) -> Result<&'a mut Str
     })
 }
 
-/// A source as the job names it: one of a server or a URL as it was given, a path that is here in its absolute form.
-fn placed(source: &str) -> String {
+/// A source as a worker in another folder needs it.
+fn here(source: &str) -> String {
     if Place::of(source).is_remote() { source.to_owned() } else { local(source) }
 }
 

@@ -66,6 +66,18 @@ fn nothing_is_mended_when_the_options_say_so() {
 }
 
 #[test]
+fn page_breaks_of_readers_never_reach_the_training_text() {
+    for (normalize, boilerplate) in [(true, true), (true, false), (false, true), (false, false)] {
+        let options = CleanOptions { normalize, boilerplate, ..CleanOptions::default() };
+        let mut pages = document(text("Seite eins.\n\u{c}\nSeite zwei."));
+        Cleaner::new(&options).mend(&mut pages);
+        let mended = pages.content.texts().concat();
+        assert!(!mended.contains('\u{c}'), "{normalize} {boilerplate}: {mended:?}");
+        assert_eq!(mended.split_whitespace().count(), 4, "{normalize} {boilerplate}: {mended:?}");
+    }
+}
+
+#[test]
 fn another_language_is_refused_and_an_undecided_text_passes() {
     let options = CleanOptions { languages: vec!["de".into(), "nl".into()], ..CleanOptions::default() };
     let english = "The authority decides on the application at its due discretion and gives reasons for its decision in writing.";
@@ -117,4 +129,8 @@ fn personal_data_is_masked_kept_or_a_reason_to_drop() {
     let refused = CleanOptions { personal_data: PersonalData::Drop, ..CleanOptions::default() };
     let drop = Cleaner::new(&refused).guard_personal_data(&mut given).unwrap_err();
     assert_eq!(drop, (DropReason::PersonalData, "holds personal data (email: 1, phone: 1)".to_owned()));
+    let mut titled = document(text("Rückfragen sind schriftlich zu stellen."));
+    titled.metadata.insert("heading".into(), "Rückfragen an max@beispiel.de".into());
+    assert_eq!(Cleaner::new(&refused).guard_personal_data(&mut titled), Ok(false));
+    assert_eq!(titled.metadata["heading"], "Rückfragen an [E-MAIL]");
 }

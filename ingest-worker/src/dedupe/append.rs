@@ -58,6 +58,17 @@ impl AppendFile {
         Ok(())
     }
 
+    /// Puts `bytes` in the place of others that were flushed.
+    pub(super) fn replace(&mut self, offset: u64, bytes: &[u8]) -> Result<(), IngestError> {
+        self.file.write_all_at(bytes, offset).map_err(IngestError::write(&self.path))
+    }
+
+    /// Cuts off what was flushed from an offset on; nothing may be appended afterwards.
+    pub(super) fn cut(&mut self, end: u64) -> Result<(), IngestError> {
+        self.written = end;
+        self.file.set_len(end).map_err(IngestError::write(&self.path))
+    }
+
     fn read_into(&mut self, offset: u64, bytes: &mut [u8]) -> Result<(), IngestError> {
         if offset + bytes.len() as u64 > self.written {
             self.flush()?;

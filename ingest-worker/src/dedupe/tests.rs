@@ -48,7 +48,7 @@ impl Finder {
 
     /// Ends the writing and gives the file of signatures.
     fn finish(self) -> (TempDir, PathBuf) {
-        self.duplicates.finish().unwrap();
+        self.duplicates.finish(&[]).unwrap();
         let file = self.folder.path().join("signatures.bin");
         (self.folder, file)
     }
@@ -191,6 +191,28 @@ fn documents_of_an_earlier_dataset_are_known() {
     assert!((0.85..1.0).contains(&near), "{near}");
     assert_eq!(similarity(&text(&edited(&words, 150)), 1.0), None);
     assert_eq!(similarity(&text(&made_up(9, 300).join(" ")), 0.85), None);
+}
+
+#[test]
+fn a_document_that_was_left_out_after_all_is_not_known_later() {
+    let texts: Vec<TrainingContent> = (1..=4).map(|seed| text(&made_up(seed, 40).join(" "))).collect();
+    let mut earlier = Finder::new(0.85);
+    for content in &texts {
+        assert_eq!(earlier.take(content), Found::New);
+    }
+    earlier.duplicates.finish(&[true, false, true]).unwrap();
+    let file = earlier.folder.path().join("signatures.bin");
+    let mut known = KnownTexts::open(&[file], 0.85).unwrap();
+    let mut finder = Finder::new(0.85);
+    let found: Vec<bool> = texts
+        .iter()
+        .map(|content| {
+            finder.words.read(content);
+            let signature = finder.duplicates.sign(text_digest(content), content, &finder.words);
+            known.similarity(&signature, finder.duplicates.has_words()).unwrap().is_some()
+        })
+        .collect();
+    assert_eq!(found, [false, true, false, true]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod tests;
 mod web;
 
 use std::{
+    collections::{HashMap, HashSet},
     path::Path,
     time::{Duration, Instant},
 };
@@ -57,6 +58,8 @@ enum Failed {
     Again { problem: String, pause: Option<Duration> },
     /// None will.
     Final(String),
+    /// The file of this name is another one now; only the whole stage can be tried again.
+    Changed(String),
     /// The disk of this machine.
     Disk(IngestError),
 }
@@ -133,18 +136,11 @@ async fn fetch(
         return Err(remote.refused(nothing_to_read(&source.skipped)));
     }
     let total = files.len() as u64;
-    source.files.retain(|kept| {
-        files.iter().any(|file| {
-            kept.path == format!("{folder}/{}", file.name)
-                && kept.entity == file.entity
-                && kept.entity.is_some()
-        })
-    });
-    source.fetched = source.files.len() as u64;
-    files.retain(|file| !source.files.iter().any(|kept| kept.path == format!("{folder}/{}", file.name)));
+    keep_unchanged(source, &mut files, &folder);
     let below = pass.request.folder.join(&folder);
     let (mut waiting, mut running) = (files.iter(), FuturesOrdered::new());
     let (mut unsaved, mut saved_at) = (0, Instant::now());
+    let mut fetched_bytes: u64 = source.files.iter().map(|file| file.bytes).sum();
     loop {
         while running.len() < PARALLEL
             && let Some(file) = waiting.next()
@@ -156,19 +152,30 @@ async fn fetch(
         source.files.push(SavedFile { path: format!("{folder}/{path}"), bytes, entity });
         source.fetched += 1;
         unsaved += bytes;
-        let bytes = source.files.iter().map(|file| file.bytes).sum();
+        fetched_bytes += bytes;
         pass.observer.fetched(&FetchProgress {
             source: remote.url,
             fetched: source.fetched,
             unit: "files",
             total: Some(total),
-            bytes,
+            bytes: fetched_bytes,
         });
         if unsaved >= SAVE_AFTER_BYTES || saved_at.elapsed() >= SAVE_AFTER {
             pass.save(source).await?;
             (unsaved, saved_at) = (0, Instant::now());
         }
     }
+}
+
+/// Keeps of what was fetched before the files that are still the same there, and leaves the others in `files`.
+fn keep_unchanged(source: &mut SavedSource, files: &mut Vec<RemoteFile>, folder: &str) {
+    let place = |file: &RemoteFile| format!("{folder}/{}", file.name);
+    let there: HashMap<String, Option<String>> =
+        files.iter().map(|file| (place(file), file.entity.clone())).collect();
+    source.files.retain(|kept| kept.entity.is_some() && there.get(&kept.path) == Some(&kept.entity));
+    source.fetched = source.files.len() as u64;
+    let kept: HashSet<&str> = source.files.iter().map(|file| file.path.as_str()).collect();
+    files.retain(|file| !kept.contains(place(file).as_str()));
 }
 
 /// A URL that is fetched.
@@ -213,6 +220,9 @@ impl Remote<'_> {
         let (problem, asked) = match failed {
             Failed::Again { problem, pause } => (problem, pause),
             Failed::Final(problem) => return Err(self.refused(problem)),
+            Failed::Changed(name) => {
+                return Err(IngestError::SourcesChanged { sources: format!("{name} of {}", self.url) });
+            }
             Failed::Disk(error) => return Err(error),
         };
         let wait = asked.unwrap_or_default().max(*pause);

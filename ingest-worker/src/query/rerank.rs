@@ -51,6 +51,11 @@ impl<'a> Reranker<'a> {
         Ok(Self { options, client, query, scores, candidates, similarities, waiting: Vec::new() })
     }
 
+    /// Whether this document of the sources is a candidate.
+    pub(crate) fn wants(&self, number: u64) -> bool {
+        self.candidates.contains_key(&number)
+    }
+
     /// Takes a document of the sources; those that are no candidates are passed over.
     pub(crate) fn take(&mut self, number: u64, document: &Document) -> Result<(), IngestError> {
         if let Some(place) = self.candidates.get(&number) {

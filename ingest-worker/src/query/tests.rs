@@ -208,3 +208,9 @@ fn relevance_is_relative_to_the_best_and_the_limit_is_inclusive() {
     assert_eq!(ranking.place(7).unwrap().rank, 2);
     assert_eq!(ranking.place(5).unwrap_err().0, DropReason::NotRelevant);
 }
+
+#[test]
+fn relevance_is_a_number_where_no_document_is_like_the_query() {
+    let ranking = Ranking::new(vec![(0, 0.0), (1, 0.0)], &IngestOptions::default());
+    assert!(ranking.place(1).unwrap().relevance.abs() < f64::EPSILON);
+}

@@ -16,7 +16,7 @@ use pdf_extract::{Document, Error, Object, PlainTextOutput, output_doc_page};
 use super::{MOST_DOCUMENT_BYTES, caught::caught, whole::WholeText};
 
 /// Stands between pages, as `pdftotext` writes it.
-const PAGE_BREAK: &str = "\n\u{c}\n";
+pub(crate) const PAGE_BREAK: &str = "\n\u{c}\n";
 /// Before its mark a file may hold other bytes, at most so many.
 const MOST_LEADING_BYTES: usize = 1_024;
 /// What fonts join and texts keep apart.

@@ -115,7 +115,7 @@ impl TrainingOptions {
 }
 
 impl IngestOptions {
-    /// Everything that is wrong with the options themselves, for a dataset that is made without a job.
+    /// Everything that is wrong with the options by themselves.
     pub fn problems(&self) -> Vec<SpecProblem> {
         let mut found = Findings::default();
         self.check(&mut found);
@@ -194,10 +194,17 @@ impl RerankOptions {
         found.share("ingest.rerank.weight", self.weight);
         found.require("ingest.rerank.candidates", self.candidates > 0, || "is 0; expected at least 1".into());
         let endpoint = &self.endpoint;
+        let host = endpoint.split_once("://").and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
         let is_http = endpoint.starts_with("http://") || endpoint.starts_with("https://");
-        found.require("ingest.rerank.endpoint", is_http, || {
-            format!("is `{endpoint}`; expected a base URL such as http://embedder:8080/v1")
-        });
+        if host.is_some_and(|host| host.contains('@')) {
+            let message = "holds a user or a password, which the manifest would show; leave them out, and name the variable with \
+                           the key in ingest.rerank.api_key_env";
+            found.add("ingest.rerank.endpoint", message.into());
+        } else {
+            found.require("ingest.rerank.endpoint", is_http, || {
+                format!("is `{endpoint}`; expected a base URL such as http://embedder:8080/v1")
+            });
+        }
         found.require("ingest.rerank.model", !self.model.trim().is_empty(), || {
             "is empty; name the model that embeds".into()
         });

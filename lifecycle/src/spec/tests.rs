@@ -89,6 +89,21 @@ fn ranking_by_embeddings_needs_a_query_and_a_server() {
 }
 
 #[test]
+fn a_password_in_the_endpoint_of_embeddings_is_refused_and_not_repeated() {
+    let mut spec = spec();
+    spec.ingest.query = Some("Photovoltaik".into());
+    spec.ingest.rerank = Some(RerankOptions {
+        endpoint: "https://user:geheim@host/v1".into(),
+        model: "embedder".into(),
+        api_key_env: None,
+        candidates: 10,
+        weight: 0.5,
+    });
+    assert_eq!(fields(&spec), ["ingest.rerank.endpoint"]);
+    assert!(!spec.problems()[0].message.contains("geheim"));
+}
+
+#[test]
 fn the_digest_follows_the_content_and_not_the_idempotency_key() {
     let keyed = JobSpec { idempotency_key: Some("nightly".into()), ..spec() };
     assert_eq!(keyed.digest().unwrap(), spec().digest().unwrap());

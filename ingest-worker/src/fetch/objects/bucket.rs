@@ -72,6 +72,10 @@ impl Bucket {
             while let Some(bytes) = pieces.try_next().await.map_err(|error| failed(&error, &file.name))? {
                 partial.write(&bytes).map_err(Failed::Disk)?;
             }
+            if partial.bytes() < end {
+                let problem = format!("less of {} came than was asked for", file.name);
+                return Err(Failed::Again { problem, pause: None });
+            }
             if partial.bytes() > end {
                 let problem = format!("more of {} came than was asked for", file.name);
                 partial.restart(None).map_err(Failed::Disk)?;
@@ -95,9 +99,7 @@ fn failed(error: &Error, what: &str) -> Failed {
             "{what} may not be read ({error}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or \
              GOOGLE_APPLICATION_CREDENTIALS for the ingest-worker, or AWS_SKIP_SIGNATURE=true for a public bucket"
         )),
-        Error::Precondition { .. } | Error::NotModified { .. } => Failed::Final(format!(
-            "{what} changed while it was read; repeat the stage when nothing writes to it"
-        )),
+        Error::Precondition { .. } | Error::NotModified { .. } => Failed::Changed(what.to_owned()),
         error => Failed::Again { problem: format!("{error}"), pause: None },
     }
 }

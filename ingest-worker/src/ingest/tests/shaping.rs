@@ -49,6 +49,8 @@ fn a_dataset_is_shaped_mixed_ordered_and_split_as_its_manifest_says() {
     assert_eq!((manifest.documents_read, manifest.documents_kept), (140, 100));
     assert_eq!(manifest.dropped, [(DropReason::BeyondShare, 40)].into());
     assert_eq!(manifest.validation_documents, 20);
+    // What was not trained on is not known to later datasets.
+    assert_eq!(fs::metadata(bench.out().join("signatures.bin")).unwrap().len(), 16 + 100 * 144);
     let shape = manifest.shape;
     assert_eq!((shape.records, shape.order), (RecordShape::Instruction, RecordOrder::Shuffle));
     let clusters = shape.clusters.unwrap();

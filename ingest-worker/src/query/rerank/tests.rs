@@ -11,13 +11,19 @@ use axum::{
     response::IntoResponse,
     routing::post,
 };
-use clara_lifecycle::spec::RerankOptions;
+use clara_lifecycle::spec::{IngestOptions, RerankOptions};
 use clara_runtime::stop::StopReason;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, runtime::Runtime};
 
 use super::Reranker;
-use crate::{error::IngestError, ingest::IngestObserver, query::tests::document, source::Document};
+use crate::{
+    error::IngestError,
+    fetch::Collected,
+    ingest::{IngestObserver, IngestRequest, run},
+    query::tests::document,
+    source::Document,
+};
 
 struct Watch(Option<StopReason>);
 
@@ -220,4 +226,37 @@ fn a_stop_ends_the_wait_for_a_server_that_says_nothing() {
     let watch = Watch(Some(StopReason::Cancel));
     let stopped = Reranker::new(&options, "Sonne", vec![(1, 1.0)], &watch).err().unwrap();
     assert!(matches!(stopped, IngestError::Stopped(StopReason::Cancel)));
+}
+
+#[test]
+fn a_server_of_embeddings_sees_no_personal_data() {
+    let seen = Arc::new(parking_lot::Mutex::new(String::new()));
+    let told = Arc::clone(&seen);
+    let double = Double::new(move |_, _, body| {
+        told.lock().push_str(&body.to_string());
+        (StatusCode::OK, sun_and_water(body))
+    });
+    let (folder, scratch) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let source = folder.path().join("law.jsonl");
+    let text = "Die Sonne scheint auf das Dach; Rückfragen an max@beispiel.de, danke.";
+    std::fs::write(&source, format!("{}\n", json!({ "text": text }))).unwrap();
+    let options = IngestOptions {
+        sources: vec![source.to_str().unwrap().to_owned()],
+        query: Some("Sonne".into()),
+        rerank: Some(double.options()),
+        ..IngestOptions::default()
+    };
+    let request = IngestRequest {
+        options: &options,
+        domain: &"verwaltungsrecht".parse().unwrap(),
+        golden: None,
+        known: &[],
+        base_model: None,
+        collected: &Collected::default(),
+        out: &folder.path().join("out"),
+        scratch: scratch.path(),
+    };
+    run(&request, &Watch(None)).unwrap();
+    let seen = seen.lock().clone();
+    assert!(seen.contains("[E-MAIL]") && !seen.contains("beispiel"), "{seen}");
 }

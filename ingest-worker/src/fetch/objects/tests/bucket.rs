@@ -67,6 +67,23 @@ async fn a_prefix_without_files_is_refused() {
     assert!(!refused.is_retryable());
 }
 
+#[tokio::test]
+async fn a_file_that_changes_after_it_was_listed_is_left_to_another_attempt() {
+    let url = "s3://eimer/recht/a.jsonl";
+    let bench = Bench::new(url);
+    let bucket = in_memory(&[("recht/a.jsonl", LAW)], url).await;
+    let remote = Remote { url, patience: Duration::from_secs(1), there: There::Bucket(bucket) };
+    let file = super::super::RemoteFile {
+        name: "a.jsonl".into(),
+        location: "recht/a.jsonl".into(),
+        size: Some(10),
+        entity: Some("another".into()),
+    };
+    let changed = remote.download(&file, bench.folder.path()).await.unwrap_err();
+    assert!(matches!(changed, IngestError::SourcesChanged { .. }), "{changed:?}");
+    assert!(changed.is_retryable());
+}
+
 /// As much of S3 as reading takes: one object `recht/a.jsonl` in the bucket `eimer`.
 async fn s3(method: Method, UrlPath(path): UrlPath<String>, headers: HeaderMap) -> Response<Body> {
     let whole = law(4000);
