@@ -187,11 +187,7 @@ async fn golden_texts(session: &Session, named: Option<&str>) -> Result<Option<G
 }
 
 /// The dataset that lies in the folder, when it is the one that would be made again.
-async fn there_already(
-    session: &Session,
-    wanted: &Wanted,
-    replace: bool,
-) -> Result<Option<DatasetManifest>> {
+async fn there_already(session: &Session, wanted: &Wanted, replace: bool) -> Result<Option<DatasetManifest>> {
     let out = wanted.folder.out().to_owned();
     if !wanted.folder.is_taken()? {
         return Ok(None);
