@@ -1,10 +1,6 @@
 //! Flags of the training data: where it comes from, what of it is kept, what it becomes.
 
-use std::{
-    collections::BTreeMap,
-    mem,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;

@@ -97,22 +97,6 @@ fn flags_win_over_the_file_and_the_file_over_defaults() {
 }
 
 #[test]
-fn a_weight_goes_with_its_source_when_the_path_is_made_absolute() {
-    let folder = tempfile::tempdir().unwrap();
-    let (file, law) = (folder.path().join("job.toml"), folder.path().join("law.jsonl"));
-    std::fs::write(&law, "").unwrap();
-    std::fs::create_dir(folder.path().join("more")).unwrap();
-    let detour = folder.path().join("more/../law.jsonl").display().to_string();
-    let text = format!("[ingest.shape.weights]\n\"{detour}\" = 0.5\n\"@gesetze\" = 0.5\n");
-    std::fs::write(&file, text).unwrap();
-    let spec = resolved(&["--source", "@gesetze", &detour, "--spec", file.to_str().unwrap()]).unwrap();
-    let weights = spec.ingest.shape.weights;
-    assert_eq!(weights.len(), 2);
-    assert!(weights.keys().all(|name| spec.ingest.sources.contains(name)), "{weights:?}");
-    assert!(!weights.contains_key(&detour), "{weights:?}");
-}
-
-#[test]
 fn a_rubric_of_a_file_travels_with_its_content() {
     let folder = tempfile::tempdir().unwrap();
     let (file, rubric) = (folder.path().join("job.toml"), folder.path().join("own.json"));
