@@ -76,7 +76,7 @@ impl SourceArgs {
         for source in &mut ingest.sources {
             *source = here(source);
         }
-        let weights: BTreeMap<String, f64> = mem::take(&mut ingest.shape.weights);
+        let weights = std::mem::take(&mut ingest.shape.weights);
         // Weights name the sources as they are written, and must go on to do so.
         ingest.shape.weights = weights.into_iter().map(|(source, weight)| (here(&source), weight)).collect();
         set_some(&mut ingest.query, self.query.as_ref());
