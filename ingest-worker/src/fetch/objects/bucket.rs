@@ -23,6 +23,8 @@ impl Bucket {
     /// Prepares requests; nothing is sent yet. Credentials, region and endpoint are among `variables`, by the names that
     /// `object_store` knows, such as `AWS_ACCESS_KEY_ID` or `GOOGLE_APPLICATION_CREDENTIALS`.
     pub(super) fn new(url: &Url, variables: impl Iterator<Item = (String, String)>) -> Result<Self, String> {
+        // Another client may have installed it already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let (store, path) = object_store::parse_url_opts(url, variables)
             .map_err(|error| format!("it cannot be opened: {error}; correct it, or the variables for it"))?;
         Ok(Self::over(store.into(), path, url.path().ends_with('/') || url.path().is_empty()))
