@@ -33,6 +33,9 @@ pub(super) async fn run(session: &Session, args: &ShowArgs) -> Result<()> {
         let text = std::fs::read_to_string(path).with_context(|| {
             format!("{name} has no card: it was made by an earlier version; `clara data show {name}` tells the rest")
         })?;
+        if session.output.is_json() {
+            return session.output.json(&json!({ "markdown": text }));
+        }
         return Ok(session.output.part(&figures::plain(&text))?);
     }
     let Opened { manifest, document, .. } = &opened;
