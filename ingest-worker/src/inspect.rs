@@ -8,12 +8,16 @@ mod tests;
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader},
+    io::{self, BufRead, BufReader, Read as _},
     path::{Path, PathBuf},
 };
 
-use clara_lifecycle::dataset::{DatasetManifest, DroppedDocument, TrainingRecord};
+use clara_lifecycle::{
+    dataset::{DatasetManifest, DroppedDocument, TrainingRecord},
+    digest::Digest,
+};
 use serde::de::DeserializeOwned;
+use sha2::{Digest as _, Sha256};
 
 use crate::error::IngestError;
 
@@ -38,6 +42,30 @@ pub fn manifest(folder: &Path) -> Result<DatasetManifest, IngestError> {
     let path = folder.join(MANIFEST);
     let bytes = std::fs::read(&path).map_err(IngestError::read(&path))?;
     serde_json::from_slice(&bytes).map_err(|error| IngestError::read(&path)(error.into()))
+}
+
+/// Whether the records in `folder` are those that its manifest tells of.
+///
+/// # Errors
+/// [`IngestError::Read`] when a file cannot be read.
+pub fn is_whole(folder: &Path, manifest: &DatasetManifest) -> Result<bool, IngestError> {
+    for (name, expected) in [(TRAIN, &manifest.train_digest), (VALIDATION, &manifest.validation_digest)] {
+        let path = folder.join(name);
+        let mut file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            opened => opened.map_err(IngestError::read(&path))?,
+        };
+        let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 64 << 10]);
+        loop {
+            let read = file.read(&mut buffer).map_err(IngestError::read(&path))?;
+            let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
+            hasher.update(bytes);
+        }
+        if Digest::from_hash(hasher.finalize().as_ref()) != *expected {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The records of [`TRAIN`] or [`VALIDATION`] in `folder`, in their order.

@@ -101,6 +101,9 @@ impl Wanted {
 
 pub(crate) async fn run(session: &Session, args: &IngestArgs) -> Result<u8> {
     let wanted = wanted(session, args).await?;
+    for source in wanted.options.sources.iter().filter(|source| !Place::of(source).is_remote()) {
+        wanted.folder.check_apart_from(source)?;
+    }
     let there = match there_already(session, &wanted, args.replace).await {
         Err(error) if is_interrupt(&error) => return Ok(tell_interrupt(session)),
         there => there?,
@@ -112,6 +115,7 @@ pub(crate) async fn run(session: &Session, args: &IngestArgs) -> Result<u8> {
         tell(session, &wanted, &manifest, true)?;
         return Ok(DONE);
     }
+    let _claimed = wanted.folder.claim()?;
     wanted.folder.begin()?;
     let made = watched(session, wanted.clone()).await;
     if made.is_err()
@@ -198,7 +202,15 @@ async fn there_already(session: &Session, wanted: &Wanted, replace: bool) -> Res
         let (asked, interrupt) = (wanted.clone(), Interrupt(session.interrupt.clone()));
         let key = move || asked.with_request(|request| reuse::key_of(request, &interrupt));
         if manifest.key == Some(tokio::task::spawn_blocking(key).await??) {
-            return Ok(Some(manifest));
+            if inspect::is_whole(&out, &manifest)? {
+                return Ok(Some(manifest));
+            }
+            if !replace {
+                bail!(
+                    "the dataset in {} was changed after it was made; give --replace to make it anew",
+                    out.display()
+                );
+            }
         }
     }
     if !replace && (wanted.options.fresh || !is_local) {
@@ -211,6 +223,7 @@ async fn there_already(session: &Session, wanted: &Wanted, replace: bool) -> Res
     if !replace {
         bail!("{} holds something else; give another folder with --out, or --replace", out.display());
     }
+    wanted.folder.check_replaceable()?;
     Ok(None)
 }
 

@@ -7,6 +7,20 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+/// The file that says by its lock that somebody writes here.
+const LOCK: &str = "lock";
+/// What a dataset consists of.
+const FILES: [&str; 8] = [
+    "card.md",
+    "dropped.jsonl.zst",
+    "dropped.svg",
+    "lengths.svg",
+    "manifest.json",
+    "signatures.bin",
+    "train.jsonl",
+    "validation.jsonl",
+];
+
 /// Where a dataset will lie, and the folder beside it where it is made.
 #[derive(Debug, Clone)]
 pub(super) struct OutFolder {
@@ -55,6 +69,60 @@ impl OutFolder {
         }
     }
 
+    /// Keeps other commands from writing the same dataset for as long as the answer lives.
+    pub(super) fn claim(&self) -> Result<fs::File> {
+        fs::create_dir_all(&self.work).with_context(|| format!("cannot make {}", self.work.display()))?;
+        let path = self.work.join(LOCK);
+        let file = fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        match file.try_lock() {
+            // The command before may have removed the file that this one still holds.
+            Ok(()) if path.exists() => Ok(file),
+            Ok(()) | Err(fs::TryLockError::WouldBlock) => bail!(
+                "another clara ingest writes {}; wait until it has ended, or give another folder with --out",
+                self.out.display()
+            ),
+            Err(fs::TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("cannot lock {}", path.display()))
+            }
+        }
+    }
+
+    /// Refuses to replace what is no dataset, and sources that would go with it.
+    pub(super) fn check_replaceable(&self) -> Result<()> {
+        let out = self.out.display();
+        let is_link = fs::symlink_metadata(&self.out).is_ok_and(|found| found.is_symlink());
+        if is_link || !self.out.is_dir() {
+            bail!(
+                "{out} is no folder with a dataset, and --replace replaces nothing else; give another folder with --out"
+            );
+        }
+        for entry in fs::read_dir(&self.out).with_context(|| format!("cannot read {out}"))? {
+            let name = entry.with_context(|| format!("cannot read {out}"))?.file_name();
+            if !name.to_str().is_some_and(|name| FILES.contains(&name)) {
+                bail!(
+                    "{out} holds {}, which is no part of a dataset, and --replace replaces datasets alone; move it away, or give \
+                     another folder with --out",
+                    name.display()
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses a folder within a source of this machine, and one that holds a source.
+    pub(super) fn check_apart_from(&self, source: &str) -> Result<()> {
+        let (source, out) = (Path::new(source), &self.out);
+        if source.starts_with(out) || (out.starts_with(source) && source.is_dir()) {
+            bail!(
+                "the folder {} and the source {} lie within each other, so that the dataset would be read as a source or replace \
+                 it; give another folder with --out",
+                out.display(),
+                source.display()
+            );
+        }
+        Ok(())
+    }
+
     /// Makes room for a new dataset; what an interrupted command fetched stays.
     pub(super) fn begin(&self) -> Result<()> {
         for folder in [self.dataset(), self.scratch()] {
@@ -66,8 +134,8 @@ impl OutFolder {
 
     /// Removes what was made in vain; what was fetched stays for the next command.
     pub(super) fn abandon(&self) -> Result<()> {
-        for folder in [self.dataset(), self.scratch()] {
-            remove(&folder)?;
+        for made in [self.dataset(), self.scratch(), self.work.join(LOCK)] {
+            remove(&made)?;
         }
         match fs::remove_dir(&self.work) {
             Ok(()) => Ok(()),
@@ -137,6 +205,36 @@ mod tests {
         fs::create_dir(folder.fetched()).unwrap();
         folder.abandon().unwrap();
         assert!(folder.fetched().is_dir() && !folder.dataset().exists() && !folder.scratch().exists());
+    }
+
+    #[test]
+    fn two_commands_never_write_one_dataset() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = OutFolder::of(&place.path().join("data")).unwrap();
+        let claimed = folder.claim().unwrap();
+        assert!(folder.claim().unwrap_err().to_string().contains("another clara ingest writes"));
+        drop(claimed);
+        folder.claim().unwrap();
+        folder.abandon().unwrap();
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn only_a_dataset_is_replaced_and_never_a_source() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = OutFolder::of(&place.path().join("data")).unwrap();
+        fs::create_dir(folder.out()).unwrap();
+        fs::write(folder.out().join("manifest.json"), "{}").unwrap();
+        folder.check_replaceable().unwrap();
+        fs::write(folder.out().join("my.txt"), "mine").unwrap();
+        assert!(folder.check_replaceable().unwrap_err().to_string().contains("holds my.txt"));
+        let file = place.path().join("file");
+        fs::write(&file, "x").unwrap();
+        assert!(OutFolder::of(&file).unwrap().check_replaceable().is_err());
+        let within = folder.out().join("law.jsonl");
+        assert!(folder.check_apart_from(&within.to_string_lossy()).is_err());
+        assert!(folder.check_apart_from(&place.path().to_string_lossy()).is_err());
+        folder.check_apart_from(&file.to_string_lossy()).unwrap();
     }
 
     #[test]
