@@ -23,7 +23,7 @@ services: build ## start RabbitMQ, Redis and all daemons as processes of their o
 test: ## pass all tests (unit, contract, pipeline, faults, documentation)
 	@scripts/setup.sh test
 	@scripts/nvrtc.sh
-	# Together, so that the libraries are compiled once: the features that tests ask for hold for the programs, too.
+# Together, so that the libraries are compiled once: the features that tests ask for hold for the programs, too.
 	cargo build --workspace --bins --tests
 	cargo nextest run --workspace
 	cargo test --doc --workspace

@@ -9,6 +9,7 @@ use std::{fmt::Write as _, path::Path};
 
 use clara_lifecycle::{
     dataset::{DatasetManifest, TrainingContent, TrainingRecord},
+    markdown::{cell, code},
     spec::IngestOptions,
 };
 
@@ -214,23 +215,4 @@ fn table(header: [&str; 2], rows: impl IntoIterator<Item = [String; 2]>) -> Stri
         let _ = writeln!(table, "| {} |", row.join(" | "));
     }
     table
-}
-
-/// Text that stays in its place: no line breaks, no cells, no HTML.
-fn cell(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '|' => safe.push_str("\\|"),
-            '<' => safe.push_str("&lt;"),
-            '`' => safe.push('\''),
-            character if character.is_control() => safe.push(' '),
-            character => safe.push(character),
-        }
-    }
-    safe
-}
-
-fn code(text: &str) -> String {
-    format!("`{}`", cell(text))
 }

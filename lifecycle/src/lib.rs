@@ -23,6 +23,7 @@ pub mod job;
 pub mod label;
 pub mod language;
 pub mod log;
+pub mod markdown;
 pub mod queue;
 pub mod resources;
 pub mod results;

@@ -3,7 +3,11 @@
 use std::fmt::Write as _;
 
 use super::{AdapterVersion, EvaluationRecord, Lineage};
-use crate::{job::Verdict, score::JudgeIdentity};
+use crate::{
+    job::Verdict,
+    markdown::{cell, code},
+    score::JudgeIdentity,
+};
 
 /// What a card tells beside the record.
 #[derive(Debug, Clone, Copy, Default)]
@@ -243,25 +247,6 @@ fn missing() -> String {
 
 fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
-}
-
-/// Text that stays in its place: no line breaks, no cells, no HTML.
-fn cell(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '|' => safe.push_str("\\|"),
-            '<' => safe.push_str("&lt;"),
-            '`' => safe.push('\''),
-            character if character.is_control() => safe.push(' '),
-            character => safe.push(character),
-        }
-    }
-    safe
-}
-
-fn code(text: &str) -> String {
-    format!("`{}`", cell(text))
 }
 
 /// A string as YAML and JSON both write it.
