@@ -113,7 +113,10 @@ impl Driver {
         if let Some(draft) = self.draft(&reference.id).await?.value {
             return Ok(Golden::Draft(draft));
         }
-        Ok(Golden::Frozen(Box::new(self.frozen_golden(reference).await?)))
+        // A draft that appears from here on is none that was asked for: the answer is of the moment above.
+        let newest = self.newest_golden(&reference.id).await?;
+        let newest = newest.ok_or_else(|| unknown(reference))?;
+        Ok(Golden::Frozen(Box::new(newest)))
     }
 
     /// All versions and drafts.
@@ -202,27 +205,31 @@ impl Driver {
     }
 
     async fn frozen_golden(&self, reference: &GoldenReference) -> Result<FrozenGolden, DriverError> {
-        let unknown = || DriverError::UnknownGolden { reference: reference.to_string() };
         if reference.version.is_some() {
             let stored = self.records.load(&golden_key(reference)).await?;
-            return Ok(stored.ok_or_else(unknown)?.value);
+            return Ok(stored.ok_or_else(|| unknown(reference))?.value);
         }
-        let versions: Vec<FrozenGolden> = self.records.all(GOLDEN).await?;
-        let newest = versions
-            .into_iter()
-            .filter(|version| version.dataset.dataset_id == reference.id)
-            .max_by(|a, b| a.dataset.version.cmp(&b.dataset.version));
-        match newest {
+        let id = &reference.id;
+        match self.newest_golden(id).await? {
             Some(version) => Ok(version),
-            None if self.draft(&reference.id).await?.value.is_some() => {
-                let id = &reference.id;
-                Err(DriverError::Invalid(format!(
-                    "golden dataset {id} is a draft only; freeze it with `clara golden freeze {id}`"
-                )))
-            }
-            None => Err(unknown()),
+            None if self.draft(id).await?.value.is_some() => Err(DriverError::Invalid(format!(
+                "golden dataset {id} is a draft only; freeze it with `clara golden freeze {id}`"
+            ))),
+            None => Err(unknown(reference)),
         }
     }
+
+    async fn newest_golden(&self, id: &GoldenDatasetId) -> Result<Option<FrozenGolden>, DriverError> {
+        let versions: Vec<FrozenGolden> = self.records.all(GOLDEN).await?;
+        Ok(versions
+            .into_iter()
+            .filter(|version| version.dataset.dataset_id == *id)
+            .max_by(|a, b| a.dataset.version.cmp(&b.dataset.version)))
+    }
+}
+
+fn unknown(reference: &GoldenReference) -> DriverError {
+    DriverError::UnknownGolden { reference: reference.to_string() }
 }
 
 async fn store(dataset: &GoldenDataset, artifacts: &ArtifactStore) -> Result<ArtifactRef, DriverError> {
