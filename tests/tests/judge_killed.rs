@@ -11,8 +11,10 @@ use clara_lifecycle::spec::JudgeBudget;
 use clara_tests::{Bill, Cluster, Daemon, Judge, Replay, Script, until};
 use serde_json::{Value, json};
 
-/// Golden samples, so also answers to judge.
-const SAMPLES: usize = 1_000;
+/// Golden samples. Some answers of an untrained model hold nothing to judge.
+const SAMPLES: usize = 1_300;
+/// Requests that the judge gets at least.
+const REQUESTS: usize = 1_000;
 /// Requests per second that the provider lets in.
 const PER_SECOND: f64 = 40.0;
 /// Calls in flight at once.
@@ -28,7 +30,7 @@ const REPLAY: Replay =
 fn specification() -> String {
     format!(
         "[training]\nrank = 4\nalpha = 8.0\nmax_steps = 1\nepochs = 1\nsequence_length = 128\naccumulation = 1\n\n\
-         [generation]\nmax_new_tokens = 2\n\n[gate]\nmode = \"point\"\n\n\
+         [generation]\nmax_new_tokens = 24\n\n[gate]\nmode = \"point\"\n\n\
          [judge]\nmax_tries = 12\nreasoning = false\ncanaries = 0\nconcurrency = {CONCURRENCY}\nrequests_per_minute = {}\n\n\
          [judge.budget]\nmost = 100.0\nprompt_price = 0.15\nreply_price = 0.6\ncurrency = \"EUR\"\n\n\
          [retry]\nmax_attempts = 20\nfirst_pause_ms = 50\nlongest_pause_ms = 50\n",
@@ -86,7 +88,7 @@ fn judge_worker(cluster: &Cluster) -> Result<Daemon> {
 fn kill_again_and_again(cluster: &Cluster, judge: &Judge) -> Result<Daemon> {
     let mut worker = judge_worker(cluster)?;
     for kill in 1..=KILLS {
-        let at = SAMPLES * kill / (KILLS + 1);
+        let at = REQUESTS * kill / (KILLS + 1);
         until(&format!("{at} calls"), || Ok((judge.calls() as usize >= at).then_some(())))?;
         // Dropped, it gets SIGKILL.
         drop(std::mem::replace(&mut worker, judge_worker(cluster)?));
@@ -128,6 +130,11 @@ fn a_killed_judge_worker_loses_nothing_and_pays_for_nothing_twice() -> Result<()
     nothing_is_lost(&evaluation)?;
     nothing_is_counted_twice(&evaluation, &bill, &ledger)?;
 
+    ensure!(
+        bill.requests as usize >= REQUESTS,
+        "only {} requests: too many answers held nothing",
+        bill.requests
+    );
     let bound = f64::from(bill.requests) / PER_SECOND;
     eprintln!(
         "{} requests ({} above the rate, {} busy, {} failing, {} bad replies), {} replies billed, {} on their way at the \
