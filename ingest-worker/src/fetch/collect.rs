@@ -13,7 +13,7 @@ use clara_runtime::stop::{StopReason, StopSignal};
 use serde_json::Value;
 
 use super::{
-    Collected, FetchError, Place, Remote, RemoteRequest, Saved, SavedSource, Servers, objects, open,
+    Collected, FetchError, Place, Reached, Remote, RemoteRequest, Saved, SavedSource, Servers, objects, open,
     settings_of,
 };
 use crate::error::IngestError;
@@ -75,11 +75,11 @@ pub trait CollectObserver: Send {
 
 /// Opens servers; [`open`](super::open()) in earnest.
 pub trait OpenRemote: Send + Sync + std::fmt::Debug {
-    /// The server of a request, to be read on from `cursor`.
+    /// The server of a request, to be read on from where an earlier pass left off.
     ///
     /// # Errors
     /// [`FetchError`] when it cannot be used.
-    fn open(&self, request: RemoteRequest, cursor: Option<Value>) -> Result<Box<dyn Remote>, FetchError>;
+    fn open(&self, request: RemoteRequest, reached: Option<Reached>) -> Result<Box<dyn Remote>, FetchError>;
 }
 
 /// Opens servers by their kind.
@@ -87,8 +87,8 @@ pub trait OpenRemote: Send + Sync + std::fmt::Debug {
 pub struct OpenByKind;
 
 impl OpenRemote for OpenByKind {
-    fn open(&self, request: RemoteRequest, cursor: Option<Value>) -> Result<Box<dyn Remote>, FetchError> {
-        open(request, cursor)
+    fn open(&self, request: RemoteRequest, reached: Option<Reached>) -> Result<Box<dyn Remote>, FetchError> {
+        open(request, reached)
     }
 }
 
@@ -190,7 +190,7 @@ impl Pass<'_, '_> {
             return Ok(saved);
         }
         let patience = request.settings.patience.0;
-        let remote = remotes.open(request, saved.cursor.clone())?;
+        let remote = remotes.open(request, saved.reached())?;
         ServerPass::new(self, saved, patience)?.run(remote).await
     }
 }

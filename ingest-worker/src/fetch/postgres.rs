@@ -174,6 +174,7 @@ impl Remote for Postgres {
         Ok(Some(Page {
             documents: documents.collect(),
             cursor: json!({ "after": last.key }),
+            keys: None,
             total: self.total,
         }))
     }

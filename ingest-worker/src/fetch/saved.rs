@@ -10,6 +10,7 @@ use clara_lifecycle::{dataset::RemoteSourceEntry, digest::Digest};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Reached;
 use crate::error::IngestError;
 
 /// Layout of the file; one of another layout is not used.
@@ -38,6 +39,9 @@ pub struct SavedSource {
     pub skipped: Vec<String>,
     /// Where a server goes on.
     pub cursor: Option<Value>,
+    /// The keys that a server's cursor counts in, where it listed them all at once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
     /// Documents of a server, or files of a URL, that were fetched.
     pub fetched: u64,
     /// Documents among them that the server gave broken.
@@ -126,6 +130,7 @@ impl SavedSource {
             files: Vec::new(),
             skipped: Vec::new(),
             cursor: None,
+            keys: Vec::new(),
             fetched: 0,
             broken: 0,
             repeated: 0,
@@ -164,6 +169,11 @@ impl SavedSource {
     /// Where one of its files lies.
     pub(crate) fn local(folder: &Path, file: &SavedFile) -> PathBuf {
         folder.join(&file.path)
+    }
+
+    /// Where its server goes on, if it was begun.
+    pub(crate) fn reached(&self) -> Option<Reached> {
+        self.cursor.clone().map(|cursor| Reached { cursor, keys: self.keys.clone() })
     }
 
     /// What the manifest says of it.

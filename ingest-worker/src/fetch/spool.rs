@@ -87,6 +87,9 @@ impl Spool {
         }
         self.saved.fetched += new;
         self.saved.cursor = Some(page.cursor);
+        if let Some(keys) = page.keys {
+            self.saved.keys = keys;
+        }
         Ok(new)
     }
 
