@@ -15,7 +15,7 @@ use clara_lifecycle::{dataset::DropReason, spec::IngestOptions};
 use crate::{error::IngestError, filter::Drop};
 
 pub(crate) use index::SearchIndex;
-pub(crate) use language::{Asked, FUNCTION_WORDS};
+pub(crate) use language::Asked;
 pub(crate) use rerank::Reranker;
 
 /// The documents that match a query, best first.

@@ -7,16 +7,6 @@ mod tests;
 
 use crate::{error::IngestError, query::provision::Provision};
 
-/// German words without weight of their own, folded; they are no search terms beside words that tell something.
-pub(crate) const FUNCTION_WORDS: &[&str] = &[
-    "aber", "als", "am", "an", "auch", "auf", "aus", "bei", "beim", "bis", "da", "das", "dass", "dem", "den",
-    "der", "des", "die", "dies", "diese", "dieser", "dieses", "durch", "ein", "eine", "einem", "einen",
-    "einer", "eines", "er", "es", "fuer", "gegen", "hat", "ich", "im", "in", "ist", "kann", "man", "mit",
-    "nach", "nicht", "nur", "ob", "oder", "ohne", "sein", "sich", "sie", "sind", "so", "ueber", "um", "und",
-    "unter", "vom", "von", "vor", "wann", "was", "welche", "welcher", "welches", "wenn", "wer", "werden",
-    "wie", "wird", "wo", "zu", "zum", "zur",
-];
-
 /// A query that was understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Asked {
