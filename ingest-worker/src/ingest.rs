@@ -10,6 +10,7 @@ use clara_lifecycle::{
     digest::Digest,
     golden::GoldenDataset,
     id::Domain,
+    query::Query,
     spec::IngestOptions,
 };
 use clara_runtime::stop::StopReason;
@@ -23,7 +24,7 @@ use crate::{
     error::IngestError,
     fetch::{Collected, Place},
     filter, mixture,
-    query::{Asked, Ranking, Reranker, SearchIndex},
+    query::{Ranking, Reranker, SearchIndex},
     reuse::dataset_key,
     selection::{Selected, Selection},
     shape::Shaper,
@@ -110,7 +111,7 @@ pub fn run(
     observer: &dyn IngestObserver,
 ) -> Result<DatasetManifest, IngestError> {
     check(request)?;
-    let asked = request.options.query.as_deref().map(Asked::parse).transpose()?;
+    let asked = request.options.query.as_deref().map(Query::parse).transpose()?;
     let found = request.collected.discover(request.options)?;
     if let Some(first) = found.skipped.first() {
         warn!(
@@ -173,7 +174,7 @@ pub fn check_early(request: &IngestRequest<'_>) -> Result<(), IngestError> {
 /// question, weights of unknown sources. Reads nothing; worth asking before documents are fetched.
 ///
 /// # Errors
-/// [`IngestError::Options`], [`IngestError::EmptyQuery`] and [`IngestError::Query`].
+/// [`IngestError::Options`] and [`IngestError::Query`].
 pub fn check_options(options: &IngestOptions, domain: &Domain) -> Result<(), IngestError> {
     let IngestOptions { query, top_k, min_relevance, rerank, .. } = options;
     if query.is_none() && (top_k.is_some() || *min_relevance > 0.0 || rerank.is_some()) {
@@ -187,7 +188,7 @@ pub fn check_options(options: &IngestOptions, domain: &Domain) -> Result<(), Ing
         );
         return Err(IngestError::Options { problem });
     }
-    query.as_deref().map(Asked::parse).transpose()?;
+    query.as_deref().map(Query::parse).transpose()?;
     mixture::check(&options.shape.weights, &options.sources)?;
     Shaper::new(options, domain).map(|_| ())
 }
@@ -233,7 +234,7 @@ impl Expected {
 /// The first pass: indexes the documents of the domain that are allowed and asks the query.
 fn rank(
     request: &IngestRequest<'_>,
-    asked: Asked,
+    asked: Query,
     found: &Found,
     observer: &dyn IngestObserver,
 ) -> Result<Ranked, IngestError> {

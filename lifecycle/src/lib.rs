@@ -24,6 +24,7 @@ pub mod label;
 pub mod language;
 pub mod log;
 pub mod markdown;
+pub mod query;
 pub mod queue;
 pub mod resources;
 pub mod results;

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clara_lifecycle::text::fold;
+use clara_lifecycle::{query::Query, text::fold};
 use tantivy::{
     DocAddress, Index, IndexWriter, Score, Searcher, TantivyDocument, TantivyError,
     collector::TopDocs,
@@ -17,7 +17,7 @@ use tantivy::{
 };
 
 use self::build::{QueryBuilder, provision_term};
-use super::{language::Asked, provision::Provisions};
+use super::provision::Provisions;
 use crate::{error::IngestError, source::Document};
 
 /// Memory of the index writer before it writes a segment to disk, in bytes.
@@ -28,7 +28,7 @@ const LONGEST_WORD_BYTES: usize = 200;
 /// A full-text index on disk.
 pub(crate) struct SearchIndex {
     path: PathBuf,
-    asked: Asked,
+    asked: Query,
     index: Index,
     writer: IndexWriter,
     body: Field,
@@ -46,7 +46,7 @@ impl fmt::Debug for SearchIndex {
 
 impl SearchIndex {
     /// An empty index in the empty folder `path`, made for one query.
-    pub(crate) fn create(path: &Path, asked: Asked) -> Result<Self, IngestError> {
+    pub(crate) fn create(path: &Path, asked: Query) -> Result<Self, IngestError> {
         std::fs::create_dir_all(path).map_err(IngestError::write(path))?;
         Self::open(path, asked).map_err(ranking_error(path))
     }
@@ -59,7 +59,7 @@ impl SearchIndex {
         if !self.asked.provisions.is_empty() {
             let provisions = Provisions::of(document, &self.asked.provisions);
             for (place, provision) in self.asked.provisions.iter().enumerate() {
-                if let Some(relation) = provision.relation(&provisions) {
+                if let Some(relation) = provisions.relation(provision) {
                     entry.add_text(self.provisions, provision_term(place, relation));
                 }
             }
@@ -81,7 +81,7 @@ impl SearchIndex {
         self.scores().map_err(ranking_error(&self.path))
     }
 
-    fn open(path: &Path, asked: Asked) -> Result<Self, TantivyError> {
+    fn open(path: &Path, asked: Query) -> Result<Self, TantivyError> {
         let recorded = if asked.has_phrases {
             IndexRecordOption::WithFreqsAndPositions
         } else {

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use clara_lifecycle::{
     dataset::{DropReason, TrainingContent},
+    query::{Query, QueryError},
     spec::IngestOptions,
 };
 
-use super::{Asked, Ranking, SearchIndex, sought_words};
+use super::{Ranking, SearchIndex, sought_words};
 use crate::{
     error::IngestError,
     source::{Document, Origin},
@@ -29,7 +30,7 @@ pub(crate) fn document(id: &str, text: &str, metadata: &[(&str, &str)]) -> Docum
 
 fn search_in(documents: &[Document], query: &str) -> Result<Vec<(u64, f32)>, IngestError> {
     let folder = tempfile::tempdir().unwrap();
-    let mut index = SearchIndex::create(&folder.path().join("index"), Asked::parse(query)?)?;
+    let mut index = SearchIndex::create(&folder.path().join("index"), Query::parse(query)?)?;
     for (number, document) in (0..).zip(documents) {
         index.add(number, document)?;
     }
@@ -186,7 +187,7 @@ fn a_server_that_knows_words_only_gets_what_is_looked_for() {
 
 #[test]
 fn a_query_without_words_is_refused_and_one_without_matches_finds_nothing() {
-    assert!(matches!(search(&["Text"], " ?! "), Err(IngestError::EmptyQuery { .. })));
+    assert!(matches!(search(&["Text"], " ?! "), Err(IngestError::Query(QueryError::Empty { .. }))));
     assert!(search(&["Text"], "Fischerei").unwrap().is_empty());
     assert!(search(&[], "Fischerei").unwrap().is_empty());
 }

@@ -6,6 +6,7 @@ use super::{
     ALL_LINEAR, CleanOptions, IngestOptions, JobSpec, RecordOrder, RecordShape, RerankOptions, ShapeOptions,
     TrainingOptions,
 };
+use crate::query::Query;
 
 /// One thing that is wrong with a job specification.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,6 +140,11 @@ impl IngestOptions {
         found.require("ingest.min_relevance", self.min_relevance == 0.0 || self.query.is_some(), || {
             "needs ingest.query: without one, documents have no relevance".into()
         });
+        if let Some(Err(error)) = self.query.as_deref().map(Query::parse) {
+            let message = error.to_string();
+            // The field's name says so already.
+            found.add("ingest.query", message.strip_prefix("the query ").unwrap_or(&message).to_owned());
+        }
         found.require("ingest.max_chars", self.max_chars > self.min_chars, || {
             format!("is {}; expected more than ingest.min_chars ({})", self.max_chars, self.min_chars)
         });

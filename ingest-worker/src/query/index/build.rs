@@ -1,5 +1,6 @@
 //! Turns an understood query into one of the index.
 
+use clara_lifecycle::query::{AllOf, AnyOf, Term};
 use tantivy::{
     Score, Searcher, TantivyError, Term as IndexTerm,
     query::{BooleanQuery, BoostQuery, DisjunctionMaxQuery, Occur, PhraseQuery, Query, TermQuery},
@@ -7,11 +8,7 @@ use tantivy::{
     tokenizer::{TextAnalyzer, TokenStream as _},
 };
 
-use crate::query::{
-    compound::compounds,
-    language::{AllOf, AnyOf, Term},
-    provision::Relation,
-};
+use crate::query::{compound::compounds, provision::Relation};
 
 /// A compound counts half of the word itself.
 const COMPOUND_BOOST: Score = 0.5;

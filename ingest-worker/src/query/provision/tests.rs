@@ -1,11 +1,13 @@
 //! Which documents are a provision, and which cite it.
 
-use super::{Provision, Provisions, Relation};
+use clara_lifecycle::query::Provision;
+
+use super::{Provisions, Relation};
 use crate::query::tests::document;
 
 fn relation(query: &str, id: &str, text: &str, metadata: &[(&str, &str)]) -> Option<Relation> {
     let provision = Provision::parse(query).unwrap();
-    provision.relation(&Provisions::of(&document(id, text, metadata), std::slice::from_ref(&provision)))
+    Provisions::of(&document(id, text, metadata), std::slice::from_ref(&provision)).relation(&provision)
 }
 
 #[test]

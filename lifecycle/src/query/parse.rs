@@ -2,12 +2,11 @@
 
 use std::{iter::Peekable, vec::IntoIter};
 
-use clara_lifecycle::{
+use super::{AllOf, AnyOf, Problem, Term, lex::Token, problem};
+use crate::{
     language::is_german_function_word,
     text::{fold, words},
 };
-
-use super::{AllOf, AnyOf, Problem, Term, lex::Token, problem};
 
 /// Deeper brackets are refused.
 const MOST_BRACKETS: usize = 32;

@@ -1,7 +1,6 @@
 //! How queries are understood, and where malformed ones are wrong.
 
-use super::{AllOf, AnyOf, Asked, Term};
-use crate::error::IngestError;
+use super::{AllOf, AnyOf, Query, QueryError, Term};
 
 fn word(word: &str) -> Term {
     Term::Word(word.into())
@@ -12,15 +11,12 @@ fn all(terms: &[Term]) -> AllOf {
 }
 
 fn root(query: &str) -> AnyOf {
-    Asked::parse(query).unwrap().root
+    Query::parse(query).unwrap().root
 }
 
 fn refusal(query: &str) -> (usize, String) {
-    match Asked::parse(query) {
-        Err(error @ IngestError::Query { place, .. }) => {
-            assert!(!error.is_retryable());
-            (place, error.to_string())
-        }
+    match Query::parse(query) {
+        Err(error @ QueryError::Malformed { place, .. }) => (place, error.to_string()),
         other => panic!("`{query}` became {other:?}"),
     }
 }
@@ -93,13 +89,13 @@ fn endless_brackets_are_refused() {
 #[test]
 fn a_query_of_signs_alone_is_empty() {
     for query in ["", " ?! ", "AND", "- -", "()"] {
-        assert!(matches!(Asked::parse(query), Err(IngestError::EmptyQuery { .. })), "{query}");
+        assert!(matches!(Query::parse(query), Err(QueryError::Empty { .. })), "{query}");
     }
 }
 
 #[test]
 fn an_operator_is_never_the_law_of_a_provision() {
-    let asked = Asked::parse("§ 35 AND Bau").unwrap();
+    let asked = Query::parse("§ 35 AND Bau").unwrap();
     assert_eq!(asked.root.any, [all(&[Term::Provision(0), word("bau")])]);
-    assert_eq!(Asked::parse("\"§ 35 BauGB\"").unwrap().provisions, []);
+    assert_eq!(Query::parse("\"§ 35 BauGB\"").unwrap().provisions, []);
 }

@@ -1,12 +1,10 @@
 //! Cuts a query into its tokens.
 
-use clara_lifecycle::{
+use super::{Problem, Provision, problem};
+use crate::{
     citation::{Citation, Cited},
     text::{fold, words},
 };
-
-use super::{Problem, problem};
-use crate::query::provision::Provision;
 
 /// One piece of a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
