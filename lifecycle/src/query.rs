@@ -6,7 +6,7 @@ mod provision;
 #[cfg(test)]
 mod tests;
 
-pub use provision::Provision;
+pub use provision::{Provision, year_after};
 
 /// A query that was understood.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 mod build;
 
 use std::{
+    collections::HashSet,
     fmt,
     path::{Path, PathBuf},
 };
@@ -10,7 +11,7 @@ use std::{
 use clara_lifecycle::{query::Query, text::fold};
 use tantivy::{
     DocAddress, Index, IndexWriter, Score, Searcher, TantivyDocument, TantivyError,
-    collector::TopDocs,
+    collector::{DocSetCollector, TopDocs},
     indexer::NoMergePolicy,
     schema::{FAST, Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions},
     tokenizer::{AsciiFoldingFilter, Language, RemoveLongFilter, SimpleTokenizer, Stemmer, TextAnalyzer},
@@ -115,10 +116,15 @@ impl SearchIndex {
             analyzer: self.index.tokenizer_for_field(self.body)?,
             body: self.body,
             provisions: self.provisions,
+            sought: Vec::new(),
+            is_excluding: false,
         };
-        let query = builder.build(&self.asked.root)?;
+        let built = builder.build(&self.asked.root)?;
         let most = usize::try_from(searcher.num_docs()).unwrap_or(usize::MAX).max(1);
-        let found = searcher.search(&*query, &TopDocs::with_limit(most).order_by_score())?;
+        let mut found = searcher.search(&*built.query, &TopDocs::with_limit(most).order_by_score())?;
+        if let Some(sections) = built.sections {
+            put_first(&mut found, &searcher.search(&*sections, &DocSetCollector)?);
+        }
         numbers(&searcher, found)
     }
 }
@@ -129,6 +135,16 @@ fn analyzer() -> TextAnalyzer {
         .filter(AsciiFoldingFilter)
         .filter(Stemmer::new(Language::German))
         .build()
+}
+
+/// Adds the best score of all others to that of the sections that a query names: who cites a provision wants it first, however often
+/// others hold the words beside it.
+fn put_first(found: &mut [(Score, DocAddress)], sections: &HashSet<DocAddress>) {
+    let others = found.iter().filter(|(_, address)| !sections.contains(address));
+    let best = others.map(|(score, _)| *score).fold(0.0, Score::max);
+    for (score, _) in found.iter_mut().filter(|(_, address)| sections.contains(address)) {
+        *score += best;
+    }
 }
 
 fn numbers(searcher: &Searcher, found: Vec<(Score, DocAddress)>) -> Result<Vec<(u64, Score)>, TantivyError> {

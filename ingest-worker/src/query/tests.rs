@@ -98,6 +98,55 @@ fn a_section_outranks_a_common_word() {
 }
 
 #[test]
+fn a_section_comes_before_documents_that_hold_the_other_words_often() {
+    let often = "Windenergie ".repeat(50);
+    let documents = [
+        document("a", &often, &[]),
+        document("b", &format!("{often} nach § 35 BauGB"), &[]),
+        document("baugb-35", "Ein Vorhaben im Außenbereich", &[]),
+        document("vwvfg-35", &often, &[]),
+        document("c", "Eine Windenergieanlage", &[]),
+        document("d", "Etwas anderes", &[]),
+    ];
+    let ranked = |query: &str| {
+        let mut scores = search_in(&documents, query).unwrap();
+        scores.sort_by(|left, right| right.1.total_cmp(&left.1));
+        scores.into_iter().map(|(number, _)| number).collect::<Vec<_>>()
+    };
+    let found = ranked("§ 35 BauGB Windenergie");
+    assert_eq!((found[0], found[1], found.len()), (2, 1, 5), "{found:?}");
+    assert_eq!(ranked("Windenergie -§ 35 BauGB").len(), 3, "the section is excluded, not put first");
+    assert_eq!(ranked("§ 35 BauGB AND Windenergie"), [1]);
+}
+
+#[test]
+#[ignore = "needs CLARA_SECTIONS, a JSONL file of sections of statutes with `id`, `law`, `section` and `text`"]
+fn a_provision_that_is_asked_for_is_the_first_of_real_sections() {
+    let lines = std::fs::read_to_string(std::env::var("CLARA_SECTIONS").unwrap()).unwrap();
+    let sections = lines.lines().map(|line| {
+        let fields: BTreeMap<String, String> = serde_json::from_str(line).unwrap();
+        let metadata: Vec<(&str, &str)> =
+            ["law", "law_title", "section", "heading"].map(|name| (name, fields[name].as_str())).to_vec();
+        document(&fields["id"], &fields["text"], &metadata)
+    });
+    let sections: Vec<Document> = sections.collect();
+    let mut wrong = Vec::new();
+    // Each query has an index of its own.
+    for section in sections.iter().step_by(40) {
+        let (law, number) = (&section.metadata["law"], &section.metadata["section"]);
+        for query in [format!("{number} {law}"), format!("{law} {number} Windenergie Bauantrag Klage")] {
+            let mut scores = search_in(&sections, &query).unwrap();
+            scores.sort_by(|left, right| right.1.total_cmp(&left.1));
+            let first = scores.first().map(|(place, _)| &sections[usize::try_from(*place).unwrap()].id);
+            if first != Some(&section.id) {
+                wrong.push(format!("{query}: {first:?}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:?}");
+}
+
+#[test]
 fn words_side_by_side_and_or_take_any_and_takes_all() {
     let documents = ["Der Bauantrag", "Der Nachbar", "Bauantrag und Nachbar", "Die Steuer"];
     assert_eq!(found(&documents, "Bauantrag Nachbar"), [0, 1, 2]);

@@ -99,3 +99,24 @@ fn an_operator_is_never_the_law_of_a_provision() {
     assert_eq!(asked.root.any, [all(&[Term::Provision(0), word("bau")])]);
     assert_eq!(Query::parse("\"§ 35 BauGB\"").unwrap().provisions, []);
 }
+
+#[test]
+fn a_year_behind_a_law_belongs_to_its_name() {
+    let provisions = |query: &str| -> Vec<(String, Option<String>)> {
+        let asked = Query::parse(query).unwrap().provisions;
+        asked.into_iter().map(|provision| (provision.cited.provision(), provision.year)).collect()
+    };
+    let eeg = |number: &str| (format!("§ {number} EEG"), Some("2014".to_owned()));
+    for query in ["§ 10b EEG 2014", "§ 10b Abs. 1 EEG  2014", "EEG 2014 § 10b", "Strom § 10b EEG 2014 Netz"]
+    {
+        assert_eq!(provisions(query), [eeg("10b")], "{query}");
+    }
+    assert_eq!(provisions("§§ 9, 10b EEG 2014"), [eeg("9"), eeg("10b")]);
+    assert_eq!(provisions("§ 35 BauGB 5000"), [("§ 35 BauGB".to_owned(), None)]);
+    assert_eq!(provisions("Urteil 2014 § 35"), [("§ 35".to_owned(), None)]);
+    let asked = Query::parse("§ 10b EEG 2014 Strom").unwrap();
+    assert_eq!(asked.root.any, [all(&[Term::Provision(0)]), all(&[word("strom")])]);
+    assert_eq!(asked.positive, ["§ 10b EEG 2014", "Strom"]);
+    let words = Query::parse("§ 35 BauGB 20144 2014").unwrap().root.any;
+    assert_eq!(words, [all(&[Term::Provision(0)]), all(&[word("20144")]), all(&[word("2014")])]);
+}
