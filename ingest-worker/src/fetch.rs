@@ -9,6 +9,8 @@ mod http;
 mod mapping;
 mod objects;
 mod open;
+mod patience;
+mod pem;
 mod place;
 mod postgres;
 #[cfg(test)]

@@ -20,6 +20,7 @@ use serde_json::json;
 use super::{
     FetchError, SavedFile, SavedSource,
     collect::{FetchProgress, Pass},
+    patience::Patience,
 };
 use crate::{error::IngestError, source::FileKind};
 
@@ -35,8 +36,6 @@ const PARALLEL: usize = 8;
 const SAVE_AFTER_BYTES: u64 = 64 << 20;
 /// And after so long.
 const SAVE_AFTER: Duration = Duration::from_secs(30);
-/// First and longest pause before a repetition.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
 
 /// A file on the other side.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -189,16 +188,17 @@ impl Remote<'_> {
     /// Downloads one file to its place below `folder`, whole or not at all.
     async fn download(&self, file: &RemoteFile, folder: &Path) -> Result<SavedFile, IngestError> {
         let mut partial = Partial::create(&folder.join(&file.name))?;
-        let (mut pause, mut newest, mut had) = (PAUSES.0, Instant::now(), 0);
+        let (mut patience, mut had) = (Patience::new(self.patience), 0);
         loop {
             let failed = match self.there.read_on(file, &mut partial).await {
                 Ok(()) => break,
                 Err(failed) => failed,
             };
             if partial.bytes() > had {
-                (pause, newest, had) = (PAUSES.0, Instant::now(), partial.bytes());
+                patience.news();
+                had = partial.bytes();
             }
-            self.rest(failed, newest, &mut pause).await?;
+            self.rest(failed, &mut patience).await?;
         }
         let entity = partial.entity().map(str::to_owned).or_else(|| file.entity.clone());
         let bytes = partial.finish()?;
@@ -206,17 +206,17 @@ impl Remote<'_> {
     }
 
     async fn list(&self) -> Result<Vec<RemoteFile>, IngestError> {
-        let (mut pause, began) = (PAUSES.0, Instant::now());
+        let mut patience = Patience::new(self.patience);
         loop {
             match self.there.list(self.url).await {
                 Ok(files) => return Ok(files),
-                Err(failed) => self.rest(failed, began, &mut pause).await?,
+                Err(failed) => self.rest(failed, &mut patience).await?,
             }
         }
     }
 
-    /// Pauses before a repetition; `pause` doubles.
-    async fn rest(&self, failed: Failed, newest: Instant, pause: &mut Duration) -> Result<(), IngestError> {
+    /// Pauses before a repetition.
+    async fn rest(&self, failed: Failed, patience: &mut Patience) -> Result<(), IngestError> {
         let (problem, asked) = match failed {
             Failed::Again { problem, pause } => (problem, pause),
             Failed::Final(problem) => return Err(self.refused(problem)),
@@ -225,14 +225,12 @@ impl Remote<'_> {
             }
             Failed::Disk(error) => return Err(error),
         };
-        let wait = asked.unwrap_or_default().max(*pause);
-        if newest.elapsed() + wait > self.patience {
+        let Some(wait) = patience.wait(asked) else {
             let problem = format!("{problem}; nothing new came for {:?}", self.patience);
             return Err(FetchError::Unavailable { source_name: self.url.to_owned(), problem }.into());
-        }
+        };
         tracing::debug!(pause_ms = wait.as_millis(), "{} is asked again: {problem}", self.url);
         tokio::time::sleep(wait).await;
-        *pause = (*pause * 2).min(PAUSES.1);
         Ok(())
     }
 

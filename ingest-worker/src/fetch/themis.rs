@@ -119,7 +119,8 @@ impl ThemisDb {
         match at {
             At::Keys { read, gone } => {
                 let end = self.keys.len().min(read + self.server.page);
-                let found = entities::fetch(&self.server, self.keys.get(*read..end).unwrap_or_default()).await?;
+                let found =
+                    entities::fetch(&self.server, self.keys.get(*read..end).unwrap_or_default()).await?;
                 let (read, gone) = (read + found.read, gone + found.gone);
                 let is_end = read >= self.keys.len();
                 if is_end && gone > 0 && gone >= self.keys.len() as u64 {

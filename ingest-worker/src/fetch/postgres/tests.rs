@@ -241,6 +241,22 @@ async fn wrong_settings_are_refused_with_what_is_there() {
 }
 
 #[tokio::test]
+async fn a_server_that_cannot_be_reached_is_given_up_when_patience_ends() {
+    let nowhere = request(RemoteSettings {
+        url: Some(clara_runtime::config::Secret::new("postgres://owner@127.0.0.1:1/laws?sslmode=disable")),
+        table: Some("t".to_owned()),
+        patience: clara_runtime::config::HumanDuration(std::time::Duration::from_millis(250)),
+        ..RemoteSettings::default()
+    });
+    let error = documents(&mut Postgres::open(&nowhere, None).unwrap()).await.unwrap_err();
+    assert!(error.is_retryable(), "{error}");
+    let said = error.to_string();
+    assert!(said.contains("cannot connect") && said.contains("raise [sources.laws].patience"), "{said}");
+    let parallel = refusal(&with(&nowhere, |settings| settings.parallel = 4)).await;
+    assert!(parallel.contains("`parallel` means nothing to a source of kind postgres"), "{parallel}");
+}
+
+#[tokio::test]
 async fn a_cursor_of_another_server_and_an_unknown_part_of_the_url_are_refused() {
     let settings = RemoteSettings {
         url: Some(clara_runtime::config::Secret::new("postgres://localhost/laws")),
