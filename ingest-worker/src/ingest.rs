@@ -11,6 +11,7 @@ use clara_lifecycle::{
     golden::GoldenDataset,
     id::Domain,
     query::Query,
+    shown::shown_list,
     spec::IngestOptions,
 };
 use clara_runtime::stop::StopReason;
@@ -227,7 +228,7 @@ impl Expected {
         if self.digest == source_digest(entries) {
             return Ok(());
         }
-        Err(IngestError::SourcesChanged { sources: request.options.sources.join(", ") })
+        Err(IngestError::SourcesChanged { sources: shown_list(&request.options.sources) })
     }
 }
 
@@ -320,11 +321,12 @@ fn manifest(
     let IngestRequest { options, domain, golden, .. } = request;
     let written = selected.written;
     let key = Some(dataset_key(request, &entries));
+    let told = options.shown();
     DatasetManifest {
         format: MANIFEST_FORMAT,
         domain: domain.to_string(),
         query: options.query.clone(),
-        sources: options.sources.clone(),
+        sources: told.sources.clone(),
         source_digest: source_digest(&entries),
         source_files: entries,
         remote_sources: request.collected.entries(),
@@ -349,7 +351,7 @@ fn manifest(
             removed: selected.removed,
         }),
         // Whether it was made anew does not change what was made.
-        options: Some(IngestOptions { fresh: false, ..IngestOptions::clone(options) }),
+        options: Some(IngestOptions { fresh: false, ..told }),
         key,
         shape: written.shape,
     }

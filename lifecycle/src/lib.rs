@@ -36,6 +36,7 @@ pub mod samples;
 pub mod score;
 pub mod served;
 mod shared;
+pub mod shown;
 pub mod spec;
 pub mod stage;
 pub mod statistics;

@@ -5,10 +5,15 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    time::Duration,
+};
 
 use async_trait::async_trait;
-use clara_lifecycle::{digest::Digest, id::Domain, spec::IngestOptions};
+use clara_lifecycle::{digest::Digest, id::Domain, shown::shown, spec::IngestOptions};
 use clara_runtime::stop::{StopReason, StopSignal};
 use serde_json::Value;
 
@@ -45,7 +50,7 @@ pub const CHECKPOINT_EVERY: u64 = 1000;
 /// How far the fetching of one source has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FetchProgress<'a> {
-    /// The source.
+    /// The source, without secrets.
     pub source: &'a str,
     /// Documents of a server, or files of a URL, that were fetched.
     pub fetched: u64,
@@ -114,8 +119,9 @@ pub async fn collect(
     }
     let mut saved = Saved::read(request.folder)?;
     let mut sources = Vec::new();
+    let mut begun = BTreeSet::new();
     for source in &request.options.sources {
-        if !Place::of(source).is_remote() || sources.iter().any(|done: &SavedSource| done.source == *source) {
+        if !Place::of(source).is_remote() || !begun.insert(source) {
             continue;
         }
         if let Some(reason) = stop.reason() {
@@ -150,14 +156,17 @@ impl Pass<'_, '_> {
         let saved = match self.saved.of(source, &request) {
             Some(saved) if saved.is_there(self.request.folder) => saved.clone(),
             Some(_) => {
-                tracing::warn!("what was fetched of {source} before is incomplete; it is fetched anew");
+                tracing::warn!(
+                    "what was fetched of {} before is incomplete; it is fetched anew",
+                    shown(source)
+                );
                 return Ok(SavedSource::new(source, request));
             }
             None => return Ok(SavedSource::new(source, request)),
         };
         saved.cut(self.request.folder)?;
         let end = if saved.finished { "nothing is left to fetch" } else { "the rest follows" };
-        tracing::info!(fetched = saved.fetched, "{source} was fetched before; {end}");
+        tracing::info!(fetched = saved.fetched, "{} was fetched before; {end}", shown(source));
         Ok(saved)
     }
 
