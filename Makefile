@@ -26,6 +26,8 @@ test: ## pass all tests (unit, contract, pipeline, faults, documentation)
 # Together, so that the libraries are compiled once: the features that tests ask for hold for the programs, too.
 	cargo build --workspace --bins --tests
 	cargo nextest run --workspace
+# setup.sh installed the server that these need.
+	cargo nextest run -p clara-ingest-worker --run-ignored only -E 'test(/^fetch::postgres::/)'
 	cargo test --doc --workspace
 
 check: ## what must be green before a commit: format, lints, tests

@@ -31,4 +31,4 @@ done
 export CHROMA_URL="http://127.0.0.1:$port"
 
 cargo test -p clara-ingest-worker --lib fetch::chroma -- --include-ignored
-cargo test -p clara-ingest-worker --lib fetch::postgres
+cargo test -p clara-ingest-worker --lib fetch::postgres -- --include-ignored

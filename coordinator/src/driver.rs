@@ -327,7 +327,7 @@ async fn register(
     let ingest = &job.spec.ingest;
     let lineage = Lineage {
         report: Some(training.report.clone()),
-        sources: ingest.sources.clone(),
+        sources: ingest.shown().sources,
         query: ingest.query.clone(),
         train_records: Some(dataset.train_records),
         steps: Some(training.steps),

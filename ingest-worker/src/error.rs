@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use clara_lifecycle::query::QueryError;
 use clara_runtime::{artifacts::ArtifactError, stop::StopReason};
 
 use crate::{fetch::FetchError, source::KNOWN_KINDS};
@@ -137,24 +138,9 @@ pub enum IngestError {
         /// The first broken documents with their problems, without content.
         first: String,
     },
-    /// The query holds no word that could be searched for.
-    #[error(
-        "the query `{query}` holds no word to search for; give at least one word, or leave the query out to take all documents"
-    )]
-    EmptyQuery {
-        /// The query as given.
-        query: String,
-    },
-    /// The query is malformed.
-    #[error("the query `{query}` cannot be understood at character {place}: {problem}")]
-    Query {
-        /// The query as given.
-        query: String,
-        /// The character, counted from 1.
-        place: usize,
-        /// What was found, and what to do.
-        problem: String,
-    },
+    /// The query holds no word, or is malformed.
+    #[error(transparent)]
+    Query(#[from] QueryError),
     /// The server of embeddings refuses, or gives what is no embedding.
     #[error("cannot rank by the embeddings of {endpoint}: {problem}")]
     Embeddings {
@@ -229,8 +215,7 @@ impl IngestError {
             | Self::Columns { .. }
             | Self::NoMatch { .. }
             | Self::TooManyBroken { .. }
-            | Self::EmptyQuery { .. }
-            | Self::Query { .. }
+            | Self::Query(_)
             | Self::NothingMatches { .. }
             | Self::NothingKept { .. }
             | Self::Stopped(_) => false,

@@ -9,6 +9,8 @@ mod http;
 mod mapping;
 mod objects;
 mod open;
+mod patience;
+mod pem;
 mod place;
 mod postgres;
 #[cfg(test)]
@@ -75,10 +77,21 @@ pub trait Remote: Send + std::fmt::Debug {
 pub struct Page {
     /// In the server's order.
     pub documents: Vec<Fetched>,
-    /// What a later pass needs to go on after this page.
+    /// What a later pass needs to go on after this page, beside `keys`.
     pub cursor: Value,
+    /// The keys of all documents, when they were listed just before this page: they are given once, so that cursors stay small.
+    pub keys: Option<Vec<String>>,
     /// Documents of the whole pass, where the server tells.
     pub total: Option<u64>,
+}
+
+/// Where an earlier pass left off.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reached {
+    /// That of the newest page.
+    pub cursor: Value,
+    /// Those of the newest page that gave any; none for most servers.
+    pub keys: Vec<String>,
 }
 
 /// A document, or what is wrong with one.

@@ -1,4 +1,5 @@
-//! Hashes of words and of windows of words: equal input gives equal numbers on every machine.
+//! Hashes of texts, words and windows of words, and numbers that a seed draws: equal input gives equal numbers on every machine and
+//! with every release of Rust, which the standard library's hashes do not.
 
 #[cfg(test)]
 mod tests;
@@ -30,7 +31,7 @@ impl Hasher for AsIs {
     }
 }
 
-/// The hash of some bytes, such as a word.
+/// The hash of some bytes, such as a word or an id.
 pub(crate) fn hash_bytes(bytes: &[u8]) -> u64 {
     let (chunks, rest) = bytes.as_chunks::<8>();
     let mut hash = WINDOW_KEY ^ bytes.len() as u64;
@@ -50,6 +51,11 @@ pub(crate) fn mix(number: u64) -> u64 {
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     mixed ^ (mixed >> 31)
+}
+
+/// The number that a seed draws at a place. Places of one seed never draw the same number.
+pub(crate) fn draw(seed: u64, place: u64) -> u64 {
+    mix(mix(seed ^ WORD_KEY).wrapping_add(place.wrapping_mul(WINDOW_KEY)))
 }
 
 /// Passes on the hash of each window of `length` words, in order; the work per window does not depend on `length`.

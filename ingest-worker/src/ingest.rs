@@ -10,6 +10,8 @@ use clara_lifecycle::{
     digest::Digest,
     golden::GoldenDataset,
     id::Domain,
+    query::Query,
+    shown::shown_list,
     spec::IngestOptions,
 };
 use clara_runtime::stop::StopReason;
@@ -23,7 +25,7 @@ use crate::{
     error::IngestError,
     fetch::{Collected, Place},
     filter, mixture,
-    query::{Asked, Ranking, Reranker, SearchIndex},
+    query::{Ranking, Reranker, SearchIndex},
     reuse::dataset_key,
     selection::{Selected, Selection},
     shape::Shaper,
@@ -110,7 +112,7 @@ pub fn run(
     observer: &dyn IngestObserver,
 ) -> Result<DatasetManifest, IngestError> {
     check(request)?;
-    let asked = request.options.query.as_deref().map(Asked::parse).transpose()?;
+    let asked = request.options.query.as_deref().map(Query::parse).transpose()?;
     let found = request.collected.discover(request.options)?;
     if let Some(first) = found.skipped.first() {
         warn!(
@@ -173,7 +175,7 @@ pub fn check_early(request: &IngestRequest<'_>) -> Result<(), IngestError> {
 /// question, weights of unknown sources. Reads nothing; worth asking before documents are fetched.
 ///
 /// # Errors
-/// [`IngestError::Options`], [`IngestError::EmptyQuery`] and [`IngestError::Query`].
+/// [`IngestError::Options`] and [`IngestError::Query`].
 pub fn check_options(options: &IngestOptions, domain: &Domain) -> Result<(), IngestError> {
     let IngestOptions { query, top_k, min_relevance, rerank, .. } = options;
     if query.is_none() && (top_k.is_some() || *min_relevance > 0.0 || rerank.is_some()) {
@@ -187,7 +189,7 @@ pub fn check_options(options: &IngestOptions, domain: &Domain) -> Result<(), Ing
         );
         return Err(IngestError::Options { problem });
     }
-    query.as_deref().map(Asked::parse).transpose()?;
+    query.as_deref().map(Query::parse).transpose()?;
     mixture::check(&options.shape.weights, &options.sources)?;
     Shaper::new(options, domain).map(|_| ())
 }
@@ -226,14 +228,14 @@ impl Expected {
         if self.digest == source_digest(entries) {
             return Ok(());
         }
-        Err(IngestError::SourcesChanged { sources: request.options.sources.join(", ") })
+        Err(IngestError::SourcesChanged { sources: shown_list(&request.options.sources) })
     }
 }
 
 /// The first pass: indexes the documents of the domain that are allowed and asks the query.
 fn rank(
     request: &IngestRequest<'_>,
-    asked: Asked,
+    asked: Query,
     found: &Found,
     observer: &dyn IngestObserver,
 ) -> Result<Ranked, IngestError> {
@@ -319,11 +321,12 @@ fn manifest(
     let IngestRequest { options, domain, golden, .. } = request;
     let written = selected.written;
     let key = Some(dataset_key(request, &entries));
+    let told = options.shown();
     DatasetManifest {
         format: MANIFEST_FORMAT,
         domain: domain.to_string(),
         query: options.query.clone(),
-        sources: options.sources.clone(),
+        sources: told.sources.clone(),
         source_digest: source_digest(&entries),
         source_files: entries,
         remote_sources: request.collected.entries(),
@@ -348,7 +351,7 @@ fn manifest(
             removed: selected.removed,
         }),
         // Whether it was made anew does not change what was made.
-        options: Some(IngestOptions { fresh: false, ..IngestOptions::clone(options) }),
+        options: Some(IngestOptions { fresh: false, ..told }),
         key,
         shape: written.shape,
     }

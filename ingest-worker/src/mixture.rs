@@ -5,7 +5,10 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use clara_lifecycle::dataset::MixtureShare;
+use clara_lifecycle::{
+    dataset::MixtureShare,
+    shown::{shown, shown_list},
+};
 
 use crate::{
     error::IngestError,
@@ -18,15 +21,17 @@ pub(crate) fn check(weights: &BTreeMap<String, f64>, sources: &[String]) -> Resu
     let refuse = |problem: String| Err(IngestError::Options { problem });
     if let Some(unknown) = weights.keys().find(|name| !sources.contains(name)) {
         return refuse(format!(
-            "ingest.shape.weights gives a weight to `{unknown}`, which is not among the sources {}; write the source as \
+            "ingest.shape.weights gives a weight to `{}`, which is not among the sources {}; write the source as \
              ingest.sources does",
-            sources.join(", ")
+            shown(unknown),
+            shown_list(sources)
         ));
     }
     if let Some((source, weight)) = weights.iter().find(|(_, weight)| !(weight.is_finite() && **weight > 0.0))
     {
         return refuse(format!(
-            "ingest.shape.weights gives `{source}` {weight}; expected more than 0, or leave the source out of ingest.sources"
+            "ingest.shape.weights gives `{}` {weight}; expected more than 0, or leave the source out of ingest.sources",
+            shown(source)
         ));
     }
     let total: f64 = weights.values().sum();
@@ -34,8 +39,9 @@ pub(crate) fn check(weights: &BTreeMap<String, f64>, sources: &[String]) -> Resu
         && total >= 1.0
     {
         return refuse(format!(
-            "ingest.shape.weights add up to {total}, which leaves nothing for `{whole}`; give it a weight, or let the others \
-             add up to less than 1"
+            "ingest.shape.weights add up to {total}, which leaves nothing for `{}`; give it a weight, or let the others \
+             add up to less than 1",
+            shown(whole)
         ));
     }
     Ok(())
@@ -77,7 +83,7 @@ pub(crate) fn mix(
             }
         }
         shares.push(MixtureShare {
-            source: source.clone(),
+            source: shown(source).into_owned(),
             weight: weights.get(source).copied(),
             available: members.len() as u64,
             kept: count as u64,

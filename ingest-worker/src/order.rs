@@ -3,13 +3,13 @@
 #[cfg(test)]
 mod tests;
 
-use std::hash::{DefaultHasher, Hash, Hasher as _};
-
 use clara_lifecycle::{
     dataset::TrainingContent,
     spec::RecordOrder,
     text::{fold, words},
 };
+
+use crate::hashing::{draw, hash_bytes};
 
 /// Words are counted in so many slots; two of one slot count as one word, so that memory does not grow with the vocabulary.
 const SLOTS: usize = 1 << 20;
@@ -65,7 +65,7 @@ impl Order {
     pub(crate) fn key(&self, number: u64, content: impl FnOnce() -> Option<TrainingContent>) -> Option<u64> {
         match self {
             Self::Source => None,
-            Self::Shuffle(seed) => Some(hash(&(seed, number))),
+            Self::Shuffle(seed) => Some(draw(*seed, number)),
             Self::Curriculum(counts) => {
                 Some(content().map_or(u64::MAX, |content| counts.difficulty(&content)))
             }
@@ -101,15 +101,8 @@ fn surprisal(count: u32, total: u64) -> u64 {
 fn for_each_slot(content: &TrainingContent, mut take: impl FnMut(usize)) {
     for text in content.texts() {
         for word in words(&fold(text)) {
-            let slot = usize::try_from(hash(word) % SLOTS as u64).unwrap_or_default();
+            let slot = usize::try_from(hash_bytes(word.as_bytes()) % SLOTS as u64).unwrap_or_default();
             take(slot);
         }
     }
-}
-
-fn hash(value: &(impl Hash + ?Sized)) -> u64 {
-    // `new` uses fixed keys, so that equal input gives equal output on every machine.
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
 }

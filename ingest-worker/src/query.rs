@@ -2,7 +2,6 @@
 
 mod compound;
 mod index;
-mod language;
 mod provision;
 mod rerank;
 #[cfg(test)]
@@ -10,12 +9,11 @@ pub(crate) mod tests;
 
 use std::collections::HashMap;
 
-use clara_lifecycle::{dataset::DropReason, spec::IngestOptions};
+use clara_lifecycle::{dataset::DropReason, query::Query, spec::IngestOptions};
 
 use crate::{error::IngestError, filter::Drop};
 
 pub(crate) use index::SearchIndex;
-pub(crate) use language::{Asked, FUNCTION_WORDS};
 pub(crate) use rerank::Reranker;
 
 /// The documents that match a query, best first.
@@ -73,7 +71,7 @@ impl Ranking {
 /// for servers that know words only.
 ///
 /// # Errors
-/// [`IngestError::EmptyQuery`] and [`IngestError::Query`], as when documents are ranked by it.
+/// [`IngestError::Query`], as when documents are ranked by it.
 pub fn sought_words(query: &str) -> Result<Vec<String>, IngestError> {
-    Asked::parse(query).map(|asked| asked.positive)
+    Ok(Query::parse(query)?.positive)
 }

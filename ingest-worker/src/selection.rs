@@ -8,6 +8,7 @@ use clara_lifecycle::{
         ShapeReport, TrainingContent,
     },
     id::Domain,
+    shown::shown_list,
     spec::IngestOptions,
 };
 
@@ -128,7 +129,7 @@ impl<'a> Selection<'a> {
         self.broken.log();
         self.broken.check(self.read, self.options.max_broken_share)?;
         if self.read == 0 {
-            return Err(IngestError::NoDocuments { sources: self.options.sources.join(", "), skipped: 0 });
+            return Err(IngestError::NoDocuments { sources: shown_list(&self.options.sources), skipped: 0 });
         }
         if self.writer.kept() == 0 {
             let counts: Vec<String> =

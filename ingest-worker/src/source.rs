@@ -23,12 +23,11 @@ mod whole;
 use std::{
     collections::{BTreeMap, HashSet},
     fmt,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
     path::PathBuf,
     sync::Arc,
 };
 
-use crate::error::IngestError;
+use crate::{error::IngestError, hashing::hash_bytes};
 use clara_lifecycle::{
     dataset::{SourceFileEntry, TrainingContent},
     digest::Digest,
@@ -244,17 +243,11 @@ pub fn source_digest(entries: &[SourceFileEntry]) -> Digest {
 
 /// Adds `@file:line` to an id that was met before; the path of the source does not matter.
 fn make_unique(ids: &mut HashSet<u64>, document: &mut Document, file_name: &str) {
-    while !ids.insert(id_hash(&document.id)) {
+    while !ids.insert(hash_bytes(document.id.as_bytes())) {
         let place = match document.origin.line {
             Some(line) => format!("@{file_name}:{line}"),
             None => format!("@{file_name}"),
         };
         document.id.push_str(&place);
     }
-}
-
-fn id_hash(id: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    id.hash(&mut hasher);
-    hasher.finish()
 }

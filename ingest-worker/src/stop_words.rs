@@ -5,16 +5,14 @@ mod tests;
 
 use std::collections::HashMap;
 
+use clara_lifecycle::language::GERMAN_FUNCTION_WORDS;
+
 use crate::hashing::{Hashed, hash_bytes};
 
 /// Languages whose texts can be told from lists of words, in the order of these.
 const CODES: [&str; 7] = ["de", "en", "fr", "it", "es", "nl", "pt"];
 const LANGUAGES: [&str; 7] = [
-    "der die das und oder in im den dem des ein eine einer eines einem einen ist sind war wird werden wurde worden hat haben \
-     nicht mit von vom zu zum zur auf fuer bei durch nach aus an am als auch wenn dass sich er sie es wir ihr ich so nur noch \
-     kann koennen muss muessen soll sollen darf duerfen ueber unter um bis gegen ohne soweit sowie diese dieser dieses diesem \
-     diesen sein seine seiner ihre ihrer ihren ihrem man aber wie welche welcher deren dessen hierzu ob keine kein vor waehrend \
-     insbesondere jeder jede jedes nach gilt gelten worden weil beim ins ihm ihn wer was sei zwischen",
+    GERMAN_FUNCTION_WORDS,
     "the of and to in a is that for it as was with be by on not he his at are this or from have an they which you were \
      all she there would their we him been has when who will no if out so up what about than into could can only other some do \
      its may must shall should any such these those but",

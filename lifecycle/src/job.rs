@@ -228,6 +228,13 @@ impl StageRecord {
 }
 
 impl Job {
+    /// The same as it may be shown: without the secrets in the URLs of its sources, which its worker needs.
+    #[must_use]
+    pub fn shown(&self) -> Self {
+        let spec = JobSpec { ingest: self.spec.ingest.shown(), ..JobSpec::clone(&self.spec) };
+        Self { spec: Arc::new(spec), ..self.clone() }
+    }
+
     /// A new job, to be admitted.
     pub fn submit(id: JobId, spec: JobSpec, golden: GoldenInput, now: Timestamp) -> (Self, Vec<Command>) {
         let waiting = StageRecord::default;

@@ -1,4 +1,4 @@
-//! Which language a text is in, told only where the text leaves little doubt.
+//! Which language a text is in, told only where the text leaves little doubt, and which words say nothing by themselves.
 
 use whatlang::{Detector, Lang};
 
@@ -33,6 +33,20 @@ const LANGUAGES: [(&str, Lang); 24] = [
 /// Fewer letters say too little about a language.
 const LEAST_LETTERS: usize = 40;
 
+/// The most frequent function words of German, [folded](crate::text::fold), with blanks between them.
+pub const GERMAN_FUNCTION_WORDS: &str = "\
+     der die das und oder in im den dem des ein eine einer eines einem einen ist sind war wird werden \
+     wurde worden hat haben nicht mit von vom zu zum zur auf fuer bei durch nach aus an am als auch wenn \
+     dass sich er sie es wir ihr ich so nur noch kann koennen muss muessen soll sollen darf duerfen ueber \
+     unter um bis gegen ohne soweit sowie diese dieser dieses diesem diesen sein seine seiner ihre ihrer \
+     ihren ihrem man aber wie welche welcher deren dessen hierzu ob keine kein vor waehrend insbesondere \
+     jeder jede jedes gilt gelten weil beim ins ihm ihn wer was sei zwischen da dies wann welches wo";
+
+/// Whether a [folded](crate::text::fold) word is a function word of German.
+pub fn is_german_function_word(word: &str) -> bool {
+    GERMAN_FUNCTION_WORDS.split(' ').any(|known| known == word)
+}
+
 /// Whether `code` is the ISO 639-1 code of a language that is told apart.
 pub fn is_known(code: &str) -> bool {
     LANGUAGES.iter().any(|(known, _)| *known == code)
@@ -55,7 +69,10 @@ pub fn detect(text: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{detect, is_known};
+    use std::collections::BTreeSet;
+
+    use super::{GERMAN_FUNCTION_WORDS, detect, is_german_function_word, is_known};
+    use crate::text::fold;
 
     #[test]
     fn sentences_of_a_statute_are_told_from_english_and_french() {
@@ -66,6 +83,14 @@ mod tests {
         let french =
             "Un projet n'est autorisé que si aucun intérêt public ne s'y oppose et si l'accès est assuré.";
         assert_eq!([german, english, french].map(detect), [Some("de"), Some("en"), Some("fr")]);
+    }
+
+    #[test]
+    fn function_words_are_folded_and_each_is_named_once() {
+        let words: Vec<&str> = GERMAN_FUNCTION_WORDS.split(' ').collect();
+        assert_eq!(words.iter().collect::<BTreeSet<_>>().len(), words.len());
+        assert!(words.iter().all(|word| !word.is_empty() && fold(word) == *word), "{words:?}");
+        assert!(is_german_function_word("fuer") && !is_german_function_word("bescheid"));
     }
 
     #[test]

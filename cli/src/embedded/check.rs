@@ -12,7 +12,6 @@ use clara_gpu_worker::{
     peft,
 };
 use clara_ingest_worker::{
-    IngestError,
     fetch::{self, Place, Servers},
     ingest,
 };
@@ -82,11 +81,7 @@ fn data_problem(options: &IngestOptions, domain: &Domain) -> Option<SpecProblem>
         return None;
     }
     let error = ingest::check_options(options, domain).err()?;
-    let field = match error {
-        IngestError::Query { .. } | IngestError::EmptyQuery { .. } => "ingest.query",
-        _ => "ingest",
-    };
-    Some(SpecProblem { field, message: without("the query ", &error.to_string()) })
+    Some(SpecProblem { field: "ingest", message: error.to_string() })
 }
 
 /// What of the training does not fit the base model.

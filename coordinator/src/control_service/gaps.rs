@@ -45,7 +45,8 @@ impl Control {
         let limit = if limit == 0 { DEFAULT_LIMIT } else { limit as usize };
         let training = GapTraining { limit, keep_query, dry_run, actor };
         let surroundings = (self.check.as_deref(), &self.artifacts);
-        let submitted = self.driver.train_gaps(query(filter)?, &training, surroundings).await?;
+        let mut submitted = self.driver.train_gaps(query(filter)?, &training, surroundings).await?;
+        submitted.spec.ingest = submitted.spec.ingest.shown();
         Ok(v1::TrainGapsResponse {
             job: submitted.job.as_ref().map(to_wire).transpose()?,
             spec_json: document(&submitted.spec)?,

@@ -116,7 +116,7 @@ pub(super) fn to_wire(job: &Job) -> Result<v1::Job, DriverError> {
         adapter_id: job.adapter_id.clone(),
         submitted_at: Some(time_to_wire(job.submitted_at)),
         changed_at: Some(time_to_wire(job.changed_at)),
-        json: to_json(&job_key(&job.id), job)?,
+        json: to_json(&job_key(&job.id), &job.shown())?,
     })
 }
 

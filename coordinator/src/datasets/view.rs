@@ -51,7 +51,7 @@ impl DatasetView {
             digest: digest.clone(),
             domain: job.spec.domain.to_string(),
             query: ingest.query.clone(),
-            sources: ingest.sources.clone(),
+            sources: ingest.shown().sources,
             made_at: None,
             jobs: Vec::new(),
             adapters: Vec::new(),

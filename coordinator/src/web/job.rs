@@ -261,7 +261,7 @@ fn told(event: &JobEvent) -> String {
 }
 
 fn specification(job: &Job) -> Markup {
-    let spec = &job.spec;
+    let spec = &job.shown().spec;
     let method = format!("{}, rank {}, alpha {}", spec.method, spec.training.rank, spec.training.alpha);
     let golden = html! { a href={ "/golden/" (job.golden.reference) } { (job.golden.reference) } " " code.faint { (job.golden.digest.short()) } };
     let labels: Vec<String> = spec.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();

@@ -31,10 +31,7 @@ pub(super) fn routes() -> Router<Site> {
 }
 
 async fn list(State(control): State<Control>, visitor: Visitor) -> Result<Response, PageError> {
-    let mut families: BTreeMap<String, Vec<AdapterView>> = BTreeMap::new();
-    for view in control.driver.adapters(&AdapterFilter::default()).await? {
-        families.entry(family_of(&view.version.adapter_id).to_owned()).or_default().push(view);
-    }
+    let families = families(&control).await?;
     let body = html! {
         h1 { "Registry" }
         p { a href="/registry/audit" { "Audit log, verified" } }
@@ -50,6 +47,15 @@ async fn list(State(control): State<Control>, visitor: Visitor) -> Result<Respon
         }
     };
     Ok(Page::new("Registry", Section::Registry).show(&visitor, &body))
+}
+
+/// All versions by their families, oldest first.
+async fn families(control: &Control) -> Result<BTreeMap<String, Vec<AdapterView>>, PageError> {
+    let mut families: BTreeMap<String, Vec<AdapterView>> = BTreeMap::new();
+    for view in control.driver.adapters(&AdapterFilter::default()).await? {
+        families.entry(family_of(&view.version.adapter_id).to_owned()).or_default().push(view);
+    }
+    Ok(families)
 }
 
 fn family_of(adapter_id: &str) -> &str {

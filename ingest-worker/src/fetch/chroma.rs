@@ -175,7 +175,7 @@ impl Remote for Chroma {
             self.http.news();
             // All of them may have been deleted since they were listed.
             if !documents.is_empty() {
-                return Ok(Some(Page { documents, cursor, total }));
+                return Ok(Some(Page { documents, cursor, keys: None, total }));
             }
         }
     }

@@ -5,15 +5,20 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+    time::Duration,
+};
 
 use async_trait::async_trait;
-use clara_lifecycle::{digest::Digest, id::Domain, spec::IngestOptions};
+use clara_lifecycle::{digest::Digest, id::Domain, shown::shown, spec::IngestOptions};
 use clara_runtime::stop::{StopReason, StopSignal};
 use serde_json::Value;
 
 use super::{
-    Collected, FetchError, Place, Remote, RemoteRequest, Saved, SavedSource, Servers, objects, open,
+    Collected, FetchError, Place, Reached, Remote, RemoteRequest, Saved, SavedSource, Servers, objects, open,
     settings_of,
 };
 use crate::error::IngestError;
@@ -45,7 +50,7 @@ pub const CHECKPOINT_EVERY: u64 = 1000;
 /// How far the fetching of one source has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FetchProgress<'a> {
-    /// The source.
+    /// The source, without secrets.
     pub source: &'a str,
     /// Documents of a server, or files of a URL, that were fetched.
     pub fetched: u64,
@@ -75,11 +80,11 @@ pub trait CollectObserver: Send {
 
 /// Opens servers; [`open`](super::open()) in earnest.
 pub trait OpenRemote: Send + Sync + std::fmt::Debug {
-    /// The server of a request, to be read on from `cursor`.
+    /// The server of a request, to be read on from where an earlier pass left off.
     ///
     /// # Errors
     /// [`FetchError`] when it cannot be used.
-    fn open(&self, request: RemoteRequest, cursor: Option<Value>) -> Result<Box<dyn Remote>, FetchError>;
+    fn open(&self, request: RemoteRequest, reached: Option<Reached>) -> Result<Box<dyn Remote>, FetchError>;
 }
 
 /// Opens servers by their kind.
@@ -87,8 +92,8 @@ pub trait OpenRemote: Send + Sync + std::fmt::Debug {
 pub struct OpenByKind;
 
 impl OpenRemote for OpenByKind {
-    fn open(&self, request: RemoteRequest, cursor: Option<Value>) -> Result<Box<dyn Remote>, FetchError> {
-        open(request, cursor)
+    fn open(&self, request: RemoteRequest, reached: Option<Reached>) -> Result<Box<dyn Remote>, FetchError> {
+        open(request, reached)
     }
 }
 
@@ -114,8 +119,9 @@ pub async fn collect(
     }
     let mut saved = Saved::read(request.folder)?;
     let mut sources = Vec::new();
+    let mut begun = BTreeSet::new();
     for source in &request.options.sources {
-        if !Place::of(source).is_remote() || sources.iter().any(|done: &SavedSource| done.source == *source) {
+        if !Place::of(source).is_remote() || !begun.insert(source) {
             continue;
         }
         if let Some(reason) = stop.reason() {
@@ -150,14 +156,17 @@ impl Pass<'_, '_> {
         let saved = match self.saved.of(source, &request) {
             Some(saved) if saved.is_there(self.request.folder) => saved.clone(),
             Some(_) => {
-                tracing::warn!("what was fetched of {source} before is incomplete; it is fetched anew");
+                tracing::warn!(
+                    "what was fetched of {} before is incomplete; it is fetched anew",
+                    shown(source)
+                );
                 return Ok(SavedSource::new(source, request));
             }
             None => return Ok(SavedSource::new(source, request)),
         };
         saved.cut(self.request.folder)?;
         let end = if saved.finished { "nothing is left to fetch" } else { "the rest follows" };
-        tracing::info!(fetched = saved.fetched, "{source} was fetched before; {end}");
+        tracing::info!(fetched = saved.fetched, "{} was fetched before; {end}", shown(source));
         Ok(saved)
     }
 
@@ -190,7 +199,7 @@ impl Pass<'_, '_> {
             return Ok(saved);
         }
         let patience = request.settings.patience.0;
-        let remote = remotes.open(request, saved.cursor.clone())?;
+        let remote = remotes.open(request, saved.reached())?;
         ServerPass::new(self, saved, patience)?.run(remote).await
     }
 }

@@ -8,10 +8,11 @@ use std::{
 
 use clara_lifecycle::{
     dataset::RemoteSourceEntry,
+    shown::{shown, shown_list},
     spec::{FieldNames, IngestOptions},
 };
 
-use super::{Place, SavedSource};
+use super::{Place, SavedSource, objects};
 use crate::{
     error::IngestError,
     source::{FileKind, Found, SourceFile, discover},
@@ -62,10 +63,10 @@ impl Collected {
             }
         }
         if empty && options.since_last && !self.sources.is_empty() {
-            return Err(IngestError::NothingNew { sources: options.sources.join(", ") });
+            return Err(IngestError::NothingNew { sources: shown_list(&options.sources) });
         }
         if empty {
-            return Err(IngestError::NoDocuments { sources: options.sources.join(", "), skipped });
+            return Err(IngestError::NoDocuments { sources: shown_list(&options.sources), skipped });
         }
         Ok(found)
     }
@@ -93,7 +94,8 @@ impl Collected {
     }
 
     fn of_server(&self, name: &str) -> Result<Found, IngestError> {
-        let source = self.fetched(name)?;
+        let source = self.sources.iter().find(|source| source.source == name);
+        let source = source.ok_or_else(|| not_fetched(name))?;
         let files = source.files.iter().map(|file| SourceFile {
             path: SavedSource::local(&self.folder, file),
             name: name.to_owned(),
@@ -109,7 +111,9 @@ impl Collected {
     }
 
     fn of_url(&self, url: &str, fields: &FieldNames) -> Result<Found, IngestError> {
-        let source = self.fetched(url)?;
+        let request = objects::request(url);
+        let source = self.sources.iter().find(|source| source.request == request);
+        let source = source.ok_or_else(|| not_fetched(url))?;
         let place = match source.files.as_slice() {
             [file] if !url.ends_with('/') => SavedSource::local(&self.folder, file),
             _ => self.folder.join(source.folder()),
@@ -122,10 +126,10 @@ impl Collected {
         found.skipped.extend(source.skipped.iter().cloned());
         Ok(found)
     }
+}
 
-    fn fetched(&self, name: &str) -> Result<&SavedSource, IngestError> {
-        self.sources.iter().find(|source| source.source == name).ok_or_else(|| IngestError::Options {
-            problem: format!("source {name} was not fetched before it was read; this is a fault in Clara"),
-        })
-    }
+fn not_fetched(source: &str) -> IngestError {
+    let source = shown(source);
+    let problem = format!("source {source} was not fetched before it was read; this is a fault in Clara");
+    IngestError::Options { problem }
 }

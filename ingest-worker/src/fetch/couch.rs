@@ -224,7 +224,7 @@ impl Remote for CouchDb {
         }
         drop(read);
         self.at = Some(cursor);
-        Ok(Some(Page { documents, cursor: cursor_value, total: self.total }))
+        Ok(Some(Page { documents, cursor: cursor_value, keys: None, total: self.total }))
     }
 
     /// Each pass reads everything.

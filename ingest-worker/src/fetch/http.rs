@@ -16,17 +16,16 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header::AUTHORI
 use serde_json::Value;
 use tracing::debug;
 
-use super::FetchError;
+use super::{
+    FetchError,
+    patience::{FIRST_PAUSE, longer},
+};
 
 pub(crate) use answer::{chain, retry_after};
 pub(crate) use tls::cause as tls_cause;
 
 /// The longest document, and the longest answer that holds one; longer ones count as broken.
 pub(crate) const MOST_DOCUMENT_BYTES: usize = 64 << 20;
-/// Pause before the first repetition; doubles from one to the next.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// Longest pause that is chosen by us; a server may ask for longer ones.
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// A server that is asked over HTTP.
 pub(crate) struct Http {
@@ -205,7 +204,7 @@ impl Http {
         pause: &mut Duration,
     ) -> Result<(), FetchError> {
         let wait = asked.unwrap_or_default().max(*pause);
-        *pause = (*pause * 2).min(LONGEST_PAUSE);
+        *pause = longer(*pause);
         let until = Instant::now() + wait;
         let silence = {
             let mut clock = self.clock.lock();
@@ -364,8 +363,8 @@ pub(crate) fn encode(text: &str) -> String {
     text.bytes().map(part).collect()
 }
 
-/// Where the settings of a source lie.
-fn section(source: &str) -> String {
+/// Where the settings of a source lie, e.g. `[sources.gesetze]`.
+pub(crate) fn section(source: &str) -> String {
     format!("[sources.{}]", source.trim_start_matches('@'))
 }
 

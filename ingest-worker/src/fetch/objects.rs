@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clara_lifecycle::digest::Digest;
+use clara_lifecycle::{digest::Digest, shown::shown};
 use futures::{FutureExt as _, StreamExt as _, stream::FuturesOrdered};
 use reqwest::Url;
 use serde_json::json;
@@ -20,6 +20,7 @@ use serde_json::json;
 use super::{
     FetchError, SavedFile, SavedSource,
     collect::{FetchProgress, Pass},
+    patience::Patience,
 };
 use crate::{error::IngestError, source::FileKind};
 
@@ -35,8 +36,6 @@ const PARALLEL: usize = 8;
 const SAVE_AFTER_BYTES: u64 = 64 << 20;
 /// And after so long.
 const SAVE_AFTER: Duration = Duration::from_secs(30);
-/// First and longest pause before a repetition.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
 
 /// A file on the other side.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,22 +78,27 @@ pub fn check_url(url: &str) -> Result<(), FetchError> {
     parsed(url).map(drop)
 }
 
+/// What tells one URL from another, whatever of both is shown.
+pub(super) fn request(url: &str) -> Digest {
+    Digest::of(url.as_bytes())
+}
+
 /// Fetches all files of a URL.
 ///
 /// # Errors
 /// [`IngestError`]; files that were saved are not fetched again.
 pub(super) async fn collect(pass: &mut Pass<'_, '_>, url: &str) -> Result<SavedSource, IngestError> {
-    let source = pass.begun(url, Digest::of(url.as_bytes()))?;
+    let source = pass.begun(url, request(url))?;
     if source.finished {
         return Ok(source);
     }
-    let remote = Remote { url, patience: pass.request.patience, there: There::open(url)? };
+    let remote = Remote::new(url, pass.request.patience, There::open(url)?);
     finish(pass, &remote, source).await
 }
 
 async fn finish(
     pass: &mut Pass<'_, '_>,
-    remote: &Remote<'_>,
+    remote: &Remote,
     mut source: SavedSource,
 ) -> Result<SavedSource, IngestError> {
     let mut stop = pass.stop.clone();
@@ -103,7 +107,7 @@ async fn finish(
         reason = stop.stopped() => Err(IngestError::Stopped(reason)),
         ended = fetch(pass, remote, &mut source) => ended,
     };
-    let is_new = pass.saved.of(remote.url, &source.request).is_none_or(|saved| *saved != source);
+    let is_new = pass.saved.of(&remote.shown, &source.request).is_none_or(|saved| *saved != source);
     match ended {
         Ok(()) => {
             source.files.sort_by(|a, b| a.path.cmp(&b.path));
@@ -124,7 +128,7 @@ async fn finish(
 
 async fn fetch(
     pass: &mut Pass<'_, '_>,
-    remote: &Remote<'_>,
+    remote: &Remote,
     source: &mut SavedSource,
 ) -> Result<(), IngestError> {
     let folder = source.folder();
@@ -154,7 +158,7 @@ async fn fetch(
         unsaved += bytes;
         fetched_bytes += bytes;
         pass.observer.fetched(&FetchProgress {
-            source: remote.url,
+            source: &remote.shown,
             fetched: source.fetched,
             unit: "files",
             total: Some(total),
@@ -179,26 +183,32 @@ fn keep_unchanged(source: &mut SavedSource, files: &mut Vec<RemoteFile>, folder:
 }
 
 /// A URL that is fetched.
-struct Remote<'a> {
-    url: &'a str,
+struct Remote {
+    /// Without secrets.
+    shown: String,
     patience: Duration,
     there: There,
 }
 
-impl Remote<'_> {
+impl Remote {
+    fn new(url: &str, patience: Duration, there: There) -> Self {
+        Self { shown: shown(url).into_owned(), patience, there }
+    }
+
     /// Downloads one file to its place below `folder`, whole or not at all.
     async fn download(&self, file: &RemoteFile, folder: &Path) -> Result<SavedFile, IngestError> {
         let mut partial = Partial::create(&folder.join(&file.name))?;
-        let (mut pause, mut newest, mut had) = (PAUSES.0, Instant::now(), 0);
+        let (mut patience, mut had) = (Patience::new(self.patience), 0);
         loop {
             let failed = match self.there.read_on(file, &mut partial).await {
                 Ok(()) => break,
                 Err(failed) => failed,
             };
             if partial.bytes() > had {
-                (pause, newest, had) = (PAUSES.0, Instant::now(), partial.bytes());
+                patience.news();
+                had = partial.bytes();
             }
-            self.rest(failed, newest, &mut pause).await?;
+            self.rest(failed, &mut patience).await?;
         }
         let entity = partial.entity().map(str::to_owned).or_else(|| file.entity.clone());
         let bytes = partial.finish()?;
@@ -206,44 +216,42 @@ impl Remote<'_> {
     }
 
     async fn list(&self) -> Result<Vec<RemoteFile>, IngestError> {
-        let (mut pause, began) = (PAUSES.0, Instant::now());
+        let mut patience = Patience::new(self.patience);
         loop {
-            match self.there.list(self.url).await {
+            match self.there.list(&self.shown).await {
                 Ok(files) => return Ok(files),
-                Err(failed) => self.rest(failed, began, &mut pause).await?,
+                Err(failed) => self.rest(failed, &mut patience).await?,
             }
         }
     }
 
-    /// Pauses before a repetition; `pause` doubles.
-    async fn rest(&self, failed: Failed, newest: Instant, pause: &mut Duration) -> Result<(), IngestError> {
+    /// Pauses before a repetition.
+    async fn rest(&self, failed: Failed, patience: &mut Patience) -> Result<(), IngestError> {
         let (problem, asked) = match failed {
             Failed::Again { problem, pause } => (problem, pause),
             Failed::Final(problem) => return Err(self.refused(problem)),
             Failed::Changed(name) => {
-                return Err(IngestError::SourcesChanged { sources: format!("{name} of {}", self.url) });
+                return Err(IngestError::SourcesChanged { sources: format!("{name} of {}", self.shown) });
             }
             Failed::Disk(error) => return Err(error),
         };
-        let wait = asked.unwrap_or_default().max(*pause);
-        if newest.elapsed() + wait > self.patience {
+        let Some(wait) = patience.wait(asked) else {
             let problem = format!("{problem}; nothing new came for {:?}", self.patience);
-            return Err(FetchError::Unavailable { source_name: self.url.to_owned(), problem }.into());
-        }
-        tracing::debug!(pause_ms = wait.as_millis(), "{} is asked again: {problem}", self.url);
+            return Err(FetchError::Unavailable { source_name: self.shown.clone(), problem }.into());
+        };
+        tracing::debug!(pause_ms = wait.as_millis(), "{} is asked again: {problem}", self.shown);
         tokio::time::sleep(wait).await;
-        *pause = (*pause * 2).min(PAUSES.1);
         Ok(())
     }
 
     fn refused(&self, problem: String) -> IngestError {
-        FetchError::Refused { source_name: self.url.to_owned(), problem }.into()
+        FetchError::Refused { source_name: self.shown.clone(), problem }.into()
     }
 }
 
 impl There {
     fn open(url: &str) -> Result<Self, FetchError> {
-        let refuse = |problem: String| FetchError::Refused { source_name: url.to_owned(), problem };
+        let refuse = |problem: String| FetchError::Refused { source_name: shown(url).into_owned(), problem };
         let parsed = parsed(url)?;
         match parsed.scheme() {
             "http" | "https" => Web::new(parsed).map(Self::Web).map_err(refuse),
@@ -252,11 +260,11 @@ impl There {
         }
     }
 
-    /// The files there, by name.
-    async fn list(&self, url: &str) -> Result<Vec<RemoteFile>, Failed> {
+    /// The files there, by name; `shown` names the source in messages.
+    async fn list(&self, shown: &str) -> Result<Vec<RemoteFile>, Failed> {
         match self {
             Self::Web(web) => Ok(vec![web.look().await?]),
-            Self::Bucket(bucket) => bucket.list(url).await,
+            Self::Bucket(bucket) => bucket.list(shown).await,
         }
     }
 
@@ -270,14 +278,10 @@ impl There {
 }
 
 fn parsed(url: &str) -> Result<Url, FetchError> {
-    let refuse = |problem: String| FetchError::Refused { source_name: url.to_owned(), problem };
+    let refuse = |problem: String| FetchError::Refused { source_name: shown(url).into_owned(), problem };
     let parsed = Url::parse(url).map_err(|error| refuse(format!("it is no URL ({error}); correct it")))?;
     if !parsed.username().is_empty() || parsed.password().is_some() {
-        // It must not appear in the error either.
-        let problem =
-            "it holds a user or a password, which the manifest would show; leave them out".to_owned();
-        let source_name = format!("{}://…@{}", parsed.scheme(), parsed.host_str().unwrap_or_default());
-        return Err(FetchError::Refused { source_name, problem });
+        return Err(refuse("it holds a user or a password, which are not sent; leave them out".to_owned()));
     }
     match parsed.scheme() {
         "http" | "https" | "s3" | "s3a" | "gs" => Ok(parsed),

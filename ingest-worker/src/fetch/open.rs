@@ -6,25 +6,25 @@ mod tests;
 use std::collections::BTreeMap;
 
 use clara_runtime::config::{RemoteKind, RemoteSettings};
-use serde_json::Value;
 
-use super::{Chroma, CouchDb, FetchError, Postgres, Remote, RemoteRequest, themis::ThemisDb};
+use super::{Chroma, CouchDb, FetchError, Postgres, Reached, Remote, RemoteRequest, themis::ThemisDb};
 
 /// The servers that documents come from, by the name that jobs give as `@NAME`.
 pub type Servers = BTreeMap<String, RemoteSettings>;
 
-/// Opens the server of a request; `cursor` is that of the last page of an earlier pass, if there was one.
+/// Opens the server of a request, to be read on from where an earlier pass left off, if there was one.
 ///
 /// Nothing is asked of the server before its first page is.
 ///
 /// # Errors
 /// [`FetchError::Refused`] when the settings cannot be used.
-pub fn open(request: RemoteRequest, cursor: Option<Value>) -> Result<Box<dyn Remote>, FetchError> {
+pub fn open(request: RemoteRequest, reached: Option<Reached>) -> Result<Box<dyn Remote>, FetchError> {
+    let cursor = reached.as_ref().map(|reached| &reached.cursor);
     match request.settings.kind {
-        Some(RemoteKind::ThemisDb) => Ok(Box::new(ThemisDb::open(request, cursor)?)),
-        Some(RemoteKind::Chroma) => Ok(Box::new(Chroma::open(&request, cursor.as_ref())?)),
-        Some(RemoteKind::Postgres) => Ok(Box::new(Postgres::open(&request, cursor.as_ref())?)),
-        Some(RemoteKind::CouchDb) => Ok(Box::new(CouchDb::open(&request, cursor.as_ref())?)),
+        Some(RemoteKind::ThemisDb) => Ok(Box::new(ThemisDb::open(request, reached)?)),
+        Some(RemoteKind::Chroma) => Ok(Box::new(Chroma::open(&request, cursor)?)),
+        Some(RemoteKind::Postgres) => Ok(Box::new(Postgres::open(&request, cursor)?)),
+        Some(RemoteKind::CouchDb) => Ok(Box::new(CouchDb::open(&request, cursor)?)),
         None => Err(FetchError::Refused {
             source_name: request.source,
             problem: "its settings name no kind; give one of themisdb, chroma, postgres, couchdb".into(),

@@ -1,7 +1,6 @@
 //! Documents of a PostgreSQL: rows of a table or query, page by page in the order of a key that never repeats.
 
 mod connect;
-mod patience;
 mod plan;
 mod problem;
 #[cfg(test)]
@@ -19,10 +18,13 @@ use tracing::warn;
 
 use self::{
     connect::{Address, Connection, Failure},
-    patience::{Patience, Trouble},
     plan::Plan,
+    problem::Trouble,
 };
-use super::{FetchError, Fetched, Page, Remote, RemoteRequest, mapping, mapping::Mapping, unused};
+use super::{
+    FetchError, Fetched, Page, Remote, RemoteRequest, http::section, mapping, mapping::Mapping,
+    patience::Patience, unused,
+};
 use crate::source::MOST_DOCUMENT_BYTES;
 
 /// A page ends early beyond so many bytes of documents.
@@ -33,6 +35,7 @@ const PAGE_BYTES: u64 = 16 << 20;
 /// Each page is a read-only transaction of its own. The cursor is the key of the last row: rows that come or go meanwhile neither
 /// repeat nor hide others.
 pub struct Postgres {
+    source: String,
     settings: RemoteSettings,
     address: Address,
     mapping: Mapping,
@@ -67,6 +70,8 @@ impl Postgres {
             ("database", settings.database.is_some()),
             ("user", settings.user.is_some()),
             ("route", settings.route != ThemisRoute::Auto),
+            // Pages follow each other by their keys, over one connection.
+            ("parallel", settings.parallel != RemoteSettings::default().parallel),
         ];
         unused("postgres", &foreign).map_err(refuse)?;
         if settings.query.is_some() && settings.table.is_some() {
@@ -84,9 +89,10 @@ impl Postgres {
             }
         };
         Ok(Self {
-            address: Address::new(settings).map_err(refuse)?,
+            address: Address::new(settings, &section(&request.source)).map_err(refuse)?,
             mapping: Mapping::new(settings, &[], &[]).map_err(refuse)?,
-            patience: Patience::new(&request.source, settings),
+            patience: Patience::new(settings.patience.0),
+            source: request.source.clone(),
             settings: settings.clone(),
             connection: None,
             plan: None,
@@ -116,6 +122,26 @@ impl Postgres {
         let read = connection.run(|client| read_page(client, settings, plan, after)).await.map_err(asked)?;
         self.connection = Some(connection);
         Ok(read)
+    }
+
+    /// Waits before the next try, where one may help.
+    async fn bear(&mut self, trouble: Trouble) -> Result<(), FetchError> {
+        let source_name = self.source.clone();
+        let problem = match trouble {
+            Trouble::Lasting(problem) => return Err(FetchError::Refused { source_name, problem }),
+            Trouble::Passing(problem) => problem,
+        };
+        let Some(wait) = self.patience.wait(None) else {
+            let problem = format!(
+                "{problem}; nothing new came for {:?}; check the server, or raise {}.patience",
+                self.settings.patience.0,
+                section(&self.source)
+            );
+            return Err(FetchError::Unavailable { source_name, problem });
+        };
+        warn!(wait_ms = wait.as_millis(), "{source_name} failed and is asked again: {problem}");
+        tokio::time::sleep(wait).await;
+        Ok(())
     }
 
     /// The document of a row.
@@ -157,10 +183,10 @@ impl Remote for Postgres {
         let read = loop {
             match self.try_page().await {
                 Ok(read) => break read,
-                Err(trouble) => self.patience.bear(trouble).await?,
+                Err(trouble) => self.bear(trouble).await?,
             }
         };
-        self.patience.reset();
+        self.patience.news();
         self.is_at_end = read.is_last;
         let Some(last) = read.rows.last() else { return Ok(None) };
         self.after = Some(last.key.clone());
@@ -174,6 +200,7 @@ impl Remote for Postgres {
         Ok(Some(Page {
             documents: documents.collect(),
             cursor: json!({ "after": last.key }),
+            keys: None,
             total: self.total,
         }))
     }

@@ -6,10 +6,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clara_lifecycle::{dataset::RemoteSourceEntry, digest::Digest};
+use clara_lifecycle::{dataset::RemoteSourceEntry, digest::Digest, shown::shown};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::{Place, Reached};
 use crate::error::IngestError;
 
 /// Layout of the file; one of another layout is not used.
@@ -27,7 +28,7 @@ pub struct Saved {
 /// How far one source has come.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SavedSource {
-    /// As the job names it.
+    /// As the job names it, without [secrets](shown()).
     pub source: String,
     /// Digest of what it was asked for; what was fetched for another request is not used.
     pub request: Digest,
@@ -38,6 +39,9 @@ pub struct SavedSource {
     pub skipped: Vec<String>,
     /// Where a server goes on.
     pub cursor: Option<Value>,
+    /// The keys that a server's cursor counts in, where it listed them all at once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
     /// Documents of a server, or files of a URL, that were fetched.
     pub fetched: u64,
     /// Documents among them that the server gave broken.
@@ -105,12 +109,13 @@ impl Saved {
 
     /// The source of this name that was asked for this request.
     pub fn of(&self, source: &str, request: &Digest) -> Option<&SavedSource> {
+        let source = shown(source);
         self.sources.iter().find(|saved| saved.source == source && saved.request == *request)
     }
 
     /// Notes how far a source has come.
     pub fn put(&mut self, source: SavedSource) {
-        match self.sources.iter_mut().find(|saved| saved.source == source.source) {
+        match self.sources.iter_mut().find(|saved| saved.is_of_the_same(&source)) {
             Some(saved) => *saved = source,
             None => self.sources.push(source),
         }
@@ -121,17 +126,25 @@ impl SavedSource {
     /// A source of which nothing was fetched yet.
     pub fn new(source: &str, request: Digest) -> Self {
         Self {
-            source: source.to_owned(),
+            source: shown(source).into_owned(),
             request,
             files: Vec::new(),
             skipped: Vec::new(),
             cursor: None,
+            keys: Vec::new(),
             fetched: 0,
             broken: 0,
             repeated: 0,
             state: None,
             finished: false,
         }
+    }
+
+    /// Whether both are of one source: of a server by its name, of a URL by what was asked for, since others may look the same when
+    /// their secrets are hidden.
+    fn is_of_the_same(&self, other: &Self) -> bool {
+        let is_server = matches!(Place::of(&self.source), Place::Server(_));
+        self.source == other.source && (is_server || self.request == other.request)
     }
 
     /// The folder of the source, below that of everything fetched; another request has another one.
@@ -164,6 +177,11 @@ impl SavedSource {
     /// Where one of its files lies.
     pub(crate) fn local(folder: &Path, file: &SavedFile) -> PathBuf {
         folder.join(&file.path)
+    }
+
+    /// Where its server goes on, if it was begun.
+    pub(crate) fn reached(&self) -> Option<Reached> {
+        self.cursor.clone().map(|cursor| Reached { cursor, keys: self.keys.clone() })
     }
 
     /// What the manifest says of it.

@@ -6,7 +6,6 @@ mod tests;
 use std::{
     collections::HashSet,
     fs::{self, File, OpenOptions},
-    hash::{DefaultHasher, Hash as _, Hasher as _},
     io::{BufRead as _, BufReader, BufWriter, Read as _, Write as _},
     path::{Path, PathBuf},
 };
@@ -15,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Fetched, Page, SavedFile, SavedSource};
-use crate::{error::IngestError, source::MOST_DOCUMENT_BYTES};
+use crate::{error::IngestError, hashing::hash_bytes, source::MOST_DOCUMENT_BYTES};
 
 /// Name of the file in the folder of its source.
 const NAME: &str = "documents.jsonl";
@@ -75,7 +74,7 @@ impl Spool {
                 Fetched::Record(record) => self.record_line(&record)?,
                 Fetched::Broken { id, problem } => (Some(id.clone()), self.broken_line(id, problem)?),
             };
-            if id.is_some_and(|id| !self.seen.insert(hash(&id))) {
+            if id.is_some_and(|id| !self.seen.insert(hash_bytes(id.as_bytes()))) {
                 self.saved.repeated += 1;
                 continue;
             }
@@ -88,6 +87,9 @@ impl Spool {
         }
         self.saved.fetched += new;
         self.saved.cursor = Some(page.cursor);
+        if let Some(keys) = page.keys {
+            self.saved.keys = keys;
+        }
         Ok(new)
     }
 
@@ -178,12 +180,6 @@ fn ids(path: &Path, safe: u64) -> Result<HashSet<u64>, IngestError> {
             (Some(Value::Number(id)), _) => Some(id.to_string()),
             (Some(_) | None, _) => None,
         };
-        seen.extend(id.map(|id| hash(&id)));
+        seen.extend(id.map(|id| hash_bytes(id.as_bytes())));
     }
-}
-
-fn hash(id: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    id.hash(&mut hasher);
-    hasher.finish()
 }

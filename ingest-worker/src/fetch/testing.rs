@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use super::{FetchError, Fetched, OpenRemote, Page, Remote, RemoteRequest, Servers};
+use super::{FetchError, Fetched, OpenRemote, Page, Reached, Remote, RemoteRequest, Servers};
 
 /// Numbers that follow from a seed.
 #[derive(Debug, Clone)]
@@ -144,9 +144,9 @@ fn document(number: u64, version: u64) -> Fetched {
 }
 
 impl OpenRemote for World {
-    fn open(&self, request: RemoteRequest, cursor: Option<Value>) -> Result<Box<dyn Remote>, FetchError> {
+    fn open(&self, request: RemoteRequest, reached: Option<Reached>) -> Result<Box<dyn Remote>, FetchError> {
         self.inner.opened.lock().push(request.source.clone());
-        let at = cursor.and_then(|cursor| cursor.as_u64()).unwrap_or_default();
+        let at = reached.and_then(|reached| reached.cursor.as_u64()).unwrap_or_default();
         Ok(Box::new(Server { world: self.clone(), source: request.source, at, last: 0..0 }))
     }
 }
@@ -161,7 +161,7 @@ struct Server {
 
 impl Server {
     fn page(&self, documents: Vec<Fetched>) -> Page {
-        Page { documents, cursor: json!(self.at), total: Some(self.world.documents) }
+        Page { documents, cursor: json!(self.at), keys: None, total: Some(self.world.documents) }
     }
 }
 

@@ -16,7 +16,7 @@ use clara_runtime::config::ThemisRoute;
 use serde_json::{Value, json};
 use tracing::warn;
 
-use super::{FetchError, Fetched, Page, Remote, RemoteRequest};
+use super::{FetchError, Fetched, Page, Reached, Remote, RemoteRequest};
 use crate::filter;
 use cursor::{At, Cursor};
 use export::Export;
@@ -35,6 +35,10 @@ pub struct ThemisDb {
     request: RemoteRequest,
     /// `None` until the first page asks the server where to begin.
     cursor: Option<Cursor>,
+    /// What [`At::Keys`] counts in.
+    keys: Vec<String>,
+    /// Whether no page has given the keys yet.
+    are_keys_new: bool,
     export: Option<Export>,
     without_text: u64,
     has_text: bool,
@@ -47,31 +51,35 @@ struct Step {
 }
 
 impl ThemisDb {
-    /// A reader at the beginning, or behind the page that gave `cursor`; nothing is asked yet.
+    /// A reader at the beginning, or from where an earlier pass left off; nothing is asked yet.
     ///
     /// # Errors
     /// [`FetchError::Refused`] when the settings, the token or the cursor cannot be used.
-    pub fn open(request: RemoteRequest, cursor: Option<Value>) -> Result<Self, FetchError> {
+    pub fn open(request: RemoteRequest, reached: Option<Reached>) -> Result<Self, FetchError> {
         let server = Server::new(&request)?;
-        let cursor = match cursor {
-            None => None,
-            Some(cursor) => Some(Cursor::read(cursor).map_err(|problem| server.http.refused(problem))?),
+        let (cursor, keys) = match reached {
+            None => (None, Vec::new()),
+            Some(Reached { cursor, keys }) => {
+                let cursor = Cursor::read(cursor, &keys).map_err(|problem| server.http.refused(problem))?;
+                (Some(cursor), keys)
+            }
         };
-        Ok(Self { server, request, cursor, export: None, without_text: 0, has_text: false })
+        let (are_keys_new, export, has_text) = (false, None, false);
+        Ok(Self { server, request, cursor, keys, are_keys_new, export, without_text: 0, has_text })
     }
 
-    /// Asks the server where to begin.
-    async fn begin(&self) -> Result<Cursor, FetchError> {
+    /// Asks the server where to begin; the keys are those that the cursor counts in.
+    async fn begin(&self) -> Result<(Cursor, Vec<String>), FetchError> {
         let server = &self.server;
         if let Some(since) = &self.request.since {
             let (keys, sequence) = changes::since(server, since).await?;
-            return Ok(Cursor { at: At::keys(keys), sequence: Some(sequence), left: None });
+            return Ok((Cursor { at: At::keys(&keys), sequence: Some(sequence), left: None }, keys));
         }
         let sequence = changes::latest(server).await;
         let query = self.request.query.as_deref();
-        let at = match (self.request.settings.route, query) {
-            (ThemisRoute::Export, _) => At::export(),
-            (ThemisRoute::Aql, _) | (ThemisRoute::Auto, None) => At::rows(),
+        let (at, keys) = match (self.request.settings.route, query) {
+            (ThemisRoute::Export, _) => (At::export(), Vec::new()),
+            (ThemisRoute::Aql, _) | (ThemisRoute::Auto, None) => (At::rows(), Vec::new()),
             (ThemisRoute::Auto | ThemisRoute::Fulltext, Some(query)) => self.ranked(query).await?,
             (ThemisRoute::Fulltext, None) => {
                 return Err(server.http.refused(format!(
@@ -82,43 +90,43 @@ impl ThemisDb {
         };
         let is_ranked = matches!(at, At::Keys { .. });
         let left = self.request.top_k.filter(|_| is_ranked).map(|top_k| u64::from(top_k) * CANDIDATES);
-        Ok(Cursor { at, sequence, left })
+        Ok((Cursor { at, sequence, left }, keys))
     }
 
     /// The documents that hold a word of the query; all of them when none is found and the settings leave the route open.
-    async fn ranked(&self, query: &str) -> Result<At, FetchError> {
+    async fn ranked(&self, query: &str) -> Result<(At, Vec<String>), FetchError> {
         let keys = fulltext::search(&self.server, query).await?;
         if !keys.is_empty() {
-            return Ok(At::keys(keys));
+            return Ok((At::keys(&keys), keys));
         }
         if self.request.settings.route == ThemisRoute::Fulltext {
             warn!(
                 "{} finds no word of the query in its full-text index, which knows no compounds",
                 self.request.source
             );
-            return Ok(At::End);
+            return Ok((At::End, keys));
         }
         warn!(
             "{} finds no word of the query in its full-text index, which knows no compounds; all documents are read and \
              searched here",
             self.request.source
         );
-        Ok(At::rows())
+        Ok((At::rows(), keys))
     }
 
     /// One step along the route.
     async fn step(&mut self, at: &At) -> Result<Step, FetchError> {
         match at {
-            At::Keys { keys, gone, total } => {
-                let batch = keys.get(..keys.len().min(self.server.page)).unwrap_or_default();
-                let found = entities::fetch(&self.server, batch).await?;
-                let rest = keys.get(found.read..).unwrap_or_default().to_vec();
-                let gone = gone + found.gone;
-                if rest.is_empty() && gone > 0 && gone >= *total {
+            At::Keys { read, gone } => {
+                let end = self.keys.len().min(read + self.server.page);
+                let found =
+                    entities::fetch(&self.server, self.keys.get(*read..end).unwrap_or_default()).await?;
+                let (read, gone) = (read + found.read, gone + found.gone);
+                let is_end = read >= self.keys.len();
+                if is_end && gone > 0 && gone >= self.keys.len() as u64 {
                     return Err(self.server.all_gone(gone));
                 }
-                let next =
-                    if rest.is_empty() { At::End } else { At::Keys { keys: rest, gone, total: *total } };
+                let next = if is_end { At::End } else { At::Keys { read, gone } };
                 Ok(Step { documents: found.documents, next })
             }
             At::Rows { last, token } => {
@@ -189,13 +197,15 @@ impl Remote for ThemisDb {
         self.server.http.news();
         loop {
             let Some(cursor) = self.cursor.clone() else {
-                self.cursor = Some(self.begin().await?);
+                let (cursor, keys) = self.begin().await?;
+                self.are_keys_new = !keys.is_empty();
+                (self.cursor, self.keys) = (Some(cursor), keys);
                 continue;
             };
             if matches!(cursor.at, At::End) || cursor.left == Some(0) {
                 return Ok(None);
             }
-            let total = cursor.at.total();
+            let total = matches!(cursor.at, At::Keys { .. }).then_some(self.keys.len() as u64);
             let Step { documents, next } = self.step(&cursor.at).await?;
             let left = self.left(cursor.left, &documents);
             self.check_text(&documents, matches!(next, At::End))?;
@@ -207,7 +217,8 @@ impl Remote for ThemisDb {
             }
             let value = cursor.value().map_err(|problem| self.server.http.refused(problem))?;
             self.cursor = Some(cursor);
-            return Ok(Some(Page { documents, cursor: value, total }));
+            let keys = std::mem::take(&mut self.are_keys_new).then(|| self.keys.clone());
+            return Ok(Some(Page { documents, cursor: value, keys, total }));
         }
     }
 

@@ -3,21 +3,22 @@
 mod build;
 
 use std::{
+    collections::HashSet,
     fmt,
     path::{Path, PathBuf},
 };
 
-use clara_lifecycle::text::fold;
+use clara_lifecycle::{query::Query, text::fold};
 use tantivy::{
     DocAddress, Index, IndexWriter, Score, Searcher, TantivyDocument, TantivyError,
-    collector::TopDocs,
+    collector::{DocSetCollector, TopDocs},
     indexer::NoMergePolicy,
     schema::{FAST, Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions},
     tokenizer::{AsciiFoldingFilter, Language, RemoveLongFilter, SimpleTokenizer, Stemmer, TextAnalyzer},
 };
 
 use self::build::{QueryBuilder, provision_term};
-use super::{language::Asked, provision::Provisions};
+use super::provision::Provisions;
 use crate::{error::IngestError, source::Document};
 
 /// Memory of the index writer before it writes a segment to disk, in bytes.
@@ -28,7 +29,7 @@ const LONGEST_WORD_BYTES: usize = 200;
 /// A full-text index on disk.
 pub(crate) struct SearchIndex {
     path: PathBuf,
-    asked: Asked,
+    asked: Query,
     index: Index,
     writer: IndexWriter,
     body: Field,
@@ -46,7 +47,7 @@ impl fmt::Debug for SearchIndex {
 
 impl SearchIndex {
     /// An empty index in the empty folder `path`, made for one query.
-    pub(crate) fn create(path: &Path, asked: Asked) -> Result<Self, IngestError> {
+    pub(crate) fn create(path: &Path, asked: Query) -> Result<Self, IngestError> {
         std::fs::create_dir_all(path).map_err(IngestError::write(path))?;
         Self::open(path, asked).map_err(ranking_error(path))
     }
@@ -59,7 +60,7 @@ impl SearchIndex {
         if !self.asked.provisions.is_empty() {
             let provisions = Provisions::of(document, &self.asked.provisions);
             for (place, provision) in self.asked.provisions.iter().enumerate() {
-                if let Some(relation) = provision.relation(&provisions) {
+                if let Some(relation) = provisions.relation(provision) {
                     entry.add_text(self.provisions, provision_term(place, relation));
                 }
             }
@@ -81,7 +82,7 @@ impl SearchIndex {
         self.scores().map_err(ranking_error(&self.path))
     }
 
-    fn open(path: &Path, asked: Asked) -> Result<Self, TantivyError> {
+    fn open(path: &Path, asked: Query) -> Result<Self, TantivyError> {
         let recorded = if asked.has_phrases {
             IndexRecordOption::WithFreqsAndPositions
         } else {
@@ -115,10 +116,15 @@ impl SearchIndex {
             analyzer: self.index.tokenizer_for_field(self.body)?,
             body: self.body,
             provisions: self.provisions,
+            sought: Vec::new(),
+            is_excluding: false,
         };
-        let query = builder.build(&self.asked.root)?;
+        let built = builder.build(&self.asked.root)?;
         let most = usize::try_from(searcher.num_docs()).unwrap_or(usize::MAX).max(1);
-        let found = searcher.search(&*query, &TopDocs::with_limit(most).order_by_score())?;
+        let mut found = searcher.search(&*built.query, &TopDocs::with_limit(most).order_by_score())?;
+        if let Some(sections) = built.sections {
+            put_first(&mut found, &searcher.search(&*sections, &DocSetCollector)?);
+        }
         numbers(&searcher, found)
     }
 }
@@ -129,6 +135,16 @@ fn analyzer() -> TextAnalyzer {
         .filter(AsciiFoldingFilter)
         .filter(Stemmer::new(Language::German))
         .build()
+}
+
+/// Adds the best score of all others to that of the sections that a query names: who cites a provision wants it first, however often
+/// others hold the words beside it.
+fn put_first(found: &mut [(Score, DocAddress)], sections: &HashSet<DocAddress>) {
+    let others = found.iter().filter(|(_, address)| !sections.contains(address));
+    let best = others.map(|(score, _)| *score).fold(0.0, Score::max);
+    for (score, _) in found.iter_mut().filter(|(_, address)| sections.contains(address)) {
+        *score += best;
+    }
 }
 
 fn numbers(searcher: &Searcher, found: Vec<(Score, DocAddress)>) -> Result<Vec<(u64, Score)>, TantivyError> {

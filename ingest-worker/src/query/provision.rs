@@ -1,24 +1,17 @@
-//! Finds the sections of statutes that a query names, and the texts that cite them.
+//! Finds the documents that are the sections of statutes that a query names, and those that cite them.
 
 #[cfg(test)]
 mod tests;
 
-use clara_lifecycle::citation::{Citation, Cited, RequiredCitation};
+use clara_lifecycle::{
+    citation::{Citation, Cited},
+    query::{Provision, year_after},
+};
 
 use crate::{
     shape::{LAW_FIELDS, SECTION_FIELDS},
     source::Document,
 };
-
-/// A provision that a query names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Provision {
-    /// What a text must cite, with paragraph and sentence where the query names them.
-    cites: RequiredCitation,
-    /// What a section must be.
-    is: RequiredCitation,
-    cited: Citation,
-}
 
 /// How a document has to do with a provision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,51 +29,11 @@ pub(crate) struct Provisions {
     own: Vec<Cited>,
     /// Names of its law.
     laws: Vec<String>,
+    /// Years in these names, as in `EEG 2014`.
+    years: Vec<String>,
     text: Cited,
-}
-
-impl Provision {
-    /// A single provision such as `§ 35 Abs. 1 BauGB`; `None` when the text names none.
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        let cited = Cited::of(text).citations().first()?.clone();
-        Some(Self { cites: text.parse().ok()?, is: cited.provision().parse().ok()?, cited })
-    }
-
-    /// How a document has to do with it.
-    pub(super) fn relation(&self, document: &Provisions) -> Option<Relation> {
-        if document.own.iter().any(|own| own.holds(&self.is)) {
-            return Some(Relation::Is);
-        }
-        (document.text.holds(&self.cites) || self.is_cited_within_its_law(document))
-            .then_some(Relation::Cites)
-    }
-
-    /// A quick look that spares reading most texts: its number stands there, or a list or range may hold it.
-    fn may_stand_in(&self, text: &str) -> bool {
-        let lists = ["§§", "§ §", "Art", "art", "aragra"];
-        text.contains(&self.cited.number) || lists.iter().any(|opening| text.contains(opening))
-    }
-
-    /// Whether a section cites it as sections of one law cite each other: without naming the law.
-    fn is_cited_within_its_law(&self, document: &Provisions) -> bool {
-        let Citation { kind, number, parts, .. } = &self.cited;
-        let is_meant = |found: &&Citation| {
-            found.statute.is_none()
-                && found.kind == *kind
-                && found.number == *number
-                && parts
-                    .iter()
-                    .all(|(part, values)| found.parts.get(part).is_some_and(|found| values.is_subset(found)))
-        };
-        document.text.citations().iter().any(|found| is_meant(&found)) && self.is_of(&document.laws)
-    }
-
-    fn is_of(&self, laws: &[String]) -> bool {
-        let Citation { number, .. } = &self.cited;
-        let sign = self.cited.provision();
-        let sign = sign.split(' ').next().unwrap_or_default();
-        laws.iter().any(|law| Cited::of(&format!("{sign} {number} {law}")).holds(&self.is))
-    }
+    /// For each citation of the text the year of its law, where one is named.
+    text_years: Vec<Option<String>>,
 }
 
 impl Provisions {
@@ -107,10 +60,84 @@ impl Provisions {
             own.push(Cited::of(&format!("{section} {law}")));
             laws.push(law);
         }
-        let text = document.content.texts().join("\n");
-        let may_cite = asked.iter().any(|provision| provision.may_stand_in(&text));
-        Self { own, laws, text: if may_cite { Cited::of(&text) } else { Cited::default() } }
+        let mut years: Vec<String> = laws.iter().filter_map(|law| year_in(law)).map(str::to_owned).collect();
+        for section in &sections {
+            let cited = Cited::of(section);
+            let year = cited.citations().first().and_then(|citation| year_after(section, citation));
+            years.extend(year.map(str::to_owned));
+        }
+        let body = document.content.texts().join("\n");
+        let may_cite = asked.iter().any(|provision| may_stand_in(provision, &body));
+        let text = if may_cite { Cited::of(&body) } else { Cited::default() };
+        let year = |citation: &Citation| year_after(&body, citation).map(str::to_owned);
+        let text_years = text.citations().iter().map(year).collect();
+        Self { own, laws, years, text, text_years }
     }
+
+    /// How the document has to do with a provision.
+    pub(super) fn relation(&self, provision: &Provision) -> Option<Relation> {
+        if self.own.iter().any(|own| own.holds(&provision.is)) && self.may_be_of_its_year(provision) {
+            return Some(Relation::Is);
+        }
+        let cites = self.text.holds(&provision.cites) && !self.cites_other_years(provision);
+        (cites || self.cites_within_its_law(provision)).then_some(Relation::Cites)
+    }
+
+    /// Whether its law has the provision's year, or one of them names none.
+    fn may_be_of_its_year(&self, provision: &Provision) -> bool {
+        provision.year.as_ref().is_none_or(|year| self.years.is_empty() || self.years.contains(year))
+    }
+
+    /// Whether it cites sections of this number, but always of laws with another year.
+    fn cites_other_years(&self, provision: &Provision) -> bool {
+        let Some(year) = &provision.year else { return false };
+        let Citation { kind, number, .. } = &provision.cited;
+        let mut found = self
+            .text
+            .citations()
+            .iter()
+            .zip(&self.text_years)
+            .filter(|(found, _)| found.kind == *kind && found.number == *number && found.statute.is_some())
+            .peekable();
+        found.peek().is_some() && found.all(|(_, found)| found.as_ref().is_some_and(|found| found != year))
+    }
+
+    /// Whether it cites the provision as sections of one law cite each other: without naming the law.
+    fn cites_within_its_law(&self, provision: &Provision) -> bool {
+        let Citation { kind, number, parts, .. } = &provision.cited;
+        let is_meant = |found: &&Citation| {
+            found.statute.is_none()
+                && found.kind == *kind
+                && found.number == *number
+                && parts
+                    .iter()
+                    .all(|(part, values)| found.parts.get(part).is_some_and(|found| values.is_subset(found)))
+        };
+        self.text.citations().iter().any(|found| is_meant(&found))
+            && self.is_of_its_law(provision)
+            && self.may_be_of_its_year(provision)
+    }
+
+    fn is_of_its_law(&self, provision: &Provision) -> bool {
+        let sign = provision.cited.provision();
+        let sign = sign.split(' ').next().unwrap_or_default();
+        let number = &provision.cited.number;
+        self.laws.iter().any(|law| Cited::of(&format!("{sign} {number} {law}")).holds(&provision.is))
+    }
+}
+
+/// The year of a short name such as `EEG 2014` or, in an id, `EEG_2014`.
+fn year_in(law: &str) -> Option<&str> {
+    let (name, year) = law.split_once([' ', '_', '-'])?;
+    let text = format!("§ 1 {name} {year}");
+    let cited = Cited::of(&text);
+    year_after(&text, cited.citations().first()?).filter(|found| *found == year).map(|_| year)
+}
+
+/// A quick look that spares reading most texts: the provision's number stands there, or a list or range may hold it.
+fn may_stand_in(provision: &Provision, text: &str) -> bool {
+    let lists = ["§§", "§ §", "Art", "art", "aragra"];
+    text.contains(&provision.cited.number) || lists.iter().any(|opening| text.contains(opening))
 }
 
 /// Law and section of an id such as `baugb-35` or `gg-art14`; the law in capitals, so that it reads as a name.

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use clara_lifecycle::{artifact::ArtifactRef, id::Domain};
+use clara_lifecycle::{artifact::ArtifactRef, id::Domain, spec::RerankOptions};
 use clara_runtime::stop::StopReason;
 
 use super::*;
@@ -111,6 +111,32 @@ fn one_byte_in_a_source_or_one_option_makes_another_dataset() {
     fs::write(bench.path(), "{\"id\":\"a\",\"text\":\"Der Bauantrag ist schriftlich einzureichen!\"}\n")
         .unwrap();
     assert!(!bench.finds(&stored), "another source");
+}
+
+#[test]
+fn another_model_or_endpoint_or_weight_of_embeddings_makes_another_dataset() {
+    let mut bench = Bench::new();
+    let rerank = RerankOptions {
+        endpoint: "http://embedder:8080/v1".into(),
+        model: "bge-m3".into(),
+        api_key_env: None,
+        candidates: 1000,
+        weight: 0.5,
+    };
+    bench.options.rerank = Some(rerank.clone());
+    let stored = bench.stored();
+    assert!(bench.finds(&stored));
+    for other in [
+        RerankOptions { model: "e5-large".into(), ..rerank.clone() },
+        RerankOptions { endpoint: "http://embedder:8081/v1".into(), ..rerank.clone() },
+        RerankOptions { candidates: 999, ..rerank.clone() },
+        RerankOptions { weight: 0.6, ..rerank },
+    ] {
+        bench.options.rerank = Some(other);
+        assert!(!bench.finds(&stored), "{:?}", bench.options.rerank);
+    }
+    bench.options.rerank = None;
+    assert!(!bench.finds(&stored), "no embeddings at all");
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! The questions that are asked of running texts: templates of the job, and those that come with Clara.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use serde_json::{Map, Value};
 
 use super::{Part, in_part};
-use crate::error::IngestError;
+use crate::{
+    error::IngestError,
+    hashing::{draw, hash_bytes},
+};
 
 /// A longer question is none, in characters.
 const LONGEST_QUESTION: usize = 2_000;
@@ -86,7 +87,7 @@ impl<'a> Questions<'a> {
         parts: usize,
         is_golden: &dyn Fn(&str) -> bool,
     ) -> Option<Vec<String>> {
-        let draw = draw(self.seed, document_id);
+        let draw = draw(self.seed, hash_bytes(document_id.as_bytes()));
         for index in turn(self.own.len(), draw) {
             let Some(own) = self.own.get_mut(index) else { continue };
             own.was_tried = true;
@@ -190,11 +191,4 @@ fn turn(length: usize, draw: u64) -> impl Iterator<Item = usize> {
     let first =
         draw.checked_rem(length_wide).and_then(|first| usize::try_from(first).ok()).unwrap_or_default();
     (0..length).map(move |step| (first + step) % length)
-}
-
-fn draw(seed: u64, document_id: &str) -> u64 {
-    // `new` uses fixed keys, so that equal input gives equal output on every machine.
-    let mut hasher = DefaultHasher::new();
-    (seed, document_id).hash(&mut hasher);
-    hasher.finish()
 }

@@ -3,11 +3,11 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use clara_ingest_worker::fetch::{Remote as _, RemoteRequest, themis::ThemisDb};
+use clara_ingest_worker::fetch::{Reached, Remote as _, RemoteRequest, themis::ThemisDb};
 use clara_lifecycle::statistics::SplitMix64;
 use clara_runtime::config::ThemisRoute;
 use futures::{StreamExt as _, stream};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     double::{Cursors, Double, Faults, Generation, Quirks, Store, section},
@@ -76,7 +76,7 @@ async fn survive(
     random: &mut SplitMix64,
     is_exported: bool,
 ) -> Result<(Given, usize)> {
-    let (mut given, mut checkpoint, mut crashes) = (Given::default(), None::<Value>, 0);
+    let (mut given, mut checkpoint, mut crashes) = (Given::default(), None::<Reached>, 0);
     loop {
         let mut themis = ThemisDb::open(request.clone(), checkpoint.clone())?;
         let end = match random.next_u64() % 3 {
@@ -105,7 +105,9 @@ async fn survive(
             if pages == 0 && matches!(end, End::Unsaved) {
                 break;
             }
-            checkpoint = Some(page.cursor.clone());
+            let known = || checkpoint.take().map(|reached| reached.keys).unwrap_or_default();
+            let keys = page.keys.clone().unwrap_or_else(known);
+            checkpoint = Some(Reached { cursor: page.cursor.clone(), keys });
             given.take(page)?;
             if pages == 0 {
                 break;

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::shown::shown;
+
 /// Where training data comes from, and what becomes of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -202,6 +204,24 @@ impl Default for FieldNames {
             licence: "license".into(),
             classification: "classification".into(),
         }
+    }
+}
+
+impl IngestOptions {
+    /// The same as they may be stored beside data and shown: see [`shown`].
+    #[must_use]
+    pub fn shown(&self) -> Self {
+        let mut told = self.clone();
+        for source in &mut told.sources {
+            *source = shown(source).into_owned();
+        }
+        let weights = &self.shape.weights;
+        told.shape.weights =
+            weights.iter().map(|(source, weight)| (shown(source).into_owned(), *weight)).collect();
+        if let Some(rerank) = &mut told.rerank {
+            rerank.endpoint = shown(&rerank.endpoint).into_owned();
+        }
+        told
     }
 }
 

@@ -6,6 +6,7 @@ use super::{
     ALL_LINEAR, CleanOptions, IngestOptions, JobSpec, RecordOrder, RecordShape, RerankOptions, ShapeOptions,
     TrainingOptions,
 };
+use crate::{query::Query, shown::shown};
 
 /// One thing that is wrong with a job specification.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,6 +140,11 @@ impl IngestOptions {
         found.require("ingest.min_relevance", self.min_relevance == 0.0 || self.query.is_some(), || {
             "needs ingest.query: without one, documents have no relevance".into()
         });
+        if let Some(Err(error)) = self.query.as_deref().map(Query::parse) {
+            let message = error.to_string();
+            // The field's name says so already.
+            found.add("ingest.query", message.strip_prefix("the query ").unwrap_or(&message).to_owned());
+        }
         found.require("ingest.max_chars", self.max_chars > self.min_chars, || {
             format!("is {}; expected more than ingest.min_chars ({})", self.max_chars, self.min_chars)
         });
@@ -179,7 +185,10 @@ impl ShapeOptions {
         });
         for (source, weight) in &self.weights {
             found.require("ingest.shape.weights", weight.is_finite() && *weight > 0.0, || {
-                format!("gives `{source}` {weight}; expected more than 0, or leave the source out of ingest.sources")
+                format!(
+                    "gives `{}` {weight}; expected more than 0, or leave the source out of ingest.sources",
+                    shown(source)
+                )
             });
         }
         let cluster = self.cluster.as_deref();
@@ -202,7 +211,7 @@ impl RerankOptions {
             found.add("ingest.rerank.endpoint", message.into());
         } else {
             found.require("ingest.rerank.endpoint", is_http, || {
-                format!("is `{endpoint}`; expected a base URL such as http://embedder:8080/v1")
+                format!("is `{}`; expected a base URL such as http://embedder:8080/v1", shown(endpoint))
             });
         }
         found.require("ingest.rerank.model", !self.model.trim().is_empty(), || {

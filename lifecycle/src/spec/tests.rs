@@ -51,6 +51,19 @@ fn limits_by_relevance_need_a_query() {
 }
 
 #[test]
+fn a_query_that_cannot_be_understood_is_refused_with_its_place() {
+    let mut spec = spec();
+    spec.ingest.query = Some("Bau \"Recht".into());
+    assert_eq!(fields(&spec), ["ingest.query"]);
+    let message = &spec.problems()[0].message;
+    assert!(message.starts_with("`Bau \"Recht` cannot be understood at character 5"), "{message}");
+    spec.ingest.query = Some(" ?! ".into());
+    assert!(spec.problems()[0].message.contains("holds no word to search for"));
+    spec.ingest.query = Some("Bau AND \"öffentliche Belange\" -§ 35 BauGB".into());
+    assert_eq!(fields(&spec), [""; 0]);
+}
+
+#[test]
 fn options_of_the_shape_that_would_have_no_effect_are_refused() {
     let mut spec = spec();
     spec.ingest.shape.questions = vec!["{{ heading }}?".into()];

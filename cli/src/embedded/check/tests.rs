@@ -65,16 +65,15 @@ fn a_source_is_looked_for_where_its_name_points() {
 }
 
 #[test]
-fn a_query_that_cannot_be_understood_is_a_problem_before_anything_is_queued() {
+fn what_the_ingest_would_refuse_is_a_problem_before_anything_is_queued() {
     let domain = "law".parse().unwrap();
-    let sources = vec!["law.jsonl".to_owned()];
-    let asks = |query: &str| IngestOptions {
-        sources: sources.clone(),
-        query: Some(query.to_owned()),
-        ..IngestOptions::default()
+    let asks = |language: &str| {
+        let mut options = IngestOptions { sources: vec!["law.jsonl".to_owned()], ..IngestOptions::default() };
+        options.clean.languages = vec![language.to_owned()];
+        options
     };
-    let problem = data_problem(&asks("Bau \"Recht"), &domain).unwrap();
-    assert_eq!(problem.field, "ingest.query");
-    assert!(problem.message.contains("cannot be understood"), "{}", problem.message);
-    assert_eq!(data_problem(&asks("Bau Recht"), &domain), None);
+    let problem = data_problem(&asks("klingon"), &domain).unwrap();
+    assert_eq!(problem.field, "ingest");
+    assert!(problem.message.contains("names `klingon`"), "{}", problem.message);
+    assert_eq!(data_problem(&asks("de"), &domain), None);
 }

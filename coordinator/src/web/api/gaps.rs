@@ -90,5 +90,7 @@ pub(super) async fn train(State(control): State<Control>, Body(body): Body<Train
     let training = GapTraining { limit: limit.unwrap_or(DEFAULT_LIMIT), keep_query, dry_run, actor };
     let surroundings = (control.check.as_deref(), &control.artifacts);
     let submitted = control.driver.train_gaps(filter.of(gap_ids), &training, surroundings).await?;
-    Ok(Json(Training { job: submitted.job, spec: submitted.spec, gaps: submitted.gaps }))
+    let (job, mut spec) = (submitted.job.as_ref().map(Job::shown), submitted.spec);
+    spec.ingest = spec.ingest.shown();
+    Ok(Json(Training { job, spec, gaps: submitted.gaps }))
 }

@@ -56,7 +56,7 @@ pub(super) async fn submit(
     let submitted = control.driver.submit(spec.clone(), control.check.as_deref(), submission).await?;
     let Some(job) = submitted.job else { return Ok(Json(spec).into_response()) };
     let status = if submitted.created { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, [(LOCATION, format!("{PREFIX}/jobs/{}", job.id))], Json(job)).into_response())
+    Ok((status, [(LOCATION, format!("{PREFIX}/jobs/{}", job.id))], Json(job.shown())).into_response())
 }
 
 /// Which jobs are listed.
@@ -124,16 +124,17 @@ pub(super) async fn list(
     let jobs = control.driver.jobs(filter).await?;
     let next = jobs.last().filter(|_| jobs.len() == size);
     let link = next.map(|job| [(LINK, format!("<{PREFIX}/jobs?{}>; rel=\"next\"", asked.next(job)))]);
-    Ok((link, Json(&jobs)).into_response())
+    let shown: Vec<Job> = jobs.iter().map(Job::shown).collect();
+    Ok((link, Json(shown)).into_response())
 }
 
 pub(super) async fn show(State(control): State<Control>, Path(job): Path<String>) -> Answer<Job> {
-    Ok(Json(control.job(&job).await?))
+    Ok(Json(control.job(&job).await?.shown()))
 }
 
 pub(super) async fn cancel(State(control): State<Control>, Path(job): Path<String>) -> Answer<Job> {
     let id = control.job(&job).await?.id;
-    Ok(Json(Job::clone(&*control.driver.apply(&id, Event::CancelRequested).await?)))
+    Ok(Json(control.driver.apply(&id, Event::CancelRequested).await?.shown()))
 }
 
 /// From which stage on a job is resumed.
@@ -149,7 +150,7 @@ pub(super) async fn retry(
     Body(RetryBody { from }): Body<RetryBody>,
 ) -> Answer<Job> {
     let id = control.job(&job).await?.id;
-    Ok(Json(Job::clone(&*control.driver.apply(&id, Event::RetryRequested { from }).await?)))
+    Ok(Json(control.driver.apply(&id, Event::RetryRequested { from }).await?.shown()))
 }
 
 pub(super) async fn explain(State(control): State<Control>, Path(job): Path<String>) -> Answer<Explanation> {

@@ -11,23 +11,24 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{chooser, relatives};
+use super::{chooser, families, relatives};
 use crate::{
     control_service::Control,
     difference::{Difference, FieldChange, LayerNorms, MetricChange},
     figures,
+    registry::AdapterView,
     web::{
         Page, PageError, Section, Visitor,
         page::{badge, score_bar},
     },
 };
 
-/// Which two versions, and from which answer on.
-#[derive(Debug, Deserialize)]
+/// Which two versions, and from which answer on. Without two versions the page lets them be chosen.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct Asked {
     from: String,
     to: String,
-    #[serde(default)]
     after: usize,
 }
 
@@ -36,6 +37,9 @@ pub(super) async fn show(
     visitor: Visitor,
     Query(asked): Query<Asked>,
 ) -> Result<Response, PageError> {
+    if asked.from.is_empty() || asked.to.is_empty() {
+        return choose(&control, &visitor, &asked).await;
+    }
     let difference = control.difference(&asked.from, &asked.to).await?;
     let Difference { from, to, .. } = &difference;
     let family = relatives(&control, to).await?;
@@ -52,6 +56,36 @@ pub(super) async fn show(
         @if let Some(layers) = &difference.layers { (weights(layers)) }
     };
     Ok(Page::new(format!("{from} and {to}"), Section::Registry).show(&visitor, &body))
+}
+
+/// Lets two versions of a family be chosen; one that was given is chosen already.
+async fn choose(control: &Control, visitor: &Visitor, asked: &Asked) -> Result<Response, PageError> {
+    let families = families(control).await?;
+    let given = |versions: &[AdapterView], id: &str, else_id: &str| {
+        let found = versions.iter().find(|view| view.version.adapter_id == id);
+        found.map_or_else(|| else_id.to_owned(), |view| view.version.adapter_id.clone())
+    };
+    let body = html! {
+        h1 { "Compare two versions" }
+        p.text {
+            "The page shows in what two versions of a family differ: scores on the same samples, metrics, record, answers with the "
+            "words that changed, and the update of every layer. Choose an older and a newer one."
+        }
+        @if !families.values().any(|versions| versions.len() > 1) {
+            p.faint { "No family has two versions yet: every training that is accepted registers one. " a href="/registry" { "Registry" } }
+        }
+        @for (family, versions) in &families {
+            @if let [.., before, newest] = versions.as_slice() {
+                section.card {
+                    h2 { (family) }
+                    @let from = given(versions, &asked.from, &before.version.adapter_id);
+                    @let to = given(versions, &asked.to, &newest.version.adapter_id);
+                    (chooser(versions, &from, &to))
+                }
+            }
+        }
+    };
+    Ok(Page::new("Compare two versions", Section::Registry).show(visitor, &body))
 }
 
 /// A number with its sign, in the colour of what it means.

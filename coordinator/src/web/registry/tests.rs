@@ -55,6 +55,28 @@ async fn two_versions_are_chosen_and_compared() {
 }
 
 #[tokio::test]
+async fn without_two_versions_the_page_lets_them_be_chosen() {
+    let house = House::new().await;
+    let none = Browser::of(&house).get("/registry/diff").await;
+    assert_eq!(none.status, StatusCode::OK, "{}", none.text);
+    assert!(none.text.contains("No family has two versions yet"), "{}", none.text);
+    let house = two_versions().await;
+    let browser = Browser::of(&house);
+    for path in ["/registry/diff", "/registry/diff?from=&to=", "/registry/diff?from=law-lora-v1.0.0"] {
+        let page = browser.get(path).await;
+        assert_eq!(page.status, StatusCode::OK, "{path}: {}", page.text);
+        for part in [
+            "action=\"/registry/diff\"",
+            "<option value=\"law-lora-v1.0.0\" selected>",
+            "<option value=\"law-lora-v1.0.1\" selected>",
+        ] {
+            assert!(page.text.contains(part), "`{part}` is missing at {path} in {}", page.text);
+        }
+        assert!(!page.text.contains("No family"), "{}", page.text);
+    }
+}
+
+#[tokio::test]
 async fn many_answers_come_in_pages() {
     let house = House::new().await;
     judged_version(&house, "init", &samples::evaluation("law-lora-v1.0.0", &[80.0; 120])).await;

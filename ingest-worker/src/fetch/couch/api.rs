@@ -153,7 +153,7 @@ impl Database {
         }
         let path = format!("{}/{}/{}", self.path, encode(id), encode(name));
         Ok(match http.ask(&Ask::get(path)).await? {
-            Answer::Body(body) => attachment.text(&body),
+            Answer::Body(body) => attachment.read(body).await,
             Answer::TooLong => {
                 Err(format!("its attachment `{name}` takes more than {MOST_DOCUMENT_BYTES} bytes"))
             }

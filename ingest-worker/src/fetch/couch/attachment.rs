@@ -5,6 +5,7 @@ mod tests;
 
 use encoding_rs::{Encoding, UTF_8};
 use serde_json::Value;
+use tracing::Span;
 
 use crate::source::{text_of_html, text_of_pdf};
 
@@ -56,8 +57,21 @@ impl Attachment {
         Some(Self { name: name.to_owned(), length, kind, charset })
     }
 
+    /// Its text, or what is wrong with it; read on a thread of its own, since a PDF may take seconds, in which all other requests and
+    /// the heartbeats of the worker would stand still.
+    pub(super) async fn read(&self, body: Vec<u8>) -> Result<String, String> {
+        let (attachment, span) = (self.clone(), Span::current());
+        let read = tokio::task::spawn_blocking(move || span.in_scope(|| attachment.text(&body)));
+        read.await.unwrap_or_else(|error| {
+            Err(format!(
+                "its attachment `{}` cannot be read: the thread that reads it ended early ({error})",
+                self.name
+            ))
+        })
+    }
+
     /// Its text, or what is wrong with it.
-    pub(super) fn text(&self, body: &[u8]) -> Result<String, String> {
+    fn text(&self, body: &[u8]) -> Result<String, String> {
         match self.kind {
             Kind::Plain => self.decoded(body),
             Kind::Html => {

@@ -1,10 +1,12 @@
 //! Whom a client of documents trusts and what it shows, and what to correct when TLS fails.
 
-use std::{error::Error, fs, io, path::Path};
+use std::{error::Error, io};
 
 use clara_runtime::config::RemoteSettings;
 use reqwest::{Certificate, ClientBuilder, Identity, Url};
 use rustls::{AlertDescription, CertificateError};
+
+use crate::fetch::pem;
 
 /// The builder with the certificates of the settings.
 ///
@@ -25,20 +27,25 @@ pub(super) fn configure(
     let builder = match &settings.ca_certificate {
         None => builder,
         Some(path) => {
-            let pem = read(path, section, "ca_certificate")?;
+            let pem = pem::read(path, section, "ca_certificate")?;
             let found = Certificate::from_pem_bundle(&pem).ok().filter(|found| !found.is_empty());
-            let found = found.ok_or_else(|| not_pem(path, "certificate", section, "ca_certificate"))?;
+            let found = found.ok_or_else(|| pem::lacks(path, "certificate", section, "ca_certificate"))?;
             builder.tls_certs_only(found)
         }
     };
     let (Some(certificate), Some(key)) = (&settings.client_certificate, &settings.client_key) else {
         return Ok(builder);
     };
-    let mut pem = read(certificate, section, "client_certificate")?;
+    let mut pem = pem::read(certificate, section, "client_certificate")?;
     pem.push(b'\n');
-    pem.extend(read(key, section, "client_key")?);
+    pem.extend(pem::read(key, section, "client_key")?);
     let identity = Identity::from_pem(&pem).map_err(|_| {
-        not_pem(certificate, "certificate with its private key", section, "client_certificate and client_key")
+        pem::lacks(
+            certificate,
+            "certificate with its private key",
+            section,
+            "client_certificate and client_key",
+        )
     })?;
     Ok(builder.identity(identity))
 }
@@ -85,13 +92,4 @@ pub(crate) fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::
         };
     }
     None
-}
-
-fn read(path: &Path, section: &str, setting: &str) -> Result<Vec<u8>, String> {
-    fs::read(path)
-        .map_err(|error| format!("cannot read {}: {error}; correct {section}.{setting}", path.display()))
-}
-
-fn not_pem(path: &Path, expected: &str, section: &str, setting: &str) -> String {
-    format!("{} holds no {expected} in PEM; correct {section}.{setting}", path.display())
 }

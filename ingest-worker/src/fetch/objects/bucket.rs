@@ -35,8 +35,8 @@ impl Bucket {
         Self { store, path, is_folder }
     }
 
-    /// The file of this name, else all files below it.
-    pub(super) async fn list(&self, url: &str) -> Result<Vec<RemoteFile>, Failed> {
+    /// The file of this name, else all files below it; `shown` names the source in messages.
+    pub(super) async fn list(&self, shown: &str) -> Result<Vec<RemoteFile>, Failed> {
         if !self.is_folder {
             match self.store.head(&self.path).await {
                 Ok(found) => {
@@ -44,12 +44,12 @@ impl Bucket {
                     return Ok(vec![remote_file(name, found)]);
                 }
                 Err(Error::NotFound { .. }) => {}
-                Err(error) => return Err(failed(&error, url)),
+                Err(error) => return Err(failed(&error, shown)),
             }
         }
         let prefix = format!("{}/", self.path);
         let listed: Vec<ObjectMeta> =
-            self.store.list(Some(&self.path)).try_collect().await.map_err(|error| failed(&error, url))?;
+            self.store.list(Some(&self.path)).try_collect().await.map_err(|error| failed(&error, shown))?;
         let mut files = Vec::with_capacity(listed.len());
         for found in listed {
             let whole = found.location.to_string();

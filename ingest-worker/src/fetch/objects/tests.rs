@@ -180,8 +180,8 @@ impl Bench {
         let mut pass =
             Pass { request: &request, saved: &mut saved, observer: &mut Watch::default(), stop: &stop };
         let url = self.options.sources[0].as_str();
-        let source = pass.begun(url, clara_lifecycle::digest::Digest::of(url.as_bytes()))?;
-        let remote = Remote { url, patience: request.patience, there: There::Bucket(bucket) };
+        let source = pass.begun(url, super::request(url))?;
+        let remote = Remote::new(url, request.patience, There::Bucket(bucket));
         finish(&mut pass, &remote, source).await
     }
 
@@ -270,6 +270,29 @@ async fn what_cannot_be_had_is_refused_with_its_reason() {
     let refused = Bench::new("https://user:geheim@host/a.jsonl").refused().await;
     assert!(refused.to_string().contains("holds a user or a password"), "{refused}");
     assert!(!refused.to_string().contains("geheim"), "{refused}");
+}
+
+#[tokio::test]
+async fn secrets_of_a_url_are_sent_and_never_stored_or_told() {
+    let (base, _) = web().await;
+    let (one, other) =
+        (format!("{base}/one.jsonl?id=7&sig=geheim1"), format!("{base}/one.jsonl?id=7&sig=geheim2"));
+    let mut bench = Bench::new(&one);
+    bench.options.sources.push(other.clone());
+    let collected = bench.collect().await.unwrap();
+    let found = collected.discover(&bench.options).unwrap();
+    assert_eq!(found.files.len(), 2, "URLs that differ in a secret alone are two sources");
+    assert_ne!(found.files[0].path, found.files[1].path);
+    assert_eq!([&*found.files[0].source, &*found.files[1].source], [one.as_str(), other.as_str()]);
+    let expected = format!("{base}/one.jsonl?id=7&sig=…");
+    assert!(collected.shown().values().all(|shown| **shown == *expected));
+    assert_eq!(collected.entries()[1].source, expected);
+    let state = fs::read_to_string(bench.folder.path().join("state.json")).unwrap();
+    assert!(state.contains("sig=…") && !state.contains("geheim"), "{state}");
+    let gone = Bench::new(&format!("{base}/gone.jsonl?token=geheim")).refused().await.to_string();
+    assert!(gone.contains("gone.jsonl?token=…") && !gone.contains("geheim"), "{gone}");
+    let foreign = Bench::new("ftp://anna:geheim@host/a.jsonl?sig=geheim").refused().await.to_string();
+    assert!(!foreign.contains("geheim"), "{foreign}");
 }
 
 #[tokio::test]

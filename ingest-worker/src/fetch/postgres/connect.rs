@@ -9,7 +9,7 @@ use tokio_postgres::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{patience::Trouble, problem, tls};
+use super::{problem, problem::Trouble, tls};
 
 /// How to reach the server; nothing is sent yet.
 pub(super) struct Address {
@@ -27,7 +27,7 @@ pub(super) struct Connection {
 
 impl Address {
     /// Understands URL, password and certificates. A server elsewhere must speak TLS, unless the URL says `sslmode=disable` or `prefer`.
-    pub(super) fn new(settings: &RemoteSettings) -> Result<Self, String> {
+    pub(super) fn new(settings: &RemoteSettings, section: &str) -> Result<Self, String> {
         let url = settings.url.as_ref().map_or("", |url| url.reveal());
         // rustls always checks the server's certificate and its name, as libpq does for these two.
         let url = url
@@ -59,7 +59,7 @@ impl Address {
         }
         let timeout = settings.timeout.0;
         config.connect_timeout(timeout.min(Duration::from_secs(30)));
-        Ok(Self { config, tls: MakeRustlsConnect::new(tls::client_config(settings)?), timeout })
+        Ok(Self { config, tls: MakeRustlsConnect::new(tls::client_config(settings, section)?), timeout })
     }
 
     /// The user whom the server sees.

@@ -4,7 +4,16 @@ use std::error::Error;
 
 use tokio_postgres::error::{DbError, SqlState};
 
-use super::{connect::Failure, patience::Trouble};
+use super::connect::Failure;
+
+/// Why one request failed, in words for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// No repetition helps.
+    Lasting(String),
+    /// A repetition may help.
+    Passing(String),
+}
 
 /// An error while connecting.
 pub(super) fn connecting(error: &tokio_postgres::Error, user: &str) -> Trouble {

@@ -39,6 +39,7 @@ fn with(request: &RemoteRequest, change: impl FnOnce(&mut RemoteSettings)) -> Re
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: make uds3"]
 async fn a_table_is_read_whole_whatever_orders_it_and_goes_on_from_every_page() {
     let server = Server::start();
     server.sql(
@@ -71,6 +72,7 @@ async fn a_table_is_read_whole_whatever_orders_it_and_goes_on_from_every_page() 
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: make uds3"]
 async fn settings_narrow_rename_and_choose_metadata() {
     let server = Server::start();
     server.sql(
@@ -98,6 +100,7 @@ async fn settings_narrow_rename_and_choose_metadata() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: make uds3"]
 async fn rows_that_come_and_go_meanwhile_hide_and_repeat_none() {
     let server = Server::start();
     server.sql("CREATE TABLE t (id int PRIMARY KEY, text text); INSERT INTO t SELECT n * 10, 'Text' FROM generate_series(1, 50) AS n;");
@@ -116,6 +119,7 @@ async fn rows_that_come_and_go_meanwhile_hide_and_repeat_none() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: make uds3"]
 async fn a_server_that_dies_between_pages_is_waited_for() {
     let server = Server::start();
     server.sql("CREATE TABLE t (id int PRIMARY KEY, text text); INSERT INTO t SELECT n, 'Text' FROM generate_series(1, 50) AS n; CHECKPOINT;");
@@ -137,6 +141,7 @@ async fn a_server_that_dies_between_pages_is_waited_for() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: make uds3"]
 async fn rows_that_cannot_be_read_are_broken_and_stop_nothing() {
     let server = Server::start();
     server.sql(
@@ -171,6 +176,7 @@ async fn rows_that_cannot_be_read_are_broken_and_stop_nothing() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: make uds3"]
 async fn wrong_settings_are_refused_with_what_is_there() {
     let server = Server::start();
     server.sql(
@@ -235,6 +241,22 @@ async fn wrong_settings_are_refused_with_what_is_there() {
 }
 
 #[tokio::test]
+async fn a_server_that_cannot_be_reached_is_given_up_when_patience_ends() {
+    let nowhere = request(RemoteSettings {
+        url: Some(clara_runtime::config::Secret::new("postgres://owner@127.0.0.1:1/laws?sslmode=disable")),
+        table: Some("t".to_owned()),
+        patience: clara_runtime::config::HumanDuration(std::time::Duration::from_millis(250)),
+        ..RemoteSettings::default()
+    });
+    let error = documents(&mut Postgres::open(&nowhere, None).unwrap()).await.unwrap_err();
+    assert!(error.is_retryable(), "{error}");
+    let said = error.to_string();
+    assert!(said.contains("cannot connect") && said.contains("raise [sources.laws].patience"), "{said}");
+    let parallel = refusal(&with(&nowhere, |settings| settings.parallel = 4)).await;
+    assert!(parallel.contains("`parallel` means nothing to a source of kind postgres"), "{parallel}");
+}
+
+#[tokio::test]
 async fn a_cursor_of_another_server_and_an_unknown_part_of_the_url_are_refused() {
     let settings = RemoteSettings {
         url: Some(clara_runtime::config::Secret::new("postgres://localhost/laws")),
@@ -250,6 +272,7 @@ async fn a_cursor_of_another_server_and_an_unknown_part_of_the_url_are_refused()
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: make uds3"]
 async fn tls_checks_the_server_and_shows_our_certificate() {
     let server = Server::start();
     server.sql("CREATE TABLE t (id int PRIMARY KEY, text text); INSERT INTO t VALUES (1, 'ok'); GRANT SELECT ON t TO certified;");

@@ -1,6 +1,6 @@
-//! TLS towards servers of documents: whom we trust and what we show, from the PEM files of `[sources.NAME]`.
+//! TLS towards a PostgreSQL: whom we trust and what we show, from the PEM files of `[sources.NAME]`.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use clara_runtime::config::RemoteSettings;
 use rustls::{
@@ -8,20 +8,19 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
+use crate::fetch::pem;
+
 /// The TLS of one server, ALPN aside.
 ///
 /// # Errors
 /// Which file cannot be used, and what to correct.
-pub(super) fn client_config(settings: &RemoteSettings) -> Result<ClientConfig, String> {
+pub(super) fn client_config(settings: &RemoteSettings, section: &str) -> Result<ClientConfig, String> {
     let mut authorities = RootCertStore::empty();
     if let Some(path) = &settings.ca_certificate {
-        for certificate in certificates(path, "ca_certificate")? {
-            authorities.add(certificate).map_err(|_| {
-                format!(
-                    "{} holds no certificate of an authority in PEM; correct ca_certificate",
-                    path.display()
-                )
-            })?;
+        for certificate in certificates(path, section, "ca_certificate")? {
+            authorities
+                .add(certificate)
+                .map_err(|_| pem::lacks(path, "certificate of an authority", section, "ca_certificate"))?;
         }
     } else {
         authorities.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -34,28 +33,23 @@ pub(super) fn client_config(settings: &RemoteSettings) -> Result<ClientConfig, S
     let (Some(certificate), Some(key)) = (&settings.client_certificate, &settings.client_key) else {
         return Ok(builder.with_no_client_auth());
     };
-    let chain = certificates(certificate, "client_certificate")?;
-    let private_key = PrivateKeyDer::from_pem_slice(&read(key, "client_key")?).map_err(|_| {
-        format!("{} holds no private key without a passphrase in PEM; correct client_key", key.display())
-    })?;
+    let chain = certificates(certificate, section, "client_certificate")?;
+    let private_key = PrivateKeyDer::from_pem_slice(&pem::read(key, section, "client_key")?)
+        .map_err(|_| pem::lacks(key, "private key without a passphrase", section, "client_key"))?;
     builder.with_client_auth_cert(chain, private_key).map_err(|error| {
         format!(
-            "the certificate in {} and the key in {} do not belong together ({error}); correct client_certificate or client_key",
+            "the certificate in {} and the key in {} do not belong together ({error}); correct {section}.client_certificate or client_key",
             certificate.display(),
             key.display()
         )
     })
 }
 
-fn read(path: &Path, setting: &str) -> Result<Vec<u8>, String> {
-    fs::read(path).map_err(|error| format!("cannot read {}: {error}; correct {setting}", path.display()))
-}
-
-fn certificates(path: &Path, setting: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    let pem = read(path, setting)?;
+fn certificates(path: &Path, section: &str, setting: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    let pem = pem::read(path, section, setting)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     found
         .ok()
         .filter(|found| !found.is_empty())
-        .ok_or_else(|| format!("{} holds no certificate in PEM; correct {setting}", path.display()))
+        .ok_or_else(|| pem::lacks(path, "certificate", section, setting))
 }

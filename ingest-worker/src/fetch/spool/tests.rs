@@ -18,7 +18,7 @@ fn page(at: u64, ids: &[&str]) -> Page {
         };
         Fetched::Record(record)
     };
-    Page { documents: ids.iter().map(record).collect(), cursor: json!(at), total: None }
+    Page { documents: ids.iter().map(record).collect(), cursor: json!(at), keys: None, total: None }
 }
 
 fn source() -> SavedSource {

@@ -20,8 +20,8 @@ pub(super) struct Cursor {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum At {
-    /// Keys that are still to be read, best first, out of `total`; `gone` of those before were deleted meanwhile.
-    Keys { keys: Vec<String>, gone: u64, total: u64 },
+    /// Behind so many of the keys that were listed, best first; `gone` of those before were deleted meanwhile.
+    Keys { read: usize, gone: u64 },
     /// Behind the key `last`, in the order of the keys; `token` is the server's own mark of the same place.
     Rows { last: Option<Value>, token: Option<String> },
     /// The lines of the export that were read.
@@ -35,14 +35,21 @@ pub(super) enum At {
 pub(super) struct Seen(HashSet<u64>);
 
 impl Cursor {
-    /// Reads what [`Cursor::value`] wrote.
+    /// Reads what [`Cursor::value`] wrote; `keys` are those that it counts in.
     ///
     /// # Errors
     /// What is wrong and what to do.
-    pub(super) fn read(value: Value) -> Result<Self, String> {
-        serde_json::from_value(value).map_err(|error| {
+    pub(super) fn read(value: Value, keys: &[String]) -> Result<Self, String> {
+        let cursor: Self = serde_json::from_value(value).map_err(|error| {
             format!("the checkpoint was written by another version of Clara ({error}); submit the job anew")
-        })
+        })?;
+        match cursor.at {
+            At::Keys { read, .. } if read >= keys.len() => Err(format!(
+                "the checkpoint stands behind {read} of {} keys, expected fewer than all; submit the job anew",
+                keys.len()
+            )),
+            At::Keys { .. } | At::Rows { .. } | At::Export { .. } | At::End => Ok(cursor),
+        }
     }
 
     /// As JSON.
@@ -57,9 +64,8 @@ impl Cursor {
 
 impl At {
     /// Before the first of these keys.
-    pub(super) fn keys(keys: Vec<String>) -> Self {
-        let total = keys.len() as u64;
-        if keys.is_empty() { Self::End } else { Self::Keys { keys, gone: 0, total } }
+    pub(super) fn keys(keys: &[String]) -> Self {
+        if keys.is_empty() { Self::End } else { Self::Keys { read: 0, gone: 0 } }
     }
 
     /// Before the first row.
@@ -70,14 +76,6 @@ impl At {
     /// Before the first line.
     pub(super) fn export() -> Self {
         Self::Export { seen: Seen::default() }
-    }
-
-    /// Documents of the whole pass, where that is known.
-    pub(super) fn total(&self) -> Option<u64> {
-        match self {
-            Self::Keys { total, .. } => Some(*total),
-            Self::Rows { .. } | Self::Export { .. } | Self::End => None,
-        }
     }
 }
 

@@ -2,17 +2,17 @@
 
 use std::collections::{HashMap, HashSet};
 
-use clara_lifecycle::text::{fold, words};
+use clara_lifecycle::{
+    language::is_german_function_word,
+    text::{fold, words},
+};
 use serde_json::{Value, json};
 use tracing::warn;
 
 use super::server::Server;
-use crate::{
-    fetch::{
-        FetchError,
-        http::{Answer, Ask},
-    },
-    query::FUNCTION_WORDS,
+use crate::fetch::{
+    FetchError,
+    http::{Answer, Ask},
 };
 
 /// At most so many keys are asked for at once; a list that long is cut by the server.
@@ -115,7 +115,7 @@ fn terms(query: &str) -> Vec<String> {
         if words(&folded).next().is_none() {
             continue;
         }
-        let is_telling = is_phrase || words(&folded).any(|word| !FUNCTION_WORDS.contains(&word));
+        let is_telling = is_phrase || !words(&folded).all(is_german_function_word);
         if is_telling { telling.push(token) } else { others.push(token) }
     }
     let mut met = HashSet::new();

@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use clara_runtime::config::{RemoteSettings, Secret};
 use serde_json::{Map, Value, json};
 
-use super::{ThemisDb, cursor::Seen, record::Mapping};
+use super::{
+    ThemisDb,
+    cursor::{At, Cursor, Seen},
+    record::Mapping,
+};
 use crate::fetch::RemoteRequest;
 
 fn settings(fields: &[(&str, &str)]) -> RemoteSettings {
@@ -94,4 +98,15 @@ fn hashes_survive_a_checkpoint() {
     assert_eq!(value, json!("0000000000000001000000000000004dffffffffffffffff"));
     assert_eq!(serde_json::from_value::<Seen>(value).unwrap(), seen);
     assert!(serde_json::from_value::<Seen>(json!("12ä")).is_err());
+}
+
+#[test]
+fn a_cursor_counts_in_keys_that_a_checkpoint_must_have() {
+    let keys = ["a".to_owned(), "b".to_owned()];
+    let cursor = Cursor { at: At::Keys { read: 1, gone: 0 }, sequence: Some(7), left: None };
+    let value = cursor.value().unwrap();
+    assert_eq!(value["at"], json!({"keys": {"read": 1, "gone": 0}}));
+    assert_eq!(Cursor::read(value.clone(), &keys).unwrap(), cursor);
+    let lost = Cursor::read(value, &[]).unwrap_err();
+    assert!(lost.contains("behind 1 of 0 keys") && lost.contains("submit the job anew"), "{lost}");
 }

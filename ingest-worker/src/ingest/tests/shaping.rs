@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, fmt::Write as _, fs};
 
 use clara_lifecycle::{
     dataset::{DropReason, TrainingContent, TrainingRecord},
+    query::QueryError,
     spec::{IngestOptions, RecordOrder, RecordShape, ShapeOptions},
 };
 
@@ -99,7 +100,7 @@ fn wrong_options_are_refused_before_anything_is_read() {
     let bench = Bench::new();
     let nowhere = || IngestOptions { sources: vec!["nowhere.jsonl".into()], ..bench.options() };
     let malformed = IngestOptions { query: Some("Bau \"Recht".into()), ..nowhere() };
-    assert!(matches!(bench.run(&malformed), Err(IngestError::Query { place: 5, .. })));
+    assert!(matches!(bench.run(&malformed), Err(IngestError::Query(QueryError::Malformed { place: 5, .. }))));
     let unknown = ShapeOptions { weights: [("else.jsonl".into(), 0.5)].into(), ..ShapeOptions::default() };
     let template = ShapeOptions {
         records: RecordShape::Instruction,

@@ -1,5 +1,6 @@
 //! Turns an understood query into one of the index.
 
+use clara_lifecycle::query::{AllOf, AnyOf, Term};
 use tantivy::{
     Score, Searcher, TantivyError, Term as IndexTerm,
     query::{BooleanQuery, BoostQuery, DisjunctionMaxQuery, Occur, PhraseQuery, Query, TermQuery},
@@ -7,11 +8,7 @@ use tantivy::{
     tokenizer::{TextAnalyzer, TokenStream as _},
 };
 
-use crate::query::{
-    compound::compounds,
-    language::{AllOf, AnyOf, Term},
-    provision::Relation,
-};
+use crate::query::{compound::compounds, provision::Relation};
 
 /// A compound counts half of the word itself.
 const COMPOUND_BOOST: Score = 0.5;
@@ -26,14 +23,29 @@ pub(super) struct QueryBuilder<'a> {
     pub(super) analyzer: TextAnalyzer,
     pub(super) body: Field,
     pub(super) provisions: Field,
+    /// Provisions that are looked for so far, not excluded.
+    pub(super) sought: Vec<usize>,
+    pub(super) is_excluding: bool,
+}
+
+/// What is asked of the index.
+pub(super) struct Built {
+    /// The whole query.
+    pub(super) query: Box<dyn Query>,
+    /// The sections that it names, if it names any.
+    pub(super) sections: Option<Box<dyn Query>>,
 }
 
 type Clauses = Vec<(Occur, Box<dyn Query>)>;
 
 impl QueryBuilder<'_> {
-    /// The whole query.
-    pub(super) fn build(mut self, root: &AnyOf) -> Result<Box<dyn Query>, TantivyError> {
-        self.any_of(root)
+    /// The whole query, and the sections that it names.
+    pub(super) fn build(mut self, root: &AnyOf) -> Result<Built, TantivyError> {
+        let query = self.any_of(root)?;
+        let sections = self.sought.iter().map(|place| self.related(*place, Relation::Is)).collect::<Vec<_>>();
+        let sections =
+            (!sections.is_empty()).then(|| Box::new(DisjunctionMaxQuery::new(sections)) as Box<dyn Query>);
+        Ok(Built { query, sections })
     }
 
     fn any_of(&mut self, group: &AnyOf) -> Result<Box<dyn Query>, TantivyError> {
@@ -67,9 +79,12 @@ impl QueryBuilder<'_> {
     }
 
     fn exclude(&mut self, clauses: &mut Clauses, terms: &[Term]) -> Result<(), TantivyError> {
+        let was_excluding = self.is_excluding;
+        self.is_excluding = !was_excluding;
         for term in terms {
             clauses.push((Occur::MustNot, self.term(term)?));
         }
+        self.is_excluding = was_excluding;
         Ok(())
     }
 
@@ -105,13 +120,17 @@ impl QueryBuilder<'_> {
         Box::new(PhraseQuery::new(terms.collect()))
     }
 
-    fn provision(&self, place: usize) -> Box<dyn Query> {
-        let query = |relation| {
-            let term = IndexTerm::from_field_text(self.provisions, &provision_term(place, relation));
-            Box::new(TermQuery::new(term, IndexRecordOption::Basic)) as Box<dyn Query>
-        };
-        let section = BoostQuery::new(query(Relation::Is), SECTION_BOOST);
-        Box::new(DisjunctionMaxQuery::new(vec![Box::new(section), query(Relation::Cites)]))
+    fn provision(&mut self, place: usize) -> Box<dyn Query> {
+        if !self.is_excluding {
+            self.sought.push(place);
+        }
+        let section = BoostQuery::new(self.related(place, Relation::Is), SECTION_BOOST);
+        Box::new(DisjunctionMaxQuery::new(vec![Box::new(section), self.related(place, Relation::Cites)]))
+    }
+
+    fn related(&self, place: usize, relation: Relation) -> Box<dyn Query> {
+        let term = IndexTerm::from_field_text(self.provisions, &provision_term(place, relation));
+        Box::new(TermQuery::new(term, IndexRecordOption::Basic))
     }
 
     fn stem_query(&self, stem: &str) -> Box<dyn Query> {

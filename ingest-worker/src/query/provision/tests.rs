@@ -1,11 +1,13 @@
 //! Which documents are a provision, and which cite it.
 
-use super::{Provision, Provisions, Relation};
+use clara_lifecycle::query::Provision;
+
+use super::{Provisions, Relation};
 use crate::query::tests::document;
 
 fn relation(query: &str, id: &str, text: &str, metadata: &[(&str, &str)]) -> Option<Relation> {
     let provision = Provision::parse(query).unwrap();
-    provision.relation(&Provisions::of(&document(id, text, metadata), std::slice::from_ref(&provision)))
+    Provisions::of(&document(id, text, metadata), std::slice::from_ref(&provision)).relation(&provision)
 }
 
 #[test]
@@ -25,6 +27,25 @@ fn a_section_is_known_by_its_metadata_or_its_id() {
         relation("§ 5 EEG", "x", text, &[("law", "EEG 2014"), ("section", "§ 5")]),
         Some(Relation::Is)
     );
+}
+
+#[test]
+fn a_year_in_the_name_of_a_law_is_part_of_it_where_both_name_one() {
+    let of = |law: &'static str| [("law", law), ("section", "§ 10b")];
+    for query in ["§ 10b EEG 2014", "§ 10b Abs. 2 EEG 2014", "§ 10b des EEG 2014"] {
+        assert_eq!(relation(query, "x", "Text", &of("EEG 2014")), Some(Relation::Is), "{query}");
+        assert_eq!(relation(query, "x", "Text", &of("EEG")), Some(Relation::Is), "{query}");
+        assert_eq!(relation(query, "x", "Text", &of("EEG 2023")), None, "{query}");
+        assert_eq!(relation(query, "eeg_2014-10b", "Text", &[]), Some(Relation::Is), "{query}");
+        assert_eq!(relation(query, "eeg_2023-10b", "Text", &[]), None, "{query}");
+    }
+    assert_eq!(relation("§ 10b EEG", "x", "Text", &of("EEG 2023")), Some(Relation::Is));
+    let cites = |text: &str| relation("§ 10b EEG 2014", "x", text, &[]);
+    assert_eq!(cites("Nach § 10b Abs. 1 EEG 2014 gilt das."), Some(Relation::Cites));
+    assert_eq!(cites("Nach § 10b EEG gilt das."), Some(Relation::Cites));
+    assert_eq!(cites("Nach § 10b EEG 2023 gilt das."), None);
+    assert_eq!(cites("Nach § 10b EEG 2023 und § 10b EEG 2014."), Some(Relation::Cites));
+    assert_eq!(relation("§ 10b EEG 2014", "x", "Siehe § 10b.", &[("law", "EEG 2023")]), None);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clara_lifecycle::spec::RerankOptions;
+use clara_lifecycle::{shown::shown, spec::RerankOptions};
 use reqwest::{Response, StatusCode, header::RETRY_AFTER};
 use serde::{Deserialize, Serialize};
 
@@ -65,7 +65,7 @@ impl<'a> Client<'a> {
         observer: &'a dyn IngestObserver,
     ) -> Result<Self, IngestError> {
         let refuse = |problem: String| IngestError::Embeddings {
-            endpoint: options.endpoint.clone(),
+            endpoint: shown(&options.endpoint).into_owned(),
             problem,
             is_retryable: false,
         };
@@ -196,7 +196,11 @@ impl<'a> Client<'a> {
     }
 
     fn error(&self, problem: String, is_retryable: bool) -> IngestError {
-        IngestError::Embeddings { endpoint: self.options.endpoint.clone(), problem, is_retryable }
+        IngestError::Embeddings {
+            endpoint: shown(&self.options.endpoint).into_owned(),
+            problem,
+            is_retryable,
+        }
     }
 }
 

@@ -30,6 +30,7 @@ fn documented(name: &str, server: &Server) -> crate::fetch::RemoteRequest {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: make uds3"]
 async fn the_live_schema_holds_no_texts_and_says_where_they_lie() {
     let server = Server::start();
     server.sql(
@@ -57,6 +58,7 @@ async fn the_live_schema_holds_no_texts_and_says_where_they_lie() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: make uds3"]
 async fn the_schema_of_the_migrations_yields_the_extracted_content() {
     let server = Server::start();
     server.sql(
@@ -88,6 +90,7 @@ async fn the_schema_of_the_migrations_yields_the_extracted_content() {
 }
 
 #[tokio::test]
+#[ignore = "needs PostgreSQL: make uds3"]
 async fn the_schema_of_the_core_names_documents_whose_texts_lie_elsewhere() {
     let server = Server::start();
     server.sql(

@@ -2,9 +2,11 @@
 
 use std::{iter::Peekable, vec::IntoIter};
 
-use clara_lifecycle::text::{fold, words};
-
-use super::{AllOf, AnyOf, FUNCTION_WORDS, Problem, Term, lex::Token, problem};
+use super::{AllOf, AnyOf, Problem, Term, lex::Token, problem};
+use crate::{
+    language::is_german_function_word,
+    text::{fold, words},
+};
 
 /// Deeper brackets are refused.
 const MOST_BRACKETS: usize = 32;
@@ -199,7 +201,7 @@ fn add_alternative(any: &mut Vec<AllOf>, mut chain: Vec<Factor>) {
 /// Drops alternatives that are function words alone, unless there are no others.
 fn drop_function_words(any: &mut Vec<AllOf>) {
     let is_function_word = |alternative: &AllOf| match alternative.all.as_slice() {
-        [Term::Word(word)] => alternative.not.is_empty() && FUNCTION_WORDS.contains(&word.as_str()),
+        [Term::Word(word)] => alternative.not.is_empty() && is_german_function_word(word),
         _ => false,
     };
     if !any.iter().all(is_function_word) {

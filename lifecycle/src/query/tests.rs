@@ -1,7 +1,6 @@
 //! How queries are understood, and where malformed ones are wrong.
 
-use super::{AllOf, AnyOf, Asked, Term};
-use crate::error::IngestError;
+use super::{AllOf, AnyOf, Query, QueryError, Term};
 
 fn word(word: &str) -> Term {
     Term::Word(word.into())
@@ -12,15 +11,12 @@ fn all(terms: &[Term]) -> AllOf {
 }
 
 fn root(query: &str) -> AnyOf {
-    Asked::parse(query).unwrap().root
+    Query::parse(query).unwrap().root
 }
 
 fn refusal(query: &str) -> (usize, String) {
-    match Asked::parse(query) {
-        Err(error @ IngestError::Query { place, .. }) => {
-            assert!(!error.is_retryable());
-            (place, error.to_string())
-        }
+    match Query::parse(query) {
+        Err(error @ QueryError::Malformed { place, .. }) => (place, error.to_string()),
         other => panic!("`{query}` became {other:?}"),
     }
 }
@@ -40,7 +36,7 @@ fn not_binds_closer_than_and_and_and_closer_than_or() {
 
 #[test]
 fn a_plain_list_of_words_holds_no_operators() {
-    let expected = AnyOf { any: vec![all(&[word("darf")]), all(&[word("aussenbereich")])], not: Vec::new() };
+    let expected = AnyOf { any: vec![all(&[word("aussenbereich")])], not: Vec::new() };
     assert_eq!(root("Wer darf im Außenbereich?"), expected);
     let hyphens = AnyOf { any: vec![all(&[word("bund")]), all(&[word("laender")])], not: Vec::new() };
     assert_eq!(root("Bund-Länder"), hyphens);
@@ -93,13 +89,34 @@ fn endless_brackets_are_refused() {
 #[test]
 fn a_query_of_signs_alone_is_empty() {
     for query in ["", " ?! ", "AND", "- -", "()"] {
-        assert!(matches!(Asked::parse(query), Err(IngestError::EmptyQuery { .. })), "{query}");
+        assert!(matches!(Query::parse(query), Err(QueryError::Empty { .. })), "{query}");
     }
 }
 
 #[test]
 fn an_operator_is_never_the_law_of_a_provision() {
-    let asked = Asked::parse("§ 35 AND Bau").unwrap();
+    let asked = Query::parse("§ 35 AND Bau").unwrap();
     assert_eq!(asked.root.any, [all(&[Term::Provision(0), word("bau")])]);
-    assert_eq!(Asked::parse("\"§ 35 BauGB\"").unwrap().provisions, []);
+    assert_eq!(Query::parse("\"§ 35 BauGB\"").unwrap().provisions, []);
+}
+
+#[test]
+fn a_year_behind_a_law_belongs_to_its_name() {
+    let provisions = |query: &str| -> Vec<(String, Option<String>)> {
+        let asked = Query::parse(query).unwrap().provisions;
+        asked.into_iter().map(|provision| (provision.cited.provision(), provision.year)).collect()
+    };
+    let eeg = |number: &str| (format!("§ {number} EEG"), Some("2014".to_owned()));
+    for query in ["§ 10b EEG 2014", "§ 10b Abs. 1 EEG  2014", "EEG 2014 § 10b", "Strom § 10b EEG 2014 Netz"]
+    {
+        assert_eq!(provisions(query), [eeg("10b")], "{query}");
+    }
+    assert_eq!(provisions("§§ 9, 10b EEG 2014"), [eeg("9"), eeg("10b")]);
+    assert_eq!(provisions("§ 35 BauGB 5000"), [("§ 35 BauGB".to_owned(), None)]);
+    assert_eq!(provisions("Urteil 2014 § 35"), [("§ 35".to_owned(), None)]);
+    let asked = Query::parse("§ 10b EEG 2014 Strom").unwrap();
+    assert_eq!(asked.root.any, [all(&[Term::Provision(0)]), all(&[word("strom")])]);
+    assert_eq!(asked.positive, ["§ 10b EEG 2014", "Strom"]);
+    let words = Query::parse("§ 35 BauGB 20144 2014").unwrap().root.any;
+    assert_eq!(words, [all(&[Term::Provision(0)]), all(&[word("20144")]), all(&[word("2014")])]);
 }

@@ -1,78 +1,96 @@
-//! The query language: words, phrases, provisions, `AND`, `OR`, `NOT`, `-word` and brackets.
+//! The query language of ingest: words, phrases, provisions, `AND`, `OR`, `NOT`, `-word` and brackets.
 
 mod lex;
 mod parse;
+mod provision;
 #[cfg(test)]
 mod tests;
 
-use crate::{error::IngestError, query::provision::Provision};
-
-/// German words without weight of their own, folded; they are no search terms beside words that tell something.
-pub(crate) const FUNCTION_WORDS: &[&str] = &[
-    "aber", "als", "am", "an", "auch", "auf", "aus", "bei", "beim", "bis", "da", "das", "dass", "dem", "den",
-    "der", "des", "die", "dies", "diese", "dieser", "dieses", "durch", "ein", "eine", "einem", "einen",
-    "einer", "eines", "er", "es", "fuer", "gegen", "hat", "ich", "im", "in", "ist", "kann", "man", "mit",
-    "nach", "nicht", "nur", "ob", "oder", "ohne", "sein", "sich", "sie", "sind", "so", "ueber", "um", "und",
-    "unter", "vom", "von", "vor", "wann", "was", "welche", "welcher", "welches", "wenn", "wer", "werden",
-    "wie", "wird", "wo", "zu", "zum", "zur",
-];
+pub use provision::{Provision, year_after};
 
 /// A query that was understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Asked {
+pub struct Query {
     /// As given.
-    pub(crate) text: String,
+    pub text: String,
     /// What a document must match.
-    pub(crate) root: AnyOf,
+    pub root: AnyOf,
     /// The provisions that [`Term::Provision`] counts.
-    pub(crate) provisions: Vec<Provision>,
+    pub provisions: Vec<Provision>,
     /// Whether words must stand in order somewhere.
-    pub(crate) has_phrases: bool,
+    pub has_phrases: bool,
     /// What is looked for, as written, without operators and without what is excluded.
-    pub(crate) positive: Vec<String>,
+    pub positive: Vec<String>,
 }
 
 /// Alternatives of which at least one matches, and none of what is excluded.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct AnyOf {
-    pub(crate) any: Vec<AllOf>,
-    pub(crate) not: Vec<Term>,
+pub struct AnyOf {
+    /// The alternatives.
+    pub any: Vec<AllOf>,
+    /// What is excluded.
+    pub not: Vec<Term>,
 }
 
 /// Terms that must all match, and those that must not.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct AllOf {
-    pub(crate) all: Vec<Term>,
-    pub(crate) not: Vec<Term>,
+pub struct AllOf {
+    /// What must match.
+    pub all: Vec<Term>,
+    /// What must not.
+    pub not: Vec<Term>,
 }
 
 /// One thing to look for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Term {
+pub enum Term {
     /// A folded word, in any of its forms and compounds.
     Word(String),
     /// Folded words in order, each in any of its forms.
     Phrase(Vec<String>),
-    /// A provision, by its place in [`Asked::provisions`].
+    /// A provision, by its place in [`Query::provisions`].
     Provision(usize),
     /// What stands in brackets.
     Group(AnyOf),
 }
 
-impl Asked {
+/// Why a query cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum QueryError {
+    /// It holds no word that could be searched for.
+    #[error(
+        "the query `{query}` holds no word to search for; give at least one word, or leave the query out to take all documents"
+    )]
+    Empty {
+        /// The query as given.
+        query: String,
+    },
+    /// It is malformed.
+    #[error("the query `{query}` cannot be understood at character {place}: {problem}")]
+    Malformed {
+        /// The query as given.
+        query: String,
+        /// The character, counted from 1.
+        place: usize,
+        /// What was found, and what to do.
+        problem: String,
+    },
+}
+
+impl Query {
     /// Understands a query.
     ///
     /// # Errors
-    /// [`IngestError::EmptyQuery`] when it holds no word, [`IngestError::Query`] with the place when it is malformed.
-    pub(crate) fn parse(query: &str) -> Result<Self, IngestError> {
-        let refuse = |problem: Problem| IngestError::Query {
+    /// [`QueryError::Empty`] when it holds no word, [`QueryError::Malformed`] with the place when it is malformed.
+    pub fn parse(query: &str) -> Result<Self, QueryError> {
+        let refuse = |problem: Problem| QueryError::Malformed {
             query: query.to_owned(),
             place: problem.place,
             problem: problem.message,
         };
         let lexed = lex::tokens(query).map_err(refuse)?;
         if !lexed.tokens.iter().any(|(_, token)| token.is_sought()) {
-            return Err(IngestError::EmptyQuery { query: query.to_owned() });
+            return Err(QueryError::Empty { query: query.to_owned() });
         }
         let parsed = parse::query(lexed.tokens).map_err(refuse)?;
         Ok(Self {

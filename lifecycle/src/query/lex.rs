@@ -1,12 +1,10 @@
 //! Cuts a query into its tokens.
 
-use clara_lifecycle::{
+use super::{Problem, Provision, problem, year_after};
+use crate::{
     citation::{Citation, Cited},
     text::{fold, words},
 };
-
-use super::{Problem, problem};
-use crate::query::provision::Provision;
 
 /// One piece of a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,7 +121,13 @@ impl Lexer<'_> {
     fn provisions(&mut self) -> Option<usize> {
         let (segment, _) = self.rest.split_at(segment_end(self.rest));
         let cited = Cited::of(segment);
-        let bytes = cited.citations().first().filter(|first| first.place.start == 0)?.place.end;
+        let first = cited.citations().first().filter(|first| first.place.start == 0)?;
+        let year = year_after(segment, first);
+        let bytes = match year {
+            // Blanks stand between the law and its year.
+            Some(year) => segment.split_at(first.place.end).1.find(year)? + first.place.end + year.len(),
+            None => first.place.end,
+        };
         let (written, _) = segment.split_at(bytes);
         let together = cited.citations().iter().filter(|citation| citation.place.start == 0);
         let mut named: Vec<String> = together.map(Citation::provision).collect();
@@ -131,29 +135,55 @@ impl Lexer<'_> {
             // The words as written also say which paragraph is meant.
             written.clone_into(only);
         }
-        let law = self.law_before(&cited);
+        let law = self.law_before(first);
         let mut places = Vec::new();
         for provision in named {
-            let provision = match &law {
-                Some(law) => format!("{provision} {law}"),
-                None => provision,
+            let provision = match (&law, year) {
+                (Some((law, _)), _) => format!("{provision} {law}"),
+                (None, Some(year)) if !provision.ends_with(year) => format!("{provision} {year}"),
+                (None, _) => provision,
             };
             places.push(self.lexed.provisions.len());
             self.lexed.provisions.push(Provision::parse(&provision)?);
         }
-        let place = if law.is_some() { self.lexed.tokens.pop()?.0 } else { self.place };
+        let mut place = self.place;
+        for _ in 0..law.map_or(0, |(_, tokens)| tokens) {
+            (place, _) = self.lexed.tokens.pop()?;
+        }
         self.lexed.tokens.push((place, Token::Provisions(places, written.to_owned())));
         Some(bytes)
     }
 
-    /// The law in `BauGB § 35`: the word before provisions that name none themselves.
-    fn law_before(&self, cited: &Cited) -> Option<String> {
-        if cited.citations().first()?.statute.is_some() {
+    /// The law in `BauGB § 35` and `EEG 2014 § 10b`: the word or two before provisions that name none themselves, and how many.
+    fn law_before(&self, first: &Citation) -> Option<(String, usize)> {
+        if first.statute.is_some() {
             return None;
         }
-        let (_, Token::Word(word)) = self.lexed.tokens.last()? else { return None };
-        let probe = Cited::of(&format!("§ 1 {word}"));
-        probe.citations().first()?.statute.clone()
+        let law = |words: &str| {
+            let text = format!("§ 1 {words}");
+            let cited = Cited::of(&text);
+            let citation = cited.citations().first()?;
+            let name = citation.statute.clone()?;
+            Some((name, year_after(&text, citation).map(str::to_owned)))
+        };
+        let word = |(_, token): &'_ (usize, Token)| match token {
+            Token::Word(word) => Some(word.clone()),
+            Token::Open
+            | Token::Close
+            | Token::And
+            | Token::Or
+            | Token::Not
+            | Token::Minus
+            | Token::Phrase(_)
+            | Token::Provisions(..) => None,
+        };
+        let before: Vec<String> = self.lexed.tokens.iter().rev().take(2).map_while(word).collect();
+        if let [year, word] = before.as_slice()
+            && let Some((name, Some(year))) = law(&format!("{word} {year}"))
+        {
+            return Some((format!("{name} {year}"), 2));
+        }
+        law(before.first()?).map(|(name, _)| (name, 1))
     }
 }
 
