@@ -76,8 +76,8 @@ pub enum IngestError {
     },
     /// The columns of a table hold no documents.
     #[error(
-        "cannot take documents from the table {path}: {problem}; name its columns in ingest.fields, or take it out of \
-         the sources"
+        "cannot take documents from the table {path}: {problem}; name its columns with `--field`, as in \
+         `--field text=COLUMN` (`ingest.fields`), or take it out of the sources"
     )]
     Columns {
         /// The file.
@@ -107,8 +107,8 @@ pub enum IngestError {
     },
     /// The signatures of an earlier dataset cannot be used.
     #[error(
-        "cannot use {path} to leave out documents of earlier datasets: {problem}; fetch the dataset again, or set \
-         ingest.clean.skip_known = false"
+        "cannot use {path} to leave out documents of earlier datasets: {problem}; fetch the dataset again, or leave \
+         out `--skip-known` (`ingest.clean.skip_known`)"
     )]
     EarlierSignatures {
         /// The file.
@@ -122,10 +122,11 @@ pub enum IngestError {
         /// The sources as given.
         sources: String,
     },
-    /// More lines are broken than the job tolerates.
+    /// More documents are broken than the job tolerates.
     #[error(
         "{broken} of {read} documents are broken, more than the limit of {limit} (share of all documents); first: {first}; \
-         repair these lines or raise ingest.max_broken_share"
+         repair them, name fields that are called otherwise with `--field text=NAME` (`ingest.fields`), or raise \
+         `max_broken_share` under [ingest] in the file of --spec"
     )]
     TooManyBroken {
         /// Broken documents.

@@ -177,13 +177,14 @@ pub fn check_early(request: &IngestRequest<'_>) -> Result<(), IngestError> {
 pub fn check_options(options: &IngestOptions, domain: &Domain) -> Result<(), IngestError> {
     let IngestOptions { query, top_k, min_relevance, rerank, .. } = options;
     if query.is_none() && (top_k.is_some() || *min_relevance > 0.0 || rerank.is_some()) {
-        let problem = "ingest.top_k, ingest.min_relevance and ingest.rerank need ingest.query; give a query or leave them out";
+        let problem = "`--top-k`, `--min-relevance` and `ingest.rerank` need a query; give one with `--query` (`ingest.query`), or \
+                       leave them out";
         return Err(IngestError::Options { problem: problem.to_owned() });
     }
     let languages = &options.clean.languages;
     if let Some(unknown) = languages.iter().find(|code| !language::is_known(code)) {
         let problem = format!(
-            "ingest.clean.languages names `{unknown}`, which is no language that can be told; expected ISO 639-1 codes such as `de`"
+            "`--languages` (`ingest.clean.languages`) names `{unknown}`, which is no language that can be told; expected ISO 639-1 codes such as `de`"
         );
         return Err(IngestError::Options { problem });
     }

@@ -188,7 +188,8 @@ fn a_table_without_a_known_shape_is_refused_with_its_columns() {
     assert!(!error.is_retryable());
     let message = error.to_string();
     assert!(
-        message.contains("`text`; found `id`, `inhalt`") && message.contains("ingest.fields"),
+        message.contains("`text`; found `id`, `inhalt`")
+            && message.contains("`--field text=COLUMN` (`ingest.fields`)"),
         "{message}"
     );
 }

@@ -120,7 +120,7 @@ fn training(folder: &Path, splits: BTreeSet<&str>) -> Result<String, IngestError
         _ => Err(IngestError::Options {
             problem: format!(
                 "the dataset in {} has the splits {} and none named `{TRAINING}`; name the folder or the files of one \
-                 in ingest.sources",
+                 with `--source` (`ingest.sources`)",
                 folder.display(),
                 names.join(", ")
             ),
