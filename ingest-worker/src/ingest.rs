@@ -16,7 +16,7 @@ use clara_runtime::stop::StopReason;
 use tracing::{info, warn};
 
 use crate::{
-    broken::BrokenLines,
+    broken::BrokenDocuments,
     card,
     clean::{Cleaner, language},
     dataset::write_manifest,
@@ -240,13 +240,13 @@ fn rank(
 ) -> Result<Ranked, IngestError> {
     let (query, sought) = (asked.text.clone(), asked.positive.join(" "));
     let mut index = SearchIndex::create(&request.scratch.join("index"), asked)?;
-    let mut broken = BrokenLines::default();
+    let mut broken = BrokenDocuments::default();
     let mut cleaner = Cleaner::new(&request.options.clean);
     let mut documents = 0;
     let entries = for_each_item(request, found, observer, None, |number, _, item| {
         documents += 1;
         match item {
-            SourceItem::Broken(line) => broken.add(&line),
+            SourceItem::Broken(document) => broken.add(&document),
             SourceItem::Document(mut document) => {
                 let is_other = filter::domain(document.domain.as_deref(), request.domain).is_some()
                     || filter::allowed(&document, &request.options.clean).is_some();
