@@ -251,7 +251,10 @@ fn too_many_broken_lines_end_the_stage_and_the_first_are_named() {
             message.contains("2 of 100") && message.contains("law.jsonl:99: not valid JSON"),
             "{message}"
         );
-        assert!(message.contains("`--field text=NAME`") && message.contains("the file of --spec"), "{message}");
+        assert!(
+            message.contains("`--field text=NAME`") && message.contains("the file of --spec"),
+            "{message}"
+        );
         let tolerant = IngestOptions { max_broken_share: 0.02, ..options };
         assert_eq!(bench.run(&tolerant).unwrap().dropped, [(DropReason::Broken, 2)].into());
     }

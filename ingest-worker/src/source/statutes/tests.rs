@@ -128,6 +128,13 @@ fn a_packed_statute_is_read_with_the_digest_of_its_bytes() {
 }
 
 #[test]
+fn a_statute_in_utf16_is_read() {
+    let xml = statute(&section("§ 1", "", "<P>Gebäude</P>")).replace("UTF-8", "UTF-16");
+    let bytes: Vec<u8> = format!("\u{feff}{xml}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert_eq!(read("uebbaug.xml", &bytes).unwrap().texts(), ["Gebäude"]);
+}
+
+#[test]
 fn another_xml_is_one_broken_document() {
     for (xml, found) in
         [("<?xml version=\"1.0\"?>\n<project/>", "project"), ("", "none"), ("kein XML", "none")]
