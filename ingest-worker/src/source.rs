@@ -13,6 +13,7 @@ mod input;
 mod json;
 mod jsonl;
 mod kind;
+mod markdown;
 mod parquet;
 mod pdf;
 mod record;

@@ -1,4 +1,4 @@
-//! Reads files that are one document each: text, HTML, PDF.
+//! Reads files that are one document each: text, Markdown, HTML, PDF.
 
 #[cfg(test)]
 mod tests;
@@ -91,7 +91,7 @@ impl Source for WholeSource {
     }
 }
 
-/// The text of a `.md` or `.txt` file.
+/// The text of a `.txt` file.
 pub(super) fn plain(bytes: &[u8]) -> Result<WholeText, String> {
     let text = str::from_utf8(bytes)
         .map_err(|error| format!("not valid UTF-8 from byte {}", error.valid_up_to() + 1))?;
