@@ -128,6 +128,18 @@ fn a_packed_statute_is_read_with_the_digest_of_its_bytes() {
 }
 
 #[test]
+fn a_section_without_a_name_has_an_id_of_its_own() {
+    let unnamed = "<norm doknr=\"BJNR010530005BJNE000100000\"><textdaten><text><Content><P>Vorspruch</P></Content></text></textdaten></norm>\n";
+    let norms = section("§ 5", "", "<P>a</P>")
+        + unnamed
+        + &unnamed.replace(" doknr=\"BJNR010530005BJNE000100000\"", "")
+        + &section("§ 6", "", "<P>b</P>");
+    let read = read("uebbaug.xml", statute(&norms).as_bytes()).unwrap();
+    let expected = ["uebbaug-5", "uebbaug-bjnr010530005bjne000100000", "uebbaug-norm-6", "uebbaug-6"];
+    assert_eq!(read.summary(), expected);
+}
+
+#[test]
 fn a_statute_in_utf16_is_read() {
     let xml = statute(&section("§ 1", "", "<P>Gebäude</P>")).replace("UTF-8", "UTF-16");
     let bytes: Vec<u8> = format!("\u{feff}{xml}").encode_utf16().flat_map(u16::to_le_bytes).collect();
