@@ -31,6 +31,8 @@ pub(super) struct StatutesSource {
     buffer: Vec<u8>,
     statute: Statute,
     is_begun: bool,
+    /// Whether the root element has ended.
+    is_whole: bool,
     at_end: bool,
 }
 
@@ -61,6 +63,7 @@ impl StatutesSource {
             buffer: Vec::new(),
             statute: Statute::default(),
             is_begun: false,
+            is_whole: false,
             at_end: false,
         })
     }
@@ -80,7 +83,11 @@ impl StatutesSource {
                     let number = number.map(|number| String::from_utf8_lossy(&number.value).into_owned());
                     return Ok(Next::Norm(Box::new(self.norm(number.unwrap_or_default())?)));
                 }
-                Event::Eof if self.is_begun => return Ok(Next::End),
+                Event::End(tag) if tag.local_name().as_ref() == ROOT => self.is_whole = true,
+                Event::Eof if self.is_whole => return Ok(Next::End),
+                Event::Eof if self.is_begun => {
+                    return Err(self.damaged("the file ends without `</dokumente>`"));
+                }
                 Event::Eof => return Ok(Next::Foreign("none".to_owned())),
                 _ => {}
             }

@@ -166,11 +166,13 @@ fn damaged_statutes_are_errors_that_name_the_section_before() {
     let mismatched = whole.replace("<P>b</P>", "<P>b</Q>").into_bytes();
     let place = whole.find("<P>b").unwrap() + 3;
     let cut = &bytes[..=place];
+    let between = &bytes[..whole.find("<norm><metadaten><jurabk>ÜbBauG 1999</jurabk><enbez>§ 2").unwrap()];
     let mut invalid = bytes.to_vec();
     invalid[place] = 0xe4;
     let near = format!("it is not valid UTF-8 near byte {}, after § 1 ÜbBauG", place + 1);
     for (xml, problem) in [
         (cut, "the file ends within a section, after § 1 ÜbBauG"),
+        (between, "the file ends without `</dokumente>`, after § 1 ÜbBauG"),
         (mismatched.as_slice(), "it is no well-formed XML"),
         (invalid.as_slice(), near.as_str()),
     ] {
