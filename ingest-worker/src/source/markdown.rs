@@ -23,7 +23,7 @@ pub(super) fn understand(bytes: &[u8]) -> Result<WholeText, String> {
     let metadata = [("title", about(&["title"])), ("language", language)];
     let metadata: BTreeMap<String, String> =
         metadata.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
-    Ok(WholeText { text: text.to_owned(), licence: about(&["license", "licence"]), metadata })
+    Ok(WholeText { text: text.to_owned(), licence: about(&["license", "licence"]), metadata, missing: None })
 }
 
 /// The block of YAML that a text begins with and the text after it. Lines between two rules that are no YAML are text.
