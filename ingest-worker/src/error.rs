@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use clara_lifecycle::counted::counted;
 use clara_runtime::{artifacts::ArtifactError, stop::StopReason};
 
 use crate::{fetch::FetchError, source::KNOWN_KINDS};
@@ -38,7 +39,8 @@ pub enum IngestError {
     /// The sources hold nothing.
     #[error(
         "the sources hold no document: looked into {sources}; expected files that are not \
-         empty, of the kinds {KNOWN_KINDS} (found {skipped} files of other kinds); correct the path or add documents"
+         empty, of the kinds {KNOWN_KINDS} (found {} of other kinds); correct the path or add documents",
+        counted(*skipped, "file")
     )]
     NoDocuments {
         /// The sources as given.
@@ -124,7 +126,7 @@ pub enum IngestError {
     },
     /// More documents are broken than the job tolerates.
     #[error(
-        "{broken} of {read} documents are broken, more than the limit of {limit} (share of all documents); first: {first}; \
+        "too many documents are broken: {broken} of {read}, more than the limit of {limit} (share of all documents); first: {first}; \
          repair them, name fields that are called otherwise with `--field text=NAME` (`ingest.fields`), or raise \
          `max_broken_share` under [ingest] in the file of --spec"
     )]
@@ -168,8 +170,9 @@ pub enum IngestError {
     },
     /// No document matches the query.
     #[error(
-        "empty result: the query `{query}` matches none of {searched} documents; use words that occur in the \
-         documents (stems and compounds match, synonyms do not), or leave the query out to take all of them"
+        "empty result: the query `{query}` matches none of {}; use words that occur in the \
+         documents (stems and compounds match, synonyms do not), or leave the query out to take all of them",
+        counted(*searched, "document")
     )]
     NothingMatches {
         /// The query as given.
