@@ -1,20 +1,20 @@
-//! Counts broken lines and ends the stage when there are too many of them.
+//! Counts broken documents and ends the stage when there are too many of them.
 
 use tracing::warn;
 
 use crate::{error::IngestError, share::share, source::Broken};
 
-/// So many broken lines are logged and named in the error; all of them are in `dropped.jsonl.zst`.
+/// So many broken documents are logged and named in the error; all of them are in `dropped.jsonl.zst`.
 const NAMED: usize = 5;
 
-/// The broken lines of one pass over the sources.
+/// The broken documents of one pass over the sources.
 #[derive(Debug, Default)]
-pub(crate) struct BrokenLines {
+pub(crate) struct BrokenDocuments {
     count: u64,
     first: Vec<String>,
 }
 
-impl BrokenLines {
+impl BrokenDocuments {
     /// Counts one and remembers it when it is among the first.
     pub(crate) fn add(&mut self, broken: &Broken) {
         self.count += 1;
@@ -26,11 +26,11 @@ impl BrokenLines {
     /// Logs the first ones, without their content.
     pub(crate) fn log(&self) {
         for broken in &self.first {
-            warn!(broken_lines = self.count, "left out a broken line, {broken}");
+            warn!(broken_documents = self.count, "left out a broken document, {broken}");
         }
     }
 
-    /// Refuses a share of broken lines above `limit` (0–1).
+    /// Refuses a share of broken documents above `limit` (0–1).
     pub(crate) fn check(&self, read: u64, limit: f64) -> Result<(), IngestError> {
         if share(self.count, read) <= limit {
             return Ok(());

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clara_lifecycle::query::QueryError;
+use clara_lifecycle::{counted::counted, query::QueryError};
 use clara_runtime::{artifacts::ArtifactError, stop::StopReason};
 
 use crate::{fetch::FetchError, source::KNOWN_KINDS};
@@ -39,7 +39,8 @@ pub enum IngestError {
     /// The sources hold nothing.
     #[error(
         "the sources hold no document: looked into {sources}; expected files that are not \
-         empty, of the kinds {KNOWN_KINDS} (found {skipped} files of other kinds); correct the path or add documents"
+         empty, of the kinds {KNOWN_KINDS} (found {} of other kinds); correct the path or add documents",
+        counted(*skipped, "file")
     )]
     NoDocuments {
         /// The sources as given.
@@ -77,8 +78,8 @@ pub enum IngestError {
     },
     /// The columns of a table hold no documents.
     #[error(
-        "cannot take documents from the table {path}: {problem}; name its columns in ingest.fields, or take it out of \
-         the sources"
+        "cannot take documents from the table {path}: {problem}; name its columns with `--field`, as in \
+         `--field text=COLUMN` (`ingest.fields`), or take it out of the sources"
     )]
     Columns {
         /// The file.
@@ -108,8 +109,8 @@ pub enum IngestError {
     },
     /// The signatures of an earlier dataset cannot be used.
     #[error(
-        "cannot use {path} to leave out documents of earlier datasets: {problem}; fetch the dataset again, or set \
-         ingest.clean.skip_known = false"
+        "cannot use {path} to leave out documents of earlier datasets: {problem}; fetch the dataset again, or leave \
+         out `--skip-known` (`ingest.clean.skip_known`)"
     )]
     EarlierSignatures {
         /// The file.
@@ -123,10 +124,11 @@ pub enum IngestError {
         /// The sources as given.
         sources: String,
     },
-    /// More lines are broken than the job tolerates.
+    /// More documents are broken than the job tolerates.
     #[error(
-        "{broken} of {read} documents are broken, more than the limit of {limit} (share of all documents); first: {first}; \
-         repair these lines or raise ingest.max_broken_share"
+        "too many documents are broken: {broken} of {read}, more than the limit of {limit} (share of all documents); first: {first}; \
+         repair them, name fields that are called otherwise with `--field text=NAME` (`ingest.fields`), or raise \
+         `max_broken_share` under [ingest] in the file of --spec"
     )]
     TooManyBroken {
         /// Broken documents.
@@ -153,8 +155,9 @@ pub enum IngestError {
     },
     /// No document matches the query.
     #[error(
-        "empty result: the query `{query}` matches none of {searched} documents; use words that occur in the \
-         documents (stems and compounds match, synonyms do not), or leave the query out to take all of them"
+        "empty result: the query `{query}` matches none of {}; use words that occur in the \
+         documents (stems and compounds match, synonyms do not), or leave the query out to take all of them",
+        counted(*searched, "document")
     )]
     NothingMatches {
         /// The query as given.

@@ -4,6 +4,7 @@
 mod tests;
 
 use clara_lifecycle::{
+    counted::counted,
     dataset::{DropReason, TrainingContent},
     id::Domain,
     spec::{CleanOptions, IngestOptions},
@@ -52,7 +53,10 @@ pub(crate) fn length(content: &TrainingContent, options: &IngestOptions) -> Opti
     let chars = content.chars() as u64;
     let (least, most) = (u64::from(options.min_chars).max(1), u64::from(options.max_chars));
     if chars < least {
-        return Some((DropReason::TooShort, format!("{chars} characters, expected at least {least}")));
+        return Some((
+            DropReason::TooShort,
+            format!("{}, expected at least {least}", counted(chars, "character")),
+        ));
     }
     if chars > most {
         return Some((DropReason::TooLong, format!("{chars} characters, expected at most {most}")));

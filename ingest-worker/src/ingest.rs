@@ -18,7 +18,7 @@ use clara_runtime::stop::StopReason;
 use tracing::{info, warn};
 
 use crate::{
-    broken::BrokenLines,
+    broken::BrokenDocuments,
     card,
     clean::{Cleaner, language},
     dataset::write_manifest,
@@ -179,13 +179,14 @@ pub fn check_early(request: &IngestRequest<'_>) -> Result<(), IngestError> {
 pub fn check_options(options: &IngestOptions, domain: &Domain) -> Result<(), IngestError> {
     let IngestOptions { query, top_k, min_relevance, rerank, .. } = options;
     if query.is_none() && (top_k.is_some() || *min_relevance > 0.0 || rerank.is_some()) {
-        let problem = "ingest.top_k, ingest.min_relevance and ingest.rerank need ingest.query; give a query or leave them out";
+        let problem = "`--top-k`, `--min-relevance` and `ingest.rerank` need a query; give one with `--query` (`ingest.query`), or \
+                       leave them out";
         return Err(IngestError::Options { problem: problem.to_owned() });
     }
     let languages = &options.clean.languages;
     if let Some(unknown) = languages.iter().find(|code| !language::is_known(code)) {
         let problem = format!(
-            "ingest.clean.languages names `{unknown}`, which is no language that can be told; expected ISO 639-1 codes such as `de`"
+            "`--languages` (`ingest.clean.languages`) names `{unknown}`, which is no language that can be told; expected ISO 639-1 codes such as `de`"
         );
         return Err(IngestError::Options { problem });
     }
@@ -241,13 +242,13 @@ fn rank(
 ) -> Result<Ranked, IngestError> {
     let (query, sought) = (asked.text.clone(), asked.positive.join(" "));
     let mut index = SearchIndex::create(&request.scratch.join("index"), asked)?;
-    let mut broken = BrokenLines::default();
+    let mut broken = BrokenDocuments::default();
     let mut cleaner = Cleaner::new(&request.options.clean);
     let mut documents = 0;
     let entries = for_each_item(request, found, observer, None, |number, _, item| {
         documents += 1;
         match item {
-            SourceItem::Broken(line) => broken.add(&line),
+            SourceItem::Broken(document) => broken.add(&document),
             SourceItem::Document(mut document) => {
                 let is_other = filter::domain(document.domain.as_deref(), request.domain).is_some()
                     || filter::allowed(&document, &request.options.clean).is_some();

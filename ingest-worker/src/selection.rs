@@ -13,7 +13,7 @@ use clara_lifecycle::{
 };
 
 use crate::{
-    broken::BrokenLines,
+    broken::BrokenDocuments,
     clean::Cleaner,
     dataset::{DatasetWriter, Kept, Written},
     dedupe::{Duplicates, KnownTexts, Signature, text_digest},
@@ -45,7 +45,7 @@ pub(crate) struct Selection<'a> {
     answers: AnswerCheck,
     writer: DatasetWriter,
     base_model: Option<&'a str>,
-    broken: BrokenLines,
+    broken: BrokenDocuments,
     read: u64,
     removed: Vec<GoldenOverlap>,
     most_relevant: BTreeMap<u64, RankedDocument>,
@@ -94,14 +94,14 @@ impl<'a> Selection<'a> {
             shaper: Shaper::new(options, request.domain)?,
             writer,
             base_model: request.base_model,
-            broken: BrokenLines::default(),
+            broken: BrokenDocuments::default(),
             read: 0,
             removed: Vec::new(),
             most_relevant: BTreeMap::new(),
         })
     }
 
-    /// Takes the next document or broken line of a source.
+    /// Takes the next document of a source, whole or broken.
     pub(crate) fn take(&mut self, source: &str, item: SourceItem) -> Result<(), IngestError> {
         let number = self.read;
         self.read += 1;

@@ -13,6 +13,7 @@ mod input;
 mod json;
 mod jsonl;
 mod kind;
+mod markdown;
 mod parquet;
 mod pdf;
 mod record;
@@ -62,7 +63,7 @@ pub struct Document {
     pub metadata: BTreeMap<String, String>,
 }
 
-/// A document or line that could not be understood.
+/// A document that could not be understood: a line, a row, a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broken {
     /// Where it was read.
@@ -76,7 +77,7 @@ pub struct Broken {
 pub enum SourceItem {
     /// A document.
     Document(Document),
-    /// A broken line or file.
+    /// A broken document.
     Broken(Broken),
 }
 
@@ -90,7 +91,7 @@ pub struct Origin {
 
 /// A file that yields documents. A new kind of file implements this and gets a line in [`FileKind`].
 pub trait Source {
-    /// The next document or broken line, `None` at the end.
+    /// The next document, whole or broken, `None` at the end.
     ///
     /// # Errors
     /// [`IngestError::Read`] when the file cannot be read any further.
@@ -181,7 +182,7 @@ impl<'a> SourceReader<'a> {
         self
     }
 
-    /// The next document or broken line of any file, `None` at the end of the last.
+    /// The next document of any file, whole or broken, `None` at the end of the last.
     ///
     /// A document with the id of an earlier one gets `id@file:line`, so that ids stay unique.
     ///

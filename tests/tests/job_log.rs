@@ -47,7 +47,7 @@ fn why_an_attempt_failed_is_in_the_log() -> Result<()> {
     std::fs::write(&file, std::fs::read_to_string(&file)? + "{\"instruction\": \"half a li\n")?;
     sandbox.run(&[])?.expect(1)?;
     let log = sandbox.clara(&["job", "logs", &sandbox.only_job()?])?.expect(0)?;
-    log.says(&["warn  left out a broken line", "warn  attempt 1 of ingest", "failed: "])?;
+    log.says(&["warn  left out a broken document", "warn  attempt 1 of ingest", "failed: "])?;
     Ok(())
 }
 

@@ -74,6 +74,34 @@ const CODES: [(&str, Lang); 60] = [
     ("zh", Lang::Cmn),
 ];
 
+/// Codes of three letters by which books and other programs name some of them.
+const OTHER_CODES: [(&str, &str); 16] = [
+    ("chi", "zh"),
+    ("zho", "zh"),
+    ("cze", "cs"),
+    ("dut", "nl"),
+    ("fas", "fa"),
+    ("per", "fa"),
+    ("fre", "fr"),
+    ("geo", "ka"),
+    ("ger", "de"),
+    ("gre", "el"),
+    ("arm", "hy"),
+    ("mac", "mk"),
+    ("bur", "my"),
+    ("rum", "ro"),
+    ("slo", "sk"),
+    ("wel", "cy"),
+];
+
+/// The code of a language as ISO 639-1 where that has one, else as it is: `de` for `deu`, `ger`, `de-DE` and `DE`.
+pub(crate) fn short_code(code: &str) -> String {
+    let language = code.trim().split(['-', '_']).next().unwrap_or_default().to_lowercase();
+    let known = CODES.iter().find(|(_, known)| known.code() == language).map(|(short, _)| *short);
+    let other = OTHER_CODES.iter().find(|(other, _)| *other == language).map(|(_, short)| *short);
+    known.or(other).map_or(language, str::to_owned)
+}
+
 /// Whether the language of this ISO 639-1 code can be told.
 pub(crate) fn is_known(code: &str) -> bool {
     CODES.iter().any(|(known, _)| *known == code)

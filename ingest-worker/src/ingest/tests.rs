@@ -251,6 +251,10 @@ fn too_many_broken_lines_end_the_stage_and_the_first_are_named() {
             message.contains("2 of 100") && message.contains("law.jsonl:99: not valid JSON"),
             "{message}"
         );
+        assert!(
+            message.contains("`--field text=NAME`") && message.contains("the file of --spec"),
+            "{message}"
+        );
         let tolerant = IngestOptions { max_broken_share: 0.02, ..options };
         assert_eq!(bench.run(&tolerant).unwrap().dropped, [(DropReason::Broken, 2)].into());
     }
@@ -259,10 +263,13 @@ fn too_many_broken_lines_end_the_stage_and_the_first_are_named() {
 #[test]
 fn a_query_without_matches_is_named() {
     let bench = Bench::new();
-    bench.source("law.jsonl", &law(5));
-    let error = bench.run(&IngestOptions { query: Some("Fischerei".into()), ..bench.options() }).unwrap_err();
-    assert!(!error.is_retryable());
-    assert!(error.to_string().contains("`Fischerei` matches none of 5 documents"), "{error}");
+    for (count, found) in [(5, "5 documents;"), (1, "1 document;")] {
+        bench.source("law.jsonl", &law(count));
+        let options = IngestOptions { query: Some("Fischerei".into()), ..bench.options() };
+        let error = bench.run(&options).unwrap_err();
+        assert!(!error.is_retryable());
+        assert!(error.to_string().contains(&format!("`Fischerei` matches none of {found}")), "{error}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{TRAIN, VALIDATION, document_of, records};
-use crate::{card::Lengths, error::IngestError};
+use crate::{card::Lengths, clean::language::short_code, error::IngestError};
 
 /// A language is told from so many characters of a record at most.
 const LANGUAGE_CHARS: usize = 600;
@@ -25,7 +25,7 @@ pub struct Statistics {
     pub record_chars: [u32; 4],
     /// Records by what they are.
     pub kinds: BTreeMap<&'static str, u64>,
-    /// Records by language (ISO 639-3), as far as it can be told; `unknown` else.
+    /// Records by language (ISO 639-1 where that has it), as far as it can be told; `unknown` else.
     pub languages: BTreeMap<String, u64>,
     /// Lengths in ranges, for a drawing.
     #[serde(skip)]
@@ -99,7 +99,7 @@ fn kind(content: &TrainingContent) -> &'static str {
 fn language(content: &TrainingContent) -> String {
     let text: String = content.texts().join("\n").chars().take(LANGUAGE_CHARS).collect();
     match whatlang::detect(&text) {
-        Some(found) if found.is_reliable() => found.lang().code().to_owned(),
+        Some(found) if found.is_reliable() => short_code(found.lang().code()),
         _ => "unknown".to_owned(),
     }
 }

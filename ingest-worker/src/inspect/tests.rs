@@ -158,7 +158,7 @@ fn figures_count_records_documents_and_languages() {
     );
     let figures = statistics(folder.path()).unwrap();
     assert_eq!((figures.records, figures.documents), (4, 3));
-    assert_eq!(figures.languages, [("deu".to_owned(), 3), ("eng".to_owned(), 1)].into());
+    assert_eq!(figures.languages, [("de".to_owned(), 3), ("en".to_owned(), 1)].into());
     assert_eq!(figures.kinds, [("running text", 4)].into());
     let longest = u32::try_from(german.chars().count().max(english.chars().count())).unwrap();
     assert_eq!(figures.record_chars[3], longest);

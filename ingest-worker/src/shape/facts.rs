@@ -27,7 +27,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) law: Option<&'a str>,
     pub(crate) section: Option<String>,
     pub(crate) provision: Option<String>,
-    /// The text, without the heading when that is its first line.
+    /// The text, without the heading where that is its first line.
     pub(crate) body: &'a str,
     metadata: &'a BTreeMap<String, String>,
 }
@@ -41,7 +41,7 @@ impl<'a> Facts<'a> {
         let provision = law.zip(section.as_ref()).map(|(law, section)| format!("{section} {law}"));
         let text = text.trim();
         let (heading, body) = match first_of(metadata, &HEADING_FIELDS) {
-            Some(heading) => (Some(heading), text),
+            Some(heading) => (Some(heading), without_heading(text, heading)),
             None => match first_line_heading(text) {
                 Some((heading, body)) => (Some(heading), body),
                 None => (None, text),
@@ -119,6 +119,19 @@ fn first_line_heading(text: &str) -> Option<(&str, &str)> {
     let is_heading = is_marked || (stands_alone && !first.ends_with(['.', ',', ';', ':']));
     let is_short = heading.chars().count() <= HEADING_CHARS;
     (is_heading && is_short && !heading.is_empty() && !body.is_empty()).then_some((heading, body))
+}
+
+/// The text without first lines that are its heading: a page may have it as its title and over its text.
+fn without_heading<'a>(text: &'a str, heading: &str) -> &'a str {
+    let heading = one_line(heading);
+    let mut body = text;
+    while let Some((first, rest)) = body.split_once('\n') {
+        if rest.trim().is_empty() || one_line(first.trim_start().trim_start_matches('#')) != heading {
+            break;
+        }
+        body = rest.trim_start();
+    }
+    body
 }
 
 fn one_line(text: &str) -> String {

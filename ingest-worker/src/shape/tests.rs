@@ -97,6 +97,35 @@ fn a_plain_document_is_asked_for_by_its_first_line() {
 }
 
 #[test]
+fn a_heading_that_begins_the_text_stands_in_the_question_alone() {
+    let about = [("title", "Bauen | Amt"), ("heading", "Bauen im Außenbereich")];
+    for first in [
+        "Bauen im Außenbereich",
+        "# Bauen im  Außenbereich",
+        "Bauen im Außenbereich\n\n## Bauen im Außenbereich",
+    ] {
+        let text = format!("{first}\n\n{TEXT}");
+        let records = shape(&options(RecordShape::Instruction), document("bau.html", &text, &about));
+        let (question, answer) = exchange(&records[0]);
+        assert!(question.contains("„Bauen im Außenbereich“"), "{question}");
+        assert_eq!(answer, TEXT, "{first}");
+        let records = shape(&options(RecordShape::Completion), document("bau.html", &text, &about));
+        let expected = TrainingContent::PromptCompletion {
+            prompt: "Bauen im Außenbereich\n\n".into(),
+            completion: TEXT.into(),
+        };
+        assert_eq!(records[0].content, expected);
+    }
+    for text in ["Bauen im Außenbereich", "Bauen im Außenbereich ist selten.\n\nEs gilt § 35."] {
+        let records = shape(&options(RecordShape::Instruction), document("bau.html", text, &about));
+        assert_eq!(exchange(&records[0]).1, text);
+    }
+    let text = format!("Bauen im Außenbereich\n\n{TEXT}");
+    let records = shape(&options(RecordShape::Text), document("bau.html", &text, &about));
+    assert_eq!(records[0].content, TrainingContent::Text { text });
+}
+
+#[test]
 fn a_heading_that_asks_is_the_question() {
     let document = document("faq", TEXT, &[("title", "Was ist ein Verwaltungsakt?")]);
     let records = shape(&options(RecordShape::Instruction), document);

@@ -1,24 +1,25 @@
 //! Reads CSV and TSV files: a header, and rows that are records.
 
+mod rows;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    io::{self, BufRead as _},
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{ops::Range, path::PathBuf, sync::Arc};
 
-use clara_lifecycle::{digest::Digest, spec::FieldNames};
+use clara_lifecycle::{counted::counted, digest::Digest, spec::FieldNames};
 use csv::{ByteRecord, ReaderBuilder, Terminator};
 use serde_json::{Map, Value};
 
-use super::{Broken, MOST_DOCUMENT_BYTES, Origin, Source, SourceFile, SourceItem, input::Input, record};
+use self::rows::{Row, Rows};
+use super::{Broken, Origin, Source, SourceFile, SourceItem, input::Input, record};
 use crate::error::IngestError;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Most columns of a table.
 const MOST_COLUMNS: usize = 10_000;
+/// A cell of so many lines, of which this share has as many cells as the header, holds rows: a quote before it lacks its end.
+const LEAST_SWALLOWED_LINES: usize = 20;
+const LEAST_SWALLOWED_PERCENT: usize = 90;
 
 /// A table of text that is read row by row.
 #[derive(Debug)]
@@ -27,14 +28,11 @@ pub(super) struct DelimitedSource {
     name: String,
     shown_path: Arc<str>,
     fields: Arc<FieldNames>,
-    input: Input,
-    delimiter: u8,
+    rows: Rows,
     header: Vec<String>,
     encoding: Option<Encoding>,
-    /// Lines read so far; a row may hold several.
-    lines: u64,
-    buffer: Vec<u8>,
-    most_row_bytes: u64,
+    /// Lines within a cell that look like rows, and so are broken ones.
+    swallowed: Range<u64>,
 }
 
 /// How letters beyond ASCII are written; the first row that has any decides for the whole file.
@@ -44,160 +42,138 @@ enum Encoding {
     Windows1252,
 }
 
-/// What the next row is, its bytes aside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Row {
-    /// It begins at this line.
-    Whole(u64),
-    TooLong(u64),
-    End,
-}
-
-/// Where within a row a byte is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    CellStart,
-    Bare,
-    Quoted,
-    /// After a quote within a quoted cell: its end, or the first of two that stand for one.
-    AfterQuote,
-}
-
 impl DelimitedSource {
     pub(super) fn open(file: &SourceFile) -> Result<Self, IngestError> {
         let is_tsv = file.name.to_lowercase().contains(".tsv");
+        let delimiter = if is_tsv { b'\t' } else { b',' };
         let mut source = Self {
             path: file.path.clone(),
             name: file.name.clone(),
             shown_path: file.path.to_string_lossy().into(),
             fields: Arc::clone(&file.fields),
-            input: Input::open(&file.path)?,
-            delimiter: if is_tsv { b'\t' } else { b',' },
+            rows: Rows::new(Input::open(&file.path)?, delimiter),
             header: Vec::new(),
             encoding: None,
-            lines: 0,
-            buffer: Vec::new(),
-            most_row_bytes: MOST_DOCUMENT_BYTES,
+            swallowed: 0..0,
         };
         source.read_header(is_tsv)?;
         Ok(source)
     }
 
     fn read_header(&mut self, is_tsv: bool) -> Result<(), IngestError> {
-        if self.input.available()?.starts_with(BYTE_ORDER_MARK) {
-            self.input.consume(BYTE_ORDER_MARK.len());
+        if self.rows.input.available()?.starts_with(BYTE_ORDER_MARK) {
+            self.rows.input.consume(BYTE_ORDER_MARK.len());
             self.encoding = Some(Encoding::Utf8);
         }
-        let Row::Whole(_) = self.next_row()? else {
+        if !self.next_header_row()? {
             return Ok(());
-        };
+        }
         // Spreadsheets write the delimiter in a line of its own.
-        if let [b's', b'e', b'p', b'=', delimiter] = *self.buffer.trim_ascii_end() {
-            self.delimiter = delimiter;
-            if self.next_row()? == Row::End {
+        if let [b's', b'e', b'p', b'=', delimiter] = *self.rows.row.trim_ascii_end() {
+            self.rows.delimiter = delimiter;
+            if !self.next_header_row()? {
                 return Ok(());
             }
         } else if !is_tsv {
-            self.delimiter = guess_delimiter(&self.buffer);
+            self.rows.delimiter = guess_delimiter(&self.rows.row);
         }
         let header =
-            self.cells().map_err(|problem| self.input.damaged(format!("its header is {problem}")))?;
+            self.cells().map_err(|problem| self.rows.input.damaged(format!("its header is {problem}")))?;
         self.header = header.into_iter().map(|name| name.trim().to_owned()).collect();
-        if let Some(name) = repeated(&self.header) {
-            return Err(self.input.damaged(format!("its header names the column `{name}` more than once")));
+        let problem = if self.header.iter().any(|name| name.replace("\r\n", "").contains('\r')) {
+            Some("its lines end with a carriage return alone, expected line feeds; save it with other line ends".to_owned())
+        } else {
+            repeated(&self.header).map(|name| format!("its header names the column `{name}` more than once"))
+        };
+        if let Some(problem) = problem {
+            return Err(self.rows.input.damaged(problem));
         }
         record::check_columns(self.header.iter().map(String::as_str), &self.fields)
             .map_err(|problem| IngestError::Columns { path: self.path.clone(), problem })
     }
 
-    /// Reads the next row that is not blank into the buffer.
-    fn next_row(&mut self) -> Result<Row, IngestError> {
-        loop {
-            let row = self.read_row().map_err(|error| self.input.fatal(error))?;
-            let is_blank = matches!(row, Row::Whole(_)) && self.buffer.trim_ascii().is_empty();
-            if !is_blank {
-                return Ok(row);
+    /// Reads a row of the header; says whether there is one.
+    fn next_header_row(&mut self) -> Result<bool, IngestError> {
+        match self.rows.next()? {
+            Row::End => Ok(false),
+            Row::Whole(_) => Ok(true),
+            Row::TooLong(_) => {
+                let most = self.rows.most_row_bytes;
+                Err(self.rows.input.damaged(format!("its header is longer than {most} bytes")))
             }
-        }
-    }
-
-    fn read_row(&mut self) -> io::Result<Row> {
-        self.buffer.clear();
-        let line = self.lines + 1;
-        let mut state = State::CellStart;
-        let mut bytes = 0;
-        loop {
-            let available = self.input.fill_buf()?;
-            if available.is_empty() && bytes == 0 {
-                return Ok(Row::End);
-            }
-            let (count, is_end) = state.take(available, self.delimiter);
-            let taken = available.get(..count).unwrap_or_default();
-            bytes += count as u64;
-            for byte in taken {
-                self.lines += u64::from(*byte == b'\n');
-            }
-            if bytes <= self.most_row_bytes {
-                self.buffer.extend_from_slice(taken);
-            }
-            let is_last = available.is_empty();
-            self.input.consume(count);
-            if is_end || is_last {
-                let fits = bytes <= self.most_row_bytes;
-                return Ok(if fits { Row::Whole(line) } else { Row::TooLong(line) });
-            }
+            Row::Unclosed { quote_line, .. } => Err(self
+                .rows
+                .input
+                .damaged(format!("its header has a quote in line {quote_line} that is never closed"))),
         }
     }
 
     /// The cells of the row in the buffer.
     fn cells(&mut self) -> Result<Vec<String>, String> {
-        let end = self.buffer.strip_suffix(b"\n").map_or(self.buffer.len(), <[u8]>::len);
-        self.buffer.truncate(end);
-        let end = self.buffer.strip_suffix(b"\r").map_or(end, <[u8]>::len);
-        self.buffer.truncate(end);
+        let row = self.rows.row.strip_suffix(b"\n").unwrap_or(&self.rows.row);
+        let row = row.strip_suffix(b"\r").unwrap_or(row);
         let mut reader = ReaderBuilder::new()
             .has_headers(false)
             .flexible(true)
             .terminator(Terminator::Any(b'\n'))
-            .delimiter(self.delimiter)
-            .buffer_capacity(self.buffer.len().clamp(64, 64 << 10))
-            .from_reader(self.buffer.as_slice());
-        let mut row = ByteRecord::new();
-        reader.read_byte_record(&mut row).map_err(|error| format!("no row of a table ({error})"))?;
-        if row.len() > MOST_COLUMNS {
-            return Err(format!("a row of {} cells, expected at most {MOST_COLUMNS}", row.len()));
+            .delimiter(self.rows.delimiter)
+            .buffer_capacity(row.len().clamp(64, 64 << 10))
+            .from_reader(row);
+        let mut cells = ByteRecord::new();
+        reader.read_byte_record(&mut cells).map_err(|error| format!("no row of a table ({error})"))?;
+        if cells.len() > MOST_COLUMNS {
+            return Err(format!("a row of {} cells, expected at most {MOST_COLUMNS}", cells.len()));
         }
         let encoding = match self.encoding {
             Some(encoding) => encoding,
-            None if self.buffer.is_ascii() => Encoding::Utf8,
+            None if row.is_ascii() => Encoding::Utf8,
             None => {
-                let is_utf8 = str::from_utf8(&self.buffer).is_ok();
+                let is_utf8 = str::from_utf8(row).is_ok();
                 let encoding = if is_utf8 { Encoding::Utf8 } else { Encoding::Windows1252 };
                 *self.encoding.insert(encoding)
             }
         };
         if encoding == Encoding::Windows1252 {
             let decode = |cell| encoding_rs::WINDOWS_1252.decode_without_bom_handling(cell).0.into_owned();
-            return Ok(row.iter().map(decode).collect());
+            return Ok(cells.iter().map(decode).collect());
         }
-        str::from_utf8(&self.buffer)
+        str::from_utf8(row)
             .map_err(|error| format!("not valid UTF-8 from byte {} of the row", error.valid_up_to() + 1))?;
-        Ok(row.iter().map(|cell| String::from_utf8_lossy(cell).into_owned()).collect())
+        Ok(cells.iter().map(|cell| String::from_utf8_lossy(cell).into_owned()).collect())
     }
 
     fn item(&mut self, line: u64) -> SourceItem {
-        let origin = Origin::line(Arc::clone(&self.shown_path), line);
-        let record = self.cells().and_then(|cells| self.record(cells));
-        match record {
-            Err(problem) => SourceItem::Broken(Broken { origin, problem }),
-            Ok(record) => SourceItem::Document(record.document(origin, &self.name)),
+        match self.cells().and_then(|cells| self.record(cells, line)) {
+            Err(problem) => self.broken(line, problem),
+            Ok(record) => SourceItem::Document(record.document(self.origin(line), &self.name)),
         }
     }
 
-    fn record(&self, cells: Vec<String>) -> Result<record::Record, String> {
+    fn broken(&self, line: u64, problem: String) -> SourceItem {
+        SourceItem::Broken(Broken { origin: self.origin(line), problem })
+    }
+
+    fn origin(&self, line: u64) -> Origin {
+        Origin::line(Arc::clone(&self.shown_path), line)
+    }
+
+    /// The record of a row that begins at `line`.
+    fn record(&mut self, cells: Vec<String>, line: u64) -> Result<record::Record, String> {
+        let last_line = self.rows.line;
         if cells.len() != self.header.len() {
-            let (found, expected) = (cells.len(), self.header.len());
-            return Err(format!("the row has {found} cells, expected {expected} as in the header"));
+            let (found, expected) = (counted(cells.len(), "cell"), self.header.len());
+            let row = if last_line > line {
+                format!("the row up to line {last_line}")
+            } else {
+                "the row".to_owned()
+            };
+            return Err(format!("{row} has {found}, expected {expected} as in the header"));
+        }
+        if cells.iter().any(|cell| self.holds_rows(cell)) {
+            self.swallowed = line + 1..last_line + 1;
+            return Err(format!(
+                "a cell goes on to line {last_line} over lines that look like rows; its quote may lack its end"
+            ));
         }
         let mut object = Map::new();
         for (name, cell) in self.header.iter().zip(cells) {
@@ -207,40 +183,43 @@ impl DelimitedSource {
         }
         record::from_object(&object, &self.fields)
     }
+
+    fn holds_rows(&self, cell: &str) -> bool {
+        let delimiters = self.header.len().saturating_sub(1);
+        if delimiters == 0 || cell.lines().count() < LEAST_SWALLOWED_LINES {
+            return false;
+        }
+        let is_row =
+            |line: &&str| line.bytes().filter(|byte| *byte == self.rows.delimiter).count() == delimiters;
+        // The first line is the rest of the row with the quote.
+        let lines = cell.lines().skip(1);
+        lines.clone().filter(is_row).count() * 100 >= lines.count() * LEAST_SWALLOWED_PERCENT
+    }
 }
 
 impl Source for DelimitedSource {
     fn next_item(&mut self) -> Result<Option<SourceItem>, IngestError> {
-        Ok(match self.next_row()? {
+        if let Some(line) = self.swallowed.next() {
+            let problem = "it stands within a quoted cell that may lack its end".to_owned();
+            return Ok(Some(self.broken(line, problem)));
+        }
+        Ok(match self.rows.next()? {
             Row::End => None,
             Row::Whole(line) => Some(self.item(line)),
             Row::TooLong(line) => {
-                let origin = Origin::line(Arc::clone(&self.shown_path), line);
-                let problem =
-                    format!("the row is longer than {} bytes; a quote may lack its end", self.most_row_bytes);
-                Some(SourceItem::Broken(Broken { origin, problem }))
+                let most = self.rows.most_row_bytes;
+                let problem = format!("the row is longer than {most} bytes; a quote may lack its end");
+                Some(self.broken(line, problem))
+            }
+            Row::Unclosed { line, quote_line } => {
+                let problem = format!("a quote opened in line {quote_line} is never closed");
+                Some(self.broken(line, problem))
             }
         })
     }
 
     fn read_so_far(&self) -> (u64, Digest) {
-        self.input.read_so_far()
-    }
-}
-
-impl State {
-    /// How many of the bytes belong to the row, its line end included, and whether it ends there.
-    fn take(&mut self, bytes: &[u8], delimiter: u8) -> (usize, bool) {
-        for (count, byte) in bytes.iter().enumerate() {
-            *self = match (*self, *byte) {
-                (Self::Quoted, b'"') => Self::AfterQuote,
-                (Self::CellStart | Self::AfterQuote, b'"') | (Self::Quoted, _) => Self::Quoted,
-                (_, b'\n') => return (count + 1, true),
-                (_, byte) if byte == delimiter => Self::CellStart,
-                (Self::CellStart | Self::Bare | Self::AfterQuote, _) => Self::Bare,
-            };
-        }
-        (bytes.len(), false)
+        self.rows.input.read_so_far()
     }
 }
 

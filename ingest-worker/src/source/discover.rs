@@ -15,6 +15,7 @@ use std::{
 use clara_lifecycle::spec::FieldNames;
 use walkdir::{DirEntry, WalkDir};
 
+use self::hugging_face::Dataset;
 use super::kind::FileKind;
 use crate::error::IngestError;
 
@@ -123,23 +124,32 @@ impl Finder {
 
     /// Adds the files of a folder, named by their paths below `root`.
     fn add_folder(&mut self, folder: &Path, root: &Path) -> Result<(), IngestError> {
-        let is_visible =
-            |entry: &DirEntry| entry.depth() == 0 || !entry.file_name().as_encoded_bytes().starts_with(b".");
-        let walk = WalkDir::new(folder).follow_links(true).sort_by_file_name();
-        let mut entries = walk.into_iter().filter_entry(is_visible);
+        let mut entries = walk(folder).into_iter().filter_entry(is_visible);
         while let Some(entry) = entries.next() {
-            let entry = entry.map_err(|error| {
-                let path = error.path().unwrap_or(folder).to_owned();
-                IngestError::Read { path, source: error.into() }
-            })?;
+            let entry = entry.map_err(|error| unreadable(folder, error))?;
             if !entry.file_type().is_dir() {
                 self.add_known(entry.path(), root);
             } else if let Some(dataset) = hugging_face::dataset(entry.path())? {
-                for path in dataset.files {
-                    self.add_known(&path, root);
+                for path in &dataset.files {
+                    self.add_known(path, root);
                 }
                 self.found.skipped.extend(dataset.skipped.iter().map(|path| relative_name(root, path)));
+                self.skip_rest(entry.path(), root, &dataset)?;
                 entries.skip_current_dir();
+            }
+        }
+        Ok(())
+    }
+
+    /// Lists what lies in the folder of a dataset and is no part of it.
+    fn skip_rest(&mut self, folder: &Path, root: &Path, dataset: &Dataset) -> Result<(), IngestError> {
+        for path in visible_files(folder) {
+            let path = path?;
+            let is_listed = dataset.files.contains(&path)
+                || dataset.skipped.iter().any(|skipped| path.starts_with(skipped))
+                || hugging_face::is_about_dataset(&path);
+            if !is_listed {
+                self.found.skipped.push(relative_name(root, &path));
             }
         }
         Ok(())
@@ -157,6 +167,28 @@ impl Finder {
         let (fields, source) = (Arc::clone(&self.fields), Arc::clone(&self.source));
         self.found.files.push(SourceFile { path: path.to_owned(), name, kind, fields, source });
     }
+}
+
+/// All visible files below a folder, sorted by path.
+fn visible_files(folder: &Path) -> impl Iterator<Item = Result<PathBuf, IngestError>> {
+    let entries = walk(folder).into_iter().filter_entry(is_visible);
+    entries.filter_map(move |entry| match entry {
+        Ok(entry) => (!entry.file_type().is_dir()).then(|| Ok(entry.into_path())),
+        Err(error) => Some(Err(unreadable(folder, error))),
+    })
+}
+
+fn walk(folder: &Path) -> WalkDir {
+    WalkDir::new(folder).follow_links(true).sort_by_file_name()
+}
+
+fn is_visible(entry: &DirEntry) -> bool {
+    entry.depth() == 0 || !entry.file_name().as_encoded_bytes().starts_with(b".")
+}
+
+fn unreadable(folder: &Path, error: walkdir::Error) -> IngestError {
+    let path = error.path().unwrap_or(folder).to_owned();
+    IngestError::Read { path, source: error.into() }
 }
 
 fn relative_name(folder: &Path, path: &Path) -> String {

@@ -14,6 +14,7 @@ use super::{
     flow::{Flow, Gap},
     whole::WholeText,
 };
+use crate::clean::language::short_code;
 
 /// So far into a page its encoding may be named, in bytes.
 const MOST_PRESCANNED_BYTES: usize = 1_024;
@@ -31,7 +32,7 @@ pub(super) fn understand(bytes: &[u8]) -> Result<WholeText, String> {
     text.read(main);
     let title = first(&page, "title").map(|title| line(title));
     let title = title.filter(|title| !title.is_empty()).or_else(|| text.headings.first().cloned());
-    let language = page.root_element().attr("lang").map(str::to_owned);
+    let language = page.root_element().attr("lang").map(short_code);
     let licence = first(&page, r#"link[rel~="license"], a[rel~="license"]"#);
     let about = [
         ("title", title),
@@ -47,6 +48,7 @@ pub(super) fn understand(bytes: &[u8]) -> Result<WholeText, String> {
         text: text.flow.finish(),
         licence: licence.and_then(|link| link.attr("href")).map(str::to_owned),
         metadata,
+        missing: None,
     })
 }
 

@@ -1,7 +1,8 @@
-//! The bytes of a file: unpacked where it is packed, and counted and hashed as they are stored.
+//! The bytes of a file: unpacked where it is packed, UTF-8 where it is UTF-16, and counted and hashed as they are stored.
 
 #[cfg(test)]
 mod tests;
+mod utf16;
 
 use std::{
     fmt,
@@ -14,6 +15,7 @@ use clara_lifecycle::digest::Digest;
 use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest as _, Sha256};
 
+use self::utf16::Utf16;
 use crate::error::IngestError;
 
 const GZIP_MAGIC: &[u8] = b"\x1f\x8b";
@@ -30,7 +32,15 @@ const MOST_UNPACKED_RATIO: u64 = 500;
 pub(super) struct Input {
     path: PathBuf,
     reader: Reader,
+    encoding: Encoding,
     unpacked_bytes: u64,
+}
+
+enum Encoding {
+    /// Nothing was read yet.
+    Unknown,
+    AsStored,
+    Utf16(Utf16),
 }
 
 enum Reader {
@@ -72,7 +82,7 @@ impl Input {
         } else {
             Reader::Stored(stored)
         };
-        Ok(Self { path: path.to_owned(), reader, unpacked_bytes: 0 })
+        Ok(Self { path: path.to_owned(), reader, encoding: Encoding::Unknown, unpacked_bytes: 0 })
     }
 
     /// Reads what is left of the stored bytes without unpacking it, so that the digest is of the whole file.
@@ -96,10 +106,9 @@ impl Input {
         if let Err(error) = self.fill_buf() {
             return Err(self.fatal(error));
         }
-        Ok(match &self.reader {
-            Reader::Stored(reader) => reader.buffer(),
-            Reader::Gzip(reader) => reader.buffer(),
-            Reader::Zstd(reader) => reader.buffer(),
+        Ok(match &self.encoding {
+            Encoding::Utf16(text) => text.decoded(),
+            Encoding::Unknown | Encoding::AsStored => self.reader.buffer(),
         })
     }
 
@@ -170,19 +179,52 @@ impl BufRead for Input {
         if !matches!(self.reader, Reader::Stored(_)) {
             self.check_ratio()?;
         }
-        match &mut self.reader {
-            Reader::Stored(reader) => reader.fill_buf(),
-            Reader::Gzip(reader) => reader.fill_buf(),
-            Reader::Zstd(reader) => reader.fill_buf(),
+        if matches!(self.encoding, Encoding::Unknown) {
+            let text = Utf16::told_by(self.reader.fill_buf()?);
+            self.encoding = text.map_or(Encoding::AsStored, Encoding::Utf16);
+        }
+        let Encoding::Utf16(text) = &mut self.encoding else { return self.reader.fill_buf() };
+        while text.decoded().is_empty() && !text.is_at_end() {
+            let taken = text.decode(self.reader.fill_buf()?);
+            self.reader.consume(taken);
+            self.unpacked_bytes += taken as u64;
+        }
+        Ok(text.decoded())
+    }
+
+    fn consume(&mut self, count: usize) {
+        match &mut self.encoding {
+            Encoding::Utf16(text) => text.consume(count),
+            Encoding::Unknown | Encoding::AsStored => {
+                self.unpacked_bytes += count as u64;
+                self.reader.consume(count);
+            }
+        }
+    }
+}
+
+impl Reader {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        match self {
+            Self::Stored(reader) => reader.fill_buf(),
+            Self::Gzip(reader) => reader.fill_buf(),
+            Self::Zstd(reader) => reader.fill_buf(),
+        }
+    }
+
+    fn buffer(&self) -> &[u8] {
+        match self {
+            Self::Stored(reader) => reader.buffer(),
+            Self::Gzip(reader) => reader.buffer(),
+            Self::Zstd(reader) => reader.buffer(),
         }
     }
 
     fn consume(&mut self, count: usize) {
-        self.unpacked_bytes += count as u64;
-        match &mut self.reader {
-            Reader::Stored(reader) => reader.consume(count),
-            Reader::Gzip(reader) => reader.consume(count),
-            Reader::Zstd(reader) => reader.consume(count),
+        match self {
+            Self::Stored(reader) => reader.consume(count),
+            Self::Gzip(reader) => reader.consume(count),
+            Self::Zstd(reader) => reader.consume(count),
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{
     html,
     json::JsonSource,
     jsonl::JsonlSource,
-    parquet, pdf,
+    markdown, parquet, pdf,
     statutes::StatutesSource,
     whole::{WholeSource, plain},
 };
@@ -35,7 +35,9 @@ pub enum FileKind {
     Parquet,
     /// `.arrow`, `.feather`: each row is a record.
     Arrow,
-    /// `.md` or `.txt`: the file is one document.
+    /// `.md`: the file is one document, its front matter aside.
+    Markdown,
+    /// `.txt`: the file is one document.
     Plain,
     /// `.html`, `.htm`: the main text is one document.
     Html,
@@ -58,7 +60,8 @@ impl FileKind {
             "csv" | "tsv" => Self::Delimited,
             "parquet" => Self::Parquet,
             "arrow" | "feather" => Self::Arrow,
-            "md" | "txt" => Self::Plain,
+            "md" => Self::Markdown,
+            "txt" => Self::Plain,
             "html" | "htm" => Self::Html,
             "pdf" => Self::Pdf,
             "xml" => Self::Statutes,
@@ -70,7 +73,13 @@ impl FileKind {
     /// Whether a file of the kind may be packed.
     fn is_text(self) -> bool {
         match self {
-            Self::Jsonl | Self::Json | Self::Delimited | Self::Plain | Self::Html | Self::Statutes => true,
+            Self::Jsonl
+            | Self::Json
+            | Self::Delimited
+            | Self::Markdown
+            | Self::Plain
+            | Self::Html
+            | Self::Statutes => true,
             Self::Parquet | Self::Arrow | Self::Pdf | Self::Fetched => false,
         }
     }
@@ -85,6 +94,7 @@ impl SourceFile {
             FileKind::Delimited => Box::new(DelimitedSource::open(self)?),
             FileKind::Parquet => Box::new(parquet::open(self)?),
             FileKind::Arrow => Box::new(arrow::open(self)?),
+            FileKind::Markdown => Box::new(WholeSource::open(self, markdown::understand)?),
             FileKind::Plain => Box::new(WholeSource::open(self, plain)?),
             FileKind::Html => Box::new(WholeSource::open(self, html::understand)?),
             FileKind::Pdf => Box::new(WholeSource::open(self, pdf::understand)?),

@@ -1,6 +1,7 @@
 //! Reads the text of PDF files page by page.
 
 mod guard;
+mod pictures;
 
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ use std::{
     io::{self, Write},
 };
 
+use clara_lifecycle::counted::counted;
 use pdf_extract::{Document, Error, Object, PlainTextOutput, output_doc_page};
 
 use super::{MOST_DOCUMENT_BYTES, caught::caught, whole::WholeText};
@@ -23,7 +25,7 @@ const MOST_LEADING_BYTES: usize = 1_024;
 const LIGATURES: [(char, &str); 5] =
     [('\u{fb00}', "ff"), ('\u{fb01}', "fi"), ('\u{fb02}', "fl"), ('\u{fb03}', "ffi"), ('\u{fb04}', "ffl")];
 
-/// The text of all pages, with `title` and `pages` as metadata.
+/// The text of all pages, with `title`, `pages` and, where some are pictures, `pages_without_text` as metadata.
 ///
 /// # Errors
 /// What is wrong with the file, e.g. that it is encrypted or that its pages are pictures.
@@ -38,22 +40,32 @@ pub(super) fn understand(bytes: &[u8]) -> Result<WholeText, String> {
     let understood = caught(|| -> Result<_, String> {
         let mut document = open(bytes)?;
         guard::prepare(&mut document)?;
-        let text = text(&document, &page)?;
-        Ok((text, title(&document), document.get_pages().len()))
+        Ok((pages(&document, &page)?, title(&document)))
     });
-    let (text, title, pages) = match understood {
+    let (pages, title) = match understood {
         Some(understood) => understood?,
         None if page.get() == 0 => return Err("its layout is not that of a PDF file".to_owned()),
         None => return Err(format!("the layout of page {} is not understood", page.get())),
     };
+    let pages_read = counted(pages.texts.len(), "page");
+    let text = pages.texts.join(PAGE_BREAK);
     if !text.contains(char::is_alphanumeric) {
         return Err(format!(
-            "its {pages} pages hold no text, so they are pictures; recognise the text (OCR) first"
+            "there is no text on its {pages_read}, only pictures; recognise the text (OCR) first"
         ));
     }
-    let mut metadata = BTreeMap::from([("pages".to_owned(), pages.to_string())]);
+    let mut metadata = BTreeMap::from([("pages".to_owned(), pages.texts.len().to_string())]);
     metadata.extend(title.map(|title| ("title".to_owned(), title)));
-    Ok(WholeText { text, licence: None, metadata })
+    let mut missing = None;
+    if !pages.pictures.is_empty() {
+        let numbers = pages.pictures.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+        let count = pages.pictures.len();
+        missing = Some(format!(
+            "{count} of its {pages_read} without text but with pictures ({numbers}); recognise the text (OCR) first"
+        ));
+        metadata.insert("pages_without_text".to_owned(), numbers);
+    }
+    Ok(WholeText { text, licence: None, metadata, missing })
 }
 
 fn open(bytes: &[u8]) -> Result<Document, String> {
@@ -69,19 +81,30 @@ fn open(bytes: &[u8]) -> Result<Document, String> {
     Ok(document)
 }
 
-fn text(document: &Document, page: &Cell<u32>) -> Result<String, String> {
-    let mut pages = Vec::new();
+/// The texts of the pages, and the numbers of those that hold pictures alone.
+#[derive(Debug, Default)]
+struct Pages {
+    texts: Vec<String>,
+    pictures: Vec<u32>,
+}
+
+fn pages(document: &Document, page: &Cell<u32>) -> Result<Pages, String> {
+    let mut pages = Pages::default();
     let mut left = MOST_DOCUMENT_BYTES;
-    for number in document.get_pages().into_keys() {
+    for (number, id) in document.get_pages() {
         page.set(number);
         let mut written = Bounded { bytes: Vec::new(), left };
         let writer: &mut dyn Write = &mut written;
         output_doc_page(document, &mut PlainTextOutput::new(writer), number)
             .map_err(|error| format!("page {number} is not understood ({error})"))?;
         left = written.left;
-        pages.push(tidy(&String::from_utf8_lossy(&written.bytes)));
+        let text = tidy(&String::from_utf8_lossy(&written.bytes));
+        if !text.contains(char::is_alphanumeric) && pictures::are_on(document, id) {
+            pages.pictures.push(number);
+        }
+        pages.texts.push(text);
     }
-    Ok(pages.join(PAGE_BREAK))
+    Ok(pages)
 }
 
 /// The text of a page without blanks at the ends of its lines and ligatures.

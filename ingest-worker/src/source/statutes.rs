@@ -21,6 +21,8 @@ use crate::error::IngestError;
 
 const ROOT: &[u8] = b"dokumente";
 const NORM: &[u8] = b"norm";
+/// Attribute of a norm: the number that its publisher gave it, alone in all statutes.
+const NUMBER: &str = "doknr";
 
 /// A statute that is read section by section.
 pub(super) struct StatutesSource {
@@ -29,6 +31,8 @@ pub(super) struct StatutesSource {
     buffer: Vec<u8>,
     statute: Statute,
     is_begun: bool,
+    /// Whether the root element has ended.
+    is_whole: bool,
     at_end: bool,
 }
 
@@ -59,6 +63,7 @@ impl StatutesSource {
             buffer: Vec::new(),
             statute: Statute::default(),
             is_begun: false,
+            is_whole: false,
             at_end: false,
         })
     }
@@ -74,18 +79,24 @@ impl StatutesSource {
                     self.is_begun = true;
                 }
                 Event::Start(tag) if tag.local_name().as_ref() == NORM => {
-                    return Ok(Next::Norm(Box::new(self.norm()?)));
+                    let number = tag.try_get_attribute(NUMBER).ok().flatten();
+                    let number = number.map(|number| String::from_utf8_lossy(&number.value).into_owned());
+                    return Ok(Next::Norm(Box::new(self.norm(number.unwrap_or_default())?)));
                 }
-                Event::Eof if self.is_begun => return Ok(Next::End),
+                Event::End(tag) if tag.local_name().as_ref() == ROOT => self.is_whole = true,
+                Event::Eof if self.is_whole => return Ok(Next::End),
+                Event::Eof if self.is_begun => {
+                    return Err(self.damaged("the file ends without `</dokumente>`"));
+                }
                 Event::Eof => return Ok(Next::Foreign("none".to_owned())),
                 _ => {}
             }
         }
     }
 
-    /// Reads a norm to its end.
-    fn norm(&mut self) -> Result<Norm, IngestError> {
-        let mut norm = Norm::default();
+    /// Reads a norm with the given number of its publisher to its end.
+    fn norm(&mut self, number: String) -> Result<Norm, IngestError> {
+        let mut norm = Norm::new(number);
         let mut path: Vec<String> = Vec::new();
         loop {
             match self.event()? {

@@ -1,4 +1,4 @@
-//! Reads files that are one document each: text, HTML, PDF.
+//! Reads files that are one document each: text, Markdown, HTML, PDF.
 
 #[cfg(test)]
 mod tests;
@@ -10,6 +10,7 @@ use std::{
 };
 
 use clara_lifecycle::{dataset::TrainingContent, digest::Digest};
+use tracing::warn;
 
 use super::{
     Broken, Document, MOST_DOCUMENT_BYTES, Origin, Source, SourceFile, SourceItem,
@@ -23,6 +24,8 @@ pub(super) struct WholeText {
     pub(super) text: String,
     pub(super) licence: Option<String>,
     pub(super) metadata: BTreeMap<String, String>,
+    /// What of the file could not be read, if anything.
+    pub(super) missing: Option<String>,
 }
 
 /// Finds the text in the bytes of a file, or what is wrong with them, without their content.
@@ -71,7 +74,10 @@ impl Source for WholeSource {
         self.input.drain()?;
         Ok(Some(match bytes.and_then(|bytes| (self.understand)(&bytes)) {
             Err(problem) => SourceItem::Broken(Broken { origin, problem }),
-            Ok(WholeText { text, licence, mut metadata }) => {
+            Ok(WholeText { text, licence, mut metadata, missing }) => {
+                if let Some(missing) = missing {
+                    warn!("read {origin} in part: {missing}");
+                }
                 metadata.insert("file".to_owned(), self.name.clone());
                 SourceItem::Document(Document {
                     id: self.name.clone(),
@@ -91,7 +97,7 @@ impl Source for WholeSource {
     }
 }
 
-/// The text of a `.md` or `.txt` file.
+/// The text of a `.txt` file.
 pub(super) fn plain(bytes: &[u8]) -> Result<WholeText, String> {
     let text = str::from_utf8(bytes)
         .map_err(|error| format!("not valid UTF-8 from byte {}", error.valid_up_to() + 1))?;

@@ -113,7 +113,7 @@ async fn leaks(reach: &mut Reach<'_>, dataset: &GoldenDataset, training_data: &s
     reach.session.output.note(format!(
         "compared {documents} documents of {training_data} with {} samples{}",
         dataset.samples.len(),
-        if broken == 0 { String::new() } else { format!("; {broken} lines could not be read") }
+        if broken == 0 { String::new() } else { format!("; {broken} more could not be read") }
     ));
     Ok(leaks.iter().map(|leak| finding(leak, training_data)).collect())
 }

@@ -1,6 +1,6 @@
 //! Which texts have a language that can be told.
 
-use super::{is_known, language};
+use super::{is_known, language, short_code};
 
 const GERMAN: &str =
     "Die Behörde entscheidet über den Antrag nach pflichtgemäßem Ermessen und teilt ihre Entscheidung mit.";
@@ -34,4 +34,22 @@ fn the_longest_text_decides_and_of_a_long_one_its_middle() {
     assert_eq!(language(&[ENGLISH, &GERMAN.repeat(3)]).map(|(code, _)| code), Some("de"));
     let wrapped = format!("{}{}{}", ENGLISH, GERMAN.repeat(60), ENGLISH);
     assert_eq!(language(&[&wrapped]).map(|(code, _)| code), Some("de"));
+}
+
+#[test]
+fn a_language_has_one_code_whatever_it_is_called_by() {
+    for (code, short) in [
+        ("de", "de"),
+        ("deu", "de"),
+        ("ger", "de"),
+        (" DE-at ", "de"),
+        ("de_DE", "de"),
+        ("cmn", "zh"),
+        ("zh-Hans", "zh"),
+        ("eng", "en"),
+        ("nds", "nds"),
+        ("", ""),
+    ] {
+        assert_eq!(short_code(code), short, "{code}");
+    }
 }

@@ -10,6 +10,22 @@ const PERSONAL: &[(&str, &str)] = &[
     ("E-Mail poststelle(at)gemeinde-muster.de", "[E-MAIL]"),
     ("info [at] amt.example", "[E-MAIL]"),
     ("<jürgen.groß@müller-bau.de>", "[E-MAIL]"),
+    ("peter [at] amt [dot] de", "[E-MAIL]"),
+    ("peter(at)amt(dot)de", "[E-MAIL]"),
+    ("peter {ät} amt {punkt} de", "[E-MAIL]"),
+    ("peter[ät]amt.de", "[E-MAIL]"),
+    ("peter[dot]muster[at]amt[dot]de", "[E-MAIL]"),
+    ("peter (punkt) muster ( At ) bau.amt.de", "[E-MAIL]"),
+    ("peter.muster@amt[.]de", "[E-MAIL]"),
+    ("peter<at>amt<dot>de", "[E-MAIL]"),
+    ("peter AT amt DOT de", "[E-MAIL]"),
+    ("peter.muster at amt dot de", "[E-MAIL]"),
+    ("peter dot muster at bau dot amt dot de", "[E-MAIL]"),
+    ("peter at amt [dot] de", "[E-MAIL]"),
+    ("peter (AT) amt (DOT) de", "[E-MAIL]"),
+    ("peter(AT)amt.de", "[E-MAIL]"),
+    ("peter&#64;amt.de", "[E-MAIL]"),
+    ("peter＠amt.de", "[E-MAIL]"),
     ("Telefon: 030 1234567", "[TELEFON]"),
     ("Tel.: (0761) 12 34-56, Zimmer 12", "[TELEFON]"),
     ("Tel. 0 30/90 12-34 56", "[TELEFON]"),
@@ -80,6 +96,14 @@ const NONE: &[&str] = &[
     "Version 1.2.3, Build 20240131",
     "Das Symbol @ heißt Klammeraffe; user@host ohne Ende",
     "Treffen (at) Rathaus um 12",
+    "Meet me at the office. The file is at example.com, look at it.",
+    "We met at noon at amazon dot com, and at the dot on the map.",
+    "Look at page 3 (dot) and at point 4 [at the end].",
+    "Die Telekom Austria (AT) a1.net und die Post (AT) sind geladen.",
+    "Der Antrag (at least one) ist bei Punkt 3 zu stellen; at. Punkt. Ende.",
+    "Array[at] und list(at) liefern ein Element",
+    "Preis 3 @ 5.00 EUR, Treffpunkt @ Rathaus",
+    "<at> und {at} sind Marken; [at] [dot] auch",
     "Artikel 5 Abs. 3 GG, 2024/1689 und (EU) 2016/679",
     "Verordnung (EG) Nr. 1907/2006 vom 18.12.2006",
     "Lärm: 45-50 dB(A), 55/40, 06-22 Uhr, 22-06 Uhr",
@@ -133,6 +157,11 @@ fn the_text_around_a_mask_stays() {
         "IBAN [IBAN] und [IBAN]!"
     );
     assert_eq!(mask("Größe: 12 – ä 030 1234567"), "Größe: 12 – ä [TELEFON]");
+    assert_eq!(
+        mask("An peter [at] bau [dot] amt [dot] de, oder (post(at)amt.de). Punkt 3: a.b at c dot de."),
+        "An [E-MAIL], oder ([E-MAIL]). Punkt 3: [E-MAIL]."
+    );
+    assert_eq!(mask("a@b-c.de-/x@y.org.2"), "[E-MAIL]-/[E-MAIL].2");
 }
 
 #[test]
@@ -150,6 +179,12 @@ fn odd_texts_do_no_harm() {
         "a@",
         "@b.de",
         "(at)",
+        "a(at",
+        "a(dot)(at)b(dot)",
+        "(dot) at (dot)",
+        " at  dot ",
+        "ä[ät]ß[.]",
+        "a(at)b.(dot)c",
         "0",
         "+",
         "+4",
@@ -164,8 +199,9 @@ fn odd_texts_do_no_harm() {
     ] {
         mask(text);
     }
-    let long = "0 ".repeat(50_000);
-    assert_eq!(mask(&long), long);
+    for long in ["0 ".repeat(50_000), "a(dot)".repeat(20_000), "a at b dot ".repeat(10_000)] {
+        assert_eq!(mask(&long), long);
+    }
 }
 
 #[test]

@@ -65,6 +65,15 @@ pub(super) fn dataset(folder: &Path) -> Result<Option<Dataset>, IngestError> {
     shards(folder)
 }
 
+/// Whether a file says something about a dataset, and holds no document: one of the library's own, or a copy that it keeps of a
+/// step of its work.
+pub(super) fn is_about_dataset(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let is_copy = name.starts_with("cache-") && name.ends_with(".arrow");
+    is_copy
+        || matches!(&*name, "dataset_dict.json" | "dataset_info.json" | "dataset_infos.json" | "state.json")
+}
+
 /// A file or folder that a dataset names; it may not lead out of the dataset.
 fn within(folder: &Path, name: &str) -> Result<PathBuf, IngestError> {
     if Path::new(name).file_name().is_some_and(|file_name| file_name == name) {
@@ -120,7 +129,7 @@ fn training(folder: &Path, splits: BTreeSet<&str>) -> Result<String, IngestError
         _ => Err(IngestError::Options {
             problem: format!(
                 "the dataset in {} has the splits {} and none named `{TRAINING}`; name the folder or the files of one \
-                 in ingest.sources",
+                 with `--source` (`ingest.sources`)",
                 folder.display(),
                 names.join(", ")
             ),

@@ -143,6 +143,27 @@ fn of_a_dataset_of_the_hub_only_the_training_shards_are_read_unless_others_are_n
 }
 
 #[test]
+fn files_that_are_no_part_of_the_dataset_around_them_are_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in [
+        "hub/train-00000-of-00001.parquet",
+        "hub/mehr/laws.jsonl",
+        "hub/mehr/bild.png",
+        "hub/.cache/x.txt",
+        "disk/a.arrow",
+        "disk/cache-1f.arrow",
+        "disk/dataset_info.json",
+        "disk/notes/laws.md",
+    ] {
+        write(folder.path(), name, "x");
+    }
+    write(folder.path(), "disk/state.json", r#"{"_data_files": [{"filename": "a.arrow"}]}"#);
+    let found = discover(&source(folder.path())).unwrap();
+    assert_eq!(names(&found), ["disk/a.arrow", "hub/train-00000-of-00001.parquet"]);
+    assert_eq!(found.skipped, ["disk/notes/laws.md", "hub/mehr/bild.png", "hub/mehr/laws.jsonl"]);
+}
+
+#[test]
 fn a_dataset_of_several_splits_without_a_training_split_asks_for_one() {
     let folder = tempfile::tempdir().unwrap();
     for split in ["de", "fr"] {

@@ -10,7 +10,7 @@ fn page(html: &str) -> WholeText {
 #[test]
 fn the_main_text_is_left_without_what_surrounds_it() {
     let read = page(
-        r##"<!DOCTYPE html><html lang="de"><head><title> Bauen | Amt </title><style>p{}</style><script>var x="y";</script></head>
+        r##"<!DOCTYPE html><html lang="de-DE"><head><title> Bauen | Amt </title><style>p{}</style><script>var x="y";</script></head>
         <body><a class="skip-link" href="#x">Zum Inhalt</a><header>Amt für Bau<nav><ul><li><a href="/">Start</a></ul></nav></header>
         <div id="breadcrumb">Start &gt; Bauen</div>
         <main><header><h1>Bauen im <em>Außenbereich</em></h1></header><p>Erster Satz.<br>Zweite Zeile.</p>

@@ -92,3 +92,51 @@ fn a_packed_file_without_a_byte_holds_no_document() {
     assert!(read("a.jsonl.gz", &gzip(b"")).unwrap().items.is_empty());
     assert!(read("a.jsonl.gz", b"").unwrap().items.is_empty());
 }
+
+/// The bytes of a text in UTF-16.
+fn utf16(text: &str, to_bytes: fn(u16) -> [u8; 2]) -> Vec<u8> {
+    text.encode_utf16().flat_map(to_bytes).collect()
+}
+
+#[test]
+fn utf16_is_read_by_its_mark_or_by_the_empty_halves_of_its_letters() {
+    for (name, text) in [
+        ("law.csv", "id\ttext\r\na\tGebäude für 50 € 𝄞\r\n"),
+        ("law.jsonl", "{\"id\":\"a\",\"text\":\"Gebäude für 50 € 𝄞\"}\r\n"),
+        ("law.json", "[{\"id\":\"a\",\"text\":\"Gebäude für 50 € 𝄞\"}]"),
+        ("law.txt", "Gebäude für 50 € 𝄞"),
+        ("law.md", "Gebäude für 50 € 𝄞"),
+        ("law.html", "<meta charset=\"utf-16\"><p>Gebäude für 50 € 𝄞"),
+    ] {
+        for mark in ["", "\u{feff}"] {
+            let text = format!("{mark}{text}");
+            for bytes in [utf16(&text, u16::to_le_bytes), utf16(&text, u16::to_be_bytes)] {
+                for stored in [bytes.clone(), gzip(&bytes)] {
+                    let read = read(name, &stored).unwrap();
+                    assert_eq!(read.texts(), ["Gebäude für 50 € 𝄞"], "{name} {mark:?}");
+                    assert_eq!(read.size_and_digest, (stored.len() as u64, Digest::of(&stored)));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_long_text_in_utf16_is_read_piece_by_piece() {
+    let line = "{\"id\":\"a\",\"text\":\"Gebäude\"}\n";
+    let bytes = utf16(&format!("\u{feff}{}", line.repeat(50_000)), u16::to_le_bytes);
+    assert_eq!(read("law.jsonl", &bytes).unwrap().documents().len(), 50_000);
+}
+
+#[test]
+fn half_a_letter_of_utf16_breaks_its_own_document() {
+    let mut bytes = utf16("\u{feff}{\"id\":\"a\",\"text\":\"eins", u16::to_le_bytes);
+    bytes.extend_from_slice(&[0x00, 0xd8]);
+    bytes.extend(utf16("\"}\n{\"id\":\"b\",\"text\":\"zwei\"}\n", u16::to_le_bytes));
+    assert_eq!(
+        read("law.jsonl", &bytes).unwrap().summary(),
+        ["law.jsonl:1 not valid UTF-8 from byte 23", "b"]
+    );
+    let odd = &utf16("\u{feff}Gebäude", u16::to_le_bytes)[..13];
+    assert_eq!(read("law.txt", odd).unwrap().summary(), ["law.txt not valid UTF-8 from byte 10"]);
+}

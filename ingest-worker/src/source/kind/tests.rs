@@ -11,6 +11,8 @@ fn a_kind_is_told_by_the_ending_and_texts_may_be_packed() {
         ("a.b.NDJSON.GZ", Some(FileKind::Jsonl)),
         ("a.json.zst", Some(FileKind::Json)),
         ("a.tsv", Some(FileKind::Delimited)),
+        ("a.MD", Some(FileKind::Markdown)),
+        ("a.txt.gz", Some(FileKind::Plain)),
         ("a.htm", Some(FileKind::Html)),
         ("a.xml.gz", Some(FileKind::Statutes)),
         ("a.feather", Some(FileKind::Arrow)),

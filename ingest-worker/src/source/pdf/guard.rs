@@ -145,7 +145,8 @@ fn is_form(document: &Document, id: ObjectId) -> bool {
     matches!(document.get_object(id), Ok(Object::Stream(stream)) if is_of(stream, b"Form"))
 }
 
-fn is_of(stream: &Stream, kind: &[u8]) -> bool {
+/// Whether a stream is of the given kind, such as `Image`.
+pub(super) fn is_of(stream: &Stream, kind: &[u8]) -> bool {
     stream.dict.get(b"Subtype").and_then(Object::as_name).is_ok_and(|name| name == kind)
 }
 

@@ -103,7 +103,22 @@ fn a_scanned_file_is_broken_with_what_to_do() {
     let picture = packed("/Type /XObject /Subtype /Image /Width 9 /Height 9", &[0x80; 81]);
     let content = stream("", b"q /Im1 Do Q");
     let message = problem(&pages(&[content], "/XObject << /Im1 4 0 R >>", &[picture], ""));
-    assert_eq!(message, "its 1 pages hold no text, so they are pictures; recognise the text (OCR) first");
+    assert_eq!(message, "there is no text on its 1 page, only pictures; recognise the text (OCR) first");
+}
+
+#[test]
+fn pages_that_are_pictures_among_others_are_named() {
+    let picture = packed("/Type /XObject /Subtype /Image /Width 9 /Height 9", &[0x80; 81]);
+    let scanned = stream("", b"q /Im1 Do Q");
+    let contents = [stream("", &line(b"Text")), scanned.clone(), stream("", &line(b"Mehr Text")), scanned];
+    let read = understand(&pages(&contents, "/XObject << /Im1 4 0 R >>", &[picture], "")).unwrap();
+    assert_eq!(read.metadata["pages_without_text"], "2, 4");
+    assert_eq!(
+        read.missing.as_deref(),
+        Some("2 of its 4 pages without text but with pictures (2, 4); recognise the text (OCR) first")
+    );
+    let blank = understand(&pages(&[stream("", &line(b"Text")), stream("", b"")], "", &[], "")).unwrap();
+    assert_eq!((blank.missing, blank.metadata.get("pages_without_text")), (None, None));
 }
 
 #[test]

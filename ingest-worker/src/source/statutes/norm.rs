@@ -25,6 +25,8 @@ pub(super) struct Statute {
 /// One `<norm>`.
 #[derive(Debug, Default)]
 pub(super) struct Norm {
+    /// The number of its publisher, empty where it has none.
+    number: String,
     jurabk: Running,
     amtabk: Running,
     langue: Running,
@@ -38,6 +40,11 @@ pub(super) struct Norm {
 }
 
 impl Norm {
+    /// A norm without a text, with the number of its publisher.
+    pub(super) fn new(number: String) -> Self {
+        Self { number, ..Self::default() }
+    }
+
     /// An element begins, the last of `path`.
     pub(super) fn start(&mut self, path: &[String]) {
         if let (Some(running), Some(name)) = (self.part(path), path.last()) {
@@ -100,8 +107,13 @@ impl Statute {
         if is_repealed(&text) {
             text.clear();
         }
-        let number = if paragraph.is_empty() { self.norms.to_string() } else { paragraph.clone() };
-        self.last_section = Some(format!("{number} {}", self.law));
+        // The place alone would be the number of a section.
+        let name = match (paragraph.as_str(), slug(&norm.number)) {
+            ("", number) if number.is_empty() => format!("norm {}", self.norms),
+            ("", number) => number,
+            (paragraph, _) => paragraph.to_owned(),
+        };
+        self.last_section = Some(format!("{name} {}", self.law));
         let structure: Vec<&str> = self.headings.values().map(String::as_str).collect();
         let about = [
             ("law", self.law.clone()),
@@ -113,7 +125,7 @@ impl Statute {
         ];
         let metadata = about.into_iter().filter(|(_, value)| !value.is_empty());
         Some(Document {
-            id: format!("{}-{}", slug(&self.law), slug(&number)),
+            id: format!("{}-{}", slug(&self.law), slug(&name)),
             origin: Origin::line(path, self.norms),
             domain: None,
             licence: None,

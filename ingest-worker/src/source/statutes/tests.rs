@@ -128,6 +128,25 @@ fn a_packed_statute_is_read_with_the_digest_of_its_bytes() {
 }
 
 #[test]
+fn a_section_without_a_name_has_an_id_of_its_own() {
+    let unnamed = "<norm doknr=\"BJNR010530005BJNE000100000\"><textdaten><text><Content><P>Vorspruch</P></Content></text></textdaten></norm>\n";
+    let norms = section("§ 5", "", "<P>a</P>")
+        + unnamed
+        + &unnamed.replace(" doknr=\"BJNR010530005BJNE000100000\"", "")
+        + &section("§ 6", "", "<P>b</P>");
+    let read = read("uebbaug.xml", statute(&norms).as_bytes()).unwrap();
+    let expected = ["uebbaug-5", "uebbaug-bjnr010530005bjne000100000", "uebbaug-norm-6", "uebbaug-6"];
+    assert_eq!(read.summary(), expected);
+}
+
+#[test]
+fn a_statute_in_utf16_is_read() {
+    let xml = statute(&section("§ 1", "", "<P>Gebäude</P>")).replace("UTF-8", "UTF-16");
+    let bytes: Vec<u8> = format!("\u{feff}{xml}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert_eq!(read("uebbaug.xml", &bytes).unwrap().texts(), ["Gebäude"]);
+}
+
+#[test]
 fn another_xml_is_one_broken_document() {
     for (xml, found) in
         [("<?xml version=\"1.0\"?>\n<project/>", "project"), ("", "none"), ("kein XML", "none")]
@@ -147,11 +166,13 @@ fn damaged_statutes_are_errors_that_name_the_section_before() {
     let mismatched = whole.replace("<P>b</P>", "<P>b</Q>").into_bytes();
     let place = whole.find("<P>b").unwrap() + 3;
     let cut = &bytes[..=place];
+    let between = &bytes[..whole.find("<norm><metadaten><jurabk>ÜbBauG 1999</jurabk><enbez>§ 2").unwrap()];
     let mut invalid = bytes.to_vec();
     invalid[place] = 0xe4;
     let near = format!("it is not valid UTF-8 near byte {}, after § 1 ÜbBauG", place + 1);
     for (xml, problem) in [
         (cut, "the file ends within a section, after § 1 ÜbBauG"),
+        (between, "the file ends without `</dokumente>`, after § 1 ÜbBauG"),
         (mismatched.as_slice(), "it is no well-formed XML"),
         (invalid.as_slice(), near.as_str()),
     ] {
