@@ -87,6 +87,11 @@ fn a_dataset_is_shown_previewed_counted_exported_and_checked() -> Result<()> {
     fs::write(&train, format!("{}{leak}\n", fs::read_to_string(&train)?))?;
     let lint = ["data", "lint", &out, "--golden-dataset", "golden.json"];
     sandbox.clara(&lint)?.expect(1)?.says(&["error golden_overlap", "must not be trained on"])?;
+    // The record is not one that was made.
+    sandbox.clara(&lint)?.expect(1)?.says(&["error damaged: train.jsonl has digest"])?;
+    let (copy, again) = (sandbox.path("again"), ["data", "export", &out, "--out", "again"]);
+    sandbox.clara(&again)?.expect(1)?.says(&["is damaged and was not exported: train.jsonl has digest"])?;
+    ensure!(!copy.exists(), "a damaged dataset was exported");
     sandbox
         .clara(&["data", "show", "nothing"])?
         .expect(1)?

@@ -202,14 +202,10 @@ async fn there_already(session: &Session, wanted: &Wanted, replace: bool) -> Res
         let (asked, interrupt) = (wanted.clone(), Interrupt(session.interrupt.clone()));
         let key = move || asked.with_request(|request| reuse::key_of(request, &interrupt));
         if manifest.key == Some(tokio::task::spawn_blocking(key).await??) {
-            if inspect::is_whole(&out, &manifest)? {
-                return Ok(Some(manifest));
-            }
+            let damage = inspect::damage(&out, &manifest)?;
+            let Some(first) = damage.first() else { return Ok(Some(manifest)) };
             if !replace {
-                bail!(
-                    "the dataset in {} was changed after it was made; give --replace to make it anew",
-                    out.display()
-                );
+                bail!("the dataset in {} is damaged: {first}; give --replace to make it anew", out.display());
             }
         }
     }

@@ -15,7 +15,7 @@ use clara_lifecycle::{
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{TRAIN, VALIDATION, document_of, manifest, records};
+use super::{Damage, TRAIN, VALIDATION, damage, document_of, manifest, records};
 use crate::{error::IngestError, ingest::GoldenText, leak::find_leaks, share::share};
 
 /// So many records or documents are named in a finding.
@@ -53,6 +53,8 @@ pub struct DatasetFinding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DatasetFindingCode {
+    /// A file is not the one that was made.
+    Damaged,
     /// There is nothing to train on.
     NoRecords,
     /// There is little to train on.
@@ -80,6 +82,7 @@ pub enum DatasetFindingCode {
 impl fmt::Display for DatasetFindingCode {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
+            Self::Damaged => "damaged",
             Self::NoRecords => "no_records",
             Self::FewRecords => "few_records",
             Self::NoValidation => "no_validation",
@@ -166,19 +169,45 @@ impl Seen {
 /// Everything that is wrong or weak in the dataset in `folder`, errors first. Blocks; a few bytes per record stay in memory.
 ///
 /// # Errors
-/// [`IngestError::Read`] when a file is missing or damaged.
+/// [`IngestError::Read`] when a file cannot be read, or holds something else than records although its digest is right.
 pub fn lint(folder: &Path, options: &LintOptions<'_>) -> Result<Vec<DatasetFinding>, IngestError> {
     let manifest = manifest(folder)?;
+    let mut findings = of_files(folder, &manifest)?;
+    match of_content(folder, &manifest, options) {
+        Ok(found) => findings.extend(found),
+        // What is damaged need not be understood.
+        Err(IngestError::Read { .. }) if !findings.is_empty() => {}
+        Err(error) => return Err(error),
+    }
+    findings.extend(of_manifest(&manifest));
+    findings.sort_by_key(|finding| (finding.severity, finding.code));
+    Ok(findings)
+}
+
+fn of_files(folder: &Path, manifest: &DatasetManifest) -> Result<Vec<DatasetFinding>, IngestError> {
+    let finding = |damage: Damage| DatasetFinding {
+        severity: Severity::Error,
+        code: DatasetFindingCode::Damaged,
+        count: 1,
+        message: format!("{damage}; fetch the dataset again, or make it anew"),
+    };
+    Ok(damage(folder, manifest)?.into_iter().map(finding).collect())
+}
+
+/// What the records themselves show.
+fn of_content(
+    folder: &Path,
+    manifest: &DatasetManifest,
+    options: &LintOptions<'_>,
+) -> Result<Vec<DatasetFinding>, IngestError> {
     let mut seen = Seen::default();
     for name in [TRAIN, VALIDATION] {
         for record in records(folder, name)? {
             seen.see(&record?, name == VALIDATION, options.long_chars);
         }
     }
-    let mut findings = of_manifest(&manifest);
-    findings.extend(of_records(seen, options.long_chars));
-    findings.extend(of_golden(folder, &manifest, options.golden)?);
-    findings.sort_by_key(|finding| (finding.severity, finding.code));
+    let mut findings: Vec<_> = of_records(seen, options.long_chars).collect();
+    findings.extend(of_golden(folder, manifest, options.golden)?);
     Ok(findings)
 }
 

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use clara_ingest_worker::inspect::MANIFEST;
+use clara_ingest_worker::inspect::{self, MANIFEST};
 
 use super::{DatasetArg, opened::Reach};
 use crate::session::Session;
@@ -38,6 +38,9 @@ pub(super) async fn run(session: &Session, args: &ExportArgs) -> Result<()> {
             }
         }
         None => copy(opened.folder(), partial.path())?,
+    }
+    if let Some(first) = inspect::damage(partial.path(), &opened.manifest)?.first() {
+        bail!("{name} is damaged and was not exported: {first}; fetch the dataset again, or make it anew");
     }
     let partial = partial.keep();
     std::fs::rename(&partial, out)
