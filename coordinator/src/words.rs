@@ -26,11 +26,11 @@ pub fn step(stage: Stage) -> &'static str {
     }
 }
 
-/// How far a stage is, in one line.
-pub fn of_progress(stage: Stage, progress: &Progress, total: u64) -> String {
+/// How far a stage is, in one line that begins with the name of its step.
+pub fn of_progress(step: &str, progress: &Progress, total: u64) -> String {
     let done = progress.done.min(total);
     let percent = done * 100 / total;
-    let mut text = format!("{}: {percent} % ({done} of {total} {})", step(stage), progress.unit);
+    let mut text = format!("{step}: {percent} % ({done} of {total} {})", progress.unit);
     let figures = figures(progress);
     if !figures.is_empty() {
         text = format!("{text}, {figures}");

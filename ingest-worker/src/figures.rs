@@ -55,6 +55,7 @@ impl Figures {
             progress.done = done;
             progress.total = total;
             unit.clone_into(&mut progress.unit);
+            progress.note.clear();
             let figures = [
                 ("documents_per_second", rate.filter(|_| unit == "documents")),
                 ("seconds_left", seconds_left(rate, done, total)),

@@ -11,7 +11,7 @@ use clara_ingest_worker::{
     Count, Figures, GoldenTexts, IngestError, IngestObserver, IngestRequest,
     fetch::{
         CHECKPOINT_EVERY, CollectObserver, CollectRequest, Collected, FetchProgress, OpenByKind, Place,
-        Saved, Servers, URL_PATIENCE, collect,
+        Saved, Servers, URL_PATIENCE, Waiting, collect,
     },
     ingest, inspect, reuse,
 };
@@ -229,7 +229,7 @@ async fn watched(session: &Session, wanted: Wanted) -> Result<DatasetManifest, I
     let (switch, stop) = stop_switch();
     let servers = session.settings.sources.clone();
     let mut work = Box::pin(made(wanted, servers, Watch { progress, stop, figures: Figures::default() }));
-    let mut view = ProgressView::new(session.output, Timestamp::default());
+    let mut view = ProgressView::new(session.output, Timestamp::default()).alone();
     let mut interrupted = false;
     let done = loop {
         tokio::select! {
@@ -324,6 +324,10 @@ impl IngestObserver for Watch {
 impl CollectObserver for Watch {
     fn fetched(&self, progress: &FetchProgress<'_>) {
         self.figures.tell(&self.progress, Count::from(progress));
+    }
+
+    fn waiting(&self, waiting: &Waiting<'_>) {
+        self.progress.update(|progress| progress.note = waiting.to_string());
     }
 
     /// What was saved lies in the folder of this command, which the next one finds.

@@ -20,6 +20,7 @@ use serde_json::json;
 use super::{
     FetchError, SavedFile, SavedSource,
     collect::{FetchProgress, Pass},
+    waiting,
 };
 use crate::{error::IngestError, source::FileKind};
 
@@ -101,7 +102,7 @@ async fn finish(
     let ended = tokio::select! {
         biased;
         reason = stop.stopped() => Err(IngestError::Stopped(reason)),
-        ended = fetch(pass, remote, &mut source) => ended,
+        ended = waiting::heard(fetch(pass, remote, &mut source)) => ended,
     };
     let is_new = pass.saved.of(remote.url, &source.request).is_none_or(|saved| *saved != source);
     match ended {
@@ -128,7 +129,8 @@ async fn fetch(
     source: &mut SavedSource,
 ) -> Result<(), IngestError> {
     let folder = source.folder();
-    let mut files = remote.list().await?;
+    let asked = (remote.url, waiting::NO_ANSWER);
+    let mut files = waiting::watched(asked, remote.list(), |waiting| pass.observer.waiting(waiting)).await?;
     source.skipped =
         files.iter().filter(|file| !is_wanted(&file.name)).map(|file| file.name.clone()).collect();
     files.retain(|file| is_wanted(&file.name));
@@ -147,7 +149,9 @@ async fn fetch(
         {
             running.push_back(remote.download(file, &below).boxed());
         }
-        let Some(downloaded) = running.next().await else { return Ok(()) };
+        let asked = (remote.url, "the next file is not whole yet");
+        let next = waiting::watched(asked, running.next(), |waiting| pass.observer.waiting(waiting));
+        let Some(downloaded) = next.await else { return Ok(()) };
         let SavedFile { path, bytes, entity } = downloaded?;
         source.files.push(SavedFile { path: format!("{folder}/{path}"), bytes, entity });
         source.fetched += 1;
@@ -231,6 +235,7 @@ impl Remote<'_> {
             return Err(FetchError::Unavailable { source_name: self.url.to_owned(), problem }.into());
         }
         tracing::debug!(pause_ms = wait.as_millis(), "{} is asked again: {problem}", self.url);
+        waiting::asked_again(&problem, (newest + self.patience).into());
         tokio::time::sleep(wait).await;
         *pause = (*pause * 2).min(PAUSES.1);
         Ok(())

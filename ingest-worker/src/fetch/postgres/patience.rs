@@ -9,7 +9,7 @@ use clara_runtime::config::RemoteSettings;
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::fetch::FetchError;
+use crate::fetch::{FetchError, waiting};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -46,6 +46,7 @@ impl Patience {
     pub(super) fn reset(&mut self) {
         self.last_success = Instant::now();
         self.pause = FIRST_PAUSE;
+        waiting::answered();
     }
 
     /// Waits before the next try.
@@ -67,6 +68,7 @@ impl Patience {
             return Err(FetchError::Unavailable { source_name, problem });
         }
         warn!(wait_ms = wait.as_millis(), "{source_name} failed and is asked again: {problem}");
+        waiting::asked_again(&problem, self.last_success + self.limit);
         tokio::time::sleep(wait).await;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         Ok(())
