@@ -12,6 +12,7 @@ use tonic::Code;
 use crate::{
     client::{CallError, Client},
     output::Output,
+    usage::usage,
 };
 
 /// What the flag `--golden-dataset` names.
@@ -30,9 +31,10 @@ impl GoldenChoice {
         if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {
             return Ok(Self::File(Box::new(read(path)?)));
         }
-        Ok(Self::Known(
-            text.parse().context("--golden-dataset names neither a .json file nor a golden dataset")?,
-        ))
+        let known = text.parse::<GoldenReference>().map_err(|error| {
+            usage(format!("--golden-dataset names neither a .json file nor a golden dataset: {error}"))
+        })?;
+        Ok(Self::Known(known))
     }
 
     /// How the job pins it.

@@ -123,11 +123,11 @@ fn a_dataset_is_made_without_a_job_and_left_as_it_is_by_the_same_command() -> Re
     ensure!(digests.0 == digests.1, "{digests:?}");
     sandbox
         .clara(&["ingest", "--domain", "law", "--out", &out])?
-        .expect(1)?
+        .expect(2)?
         .says(&["ingest.sources is missing"])?;
     sandbox
         .clara(&[&ingest[..], &["--near-duplicates", "7", "--top-k", "0"]].concat())?
-        .expect(1)?
+        .expect(2)?
         .says(&["ingest.clean.near_duplicate_limit is 7", "ingest.top_k is 0"])?;
     Ok(())
 }

@@ -21,7 +21,7 @@ fn a_sample_whose_expected_output_fails_its_own_check_keeps_the_draft_from_being
     sandbox.clara(&[&add[..], &checks].concat())?.expect(0)?;
     sandbox
         .clara(&[&add[..], &["--must-cite", "die Gemeinde"]].concat())?
-        .expect(1)?
+        .expect(2)?
         .says(&["no citation"])?;
     let shown = sandbox.clara(&["golden", "show", "questions", "-o", "json"])?.expect(0)?.json()?;
     let checks = &shown["samples"][0]["checks"];

@@ -21,6 +21,7 @@ use crate::{
     figures::{self, NONE},
     golden_file,
     session::Session,
+    usage::usage,
 };
 
 /// What to do with golden datasets.
@@ -189,7 +190,9 @@ async fn create(session: &Session, client: &Client, args: CreateArgs) -> Result<
 }
 
 async fn rotate(session: &Session, client: &Client, args: RotateArgs) -> Result<()> {
-    ensure!((0.0..1.0).contains(&args.share), "--share is {}; expected 0 to below 1", args.share);
+    if !(0.0..1.0).contains(&args.share) {
+        return Err(usage(format!("--share is {}; expected 0 to below 1", args.share)));
+    }
     let document = client.golden(&args.reference).await?;
     ensure!(
         document.frozen,

@@ -4,7 +4,7 @@ mod folder;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use async_trait::async_trait;
 use clap::Args;
 use clara_ingest_worker::{
@@ -33,6 +33,7 @@ use crate::{
     progress::ProgressView,
     session::Session,
     spec::{DataArgs, SourceArgs, absolute, data_in_file},
+    usage::{check, usage},
 };
 
 use folder::OutFolder;
@@ -152,21 +153,20 @@ async fn wanted(session: &Session, args: &IngestArgs) -> Result<Wanted> {
         options.seed = seed;
     }
     if options.sources.is_empty() {
-        bail!("ingest.sources is missing; give --source PATH, or `sources` under [ingest] in --spec FILE");
+        return Err(usage(
+            "ingest.sources is missing; give --source PATH, or `sources` under [ingest] in --spec FILE",
+        ));
     }
     if options.since_last || options.clean.skip_known {
-        bail!(
+        return Err(usage(
             "since_last and skip_known compare with the earlier datasets of an adapter's family, which only a job has; \
-             leave them out, or use `clara run` or `clara job submit`"
-        );
+             leave them out, or use `clara run` or `clara job submit`",
+        ));
     }
-    let problems = options.problems();
-    if !problems.is_empty() {
-        let problems = problems.iter().map(|problem| format!("\n  {} {}", problem.field, problem.message));
-        bail!("the options cannot be used:{}", problems.collect::<String>());
-    }
+    check(&options.problems())?;
     let domain = args.domain.clone().or(file.domain);
-    let domain = domain.context("domain is missing; give --domain NAME, or `domain` in --spec FILE")?;
+    let domain =
+        domain.ok_or_else(|| usage("domain is missing; give --domain NAME, or `domain` in --spec FILE"))?;
     let golden = args.golden_dataset.clone().or(file.golden_dataset);
     Ok(Wanted {
         options,

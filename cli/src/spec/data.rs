@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use clara_ingest_worker::fetch::Place;
 use clara_lifecycle::spec::{FieldNames, IngestOptions, PersonalData, RecordOrder, RecordShape};
+
+use crate::usage::usage;
 
 use super::{absolute, from_name, pair, set, set_some};
 
@@ -124,10 +126,12 @@ fn field_name<'a>(fields: &'a mut FieldNames, field: &str) -> Result<&'a mut Str
         "domain" => &mut fields.domain,
         "licence" | "license" => &mut fields.licence,
         "classification" => &mut fields.classification,
-        _ => bail!(
-            "--field {field}=… names no field; expected text, instruction, input, output, messages, prompt, \
-             completion, id, domain, licence or classification before the `=`"
-        ),
+        _ => {
+            return Err(usage(format!(
+                "--field {field}=… names no field; expected text, instruction, input, output, messages, prompt, \
+                 completion, id, domain, licence or classification before the `=`"
+            )));
+        }
     })
 }
 

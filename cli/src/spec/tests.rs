@@ -31,8 +31,8 @@ fn every_flag_reaches_its_field() {
     type Look = fn(&JobSpec) -> String;
     let table: [(&[&str], Look, &str); 28] = [
         (&["--query", "Photovoltaik"], |spec| spec.ingest.query.clone().unwrap(), "Photovoltaik"),
-        (&["--top-k", "7"], |spec| spec.ingest.top_k.unwrap().to_string(), "7"),
-        (&["--min-relevance", "0.3"], |spec| spec.ingest.min_relevance.to_string(), "0.3"),
+        (&["--top-k", "7", "--query", "Bau"], |spec| spec.ingest.top_k.unwrap().to_string(), "7"),
+        (&["--min-relevance", "0.3", "--query", "Bau"], |spec| spec.ingest.min_relevance.to_string(), "0.3"),
         (&["--records", "instruction"], |spec| format!("{:?}", spec.ingest.shape.records), "Instruction"),
         (&["--order", "shuffle"], |spec| format!("{:?}", spec.ingest.shape.order), "Shuffle"),
         (&["--languages", "de,en"], |spec| spec.ingest.clean.languages.join("+"), "de+en"),
@@ -122,8 +122,17 @@ fn an_unknown_key_in_the_file_is_refused_by_name() {
 #[test]
 fn what_is_missing_is_named_with_its_flag() {
     let line = Line::try_parse_from(["clara", "--base-model", "m.gguf"]).unwrap();
-    let error = line.spec.resolve(Some("g".parse().unwrap())).unwrap_err().to_string();
-    assert!(error.contains("domain is missing; give --domain NAME"), "{error}");
+    let error = line.spec.resolve(Some("g".parse().unwrap())).unwrap_err();
+    assert!(crate::usage::is_usage(&error), "{error}");
+    assert!(error.to_string().contains("domain is missing; give --domain NAME"), "{error}");
+}
+
+#[test]
+fn impossible_values_are_errors_of_usage_and_told_together() {
+    let error = resolved(&["--top-k", "0", "--judge-url", "localhost"]).unwrap_err();
+    assert!(crate::usage::is_usage(&error), "{error}");
+    let error = error.to_string();
+    assert!(["ingest.top_k", "judge.url"].iter().all(|field| error.contains(field)), "{error}");
 }
 
 #[test]

@@ -7,6 +7,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+use crate::usage::usage;
+
 /// The file that says by its lock that somebody writes here.
 const LOCK: &str = "lock";
 /// What a dataset consists of.
@@ -32,7 +34,7 @@ impl OutFolder {
     pub(super) fn of(out: &Path) -> Result<Self> {
         let out = std::path::absolute(out).with_context(|| format!("{} names no folder", out.display()))?;
         let Some(name) = out.file_name() else {
-            bail!("{} names no folder; give a new one with --out", out.display());
+            return Err(usage(format!("{} names no folder; give a new one with --out", out.display())));
         };
         // Always the same one, so that the same command finds what an interrupted one has fetched.
         let work = out.with_file_name(format!(".{}.clara-ingest", name.to_string_lossy()));
