@@ -64,8 +64,10 @@ pub(crate) async fn run(cli: Cli) -> ExitCode {
     let interrupt = CancellationToken::new();
     let saves_work = saves_work(&cli.command);
     let code = tokio::select! {
-        code = carry_out(cli, interrupt.clone()) => code,
+        // Signals are listened for before any work begins: without a listener the first one would end it in silence.
+        biased;
         code = signals("clara", &interrupt) => code,
+        code = carry_out(cli, interrupt.clone()) => code,
         () = interrupted(saves_work, &interrupt) => INTERRUPTED,
     };
     ExitCode::from(code)

@@ -1,6 +1,6 @@
 //! Datasets as things: made alone, listed, compared, checked, exported, and taken again by a later job.
 
-use std::fs;
+use std::{fs, net::TcpListener};
 
 use anyhow::{Context, Result, ensure};
 use clara_tests::{Judge, Sandbox, Script};
@@ -129,5 +129,19 @@ fn a_dataset_is_made_without_a_job_and_left_as_it_is_by_the_same_command() -> Re
         .clara(&[&ingest[..], &["--near-duplicates", "7", "--top-k", "0"]].concat())?
         .expect(2)?
         .says(&["ingest.clean.near_duplicate_limit is 7", "ingest.top_k is 0"])?;
+    Ok(())
+}
+
+#[test]
+fn a_server_that_hangs_is_told_and_an_interrupt_is_answered_and_leaves_nothing() -> Result<()> {
+    let sandbox = Sandbox::new(STEPS)?;
+    // It takes connections and never answers.
+    let server = TcpListener::bind("127.0.0.1:0")?;
+    let url = format!("http://{}/law.jsonl", server.local_addr()?);
+    let mut running = sandbox.begin(&["ingest", "--domain", "law", "--source", &url, "--out", "dataset"])?;
+    ensure!(running.wait_for(&format!("waiting for {url}: no answer yet"))?, "nothing was told");
+    running.interrupt()?;
+    running.end()?.expect(130)?.says(&["saving the work", "interrupted: nothing was written"])?;
+    ensure!(!sandbox.path(".dataset.clara-ingest").exists(), "something was left beside the dataset");
     Ok(())
 }

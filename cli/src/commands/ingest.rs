@@ -236,9 +236,11 @@ async fn watched(session: &Session, wanted: Wanted) -> Result<DatasetManifest, I
             done = &mut work => break done,
             () = session.interrupt.cancelled(), if !interrupted => {
                 interrupted = true;
+                view.finish();
+                session.output.note("saving the work; a second Ctrl-C ends at once");
                 switch.stop(StopReason::Drain);
             }
-            Ok(()) = newest.changed() => show(&mut view, &mut newest),
+            Ok(()) = newest.changed(), if !interrupted => show(&mut view, &mut newest),
         }
     };
     view.finish();
