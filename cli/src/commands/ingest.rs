@@ -117,22 +117,33 @@ pub(crate) async fn run(session: &Session, args: &IngestArgs) -> Result<u8> {
         return Ok(DONE);
     }
     let _claimed = wanted.folder.claim()?;
-    wanted.folder.begin()?;
-    let made = watched(session, wanted.clone()).await;
-    if made.is_err()
-        && let Err(error) = wanted.folder.abandon()
-    {
-        session.output.note(format!("{error:#}"));
+    let made = published(session, &wanted).await;
+    if made.is_err() {
+        match wanted.folder.abandon() {
+            Ok(Some(left)) => session.output.note(format!(
+                "what was fetched stays in {}: the same command goes on from there; remove the folder if you do not want it",
+                left.display()
+            )),
+            Ok(None) => {}
+            Err(error) => session.output.note(format!("{error:#}")),
+        }
     }
     match made {
         Ok(manifest) => {
-            wanted.folder.publish()?;
             tell(session, &wanted, &manifest, false)?;
             Ok(DONE)
         }
-        Err(IngestError::Stopped(_)) => Ok(tell_interrupt(session)),
-        Err(error) => Err(error.into()),
+        Err(error) if is_interrupt(&error) => Ok(tell_interrupt(session)),
+        Err(error) => Err(error),
     }
+}
+
+/// Makes the dataset and puts it in its place.
+async fn published(session: &Session, wanted: &Wanted) -> Result<DatasetManifest> {
+    wanted.folder.begin()?;
+    let manifest = watched(session, wanted.clone()).await?;
+    wanted.folder.publish()?;
+    Ok(manifest)
 }
 
 fn is_interrupt(error: &anyhow::Error) -> bool {
