@@ -113,6 +113,8 @@ fn a_dataset_is_made_without_a_job_and_left_as_it_is_by_the_same_command() -> Re
     sandbox.clara(&golden)?.expect(1)?.says(&["holds something else", "--replace"])?;
     let compared = sandbox.clara(&[&golden[..], &["--replace", "-o", "json"]].concat())?.expect(0)?.json()?;
     ensure!(compared["manifest"]["golden_overlap"]["golden_dataset"] == "law-golden@1.0.0", "{compared}");
+    let nowhere = [&ingest[..], &["--base-model", "/nope"]].concat();
+    sandbox.clara(&nowhere)?.expect(1)?.says(&["base model /nope is not there"])?;
     // The job that trains on the same sources makes the same records.
     let (_, job) = run(&sandbox, &[])?;
     let digest = |files: &Value| {

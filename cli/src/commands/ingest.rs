@@ -2,13 +2,16 @@
 
 mod folder;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Result, bail};
 use async_trait::async_trait;
 use clap::Args;
 use clara_ingest_worker::{
-    Count, Figures, GoldenTexts, IngestError, IngestObserver, IngestRequest,
+    Count, Figures, GoldenTexts, IngestError, IngestObserver, IngestRequest, TOKENIZER_FILE,
     fetch::{
         CHECKPOINT_EVERY, CollectObserver, CollectRequest, Collected, FetchProgress, OpenByKind, Place,
         Saved, Servers, URL_PATIENCE, Waiting, collect,
@@ -55,7 +58,7 @@ pub(crate) struct IngestArgs {
     /// Golden dataset whose samples are kept out: ID, ID@VERSION, or a .json file [default: none, nothing is compared]
     #[arg(long, value_name = "ID[@VERSION]|FILE")]
     golden_dataset: Option<String>,
-    /// Base model whose tokenizer counts the tokens: a Hugging Face folder [default: none, tokens are not counted]
+    /// Base model whose tokenizer counts the tokens: a Hugging Face folder; of a GGUF file none are counted [default: none]
     #[arg(long, value_name = "PATH", env = "CLARA_BASE_MODEL")]
     base_model: Option<String>,
     /// Specification file (TOML) with the fields of a job; flags win over it
@@ -183,10 +186,23 @@ async fn wanted(session: &Session, args: &IngestArgs) -> Result<Wanted> {
         options,
         domain,
         golden: golden_texts(session, golden.as_deref()).await?,
-        base_model: args.base_model.clone().or(file.base_model).map(|model| absolute(&model)),
+        base_model: args.base_model.clone().or(file.base_model).map(|model| counting(&model)).transpose()?,
         collected: Collected::default(),
         folder: OutFolder::of(&args.out)?,
     })
+}
+
+/// The base model, which must be there: its tokenizer counts only after everything was read.
+fn counting(base_model: &str) -> Result<String> {
+    let path = Path::new(base_model);
+    let otherwise = "correct --base-model or CLARA_BASE_MODEL, or name none: tokens are not counted then";
+    if !path.exists() {
+        bail!("base model {base_model} is not there; {otherwise}");
+    }
+    if path.is_dir() && !path.join(TOKENIZER_FILE).is_file() {
+        bail!("base model {base_model} holds no {TOKENIZER_FILE} to count tokens with; {otherwise}");
+    }
+    Ok(absolute(base_model))
 }
 
 async fn golden_texts(session: &Session, named: Option<&str>) -> Result<Option<GoldenTexts>> {

@@ -77,6 +77,17 @@ pub(crate) fn of_manifest(manifest: &DatasetManifest) -> Vec<(&'static str, Stri
             if changed.is_empty() { "the defaults".to_owned() } else { changed.join("\n") }
         },
     );
+    let shape = &manifest.shape;
+    let tokens = match (&shape.tokens, &shape.tokens_not_counted) {
+        (Some(tokens), _) => {
+            format!(
+                "{} to train on, {} held out; longest record {}",
+                tokens.train, tokens.validation, tokens.longest
+            )
+        }
+        (None, Some(why)) => format!("not counted: {why}"),
+        (None, None) => NONE.to_owned(),
+    };
     vec![
         ("domain", manifest.domain.clone()),
         ("query", manifest.query.clone().unwrap_or_else(|| NONE.to_owned())),
@@ -84,6 +95,7 @@ pub(crate) fn of_manifest(manifest: &DatasetManifest) -> Vec<(&'static str, Stri
         ("source files", manifest.source_files.len().to_string()),
         ("documents", format!("{documents_kept} of {documents_read} kept")),
         ("records", format!("{train_records} to train on, {validation_records} held out")),
+        ("tokens", tokens),
         ("golden dataset", golden),
         ("options", options),
         ("key", manifest.key.as_ref().map_or_else(|| NONE.to_owned(), ToString::to_string)),
