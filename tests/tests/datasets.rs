@@ -102,12 +102,17 @@ fn a_dataset_is_shown_previewed_counted_exported_and_checked() -> Result<()> {
 #[test]
 fn a_dataset_is_made_without_a_job_and_left_as_it_is_by_the_same_command() -> Result<()> {
     let sandbox = Sandbox::new(STEPS)?;
+    let none =
+        sandbox.clara(&["data", "list"])?.expect(0)?.says(&["there is no dataset here", "clara ingest"])?;
+    ensure!(none.stdout.is_empty(), "{}", none.stdout);
     let out = sandbox.path("dataset");
     let out = out.to_string_lossy();
     let ingest = ["ingest", "--domain", "law", "--source", "training.jsonl", "--out", &out];
     let made = sandbox.clara(&[&ingest[..], &["-o", "json"]].concat())?.expect(0)?.json()?;
     ensure!(made["reused"] == false && made["manifest"]["golden_overlap"].is_null(), "{made}");
-    sandbox.clara(&ingest)?.expect(0)?.says(&["is there already", "none: nothing was compared"])?;
+    let again =
+        sandbox.clara(&ingest)?.expect(0)?.says(&["is there already", "none: nothing was compared"])?;
+    ensure!(!again.stdout.contains("LEFT OUT"), "a table of nothing: {}", again.stdout);
     sandbox.clara(&["data", "lint", &out])?.expect(0)?.says(&["golden_not_compared"])?;
     let golden = [&ingest[..], &["--golden-dataset", "golden.json"]].concat();
     sandbox.clara(&golden)?.expect(1)?.says(&["holds something else", "--replace"])?;

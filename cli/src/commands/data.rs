@@ -94,6 +94,13 @@ async fn list(session: &Session, args: ListArgs) -> Result<()> {
     if session.output.is_json() {
         return session.output.json(&datasets);
     }
+    if datasets.is_empty() {
+        session.output.note(
+            "there is no dataset here: `clara run` and `clara job submit` make one for a job; one without a job is made by \
+             `clara ingest` and looked at by its folder, e.g. `clara data show ./dataset`",
+        );
+        return Ok(());
+    }
     let row = |dataset: &DatasetDocument| {
         [
             dataset.digest.short().to_owned(),

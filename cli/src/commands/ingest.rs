@@ -313,7 +313,6 @@ fn tell(session: &Session, wanted: &Wanted, manifest: &DatasetManifest, reused: 
     let mut fields = vec![("dataset", out.display().to_string())];
     fields.extend(data::of_manifest(manifest));
     session.output.fields(&fields)?;
-    session.output.line("")?;
     data::tell_dropped(session, manifest)?;
     session
         .output

@@ -59,7 +59,6 @@ pub(super) async fn run(session: &Session, args: &ShowArgs) -> Result<()> {
     }
     fields.extend(of_manifest(manifest));
     session.output.fields(&fields)?;
-    session.output.line("")?;
     tell_dropped(session, manifest)
 }
 
@@ -102,8 +101,12 @@ pub(crate) fn of_manifest(manifest: &DatasetManifest) -> Vec<(&'static str, Stri
     ]
 }
 
-/// What was left out, as a table.
+/// What was left out, as a table after a blank line; nothing where nothing was.
 pub(crate) fn tell_dropped(session: &Session, manifest: &DatasetManifest) -> Result<()> {
+    if manifest.dropped.values().all(|count| *count == 0) {
+        return Ok(());
+    }
+    session.output.line("")?;
     let rows = manifest.dropped.iter().map(|(reason, count)| [reason.to_string(), count.to_string()]);
     Ok(session.output.table(["left out as", "documents"], rows.collect())?)
 }
