@@ -2,6 +2,7 @@
 
 mod data;
 mod file;
+mod limits;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ use serde::de::{DeserializeOwned, IntoDeserializer as _};
 use crate::usage::{check, usage};
 
 use file::SpecFile;
+use limits::JudgeLimitArgs;
 
 pub(crate) use data::{DataArgs, SourceArgs};
 
@@ -49,6 +51,8 @@ pub(crate) struct SpecArgs {
     pub(crate) data: DataArgs,
     #[command(flatten)]
     pub(crate) evaluation: EvaluationArgs,
+    #[command(flatten)]
+    limits: JudgeLimitArgs,
     /// Version of the adapter, instead of the next one by the rule
     #[arg(long, value_name = "SEMVER", help_heading = "Job")]
     pub(crate) adapter_version: Option<semver::Version>,
@@ -193,6 +197,7 @@ impl SpecArgs {
         self.data.apply(&mut spec.ingest)?;
         set(&mut spec.ingest.seed, self.training.seed);
         self.evaluation.apply(&mut spec, file.judge_keys.as_slice());
+        self.limits.apply(&mut spec.judge);
         spec.labels.extend(self.labels.iter().cloned());
         if let Some(person) = self.submitted_by.as_ref().filter(|person| !person.is_empty()) {
             spec.labels.entry("submitted_by".to_owned()).or_insert_with(|| person.clone());
