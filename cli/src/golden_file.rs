@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use clara_lifecycle::{
+    counted::counted,
     golden::{Finding, GoldenDataset, Severity},
     id::GoldenReference,
 };
@@ -59,8 +60,8 @@ impl GoldenChoice {
         };
         let short = digest.get(..12).unwrap_or(&digest).to_owned();
         output.note(format!(
-            "froze golden dataset {reference} with {} samples (digest {short})",
-            dataset.samples.len()
+            "froze golden dataset {reference} with {} (digest {short})",
+            counted(dataset.samples.len(), "sample")
         ));
         Ok(())
     }

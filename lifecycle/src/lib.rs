@@ -10,6 +10,7 @@ pub mod audit;
 pub mod calibration;
 pub mod citation;
 pub mod comparison;
+pub mod counted;
 pub mod curve;
 pub mod dataset;
 pub mod digest;

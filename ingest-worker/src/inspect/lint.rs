@@ -7,6 +7,7 @@ use std::{
 };
 
 use clara_lifecycle::{
+    counted::counted,
     dataset::{DatasetManifest, TrainingContent, TrainingRecord},
     golden::Severity,
     spec::IngestOptions,
@@ -215,21 +216,29 @@ fn of_records(seen: Seen, long_chars: usize) -> impl Iterator<Item = DatasetFind
     let Seen { empty, duplicates, both_sides, long, .. } = seen;
     let findings = [
         empty.finding(Severity::Error, DatasetFindingCode::EmptyOutput, |count, first| {
-            format!("{count} records have nothing to learn ({first}); repair or remove their documents")
+            format!(
+                "{} with nothing to learn ({first}); repair or remove what it was made from",
+                counted(count, "record")
+            )
         }),
         both_sides.finding(Severity::Error, DatasetFindingCode::SplitOverlap, |count, first| {
             format!(
-                "{count} held-out records are trained on too, by their document or by their text ({first}), so that the \
-                 validation loss is too good; make the dataset anew with this version of Clara"
+                "{} trained on too, by document or by text ({first}), so that the validation loss is too good; make the \
+                 dataset anew with this version of Clara",
+                counted(count, "held-out record")
             )
         }),
         duplicates.finding(Severity::Warning, DatasetFindingCode::DuplicateRecord, |count, first| {
-            format!("{count} records repeat an earlier one ({first}); they are learned with more weight than others")
+            format!(
+                "{} like an earlier one ({first}); what is repeated is learned with more weight than the rest",
+                counted(count, "record")
+            )
         }),
         long.finding(Severity::Warning, DatasetFindingCode::LongRecord, |count, first| {
             format!(
-                "{count} records have {long_chars} characters or more ({first}); what does not fit a row of the training \
-                 is cut: lower ingest.chunk_chars, or raise training.sequence_length"
+                "{} of {long_chars} characters or more ({first}); what does not fit a row of the training is cut: lower \
+                 ingest.chunk_chars, or raise training.sequence_length",
+                counted(count, "record")
             )
         }),
     ];
@@ -247,8 +256,9 @@ fn of_manifest(manifest: &DatasetManifest) -> Vec<DatasetFinding> {
         find(Severity::Error, NoRecords, 0, "there is no record to train on; give other sources".to_owned());
     } else if records < FEW_RECORDS {
         let message = format!(
-            "there are {records} records to train on, expected at least {FEW_RECORDS}; an adapter learns these by heart: \
-             add sources or loosen the filters"
+            "{} to train on, expected at least {FEW_RECORDS}; an adapter learns so little by heart: add sources or loosen \
+             the filters",
+            counted(records, "record")
         );
         find(Severity::Warning, FewRecords, records, message);
     }
@@ -262,7 +272,7 @@ fn of_manifest(manifest: &DatasetManifest) -> Vec<DatasetFinding> {
         let most = manifest.dropped.iter().max_by_key(|(_, count)| **count);
         let most = most.map(|(reason, count)| format!(", {count} as {reason}")).unwrap_or_default();
         let message =
-            format!("{kept} of {read} documents were kept{most}; look at the options of that filter");
+            format!("{kept} of {} kept{most}; look at the options of that filter", counted(read, "document"));
         find(Severity::Warning, FewKept, kept, message);
     }
     let files = &manifest.source_files;
@@ -309,8 +319,9 @@ fn of_golden(
     }
     Ok(named.finding(Severity::Error, DatasetFindingCode::GoldenOverlap, |count, first| {
         format!(
-            "{count} golden samples stand in the records, by word sequences ({first}), so that an adapter may know them \
-             by heart; make the dataset anew with this golden dataset"
+            "{} found in the records, by word sequences ({first}), so that an adapter may know the answers by heart; make \
+             the dataset anew with this golden dataset",
+            counted(count, "golden sample")
         )
     }))
 }

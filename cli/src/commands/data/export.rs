@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use clara_ingest_worker::inspect::{self, MANIFEST};
+use clara_lifecycle::counted::counted;
 
 use super::{DatasetArg, opened::Reach};
 use crate::session::Session;
@@ -45,7 +46,11 @@ pub(super) async fn run(session: &Session, args: &ExportArgs) -> Result<()> {
     let partial = partial.keep();
     std::fs::rename(&partial, out)
         .with_context(|| format!("cannot move {} to {}", partial.display(), out.display()))?;
-    session.output.note(format!("wrote {} records to {}", opened.manifest.train_records, out.display()));
+    session.output.note(format!(
+        "wrote {} to {}",
+        counted(opened.manifest.train_records, "record"),
+        out.display()
+    ));
     if session.output.is_json() {
         return session.output.json(&serde_json::json!({ "folder": out, "manifest": opened.manifest }));
     }

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use clap::Args;
 use clara_ingest_worker::card::{self, CARD};
-use clara_lifecycle::{dataset::DatasetManifest, spec::IngestOptions};
+use clara_lifecycle::{counted::counted, dataset::DatasetManifest, spec::IngestOptions};
 use serde_json::json;
 
 use super::{
@@ -54,7 +54,14 @@ pub(super) async fn run(session: &Session, args: &ShowArgs) -> Result<()> {
             ("made", document.made_at.map_or_else(|| NONE.to_owned(), figures::time)),
             ("jobs", lines(&document.jobs)),
             ("adapters", lines(&document.adapters)),
-            ("size", format!("{} in {} files", figures::bytes(document.size_bytes), document.files.len())),
+            (
+                "size",
+                format!(
+                    "{} in {}",
+                    figures::bytes(document.size_bytes),
+                    counted(document.files.len(), "file")
+                ),
+            ),
         ]);
     }
     fields.extend(of_manifest(manifest));
@@ -66,7 +73,9 @@ pub(crate) fn of_manifest(manifest: &DatasetManifest) -> Vec<(&'static str, Stri
     let DatasetManifest { documents_read, documents_kept, train_records, validation_records, .. } = manifest;
     let golden = manifest.golden_overlap.as_ref().map_or_else(
         || "none: nothing was compared".to_owned(),
-        |overlap| format!("{}, {} documents left out", overlap.golden_dataset, overlap.removed.len()),
+        |overlap| {
+            format!("{}, {} left out", overlap.golden_dataset, counted(overlap.removed.len(), "document"))
+        },
     );
     let options = manifest.options.as_ref().map_or_else(
         || NONE.to_owned(),
