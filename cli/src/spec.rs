@@ -20,6 +20,7 @@ use serde::de::{DeserializeOwned, IntoDeserializer as _};
 
 use crate::usage::{check, usage};
 
+use data::FamilyArgs;
 use file::SpecFile;
 use limits::JudgeLimitArgs;
 
@@ -28,7 +29,8 @@ pub(crate) use data::{DataArgs, SourceArgs};
 /// What makes a job.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct SpecArgs {
-    /// Field of knowledge, e.g. verwaltungsrecht; names the adapter
+    /// Field of knowledge, e.g. verwaltungsrecht; names the adapter. Needed here or in --spec, as are --source,
+    /// --golden-dataset and --base-model
     #[arg(long)]
     pub(crate) domain: Option<Domain>,
     #[command(flatten)]
@@ -49,6 +51,8 @@ pub(crate) struct SpecArgs {
     pub(crate) training: TrainingArgs,
     #[command(flatten)]
     pub(crate) data: DataArgs,
+    #[command(flatten)]
+    family: FamilyArgs,
     #[command(flatten)]
     pub(crate) evaluation: EvaluationArgs,
     #[command(flatten)]
@@ -195,6 +199,7 @@ impl SpecArgs {
         self.training.apply(&mut spec);
         self.sources.apply(&mut spec.ingest);
         self.data.apply(&mut spec.ingest)?;
+        self.family.apply(&mut spec.ingest);
         set(&mut spec.ingest.seed, self.training.seed);
         self.evaluation.apply(&mut spec, file.judge_keys.as_slice());
         self.limits.apply(&mut spec.judge);

@@ -43,14 +43,15 @@ use folder::OutFolder;
 
 /// Makes a dataset and nothing else: what `clara run` would train on, to look at before anybody trains.
 ///
-/// Begun again with the same flags, it leaves a finished dataset of files as it is; what servers and URLs hold it asks for
-/// anew with --replace.
+/// It works in this process and on sources that this machine can reach; with --coordinator, that one is asked for the golden
+/// dataset alone. Begun again with the same flags, it leaves a finished dataset as it is when all its sources are files. What
+/// servers and URLs hold now is only known by asking them, which takes --replace.
 #[derive(Debug, Clone, Args)]
 #[command(
     after_help = "Examples:\n  clara ingest --domain verwaltungsrecht --source law.jsonl --out ./dataset\n  clara ingest --spec job.toml --golden-dataset golden.json --out ./dataset && clara data lint ./dataset\n\nExit codes: 0 done, 1 error, 2 usage, 130 interrupted (the same command continues)."
 )]
 pub(crate) struct IngestArgs {
-    /// Field of knowledge, e.g. verwaltungsrecht; documents that name another one are left out
+    /// Field of knowledge, e.g. verwaltungsrecht; documents that name another one are left out. Needed here or in --spec
     #[arg(long)]
     domain: Option<Domain>,
     #[command(flatten)]
@@ -64,10 +65,10 @@ pub(crate) struct IngestArgs {
     /// Specification file (TOML) with the fields of a job; flags win over it
     #[arg(long, value_name = "FILE")]
     spec: Option<PathBuf>,
-    /// Folder of the dataset
+    /// Folder of the dataset; made when it is not there
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Replace another dataset that lies there
+    /// Replace the dataset that lies there, if it is another one or its sources have to be asked; nothing else is ever replaced
     #[arg(long)]
     replace: bool,
     /// Seed of every choice: split, mixture, order, templates [default: 42]
