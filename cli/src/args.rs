@@ -23,7 +23,7 @@ use crate::{
     name = "clara",
     version,
     arg_required_else_help = true,
-    after_help = "Begin with:\n  clara doctor\n  clara run --domain verwaltungsrecht --query \"Photovoltaik Baurecht\" --source law.jsonl \\\n            --golden-dataset golden.json --base-model model.gguf\n\nData goes to standard output, talk to standard error. Exit codes: 0 approved or done, 1 error, 2 usage,\n10 rejected, 11 waits for review, 12 inconclusive, 13 judge error, 130 interrupted."
+    after_help = "Begin with:\n  clara doctor\n  clara ingest --domain verwaltungsrecht --source law.jsonl --out ./dataset    # the data alone\n  clara run --domain verwaltungsrecht --query \"Photovoltaik Baurecht\" --source law.jsonl \\\n            --golden-dataset golden.json --base-model model.gguf\n\nData goes to standard output, talk to standard error. Exit codes: 0 approved or done, 1 error, 2 usage,\n10 rejected, 11 waits for review, 12 inconclusive, 13 judge error, 130 interrupted."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -42,8 +42,8 @@ pub(crate) struct GlobalArgs {
     /// Talk to a running coordinator instead of starting one in this process; several with commas between them
     #[arg(long, global = true, value_name = "URL", env = "CLARA_COORDINATOR")]
     pub(crate) coordinator: Option<String>,
-    /// How data is printed
-    #[arg(long, short, global = true, value_enum, default_value_t = Format::Table)]
+    /// How data is printed; folders and files are named by --out
+    #[arg(long, short, global = true, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
     pub(crate) output: Format,
     /// Print data only: no progress and no notes
     #[arg(long, short, global = true)]
@@ -80,9 +80,12 @@ pub(crate) enum Command {
     /// Make a dataset from documents, without training on it
     Ingest(Box<IngestArgs>),
     /// Look at the datasets that adapters are trained on: list, show, preview, stats, diff, export, lint
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Datasets are made by jobs (`clara run`, `clara job submit`) and by `clara ingest`. One of a job is named by the job, by an\nadapter that was trained on it or by its digest, one of `clara ingest` by its folder."
+    )]
     Data(DataCommand),
-    /// Look at evaluations
+    /// Show and compare evaluations, label answers, calibrate judges
     #[command(subcommand)]
     Eval(EvalCommand),
     /// See what waits for a decision, and decide

@@ -31,12 +31,15 @@ use crate::{
     args::{Cli, Command},
     output::complain,
     session::Session,
+    usage::is_usage,
 };
 
 /// Done, or approved.
 pub(crate) const DONE: u8 = 0;
 /// Something failed; the job is stuck or was cancelled.
 pub(crate) const FAILED: u8 = 1;
+/// The command line cannot be used; the parser of arguments answers the same.
+pub(crate) const USAGE: u8 = 2;
 /// The version was rejected.
 pub(crate) const REJECTED: u8 = 10;
 /// A person must decide.
@@ -61,8 +64,10 @@ pub(crate) async fn run(cli: Cli) -> ExitCode {
     let interrupt = CancellationToken::new();
     let saves_work = saves_work(&cli.command);
     let code = tokio::select! {
-        code = carry_out(cli, interrupt.clone()) => code,
+        // Signals are listened for before any work begins: without a listener the first one would end it in silence.
+        biased;
         code = signals("clara", &interrupt) => code,
+        code = carry_out(cli, interrupt.clone()) => code,
         () = interrupted(saves_work, &interrupt) => INTERRUPTED,
     };
     ExitCode::from(code)
@@ -89,7 +94,7 @@ async fn carry_out(cli: Cli, interrupt: CancellationToken) -> u8 {
         Err(error) if is_broken_pipe(&error) => DONE,
         Err(error) => {
             complain(&format!("clara: {}", with_causes(error.as_ref())));
-            FAILED
+            if is_usage(&error) { USAGE } else { FAILED }
         }
     }
 }

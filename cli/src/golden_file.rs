@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use clara_lifecycle::{
+    counted::counted,
     golden::{Finding, GoldenDataset, Severity},
     id::GoldenReference,
 };
@@ -12,6 +13,7 @@ use tonic::Code;
 use crate::{
     client::{CallError, Client},
     output::Output,
+    usage::usage,
 };
 
 /// What the flag `--golden-dataset` names.
@@ -30,9 +32,10 @@ impl GoldenChoice {
         if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {
             return Ok(Self::File(Box::new(read(path)?)));
         }
-        Ok(Self::Known(
-            text.parse().context("--golden-dataset names neither a .json file nor a golden dataset")?,
-        ))
+        let known = text.parse::<GoldenReference>().map_err(|error| {
+            usage(format!("--golden-dataset names neither a .json file nor a golden dataset: {error}"))
+        })?;
+        Ok(Self::Known(known))
     }
 
     /// How the job pins it.
@@ -57,8 +60,8 @@ impl GoldenChoice {
         };
         let short = digest.get(..12).unwrap_or(&digest).to_owned();
         output.note(format!(
-            "froze golden dataset {reference} with {} samples (digest {short})",
-            dataset.samples.len()
+            "froze golden dataset {reference} with {} (digest {short})",
+            counted(dataset.samples.len(), "sample")
         ));
         Ok(())
     }

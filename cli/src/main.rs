@@ -14,6 +14,7 @@ mod progress;
 mod report;
 mod session;
 mod spec;
+mod usage;
 
 use std::process::ExitCode;
 

@@ -4,7 +4,7 @@ mod drawing;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clara_coordinator::words;
 use clara_lifecycle::{attempt::Progress, job::JobEvent, stage::Stage, time::Timestamp};
@@ -13,19 +13,27 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use drawing::CurveDrawing;
 
 use crate::{
+    figures,
     follow::NumberedEvent,
     output::{Output, complain, talks_to_terminal},
 };
+
+/// Off a terminal, what is waited for is told this often.
+const NOTE_EVERY: Duration = Duration::from_secs(30);
 
 /// Shows events of one job.
 #[derive(Debug)]
 pub(crate) struct ProgressView {
     style: Style,
+    /// The name under which a stage is shown.
+    step: fn(Stage) -> &'static str,
     /// Events before it were shown to an earlier follower.
     since: Timestamp,
     stage: Option<Stage>,
     /// Last tenth that was told for the stage.
     tenth: Option<u64>,
+    /// When it was told last what is waited for.
+    noted_at: Option<Instant>,
     /// What was told last, so that it is not told twice.
     told: String,
     /// Drawn below the bar of the training, for who watches.
@@ -49,7 +57,22 @@ impl ProgressView {
         } else {
             Style::Lines
         };
-        Self { style, since, stage: None, tenth: None, told: String::new(), drawing: None }
+        Self {
+            style,
+            step: words::step,
+            since,
+            stage: None,
+            tenth: None,
+            noted_at: None,
+            told: String::new(),
+            drawing: None,
+        }
+    }
+
+    /// Shows a stage that no job has, under its own name.
+    pub(crate) fn alone(mut self) -> Self {
+        self.step = Stage::as_str;
+        self
     }
 
     /// Draws the losses of the training too, where bars are drawn.
@@ -94,7 +117,7 @@ impl ProgressView {
         {
             let new = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
             new.set_style(spinner());
-            new.set_prefix(words::step(stage));
+            new.set_prefix((self.step)(stage));
             new.enable_steady_tick(Duration::from_millis(200));
             *bar = Some(new);
         }
@@ -108,11 +131,25 @@ impl ProgressView {
             Style::Bars { bar: Some(bar) } => draw(bar, progress, below(stage, self.drawing.as_ref())),
             Style::Bars { bar: None } | Style::Silent => {}
             Style::Lines => {
-                if let Some(text) = self.line(stage, progress) {
+                let line = if progress.note.is_empty() {
+                    self.line(stage, progress)
+                } else {
+                    self.note(&progress.note, Instant::now())
+                };
+                if let Some(text) = line {
                     self.tell(text);
                 }
             }
         }
+    }
+
+    /// The line for what is waited for, if it was not told just now.
+    fn note(&mut self, note: &str, now: Instant) -> Option<String> {
+        if self.noted_at.is_some_and(|told| now.duration_since(told) < NOTE_EVERY) {
+            return None;
+        }
+        self.noted_at = Some(now);
+        Some(figures::plain(note))
     }
 
     /// The line for a tenth that was not told yet.
@@ -123,7 +160,7 @@ impl ProgressView {
             return None;
         }
         self.tenth = Some(tenth);
-        Some(words::of_progress(stage, progress, total))
+        Some(words::of_progress((self.step)(stage), progress, total))
     }
 
     fn tell(&mut self, text: String) {
@@ -171,7 +208,11 @@ fn draw(bar: &ProgressBar, progress: &Progress, below: &str) {
         None if progress.done > 0 => format!("{} {}", progress.done, progress.unit),
         None | Some(_) => progress.unit.clone(),
     };
-    let message = if figures.is_empty() { unit } else { format!("{unit}  {figures}") };
+    let message = match (progress.note.as_str(), figures.as_str()) {
+        ("", "") => unit,
+        ("", figures) => format!("{unit}  {figures}"),
+        (note, _) => figures::plain(note),
+    };
     bar.set_message(if below.is_empty() { message } else { format!("{message}\n{below}") });
 }
 

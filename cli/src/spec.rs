@@ -2,12 +2,13 @@
 
 mod data;
 mod file;
+mod limits;
 #[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Args, ValueEnum};
 use clara_lifecycle::{
     gate::GateMode,
@@ -17,14 +18,19 @@ use clara_lifecycle::{
 
 use serde::de::{DeserializeOwned, IntoDeserializer as _};
 
+use crate::usage::{check, usage};
+
+use data::FamilyArgs;
 use file::SpecFile;
+use limits::JudgeLimitArgs;
 
 pub(crate) use data::{DataArgs, SourceArgs};
 
 /// What makes a job.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct SpecArgs {
-    /// Field of knowledge, e.g. verwaltungsrecht; names the adapter
+    /// Field of knowledge, e.g. verwaltungsrecht; names the adapter. Needed here or in --spec, as are --source,
+    /// --golden-dataset and --base-model
     #[arg(long)]
     pub(crate) domain: Option<Domain>,
     #[command(flatten)]
@@ -46,7 +52,11 @@ pub(crate) struct SpecArgs {
     #[command(flatten)]
     pub(crate) data: DataArgs,
     #[command(flatten)]
+    family: FamilyArgs,
+    #[command(flatten)]
     pub(crate) evaluation: EvaluationArgs,
+    #[command(flatten)]
+    limits: JudgeLimitArgs,
     /// Version of the adapter, instead of the next one by the rule
     #[arg(long, value_name = "SEMVER", help_heading = "Job")]
     pub(crate) adapter_version: Option<semver::Version>,
@@ -154,24 +164,24 @@ pub(crate) enum GateModeArg {
 impl SpecArgs {
     /// The specification. Paths that are here are made absolute, so that the job does not depend on where
     /// the command was given. `golden` is what the golden dataset's flag came to.
+    ///
+    /// # Errors
+    /// What is missing, or all impossible values together, as errors of usage; a file that cannot be read.
     pub(crate) fn resolve(&self, golden: Option<GoldenReference>) -> Result<JobSpec> {
         let file = SpecFile::read(self.spec.as_deref())?;
-        let missing =
-            |what: &str, flag: &str| format!("{what} is missing; give {flag}, or `{what}` in --spec FILE");
+        let missing = |what: &str, flag: &str| {
+            usage(format!("{what} is missing; give {flag}, or `{what}` in --spec FILE"))
+        };
         let golden_in_file = file.golden_dataset.as_deref().map(str::parse::<GoldenReference>).transpose()?;
-        let base_model = self.base_model.clone().or(file.base_model).with_context(|| {
+        let base_model = self.base_model.clone().or(file.base_model).ok_or_else(|| {
             missing("base_model", "--base-model PATH or the environment variable CLARA_BASE_MODEL")
         })?;
         let mut spec = JobSpec {
-            domain: self
-                .domain
-                .clone()
-                .or(file.domain)
-                .with_context(|| missing("domain", "--domain NAME"))?,
+            domain: self.domain.clone().or(file.domain).ok_or_else(|| missing("domain", "--domain NAME"))?,
             ingest: file.ingest,
             golden_dataset: golden
                 .or(golden_in_file)
-                .with_context(|| missing("golden_dataset", "--golden-dataset ID or FILE.json"))?,
+                .ok_or_else(|| missing("golden_dataset", "--golden-dataset ID or FILE.json"))?,
             base_model: absolute(&base_model),
             method: self.method.or(file.method).unwrap_or(Method::Lora),
             training: file.training,
@@ -189,12 +199,15 @@ impl SpecArgs {
         self.training.apply(&mut spec);
         self.sources.apply(&mut spec.ingest);
         self.data.apply(&mut spec.ingest)?;
+        self.family.apply(&mut spec.ingest);
         set(&mut spec.ingest.seed, self.training.seed);
         self.evaluation.apply(&mut spec, file.judge_keys.as_slice());
+        self.limits.apply(&mut spec.judge);
         spec.labels.extend(self.labels.iter().cloned());
         if let Some(person) = self.submitted_by.as_ref().filter(|person| !person.is_empty()) {
             spec.labels.entry("submitted_by".to_owned()).or_insert_with(|| person.clone());
         }
+        check(&spec.problems())?;
         Ok(spec)
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clara_lifecycle::{
     attempt::Progress,
+    counted::counted,
     id::Attempt,
     job::{JobEvent, Outcome, Verdict},
     results::StageResult,
@@ -26,11 +27,11 @@ pub fn step(stage: Stage) -> &'static str {
     }
 }
 
-/// How far a stage is, in one line.
-pub fn of_progress(stage: Stage, progress: &Progress, total: u64) -> String {
+/// How far a stage is, in one line that begins with the name of its step.
+pub fn of_progress(step: &str, progress: &Progress, total: u64) -> String {
     let done = progress.done.min(total);
     let percent = done * 100 / total;
-    let mut text = format!("{}: {percent} % ({done} of {total} {})", step(stage), progress.unit);
+    let mut text = format!("{step}: {percent} % ({done} of {total} {})", progress.unit);
     let figures = figures(progress);
     if !figures.is_empty() {
         text = format!("{text}, {figures}");
@@ -103,11 +104,11 @@ fn of_result(result: &StageResult) -> String {
                 .as_ref()
                 .map(|job| format!(", taken from {job}: sources and options are the same"));
             let (kept, read) = (dataset.documents_kept, dataset.documents_read);
-            format!("{kept} of {read} documents kept{}", taken.unwrap_or_default())
+            format!("{kept} of {} kept{}", counted(read, "document"), taken.unwrap_or_default())
         }
         StageResult::Train(training) => format!(
-            "{} steps, loss {:.3}, validation loss {} → {}",
-            training.steps,
+            "{}, loss {:.3}, validation loss {} → {}",
+            counted(training.steps, "step"),
             training.training_loss,
             figures::number(training.validation_loss_before, 3),
             figures::number(training.validation_loss_after, 3)
@@ -117,10 +118,10 @@ fn of_result(result: &StageResult) -> String {
             answers.candidate_nll, answers.base_nll
         ),
         StageResult::Judge(evaluation) => format!(
-            "score {}, {} of {} samples scored",
+            "score {}, {} of {} scored",
             figures::number(evaluation.average_score, 1),
             evaluation.samples - evaluation.unscored.min(evaluation.samples),
-            evaluation.samples
+            counted(evaluation.samples, "sample")
         ),
         StageResult::Gate(report) => report.decision.to_string(),
         StageResult::Rollout(rollout) => format!("{} is the champion", rollout.adapter_id),

@@ -8,6 +8,7 @@ mod tests;
 use std::{fmt::Write as _, path::Path};
 
 use clara_lifecycle::{
+    counted::counted,
     dataset::{DatasetManifest, TrainingContent, TrainingRecord},
     markdown::{cell, code},
     spec::IngestOptions,
@@ -107,7 +108,11 @@ fn sources(manifest: &DatasetManifest) -> String {
         let _ = writeln!(section, "\n… and {} more, see `manifest.json`.", files.len() - MOST_FILES);
     }
     if !manifest.skipped_files.is_empty() {
-        let _ = writeln!(section, "\n{} files of other kinds were not read.", manifest.skipped_files.len());
+        let _ = writeln!(
+            section,
+            "\nNot read: {} of other kinds.",
+            counted(manifest.skipped_files.len(), "file")
+        );
     }
     section.push('\n');
     section
@@ -130,10 +135,10 @@ fn golden(manifest: &DatasetManifest) -> String {
         None => "**No golden dataset was given: nothing was compared.** Samples that judge an adapter may be in it."
             .to_owned(),
         Some(overlap) => format!(
-            "Compared with golden dataset {} (`{}`): {} documents that hold its samples were left out.",
+            "Compared with golden dataset {} (`{}`): left out {} that would give its samples away.",
             code(&overlap.golden_dataset),
             overlap.golden_digest.short(),
-            overlap.removed.len()
+            counted(overlap.removed.len(), "document")
         ),
     };
     format!("## Golden dataset\n\n{said}\n\n")

@@ -20,6 +20,7 @@ mod spool;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod themis;
+mod waiting;
 
 use async_trait::async_trait;
 use clara_lifecycle::id::Domain;
@@ -39,6 +40,7 @@ pub use place::Place;
 pub use postgres::Postgres;
 pub use saved::{Saved, SavedFile, SavedSource};
 pub(crate) use spool::{BrokenLine, is_broken};
+pub use waiting::Waiting;
 
 /// What a server is asked for.
 #[derive(Debug, Clone)]

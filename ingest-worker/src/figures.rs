@@ -18,6 +18,9 @@ const WINDOW: Duration = Duration::from_secs(20);
 /// At least so long lies between two points of the window.
 const STEP: Duration = Duration::from_millis(500);
 
+/// No rate is told over fewer seconds than these: it would be that of a few documents in no time.
+const SHORTEST: f64 = 1.0;
+
 /// The figures of one pass over the documents; a pass that begins anew is told by its count.
 #[derive(Debug, Default)]
 pub struct Figures(Mutex<Recent>);
@@ -55,6 +58,7 @@ impl Figures {
             progress.done = done;
             progress.total = total;
             unit.clone_into(&mut progress.unit);
+            progress.note.clear();
             let figures = [
                 ("documents_per_second", rate.filter(|_| unit == "documents")),
                 ("seconds_left", seconds_left(rate, done, total)),
@@ -85,7 +89,7 @@ impl Recent {
         }
         let (began, before) = *self.0.front()?;
         let seconds = now.duration_since(began).as_secs_f64();
-        (seconds > 0.0).then(|| number(done - before) / seconds)
+        (seconds >= SHORTEST).then(|| number(done - before) / seconds)
     }
 }
 

@@ -7,6 +7,7 @@ mod statistics;
 mod tests;
 
 use std::{
+    fmt,
     fs::File,
     io::{self, BufRead, BufReader, Read as _},
     path::{Path, PathBuf},
@@ -44,28 +45,45 @@ pub fn manifest(folder: &Path) -> Result<DatasetManifest, IngestError> {
     serde_json::from_slice(&bytes).map_err(|error| IngestError::read(&path)(error.into()))
 }
 
-/// Whether the records in `folder` are those that its manifest tells of.
+/// A file with records that is not the one that the manifest tells of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// [`TRAIN`] or [`VALIDATION`].
+    pub file: &'static str,
+    /// The digest of what lies there; `None` when the file is missing.
+    pub found: Option<Digest>,
+    /// The digest in the manifest.
+    pub expected: Digest,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, found, expected } = self;
+        match found {
+            None => write!(formatter, "{file} is missing"),
+            Some(found) => write!(
+                formatter,
+                "{file} has digest {}, expected {} by {MANIFEST}: it was changed after the dataset was made",
+                found.short(),
+                expected.short()
+            ),
+        }
+    }
+}
+
+/// The files with records in `folder` that are not those that its manifest tells of.
 ///
 /// # Errors
 /// [`IngestError::Read`] when a file cannot be read.
-pub fn is_whole(folder: &Path, manifest: &DatasetManifest) -> Result<bool, IngestError> {
-    for (name, expected) in [(TRAIN, &manifest.train_digest), (VALIDATION, &manifest.validation_digest)] {
-        let path = folder.join(name);
-        let mut file = match File::open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            opened => opened.map_err(IngestError::read(&path))?,
-        };
-        let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 64 << 10]);
-        loop {
-            let read = file.read(&mut buffer).map_err(IngestError::read(&path))?;
-            let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
-            hasher.update(bytes);
-        }
-        if Digest::from_hash(hasher.finalize().as_ref()) != *expected {
-            return Ok(false);
+pub fn damage(folder: &Path, manifest: &DatasetManifest) -> Result<Vec<Damage>, IngestError> {
+    let mut damaged = Vec::new();
+    for (file, expected) in [(TRAIN, &manifest.train_digest), (VALIDATION, &manifest.validation_digest)] {
+        let found = digest_of(&folder.join(file))?;
+        if found.as_ref() != Some(expected) {
+            damaged.push(Damage { file, found, expected: expected.clone() });
         }
     }
-    Ok(true)
+    Ok(damaged)
 }
 
 /// The records of [`TRAIN`] or [`VALIDATION`] in `folder`, in their order.
@@ -92,6 +110,22 @@ pub fn dropped(folder: &Path) -> Result<Lines<DroppedDocument>, IngestError> {
     Ok(Lines::of(packed, Box::new(BufReader::new(opened))))
 }
 
+/// The digest of a file, `None` where there is none.
+fn digest_of(path: &Path) -> Result<Option<Digest>, IngestError> {
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(IngestError::read(path))?,
+    };
+    let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 64 << 10]);
+    loop {
+        let read = file.read(&mut buffer).map_err(IngestError::read(path))?;
+        match buffer.get(..read) {
+            Some(bytes) if !bytes.is_empty() => hasher.update(bytes),
+            Some(_) | None => return Ok(Some(Digest::from_hash(hasher.finalize().as_ref()))),
+        }
+    }
+}
+
 /// The document that a record was made from: the id without the number of its part.
 pub fn document_of(record_id: &str) -> &str {
     match record_id.rsplit_once('#') {
@@ -116,8 +150,8 @@ impl<T> Lines<T> {
     }
 }
 
-impl<T> std::fmt::Debug for Lines<T> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl<T> fmt::Debug for Lines<T> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Lines").field("path", &self.path).finish_non_exhaustive()
     }
 }

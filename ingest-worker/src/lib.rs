@@ -37,3 +37,4 @@ pub use handler::IngestHandler;
 pub use ingest::{GoldenText, GoldenTexts, IngestObserver, IngestRequest};
 pub use leak::{Leak, LeakReport, find_leaks};
 pub use query::sought_words;
+pub use tokens::TOKENIZER_FILE;

@@ -9,7 +9,7 @@ use clara_lifecycle::dataset::{TokenReport, TrainingRecord};
 use tokenizers::Tokenizer;
 
 /// File of a Hugging Face folder that holds its tokenizer.
-const TOKENIZER_FILE: &str = "tokenizer.json";
+pub const TOKENIZER_FILE: &str = "tokenizer.json";
 
 /// Counts tokens; keeps one number per record.
 pub(crate) struct TokenCounter {

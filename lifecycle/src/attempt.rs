@@ -101,6 +101,9 @@ pub struct Progress {
     pub points: Vec<CurvePoint>,
     /// The newest checkpoint.
     pub checkpoint: Option<ArtifactRef>,
+    /// What holds the work up at the moment, in words for people; empty while it goes on.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
 }
 
 impl Progress {

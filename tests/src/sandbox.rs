@@ -188,7 +188,15 @@ impl Sandbox {
     /// When it cannot be started.
     pub fn start(&self, more: &[&str]) -> Result<Running> {
         let args = self.run_args(more);
-        let mut child = self.command(&args.iter().map(String::as_str).collect::<Vec<_>>())?.spawn()?;
+        self.begin(&args.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// Starts the command and goes on.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn begin(&self, args: &[&str]) -> Result<Running> {
+        let mut child = self.command(args)?.spawn()?;
         let lines = BufReader::new(child.stderr.take().context("the command has no standard error")?);
         Ok(Running { child, lines, said: String::new() })
     }

@@ -81,7 +81,7 @@ fn a_method_that_nobody_knows_is_refused() -> Result<()> {
 #[test]
 fn a_ratio_below_one_is_refused() -> Result<()> {
     let sandbox = Sandbox::new(STEPS)?;
-    sandbox.run(&["--loraplus-lr-ratio", "0.5"])?.expect(1)?.says(&["training.loraplus_lr_ratio", "0.5"])?;
+    sandbox.run(&["--loraplus-lr-ratio", "0.5"])?.expect(2)?.says(&["training.loraplus_lr_ratio", "0.5"])?;
     Ok(())
 }
 

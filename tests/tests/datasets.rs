@@ -1,6 +1,6 @@
 //! Datasets as things: made alone, listed, compared, checked, exported, and taken again by a later job.
 
-use std::fs;
+use std::{fs, net::TcpListener};
 
 use anyhow::{Context, Result, ensure};
 use clara_tests::{Judge, Sandbox, Script};
@@ -87,6 +87,11 @@ fn a_dataset_is_shown_previewed_counted_exported_and_checked() -> Result<()> {
     fs::write(&train, format!("{}{leak}\n", fs::read_to_string(&train)?))?;
     let lint = ["data", "lint", &out, "--golden-dataset", "golden.json"];
     sandbox.clara(&lint)?.expect(1)?.says(&["error golden_overlap", "must not be trained on"])?;
+    // The record is not one that was made.
+    sandbox.clara(&lint)?.expect(1)?.says(&["error damaged: train.jsonl has digest"])?;
+    let (copy, again) = (sandbox.path("again"), ["data", "export", &out, "--out", "again"]);
+    sandbox.clara(&again)?.expect(1)?.says(&["is damaged and was not exported: train.jsonl has digest"])?;
+    ensure!(!copy.exists(), "a damaged dataset was exported");
     sandbox
         .clara(&["data", "show", "nothing"])?
         .expect(1)?
@@ -97,17 +102,24 @@ fn a_dataset_is_shown_previewed_counted_exported_and_checked() -> Result<()> {
 #[test]
 fn a_dataset_is_made_without_a_job_and_left_as_it_is_by_the_same_command() -> Result<()> {
     let sandbox = Sandbox::new(STEPS)?;
+    let none =
+        sandbox.clara(&["data", "list"])?.expect(0)?.says(&["there is no dataset here", "clara ingest"])?;
+    ensure!(none.stdout.is_empty(), "{}", none.stdout);
     let out = sandbox.path("dataset");
     let out = out.to_string_lossy();
     let ingest = ["ingest", "--domain", "law", "--source", "training.jsonl", "--out", &out];
     let made = sandbox.clara(&[&ingest[..], &["-o", "json"]].concat())?.expect(0)?.json()?;
     ensure!(made["reused"] == false && made["manifest"]["golden_overlap"].is_null(), "{made}");
-    sandbox.clara(&ingest)?.expect(0)?.says(&["is there already", "none: nothing was compared"])?;
+    let again =
+        sandbox.clara(&ingest)?.expect(0)?.says(&["is there already", "none: nothing was compared"])?;
+    ensure!(!again.stdout.contains("LEFT OUT"), "a table of nothing: {}", again.stdout);
     sandbox.clara(&["data", "lint", &out])?.expect(0)?.says(&["golden_not_compared"])?;
     let golden = [&ingest[..], &["--golden-dataset", "golden.json"]].concat();
     sandbox.clara(&golden)?.expect(1)?.says(&["holds something else", "--replace"])?;
     let compared = sandbox.clara(&[&golden[..], &["--replace", "-o", "json"]].concat())?.expect(0)?.json()?;
     ensure!(compared["manifest"]["golden_overlap"]["golden_dataset"] == "law-golden@1.0.0", "{compared}");
+    let nowhere = [&ingest[..], &["--base-model", "/nope"]].concat();
+    sandbox.clara(&nowhere)?.expect(1)?.says(&["base model /nope is not there"])?;
     // The job that trains on the same sources makes the same records.
     let (_, job) = run(&sandbox, &[])?;
     let digest = |files: &Value| {
@@ -118,11 +130,25 @@ fn a_dataset_is_made_without_a_job_and_left_as_it_is_by_the_same_command() -> Re
     ensure!(digests.0 == digests.1, "{digests:?}");
     sandbox
         .clara(&["ingest", "--domain", "law", "--out", &out])?
-        .expect(1)?
+        .expect(2)?
         .says(&["ingest.sources is missing"])?;
     sandbox
         .clara(&[&ingest[..], &["--near-duplicates", "7", "--top-k", "0"]].concat())?
-        .expect(1)?
+        .expect(2)?
         .says(&["ingest.clean.near_duplicate_limit is 7", "ingest.top_k is 0"])?;
+    Ok(())
+}
+
+#[test]
+fn a_server_that_hangs_is_told_and_an_interrupt_is_answered_and_leaves_nothing() -> Result<()> {
+    let sandbox = Sandbox::new(STEPS)?;
+    // It takes connections and never answers.
+    let server = TcpListener::bind("127.0.0.1:0")?;
+    let url = format!("http://{}/law.jsonl", server.local_addr()?);
+    let mut running = sandbox.begin(&["ingest", "--domain", "law", "--source", &url, "--out", "dataset"])?;
+    ensure!(running.wait_for(&format!("waiting for {url}: no answer yet"))?, "nothing was told");
+    running.interrupt()?;
+    running.end()?.expect(130)?.says(&["saving the work", "interrupted: nothing was written"])?;
+    ensure!(!sandbox.path(".dataset.clara-ingest").exists(), "something was left beside the dataset");
     Ok(())
 }

@@ -146,14 +146,14 @@ fn a_registry_travels_with_its_files_and_its_signatures() -> Result<()> {
     here.clara(&["registry", "sign", "law-lora@champion", "--key", &key, "--actor", "anna"])?.expect(0)?;
     here.clara(&["registry", "export", "--with-files", &tar])?
         .expect(0)?
-        .says(&["the files of 1 versions"])?;
+        .says(&["the files of 1 version"])?;
     let import = ["registry", "import", &tar, "--key", &public, "--actor", "anna"];
     there.clara(&import)?.expect(0)?.says(&["1 imported, 0 were here before, 1 signatures verified"])?;
     there.clara(&import)?.expect(0)?.says(&["0 imported, 1 were here before"])?;
     there
         .clara(&["registry", "verify", "--key", &public])?
         .expect(0)?
-        .says(&["1 versions", "1 signatures"])?;
+        .says(&["1 version,", "1 signature "])?;
     there
         .clara(&["registry", "lineage", "law-lora@champion"])?
         .expect(0)?

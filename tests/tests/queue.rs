@@ -35,7 +35,7 @@ fn every_job_tells_why_it_waits_and_the_queues_show_what_nobody_takes() -> Resul
     ])?;
     clara(&sandbox, &["queue", &second])?.expect(0)?.says(&[
         "place 1 of 1 waiting jobs of tenant nord",
-        "1 jobs are active in all, and scheduler.max_active_jobs is 1",
+        "1 job active in all, and scheduler.max_active_jobs is 1",
     ])?;
     let explained = clara(&sandbox, &["queue", &second, "-o", "json"])?.expect(0)?.json()?;
     ensure!(explained["standing"]["held_by"][0]["kind"] == "all_jobs", "{explained}");

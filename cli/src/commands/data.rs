@@ -47,10 +47,10 @@ pub(crate) enum DataCommand {
     /// Tell what differs between two datasets: documents, sources, options; exit code 0 whether or not they differ
     #[command(after_help = "Example:\n  clara data diff law-lora-v1.0.0 law-lora-v1.1.0 --documents")]
     Diff(diff::DiffArgs),
-    /// Copy a dataset into a new folder
+    /// Copy a dataset into a new folder, whole and verified or not at all
     #[command(after_help = "Example:\n  clara data export law-lora-v1.0.0 --out ./law-data")]
     Export(export::ExportArgs),
-    /// Tell what is wrong or weak in a dataset; exit code 1 when it must not be trained on
+    /// Tell what is damaged, wrong or weak in a dataset; exit code 1 when it must not be trained on
     #[command(
         after_help = "Examples:\n  clara data lint job-0198c1…\n  clara data lint ./dataset --golden-dataset law-golden@1.0.0"
     )]
@@ -93,6 +93,13 @@ async fn list(session: &Session, args: ListArgs) -> Result<()> {
     let datasets = connection.client.datasets(args.domain.map(String::from), args.limit).await?;
     if session.output.is_json() {
         return session.output.json(&datasets);
+    }
+    if datasets.is_empty() {
+        session.output.note(
+            "there is no dataset here: `clara run` and `clara job submit` make one for a job; one without a job is made by \
+             `clara ingest` and looked at by its folder, e.g. `clara data show ./dataset`",
+        );
+        return Ok(());
     }
     let row = |dataset: &DatasetDocument| {
         [

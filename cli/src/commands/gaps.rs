@@ -2,7 +2,10 @@
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
-use clara_lifecycle::score::{GapSeverity, GapStatus, KnowledgeGap};
+use clara_lifecycle::{
+    counted::counted,
+    score::{GapSeverity, GapStatus, KnowledgeGap},
+};
 use clara_proto::v1;
 
 use super::{Actor, DONE, job::hint_at_workers};
@@ -169,7 +172,7 @@ async fn train(session: &Session, args: TrainArgs) -> Result<u8> {
         return Ok(DONE);
     }
     let query = spec.ingest.query.unwrap_or_default();
-    session.output.note(format!("{} gaps; query: {query}", gaps.len()));
+    session.output.note(format!("{}; query: {query}", counted(gaps.len(), "gap")));
     let Some(job) = job else {
         session.output.note("the job would be accepted; nothing was queued");
         return print(session.output, &gaps);

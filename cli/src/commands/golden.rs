@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
 use clara_lifecycle::{
+    counted::counted,
     golden::GoldenDataset,
     id::{Domain, GoldenDatasetId},
 };
@@ -21,6 +22,7 @@ use crate::{
     figures::{self, NONE},
     golden_file,
     session::Session,
+    usage::usage,
 };
 
 /// What to do with golden datasets.
@@ -189,7 +191,9 @@ async fn create(session: &Session, client: &Client, args: CreateArgs) -> Result<
 }
 
 async fn rotate(session: &Session, client: &Client, args: RotateArgs) -> Result<()> {
-    ensure!((0.0..1.0).contains(&args.share), "--share is {}; expected 0 to below 1", args.share);
+    if !(0.0..1.0).contains(&args.share) {
+        return Err(usage(format!("--share is {}; expected 0 to below 1", args.share)));
+    }
     let document = client.golden(&args.reference).await?;
     ensure!(
         document.frozen,
@@ -201,7 +205,7 @@ async fn rotate(session: &Session, client: &Client, args: RotateArgs) -> Result<
     (next.created_by, next.created_at) = (args.by.actor, now()?);
     let stored = client.put_golden(&next, false).await?;
     let (all, asked) = (stored.samples.len(), stored.asked().count());
-    session.output.note(format!("{asked} of {all} samples are asked, {} are held out", all - asked));
+    session.output.note(format!("{asked} of {} asked, {} held out", counted(all, "sample"), all - asked));
     tell(session, &GoldenDocument::draft(stored))
 }
 
@@ -306,8 +310,8 @@ fn tell(session: &Session, document: &GoldenDocument) -> Result<()> {
         return session.output.json(document);
     }
     let dataset = &document.dataset;
-    let count = dataset.samples.len();
-    Ok(session.output.line(format!("{}  {}  {count} samples", dataset.reference(), state(document)))?)
+    let count = counted(dataset.samples.len(), "sample");
+    Ok(session.output.line(format!("{}  {}  {count}", dataset.reference(), state(document)))?)
 }
 
 fn state(document: &GoldenDocument) -> &'static str {

@@ -2,16 +2,19 @@
 
 mod folder;
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use async_trait::async_trait;
 use clap::Args;
 use clara_ingest_worker::{
-    Count, Figures, GoldenTexts, IngestError, IngestObserver, IngestRequest,
+    Count, Figures, GoldenTexts, IngestError, IngestObserver, IngestRequest, TOKENIZER_FILE,
     fetch::{
         CHECKPOINT_EVERY, CollectObserver, CollectRequest, Collected, FetchProgress, OpenByKind, Place,
-        Saved, Servers, URL_PATIENCE, collect,
+        Saved, Servers, URL_PATIENCE, Waiting, collect,
     },
     ingest, inspect, reuse,
 };
@@ -33,20 +36,22 @@ use crate::{
     progress::ProgressView,
     session::Session,
     spec::{DataArgs, SourceArgs, absolute, data_in_file},
+    usage::{check, usage},
 };
 
 use folder::OutFolder;
 
 /// Makes a dataset and nothing else: what `clara run` would train on, to look at before anybody trains.
 ///
-/// Begun again with the same flags, it leaves a finished dataset of files as it is; what servers and URLs hold it asks for
-/// anew with --replace.
+/// It works in this process and on sources that this machine can reach; with --coordinator, that one is asked for the golden
+/// dataset alone. Begun again with the same flags, it leaves a finished dataset as it is when all its sources are files. What
+/// servers and URLs hold now is only known by asking them, which takes --replace.
 #[derive(Debug, Clone, Args)]
 #[command(
     after_help = "Examples:\n  clara ingest --domain verwaltungsrecht --source law.jsonl --out ./dataset\n  clara ingest --spec job.toml --golden-dataset golden.json --out ./dataset && clara data lint ./dataset\n\nExit codes: 0 done, 1 error, 2 usage, 130 interrupted (the same command continues)."
 )]
 pub(crate) struct IngestArgs {
-    /// Field of knowledge, e.g. verwaltungsrecht; documents that name another one are left out
+    /// Field of knowledge, e.g. verwaltungsrecht; documents that name another one are left out. Needed here or in --spec
     #[arg(long)]
     domain: Option<Domain>,
     #[command(flatten)]
@@ -54,16 +59,16 @@ pub(crate) struct IngestArgs {
     /// Golden dataset whose samples are kept out: ID, ID@VERSION, or a .json file [default: none, nothing is compared]
     #[arg(long, value_name = "ID[@VERSION]|FILE")]
     golden_dataset: Option<String>,
-    /// Base model whose tokenizer counts the tokens: a Hugging Face folder [default: none, tokens are not counted]
+    /// Base model whose tokenizer counts the tokens: a Hugging Face folder; of a GGUF file none are counted [default: none]
     #[arg(long, value_name = "PATH", env = "CLARA_BASE_MODEL")]
     base_model: Option<String>,
     /// Specification file (TOML) with the fields of a job; flags win over it
     #[arg(long, value_name = "FILE")]
     spec: Option<PathBuf>,
-    /// Folder of the dataset
+    /// Folder of the dataset; made when it is not there
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Replace another dataset that lies there
+    /// Replace the dataset that lies there, if it is another one or its sources have to be asked; nothing else is ever replaced
     #[arg(long)]
     replace: bool,
     /// Seed of every choice: split, mixture, order, templates [default: 42]
@@ -116,22 +121,33 @@ pub(crate) async fn run(session: &Session, args: &IngestArgs) -> Result<u8> {
         return Ok(DONE);
     }
     let _claimed = wanted.folder.claim()?;
-    wanted.folder.begin()?;
-    let made = watched(session, wanted.clone()).await;
-    if made.is_err()
-        && let Err(error) = wanted.folder.abandon()
-    {
-        session.output.note(format!("{error:#}"));
+    let made = published(session, &wanted).await;
+    if made.is_err() {
+        match wanted.folder.abandon() {
+            Ok(Some(left)) => session.output.note(format!(
+                "what was fetched stays in {}: the same command goes on from there; remove the folder if you do not want it",
+                left.display()
+            )),
+            Ok(None) => {}
+            Err(error) => session.output.note(format!("{error:#}")),
+        }
     }
     match made {
         Ok(manifest) => {
-            wanted.folder.publish()?;
             tell(session, &wanted, &manifest, false)?;
             Ok(DONE)
         }
-        Err(IngestError::Stopped(_)) => Ok(tell_interrupt(session)),
-        Err(error) => Err(error.into()),
+        Err(error) if is_interrupt(&error) => Ok(tell_interrupt(session)),
+        Err(error) => Err(error),
     }
+}
+
+/// Makes the dataset and puts it in its place.
+async fn published(session: &Session, wanted: &Wanted) -> Result<DatasetManifest> {
+    wanted.folder.begin()?;
+    let manifest = watched(session, wanted.clone()).await?;
+    wanted.folder.publish()?;
+    Ok(manifest)
 }
 
 fn is_interrupt(error: &anyhow::Error) -> bool {
@@ -152,30 +168,42 @@ async fn wanted(session: &Session, args: &IngestArgs) -> Result<Wanted> {
         options.seed = seed;
     }
     if options.sources.is_empty() {
-        bail!("ingest.sources is missing; give --source PATH, or `sources` under [ingest] in --spec FILE");
+        return Err(usage(
+            "ingest.sources is missing; give --source PATH, or `sources` under [ingest] in --spec FILE",
+        ));
     }
     if options.since_last || options.clean.skip_known {
-        bail!(
+        return Err(usage(
             "since_last and skip_known compare with the earlier datasets of an adapter's family, which only a job has; \
-             leave them out, or use `clara run` or `clara job submit`"
-        );
+             leave them out, or use `clara run` or `clara job submit`",
+        ));
     }
-    let problems = options.problems();
-    if !problems.is_empty() {
-        let problems = problems.iter().map(|problem| format!("\n  {} {}", problem.field, problem.message));
-        bail!("the options cannot be used:{}", problems.collect::<String>());
-    }
+    check(&options.problems())?;
     let domain = args.domain.clone().or(file.domain);
-    let domain = domain.context("domain is missing; give --domain NAME, or `domain` in --spec FILE")?;
+    let domain =
+        domain.ok_or_else(|| usage("domain is missing; give --domain NAME, or `domain` in --spec FILE"))?;
     let golden = args.golden_dataset.clone().or(file.golden_dataset);
     Ok(Wanted {
         options,
         domain,
         golden: golden_texts(session, golden.as_deref()).await?,
-        base_model: args.base_model.clone().or(file.base_model).map(|model| absolute(&model)),
+        base_model: args.base_model.clone().or(file.base_model).map(|model| counting(&model)).transpose()?,
         collected: Collected::default(),
         folder: OutFolder::of(&args.out)?,
     })
+}
+
+/// The base model, which must be there: its tokenizer counts only after everything was read.
+fn counting(base_model: &str) -> Result<String> {
+    let path = Path::new(base_model);
+    let otherwise = "correct --base-model or CLARA_BASE_MODEL, or name none: tokens are not counted then";
+    if !path.exists() {
+        bail!("base model {base_model} is not there; {otherwise}");
+    }
+    if path.is_dir() && !path.join(TOKENIZER_FILE).is_file() {
+        bail!("base model {base_model} holds no {TOKENIZER_FILE} to count tokens with; {otherwise}");
+    }
+    Ok(absolute(base_model))
 }
 
 async fn golden_texts(session: &Session, named: Option<&str>) -> Result<Option<GoldenTexts>> {
@@ -202,14 +230,10 @@ async fn there_already(session: &Session, wanted: &Wanted, replace: bool) -> Res
         let (asked, interrupt) = (wanted.clone(), Interrupt(session.interrupt.clone()));
         let key = move || asked.with_request(|request| reuse::key_of(request, &interrupt));
         if manifest.key == Some(tokio::task::spawn_blocking(key).await??) {
-            if inspect::is_whole(&out, &manifest)? {
-                return Ok(Some(manifest));
-            }
+            let damage = inspect::damage(&out, &manifest)?;
+            let Some(first) = damage.first() else { return Ok(Some(manifest)) };
             if !replace {
-                bail!(
-                    "the dataset in {} was changed after it was made; give --replace to make it anew",
-                    out.display()
-                );
+                bail!("the dataset in {} is damaged: {first}; give --replace to make it anew", out.display());
             }
         }
     }
@@ -233,16 +257,18 @@ async fn watched(session: &Session, wanted: Wanted) -> Result<DatasetManifest, I
     let (switch, stop) = stop_switch();
     let servers = session.settings.sources.clone();
     let mut work = Box::pin(made(wanted, servers, Watch { progress, stop, figures: Figures::default() }));
-    let mut view = ProgressView::new(session.output, Timestamp::default());
+    let mut view = ProgressView::new(session.output, Timestamp::default()).alone();
     let mut interrupted = false;
     let done = loop {
         tokio::select! {
             done = &mut work => break done,
             () = session.interrupt.cancelled(), if !interrupted => {
                 interrupted = true;
+                view.finish();
+                session.output.note("saving the work; a second Ctrl-C ends at once");
                 switch.stop(StopReason::Drain);
             }
-            Ok(()) = newest.changed() => show(&mut view, &mut newest),
+            Ok(()) = newest.changed(), if !interrupted => show(&mut view, &mut newest),
         }
     };
     view.finish();
@@ -288,7 +314,6 @@ fn tell(session: &Session, wanted: &Wanted, manifest: &DatasetManifest, reused: 
     let mut fields = vec![("dataset", out.display().to_string())];
     fields.extend(data::of_manifest(manifest));
     session.output.fields(&fields)?;
-    session.output.line("")?;
     data::tell_dropped(session, manifest)?;
     session
         .output
@@ -328,6 +353,10 @@ impl IngestObserver for Watch {
 impl CollectObserver for Watch {
     fn fetched(&self, progress: &FetchProgress<'_>) {
         self.figures.tell(&self.progress, Count::from(progress));
+    }
+
+    fn waiting(&self, waiting: &Waiting<'_>) {
+        self.progress.update(|progress| progress.note = waiting.to_string());
     }
 
     /// What was saved lies in the folder of this command, which the next one finds.

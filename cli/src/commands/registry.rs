@@ -12,6 +12,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use clara_lifecycle::{
     adapter::{AdapterStatus, AdapterVersion, Family},
+    counted::counted,
     spec::Method,
 };
 use clara_proto::v1;
@@ -318,7 +319,11 @@ async fn verify_audit(session: &Session) -> Result<u8> {
         session.output.json(&found)?;
         return Ok(if found.breaks.is_empty() { DONE } else { FAILED });
     }
-    session.output.line(format!("{} entries in {} chains verified", found.entries, found.chains))?;
+    session.output.line(format!(
+        "{} in {} verified",
+        counted(found.entries, "entry"),
+        counted(found.chains, "chain")
+    ))?;
     if found.breaks.is_empty() {
         return Ok(DONE);
     }

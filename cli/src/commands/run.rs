@@ -155,7 +155,7 @@ async fn check(
         return Ok(());
     }
     // The coordinator does not know the file yet, so what it would say is put together here.
-    let mut problems = spec.problems();
+    let mut problems = Vec::new();
     if connection.is_embedded() {
         problems.extend(
             Surroundings::new(session.settings.home.clone(), session.settings.sources.clone())

@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::Args;
 use clara_runtime::{
     config::Setting,
@@ -14,6 +14,7 @@ use clara_runtime::{
 use crate::{
     embedded::{Embedded, Workers},
     session::Session,
+    usage::usage,
 };
 
 /// Serves jobs until SIGTERM or Ctrl-C; running work is saved then, and a second signal ends at once.
@@ -33,7 +34,7 @@ pub(crate) struct UpArgs {
 
 pub(crate) async fn run(session: &Session, args: &UpArgs) -> Result<()> {
     if let Some(url) = &session.coordinator {
-        bail!("`clara up` starts a coordinator itself; leave out --coordinator {url}");
+        return Err(usage(format!("`clara up` starts a coordinator itself; leave out --coordinator {url}")));
     }
     let listen = args.listen.unwrap_or(session.settings.serve.grpc_address);
     let mut embedded = Embedded::start(&session.settings, listen, &session.interrupt).await?;

@@ -9,9 +9,11 @@ use super::*;
 fn lines() -> ProgressView {
     ProgressView {
         style: Style::Lines,
+        step: words::step,
         since: Timestamp(10),
         stage: None,
         tenth: None,
+        noted_at: None,
         told: String::new(),
         drawing: None,
     }
@@ -54,6 +56,24 @@ fn there_is_one_line_for_every_tenth_and_no_more() {
 #[test]
 fn without_a_total_there_is_no_line() {
     assert_eq!(lines().line(Stage::Ingest, &Progress { total: None, ..steps(5, 1) }), None);
+}
+
+#[test]
+fn a_stage_without_a_job_has_no_number() {
+    let line = lines().alone().line(Stage::Ingest, &Progress { figures: BTreeMap::new(), ..steps(3, 30) });
+    assert_eq!(line.as_deref(), Some("ingest: 10 % (3 of 30 steps)"));
+}
+
+#[test]
+fn what_is_waited_for_is_told_at_once_and_then_now_and_then() {
+    let (mut view, start) = (lines(), Instant::now());
+    let note = "waiting for @gesetze: connection refused; try 3, giving up in 9 min";
+    let mut told = |seconds| view.note(note, start + Duration::from_secs(seconds)).is_some();
+    assert_eq!([0, 5, 29, 30, 35, 60].map(&mut told), [true, false, false, true, false, true]);
+    let progress = Progress { note: note.to_owned(), ..Progress::default() };
+    let mut view = lines();
+    view.see(&event(10, JobEvent::Progressed { stage: Stage::Ingest, progress }));
+    assert_eq!(view.told, note);
 }
 
 #[test]

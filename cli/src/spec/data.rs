@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use clara_ingest_worker::fetch::Place;
 use clara_lifecycle::spec::{FieldNames, IngestOptions, PersonalData, RecordOrder, RecordShape};
+
+use crate::usage::usage;
 
 use super::{absolute, from_name, pair, set, set_some};
 
@@ -15,8 +17,8 @@ pub(crate) struct SourceArgs {
     /// Rank documents by this query and keep those that match
     #[arg(long, value_name = "WORDS")]
     pub(crate) query: Option<String>,
-    /// Training data: files, folders and globs, http(s)://, s3:// and gs:// URLs, and @NAME of a server in the worker's
-    /// settings [sources.NAME]
+    /// Training data: files, folders and globs, http(s)://, s3:// and gs:// URLs, and @NAME of a server that the settings
+    /// describe under [sources.NAME]. Needed here or in --spec
     #[arg(long = "source", value_name = "PATH|URL|@NAME", num_args = 1..)]
     pub(crate) sources: Vec<PathBuf>,
 }
@@ -25,13 +27,13 @@ pub(crate) struct SourceArgs {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Training data")]
 pub(crate) struct DataArgs {
-    /// Keep at most so many of the most relevant documents
-    #[arg(long)]
+    /// Keep at most so many of the most relevant documents; needs --query
+    #[arg(long, value_name = "DOCUMENTS")]
     top_k: Option<u32>,
-    /// Least relevance, measured by the best document (0 to 1)
+    /// Least relevance, measured by the best document (0 to 1); needs --query
     #[arg(long, value_name = "SHARE")]
     min_relevance: Option<f64>,
-    /// Name of a field in JSONL sources, e.g. text=body
+    /// What a field is called in the sources, e.g. text=body where the text stands in `body`
     #[arg(long = "field", value_name = "FIELD=NAME", value_parser = pair)]
     fields: Vec<(String, String)>,
     /// What running text becomes: text, completion (its heading is given) or instruction (a question is given) [default: text]
@@ -56,15 +58,21 @@ pub(crate) struct DataArgs {
     /// Leave out documents with such data instead of masking it
     #[arg(long)]
     drop_personal_data: bool,
-    /// Take only what changed since the family's newest dataset, where the source can tell
-    #[arg(long)]
-    since_last: bool,
-    /// Leave out documents that an earlier dataset of the family holds
-    #[arg(long)]
-    skip_known: bool,
     /// Read the sources anew, even where a stored dataset of the same sources and options could be taken
     #[arg(long)]
     fresh: bool,
+}
+
+/// Options that compare with the earlier datasets of the adapter's family, which only a job has.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Training data")]
+pub(crate) struct FamilyArgs {
+    /// Take only what changed since the newest dataset of the adapter's family, where the source can tell
+    #[arg(long)]
+    since_last: bool,
+    /// Leave out documents that an earlier dataset of the adapter's family holds
+    #[arg(long)]
+    skip_known: bool,
 }
 
 impl SourceArgs {
@@ -101,13 +109,19 @@ impl DataArgs {
         if self.drop_personal_data {
             ingest.clean.personal_data = PersonalData::Drop;
         }
-        ingest.since_last |= self.since_last;
-        ingest.clean.skip_known |= self.skip_known;
         ingest.fresh |= self.fresh;
         for (field, name) in &self.fields {
             field_name(&mut ingest.fields, field)?.clone_from(name);
         }
         Ok(())
+    }
+}
+
+impl FamilyArgs {
+    /// Changes what was given.
+    pub(crate) fn apply(&self, ingest: &mut IngestOptions) {
+        ingest.since_last |= self.since_last;
+        ingest.clean.skip_known |= self.skip_known;
     }
 }
 
@@ -124,10 +138,12 @@ fn field_name<'a>(fields: &'a mut FieldNames, field: &str) -> Result<&'a mut Str
         "domain" => &mut fields.domain,
         "licence" | "license" => &mut fields.licence,
         "classification" => &mut fields.classification,
-        _ => bail!(
-            "--field {field}=… names no field; expected text, instruction, input, output, messages, prompt, \
-             completion, id, domain, licence or classification before the `=`"
-        ),
+        _ => {
+            return Err(usage(format!(
+                "--field {field}=… names no field; expected text, instruction, input, output, messages, prompt, \
+                 completion, id, domain, licence or classification before the `=`"
+            )));
+        }
     })
 }
 

@@ -29,10 +29,10 @@ fn the_least_flags_give_a_sound_specification() {
 #[test]
 fn every_flag_reaches_its_field() {
     type Look = fn(&JobSpec) -> String;
-    let table: [(&[&str], Look, &str); 28] = [
+    let table: [(&[&str], Look, &str); 33] = [
         (&["--query", "Photovoltaik"], |spec| spec.ingest.query.clone().unwrap(), "Photovoltaik"),
-        (&["--top-k", "7"], |spec| spec.ingest.top_k.unwrap().to_string(), "7"),
-        (&["--min-relevance", "0.3"], |spec| spec.ingest.min_relevance.to_string(), "0.3"),
+        (&["--top-k", "7", "--query", "Bau"], |spec| spec.ingest.top_k.unwrap().to_string(), "7"),
+        (&["--min-relevance", "0.3", "--query", "Bau"], |spec| spec.ingest.min_relevance.to_string(), "0.3"),
         (&["--records", "instruction"], |spec| format!("{:?}", spec.ingest.shape.records), "Instruction"),
         (&["--order", "shuffle"], |spec| format!("{:?}", spec.ingest.shape.order), "Shuffle"),
         (&["--languages", "de,en"], |spec| spec.ingest.clean.languages.join("+"), "de+en"),
@@ -61,6 +61,15 @@ fn every_flag_reaches_its_field() {
         (&["--label", "tenant=a"], |spec| spec.labels["tenant"].clone(), "a"),
         (&["--submitted-by", "anna"], |spec| spec.labels["submitted_by"].clone(), "anna"),
         (&["--judge-model", "m"], |spec| spec.judge.model.clone().unwrap(), "m"),
+        (&["--judge-concurrency", "3"], |spec| spec.judge.concurrency.to_string(), "3"),
+        (&["--judge-requests-per-minute", "60"], |spec| spec.judge.requests_per_minute.to_string(), "60"),
+        (&["--judge-tokens-per-minute", "900"], |spec| spec.judge.tokens_per_minute.to_string(), "900"),
+        (&["--no-judge-cache"], |spec| spec.judge.cache.to_string(), "false"),
+        (
+            &["--judge-budget", "5", "--judge-prompt-price", "0.25", "--judge-reply-price", "1"],
+            |spec| format!("{:?}", spec.judge.budget.clone().unwrap()),
+            "JudgeBudget { most: Some(5.0), prompt_price: 0.25, reply_price: 1.0, currency: \"USD\" }",
+        ),
         (&["--method", "qlora"], |spec| spec.method.to_string(), "qlora"),
     ];
     for (flags, look, expected) in table {
@@ -81,6 +90,13 @@ fn the_own_judge_gives_no_reasons_and_works_in_batches() {
     assert_eq!((own.reasoning, own.concurrency), (false, 8));
     let elsewhere = resolved(&["--judge-url", "http://localhost:1/v1"]).unwrap().judge;
     assert_eq!((elsewhere.reasoning, elsewhere.concurrency), (true, 4));
+}
+
+#[test]
+fn a_budget_without_prices_and_no_calls_at_once_are_refused_as_in_a_file() {
+    let error = resolved(&["--judge-budget", "5", "--judge-concurrency", "0"]).unwrap_err().to_string();
+    assert!(error.contains("judge.budget.most limits nothing"), "{error}");
+    assert!(error.contains("judge.concurrency is 0; expected 1 to 256"), "{error}");
 }
 
 #[test]
@@ -122,8 +138,17 @@ fn an_unknown_key_in_the_file_is_refused_by_name() {
 #[test]
 fn what_is_missing_is_named_with_its_flag() {
     let line = Line::try_parse_from(["clara", "--base-model", "m.gguf"]).unwrap();
-    let error = line.spec.resolve(Some("g".parse().unwrap())).unwrap_err().to_string();
-    assert!(error.contains("domain is missing; give --domain NAME"), "{error}");
+    let error = line.spec.resolve(Some("g".parse().unwrap())).unwrap_err();
+    assert!(crate::usage::is_usage(&error), "{error}");
+    assert!(error.to_string().contains("domain is missing; give --domain NAME"), "{error}");
+}
+
+#[test]
+fn impossible_values_are_errors_of_usage_and_told_together() {
+    let error = resolved(&["--top-k", "0", "--judge-url", "localhost"]).unwrap_err();
+    assert!(crate::usage::is_usage(&error), "{error}");
+    let error = error.to_string();
+    assert!(["ingest.top_k", "judge.url"].iter().all(|field| error.contains(field)), "{error}");
 }
 
 #[test]

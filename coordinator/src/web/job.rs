@@ -139,6 +139,7 @@ fn stages(job: &Job) -> Markup {
                             (progress.done) @if let Some(total) = progress.total { " of " (total) } " " (progress.unit)
                             @let figures = words::figures(progress);
                             @if !figures.is_empty() { br; (figures) }
+                            @if !progress.note.is_empty() { br; (progress.note) }
                         }
                     }
                 }

@@ -2,6 +2,7 @@
 
 use clara_lifecycle::{
     attempt::Progress,
+    counted::counted,
     id::{ClassName, JobId},
     job::Outcome,
     queue::{Hold, Standing},
@@ -88,10 +89,10 @@ pub fn unserved(stage: Stage, class: &ClassName) -> String {
 fn held(hold: &Hold, ours: &str) -> String {
     match hold {
         Hold::AllJobs { active, limit } => {
-            format!("{active} jobs are active in all, and scheduler.max_active_jobs is {limit}")
+            format!("{} active in all, and scheduler.max_active_jobs is {limit}", counted(*active, "job"))
         }
         Hold::Tenant { active, limit } => {
-            format!("{active} jobs of {ours} are active, and its limit is {limit}")
+            format!("{} of {ours} active, and its limit is {limit}", counted(*active, "job"))
         }
         Hold::Turn { tenant, is_more_urgent: true, .. } => {
             format!("a job of {} comes first: it is more urgent", named(tenant))
@@ -105,11 +106,6 @@ fn held(hold: &Hold, ours: &str) -> String {
 
 fn named(tenant: &str) -> String {
     if tenant.is_empty() { "no tenant".to_owned() } else { format!("tenant {tenant}") }
-}
-
-fn counted(number: u64, what: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {what}{plural}")
 }
 
 fn last(failure: Option<&Failure>) -> String {

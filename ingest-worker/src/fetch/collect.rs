@@ -18,7 +18,8 @@ use clara_runtime::stop::{StopReason, StopSignal};
 use serde_json::Value;
 
 use super::{
-    Collected, FetchError, Place, Reached, Remote, RemoteRequest, Saved, SavedSource, Servers, objects, open,
+    Collected, FetchError, Place, Reached, Remote, RemoteRequest, Saved, SavedSource, Servers, Waiting, objects,
+    open,
     settings_of,
 };
 use crate::error::IngestError;
@@ -64,12 +65,12 @@ pub struct FetchProgress<'a> {
 
 /// Watches the fetching and keeps its checkpoints.
 #[async_trait]
-pub trait CollectObserver: Send {
+pub trait CollectObserver: Send + Sync {
     /// Something was fetched.
     fn fetched(&self, progress: &FetchProgress<'_>);
 
-    /// A server is waited for, within its patience.
-    fn waiting(&self) {}
+    /// A source is waited for, within its patience.
+    fn waiting(&self, _: &Waiting<'_>) {}
 
     /// `saved` is safe in the folder; whoever wants to go on elsewhere copies it.
     ///

@@ -19,6 +19,7 @@ use tracing::debug;
 use super::{
     FetchError,
     patience::{FIRST_PAUSE, longer},
+    waiting,
 };
 
 pub(crate) use answer::{chain, retry_after};
@@ -136,6 +137,7 @@ impl Http {
     /// Something new came, or a new page begins: patience starts anew.
     pub(crate) fn news(&self) {
         self.clock.lock().last_news = Instant::now();
+        waiting::answered();
     }
 
     /// Asks until there is an answer.
@@ -206,16 +208,17 @@ impl Http {
         let wait = asked.unwrap_or_default().max(*pause);
         *pause = longer(*pause);
         let until = Instant::now() + wait;
-        let silence = {
+        let last_news = {
             let mut clock = self.clock.lock();
             if asked.is_some() {
                 clock.silent_until = clock.silent_until.max(until);
             }
-            until.duration_since(clock.last_news)
+            clock.last_news
         };
-        if silence > self.patience {
+        if until.duration_since(last_news) > self.patience {
             return Err(self.unavailable(problem));
         }
+        waiting::asked_again(problem, (last_news + self.patience).into());
         debug!(pause_ms = wait.as_millis(), "{} is asked again: {problem}", self.source);
         tokio::time::sleep(wait).await;
         Ok(())

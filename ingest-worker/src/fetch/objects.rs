@@ -21,6 +21,7 @@ use super::{
     FetchError, SavedFile, SavedSource,
     collect::{FetchProgress, Pass},
     patience::Patience,
+    waiting,
 };
 use crate::{error::IngestError, source::FileKind};
 
@@ -105,7 +106,7 @@ async fn finish(
     let ended = tokio::select! {
         biased;
         reason = stop.stopped() => Err(IngestError::Stopped(reason)),
-        ended = fetch(pass, remote, &mut source) => ended,
+        ended = waiting::heard(fetch(pass, remote, &mut source)) => ended,
     };
     let is_new = pass.saved.of(&remote.shown, &source.request).is_none_or(|saved| *saved != source);
     match ended {
@@ -132,7 +133,8 @@ async fn fetch(
     source: &mut SavedSource,
 ) -> Result<(), IngestError> {
     let folder = source.folder();
-    let mut files = remote.list().await?;
+    let asked = (remote.shown.as_str(), waiting::NO_ANSWER);
+    let mut files = waiting::watched(asked, remote.list(), |waiting| pass.observer.waiting(waiting)).await?;
     source.skipped =
         files.iter().filter(|file| !is_wanted(&file.name)).map(|file| file.name.clone()).collect();
     files.retain(|file| is_wanted(&file.name));
@@ -151,7 +153,9 @@ async fn fetch(
         {
             running.push_back(remote.download(file, &below).boxed());
         }
-        let Some(downloaded) = running.next().await else { return Ok(()) };
+        let asked = (remote.shown.as_str(), "the next file is not whole yet");
+        let next = waiting::watched(asked, running.next(), |waiting| pass.observer.waiting(waiting));
+        let Some(downloaded) = next.await else { return Ok(()) };
         let SavedFile { path, bytes, entity } = downloaded?;
         source.files.push(SavedFile { path: format!("{folder}/{path}"), bytes, entity });
         source.fetched += 1;
@@ -240,6 +244,7 @@ impl Remote {
             return Err(FetchError::Unavailable { source_name: self.shown.clone(), problem }.into());
         };
         tracing::debug!(pause_ms = wait.as_millis(), "{} is asked again: {problem}", self.shown);
+        waiting::asked_again(&problem, patience.ends_at());
         tokio::time::sleep(wait).await;
         Ok(())
     }

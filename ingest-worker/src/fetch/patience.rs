@@ -3,7 +3,11 @@
 #[cfg(test)]
 mod tests;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::waiting;
 
 /// Pause before the first repetition.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -27,6 +31,12 @@ impl Patience {
     /// Something new came: patience and pauses begin anew.
     pub(super) fn news(&mut self) {
         (self.newest, self.pause) = (Instant::now(), FIRST_PAUSE);
+        waiting::answered();
+    }
+
+    /// When it ends unless something new comes.
+    pub(super) fn ends_at(&self) -> Instant {
+        self.newest + self.most
     }
 
     /// How long to wait before the next repetition, at least as long as was `asked` for; `None` when patience would end meanwhile.

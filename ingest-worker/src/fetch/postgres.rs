@@ -23,7 +23,7 @@ use self::{
 };
 use super::{
     FetchError, Fetched, Page, Remote, RemoteRequest, http::section, mapping, mapping::Mapping,
-    patience::Patience, unused,
+    patience::Patience, unused, waiting,
 };
 use crate::source::MOST_DOCUMENT_BYTES;
 
@@ -140,6 +140,7 @@ impl Postgres {
             return Err(FetchError::Unavailable { source_name, problem });
         };
         warn!(wait_ms = wait.as_millis(), "{source_name} failed and is asked again: {problem}");
+        waiting::asked_again(&problem, self.patience.ends_at());
         tokio::time::sleep(wait).await;
         Ok(())
     }

@@ -9,6 +9,7 @@ fn the_rate_is_of_late_and_begins_anew_with_a_pass() {
     let (mut recent, start) = (Recent::default(), Instant::now());
     let at = |seconds: u64| start + Duration::from_secs(seconds);
     assert_eq!(recent.rate(at(0), 0), None);
+    assert_eq!(recent.rate(start + Duration::from_millis(2), 4), None, "a rate over no time");
     for second in 1..=100 {
         let done = if second <= 50 { second * 10 } else { 500 + (second - 50) * 100 };
         let rate = recent.rate(at(second), done).unwrap();

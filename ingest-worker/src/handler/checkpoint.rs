@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::IngestError,
-    fetch::{CollectObserver, FetchProgress, Saved, SavedFile},
+    fetch::{CollectObserver, FetchProgress, Saved, SavedFile, Waiting},
     figures::{Count, Figures},
 };
 
@@ -188,8 +188,8 @@ impl CollectObserver for CheckpointKeeper {
         self.figures.tell(&self.progress, Count::from(progress));
     }
 
-    fn waiting(&self) {
-        self.progress.update(|_| {});
+    fn waiting(&self, waiting: &Waiting<'_>) {
+        self.progress.update(|progress| progress.note = waiting.to_string());
     }
 
     async fn saved(&mut self, saved: &Saved) -> Result<(), IngestError> {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use clara_lifecycle::{
+    counted::counted,
     dataset::{DatasetManifest, TrainingContent, TrainingRecord},
     golden::Severity,
     spec::IngestOptions,
@@ -15,7 +16,7 @@ use clara_lifecycle::{
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{TRAIN, VALIDATION, document_of, manifest, records};
+use super::{Damage, TRAIN, VALIDATION, damage, document_of, manifest, records};
 use crate::{error::IngestError, ingest::GoldenText, leak::find_leaks, share::share};
 
 /// So many records or documents are named in a finding.
@@ -53,6 +54,8 @@ pub struct DatasetFinding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DatasetFindingCode {
+    /// A file is not the one that was made.
+    Damaged,
     /// There is nothing to train on.
     NoRecords,
     /// There is little to train on.
@@ -80,6 +83,7 @@ pub enum DatasetFindingCode {
 impl fmt::Display for DatasetFindingCode {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
+            Self::Damaged => "damaged",
             Self::NoRecords => "no_records",
             Self::FewRecords => "few_records",
             Self::NoValidation => "no_validation",
@@ -166,19 +170,45 @@ impl Seen {
 /// Everything that is wrong or weak in the dataset in `folder`, errors first. Blocks; a few bytes per record stay in memory.
 ///
 /// # Errors
-/// [`IngestError::Read`] when a file is missing or damaged.
+/// [`IngestError::Read`] when a file cannot be read, or holds something else than records although its digest is right.
 pub fn lint(folder: &Path, options: &LintOptions<'_>) -> Result<Vec<DatasetFinding>, IngestError> {
     let manifest = manifest(folder)?;
+    let mut findings = of_files(folder, &manifest)?;
+    match of_content(folder, &manifest, options) {
+        Ok(found) => findings.extend(found),
+        // What is damaged need not be understood.
+        Err(IngestError::Read { .. }) if !findings.is_empty() => {}
+        Err(error) => return Err(error),
+    }
+    findings.extend(of_manifest(&manifest));
+    findings.sort_by_key(|finding| (finding.severity, finding.code));
+    Ok(findings)
+}
+
+fn of_files(folder: &Path, manifest: &DatasetManifest) -> Result<Vec<DatasetFinding>, IngestError> {
+    let finding = |damage: Damage| DatasetFinding {
+        severity: Severity::Error,
+        code: DatasetFindingCode::Damaged,
+        count: 1,
+        message: format!("{damage}; fetch the dataset again, or make it anew"),
+    };
+    Ok(damage(folder, manifest)?.into_iter().map(finding).collect())
+}
+
+/// What the records themselves show.
+fn of_content(
+    folder: &Path,
+    manifest: &DatasetManifest,
+    options: &LintOptions<'_>,
+) -> Result<Vec<DatasetFinding>, IngestError> {
     let mut seen = Seen::default();
     for name in [TRAIN, VALIDATION] {
         for record in records(folder, name)? {
             seen.see(&record?, name == VALIDATION, options.long_chars);
         }
     }
-    let mut findings = of_manifest(&manifest);
-    findings.extend(of_records(seen, options.long_chars));
-    findings.extend(of_golden(folder, &manifest, options.golden)?);
-    findings.sort_by_key(|finding| (finding.severity, finding.code));
+    let mut findings: Vec<_> = of_records(seen, options.long_chars).collect();
+    findings.extend(of_golden(folder, manifest, options.golden)?);
     Ok(findings)
 }
 
@@ -186,21 +216,29 @@ fn of_records(seen: Seen, long_chars: usize) -> impl Iterator<Item = DatasetFind
     let Seen { empty, duplicates, both_sides, long, .. } = seen;
     let findings = [
         empty.finding(Severity::Error, DatasetFindingCode::EmptyOutput, |count, first| {
-            format!("{count} records have nothing to learn ({first}); repair or remove their documents")
+            format!(
+                "{} with nothing to learn ({first}); repair or remove what it was made from",
+                counted(count, "record")
+            )
         }),
         both_sides.finding(Severity::Error, DatasetFindingCode::SplitOverlap, |count, first| {
             format!(
-                "{count} held-out records are trained on too, by their document or by their text ({first}), so that the \
-                 validation loss is too good; make the dataset anew with this version of Clara"
+                "{} trained on too, by document or by text ({first}), so that the validation loss is too good; make the \
+                 dataset anew with this version of Clara",
+                counted(count, "held-out record")
             )
         }),
         duplicates.finding(Severity::Warning, DatasetFindingCode::DuplicateRecord, |count, first| {
-            format!("{count} records repeat an earlier one ({first}); they are learned with more weight than others")
+            format!(
+                "{} like an earlier one ({first}); what is repeated is learned with more weight than the rest",
+                counted(count, "record")
+            )
         }),
         long.finding(Severity::Warning, DatasetFindingCode::LongRecord, |count, first| {
             format!(
-                "{count} records have {long_chars} characters or more ({first}); what does not fit a row of the training \
-                 is cut: lower ingest.chunk_chars, or raise training.sequence_length"
+                "{} of {long_chars} characters or more ({first}); what does not fit a row of the training is cut: lower \
+                 ingest.chunk_chars, or raise training.sequence_length",
+                counted(count, "record")
             )
         }),
     ];
@@ -218,8 +256,9 @@ fn of_manifest(manifest: &DatasetManifest) -> Vec<DatasetFinding> {
         find(Severity::Error, NoRecords, 0, "there is no record to train on; give other sources".to_owned());
     } else if records < FEW_RECORDS {
         let message = format!(
-            "there are {records} records to train on, expected at least {FEW_RECORDS}; an adapter learns these by heart: \
-             add sources or loosen the filters"
+            "{} to train on, expected at least {FEW_RECORDS}; an adapter learns so little by heart: add sources or loosen \
+             the filters",
+            counted(records, "record")
         );
         find(Severity::Warning, FewRecords, records, message);
     }
@@ -233,7 +272,7 @@ fn of_manifest(manifest: &DatasetManifest) -> Vec<DatasetFinding> {
         let most = manifest.dropped.iter().max_by_key(|(_, count)| **count);
         let most = most.map(|(reason, count)| format!(", {count} as {reason}")).unwrap_or_default();
         let message =
-            format!("{kept} of {read} documents were kept{most}; look at the options of that filter");
+            format!("{kept} of {} kept{most}; look at the options of that filter", counted(read, "document"));
         find(Severity::Warning, FewKept, kept, message);
     }
     let files = &manifest.source_files;
@@ -280,8 +319,9 @@ fn of_golden(
     }
     Ok(named.finding(Severity::Error, DatasetFindingCode::GoldenOverlap, |count, first| {
         format!(
-            "{count} golden samples stand in the records, by word sequences ({first}), so that an adapter may know them \
-             by heart; make the dataset anew with this golden dataset"
+            "{} found in the records, by word sequences ({first}), so that an adapter may know the answers by heart; make \
+             the dataset anew with this golden dataset",
+            counted(count, "golden sample")
         )
     }))
 }

@@ -13,17 +13,17 @@ fn dataset(train: &[Value], validation: &[Value], change: impl FnOnce(&mut Value
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, lines: &[Value]| {
         let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        fs::write(folder.path().join(name), text).unwrap();
+        fs::write(folder.path().join(name), &text).unwrap();
+        Digest::of(text.as_bytes())
     };
-    write(TRAIN, train);
-    write(VALIDATION, validation);
+    let (train_digest, validation_digest) = (write(TRAIN, train), write(VALIDATION, validation));
     let digest = Digest::of(b"x");
     let mut manifest = json!({
         "format": 1, "domain": "law", "query": null, "sources": ["law.jsonl"], "source_digest": digest,
         "source_files": [{ "name": "law.jsonl", "size_bytes": 9, "digest": digest }], "skipped_files": [],
         "most_relevant": [], "documents_read": 10, "documents_kept": 10, "dropped": {}, "validation_documents": 1,
-        "train_records": train.len(), "validation_records": validation.len(), "train_digest": digest,
-        "validation_digest": digest, "options": { "sources": ["law.jsonl"] },
+        "train_records": train.len(), "validation_records": validation.len(),
+        "train_digest": train_digest, "validation_digest": validation_digest, "options": { "sources": ["law.jsonl"] },
         "golden_overlap": {
             "golden_dataset": "g@1.0.0", "golden_digest": digest, "ngram_words": 8, "limit": 0.2, "removed": [],
         },
@@ -83,6 +83,18 @@ fn each_fault_is_found_and_errors_come_first() {
         (Severity::Warning, "few_kept", 10),
     ];
     assert_eq!(found, expected.map(|(severity, code, count)| (severity, code.to_owned(), count)));
+}
+
+#[test]
+fn files_that_are_not_those_of_the_manifest_are_named_even_when_they_cannot_be_understood() {
+    let folder = dataset(&many(), &[text("v", "Die Frist beträgt einen Monat.")], |_| {});
+    fs::write(folder.path().join(TRAIN), "half a li").unwrap();
+    fs::remove_file(folder.path().join(VALIDATION)).unwrap();
+    let found = lint(folder.path(), &LintOptions { golden: &[], long_chars: 8_000 }).unwrap();
+    let messages: Vec<_> = found.iter().map(|finding| finding.message.as_str()).collect();
+    assert!(found.iter().all(|finding| finding.code == DatasetFindingCode::Damaged), "{found:?}");
+    assert!(messages[0].starts_with("train.jsonl has digest"), "{messages:?}");
+    assert!(messages[1].starts_with("validation.jsonl is missing"), "{messages:?}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt};
 use serde::{Deserialize, Serialize};
 
 use super::{Difficulty, GoldenDataset, GoldenSample};
-use crate::{score::Criterion, text::collapse};
+use crate::{counted::counted, score::Criterion, text::collapse};
 
 /// Fewest samples for a decision of the gate in bounds mode.
 pub const MIN_SAMPLES: usize = 30;
@@ -267,8 +267,8 @@ fn check_size(dataset: &GoldenDataset, found: &mut Vec<Finding>) {
     }
     if samples < MIN_SAMPLES {
         let message = format!(
-            "{samples} samples are asked; with fewer than {MIN_SAMPLES} the gate stays inconclusive in bounds mode, \
-             add {} more",
+            "{} asked; with fewer than {MIN_SAMPLES} the gate stays inconclusive in bounds mode, add {} more",
+            counted(samples, "sample"),
             MIN_SAMPLES - samples
         );
         add(FindingCode::FewSamples, message);
@@ -277,8 +277,9 @@ fn check_size(dataset: &GoldenDataset, found: &mut Vec<Finding>) {
         let count = dataset.asked().filter(|sample| sample.difficulty == difficulty).count() as u64;
         if count < MIN_SAMPLES_PER_DIFFICULTY {
             let message = format!(
-                "{count} samples of difficulty {difficulty} are asked; expected at least {MIN_SAMPLES_PER_DIFFICULTY} \
-                 to see how the adapter does there"
+                "{} of difficulty {difficulty} asked; expected at least {MIN_SAMPLES_PER_DIFFICULTY} to see how the adapter \
+                 does there",
+                counted(count, "sample")
             );
             add(FindingCode::ThinDifficulty, message);
         }

@@ -254,6 +254,7 @@ impl From<Progress> for v1::Progress {
             figures: progress.figures.into_iter().collect(),
             checkpoint: progress.checkpoint.map(Into::into),
             points: progress.points.into_iter().map(Into::into).collect(),
+            note: progress.note,
         }
     }
 }
@@ -274,6 +275,7 @@ impl TryFrom<v1::Progress> for Progress {
                 .into_iter()
                 .map(TryInto::try_into)
                 .collect::<Result<_, ConvertError>>()?,
+            note: progress.note,
         })
     }
 }

@@ -389,6 +389,7 @@ fn progress_comes_back_as_it_went() {
             CurvePoint::Step(StepPoint { step: 4, loss: 2.5, learning_rate: 1e-4, grad_norm: 0.75 }),
             CurvePoint::Validation(ValidationPoint { step: 4, validation_loss: 2.75 }),
         ],
+        note: "waiting for @gesetze".to_owned(),
     };
     for progress in [full, Progress::default()] {
         assert_eq!(Progress::try_from(v1::Progress::from(progress.clone())), Ok(progress));

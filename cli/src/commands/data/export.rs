@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use clara_ingest_worker::inspect::MANIFEST;
+use clara_ingest_worker::inspect::{self, MANIFEST};
+use clara_lifecycle::counted::counted;
 
 use super::{DatasetArg, opened::Reach};
 use crate::session::Session;
@@ -39,10 +40,17 @@ pub(super) async fn run(session: &Session, args: &ExportArgs) -> Result<()> {
         }
         None => copy(opened.folder(), partial.path())?,
     }
+    if let Some(first) = inspect::damage(partial.path(), &opened.manifest)?.first() {
+        bail!("{name} is damaged and was not exported: {first}; fetch the dataset again, or make it anew");
+    }
     let partial = partial.keep();
     std::fs::rename(&partial, out)
         .with_context(|| format!("cannot move {} to {}", partial.display(), out.display()))?;
-    session.output.note(format!("wrote {} records to {}", opened.manifest.train_records, out.display()));
+    session.output.note(format!(
+        "wrote {} to {}",
+        counted(opened.manifest.train_records, "record"),
+        out.display()
+    ));
     if session.output.is_json() {
         return session.output.json(&serde_json::json!({ "folder": out, "manifest": opened.manifest }));
     }

@@ -1,6 +1,6 @@
 //! `clara data preview`: records of a dataset, or documents that were left out.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use clara_ingest_worker::{
     card::{lot, spoken},
@@ -9,7 +9,7 @@ use clara_ingest_worker::{
 use clara_lifecycle::dataset::{DropReason, DroppedDocument, TrainingRecord};
 
 use super::{DatasetArg, opened::Reach};
-use crate::{figures, output::Output, session::Session};
+use crate::{figures, output::Output, session::Session, usage::usage};
 
 /// What is shown of a dataset.
 #[derive(Debug, Clone, Args)]
@@ -59,7 +59,7 @@ pub(super) async fn run(session: &Session, args: &PreviewArgs) -> Result<()> {
 fn known(reason: &str) -> Result<DropReason> {
     reason.replace('-', "_").parse().or_else(|_| {
         let reasons: Vec<_> = DropReason::ALL.iter().map(ToString::to_string).collect();
-        bail!("--dropped {reason} names no reason; expected all, {}", reasons.join(", "))
+        Err(usage(format!("--dropped {reason} names no reason; expected all, {}", reasons.join(", "))))
     })
 }
 

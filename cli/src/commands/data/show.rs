@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use clap::Args;
 use clara_ingest_worker::card::{self, CARD};
-use clara_lifecycle::{dataset::DatasetManifest, spec::IngestOptions};
+use clara_lifecycle::{counted::counted, dataset::DatasetManifest, spec::IngestOptions};
 use serde_json::json;
 
 use super::{
@@ -54,12 +54,18 @@ pub(super) async fn run(session: &Session, args: &ShowArgs) -> Result<()> {
             ("made", document.made_at.map_or_else(|| NONE.to_owned(), figures::time)),
             ("jobs", lines(&document.jobs)),
             ("adapters", lines(&document.adapters)),
-            ("size", format!("{} in {} files", figures::bytes(document.size_bytes), document.files.len())),
+            (
+                "size",
+                format!(
+                    "{} in {}",
+                    figures::bytes(document.size_bytes),
+                    counted(document.files.len(), "file")
+                ),
+            ),
         ]);
     }
     fields.extend(of_manifest(manifest));
     session.output.fields(&fields)?;
-    session.output.line("")?;
     tell_dropped(session, manifest)
 }
 
@@ -67,7 +73,9 @@ pub(crate) fn of_manifest(manifest: &DatasetManifest) -> Vec<(&'static str, Stri
     let DatasetManifest { documents_read, documents_kept, train_records, validation_records, .. } = manifest;
     let golden = manifest.golden_overlap.as_ref().map_or_else(
         || "none: nothing was compared".to_owned(),
-        |overlap| format!("{}, {} documents left out", overlap.golden_dataset, overlap.removed.len()),
+        |overlap| {
+            format!("{}, {} left out", overlap.golden_dataset, counted(overlap.removed.len(), "document"))
+        },
     );
     let options = manifest.options.as_ref().map_or_else(
         || NONE.to_owned(),
@@ -77,6 +85,17 @@ pub(crate) fn of_manifest(manifest: &DatasetManifest) -> Vec<(&'static str, Stri
             if changed.is_empty() { "the defaults".to_owned() } else { changed.join("\n") }
         },
     );
+    let shape = &manifest.shape;
+    let tokens = match (&shape.tokens, &shape.tokens_not_counted) {
+        (Some(tokens), _) => {
+            format!(
+                "{} to train on, {} held out; longest record {}",
+                tokens.train, tokens.validation, tokens.longest
+            )
+        }
+        (None, Some(why)) => format!("not counted: {why}"),
+        (None, None) => NONE.to_owned(),
+    };
     vec![
         ("domain", manifest.domain.clone()),
         ("query", manifest.query.clone().unwrap_or_else(|| NONE.to_owned())),
@@ -84,14 +103,19 @@ pub(crate) fn of_manifest(manifest: &DatasetManifest) -> Vec<(&'static str, Stri
         ("source files", manifest.source_files.len().to_string()),
         ("documents", format!("{documents_kept} of {documents_read} kept")),
         ("records", format!("{train_records} to train on, {validation_records} held out")),
+        ("tokens", tokens),
         ("golden dataset", golden),
         ("options", options),
         ("key", manifest.key.as_ref().map_or_else(|| NONE.to_owned(), ToString::to_string)),
     ]
 }
 
-/// What was left out, as a table.
+/// What was left out, as a table after a blank line; nothing where nothing was.
 pub(crate) fn tell_dropped(session: &Session, manifest: &DatasetManifest) -> Result<()> {
+    if manifest.dropped.values().all(|count| *count == 0) {
+        return Ok(());
+    }
+    session.output.line("")?;
     let rows = manifest.dropped.iter().map(|(reason, count)| [reason.to_string(), count.to_string()]);
     Ok(session.output.table(["left out as", "documents"], rows.collect())?)
 }

@@ -50,7 +50,6 @@ pub(super) async fn run(session: &Session, args: &StatsArgs) -> Result<()> {
     session.output.line("")?;
     let rows = figures.lengths.rows().into_iter().map(|(range, count)| [range, count.to_string()]);
     session.output.table(["characters", "records"], rows.collect())?;
-    session.output.line("")?;
     tell_dropped(session, manifest)
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::Args;
-use clara_lifecycle::{calibration::Agreement, statistics::Estimate};
+use clara_lifecycle::{calibration::Agreement, counted::counted, statistics::Estimate};
 
 use crate::{
     client::CalibrationDocument,
@@ -53,8 +53,11 @@ fn print(output: Output, calibrations: &[CalibrationDocument]) -> Result<u8> {
             (
                 "labels",
                 format!(
-                    "{} by {} people about {} answers",
-                    calibration.labels, calibration.people, calibration.answers
+                    "{} by {} {} about {}",
+                    counted(calibration.labels, "label"),
+                    calibration.people,
+                    if calibration.people == 1 { "person" } else { "people" },
+                    counted(calibration.answers, "answer")
                 ),
             ),
             ("made", format!("{} by {}", calibration.at, calibration.actor)),

@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use clara_lifecycle::{
     comparison::{Comparison, ComparisonOptions, ComparisonVerdict, SampleChange},
+    counted::counted,
     gate::GatePolicy,
     time::Timestamp,
 };
@@ -131,11 +132,13 @@ fn facts(comparison: &Comparison, age: Option<Duration>) -> Vec<(String, String)
         ));
         let smallest = delta.minimum_detectable_effect;
         facts.push(("detectable", format!("a difference of {smallest:.1} points in 80 of 100 cases")));
-        let mut pairs = format!("{} pairs", delta.pairs);
+        let mut pairs = counted(delta.pairs, "pair");
         if delta.clusters < delta.pairs {
             let effective = delta.effective_pairs;
-            pairs =
-                format!("{pairs} in {} clusters, as much as {effective:.1} that stand alone", delta.clusters);
+            pairs = format!(
+                "{pairs} in {}, as much as {effective:.1} that stand alone",
+                counted(delta.clusters, "cluster")
+            );
         }
         facts.push(("evidence", pairs));
     }
@@ -145,7 +148,7 @@ fn facts(comparison: &Comparison, age: Option<Duration>) -> Vec<(String, String)
     if !comparison.unpaired.is_empty() {
         facts.push((
             "not paired",
-            format!("{} samples: {}", comparison.unpaired.len(), some(&comparison.unpaired)),
+            format!("{}: {}", counted(comparison.unpaired.len(), "sample"), some(&comparison.unpaired)),
         ));
     }
     if !comparison.differences.is_empty() {

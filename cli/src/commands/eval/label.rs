@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use clara_lifecycle::{
+    counted::counted,
     label::HumanLabel,
     score::{Criterion, SampleScore},
 };
@@ -81,7 +82,7 @@ pub(super) async fn run(session: &Session, args: LabelArgs) -> Result<u8> {
         session.output.json(&labels)?;
     } else {
         let hint = "`clara eval calibrate` compares the judges with them";
-        session.output.note(format!("{} labels kept; {hint}", labels.len()));
+        session.output.note(format!("{} kept; {hint}", counted(labels.len(), "label")));
     }
     Ok(DONE)
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use clara_lifecycle::{
     golden::{AnswerChecks, Difficulty, GoldenDataset, GoldenSample},
@@ -15,6 +15,7 @@ use crate::{
     client::{Client, GoldenDocument},
     session::Session,
     spec::pair,
+    usage::usage,
 };
 
 /// Samples for a draft.
@@ -116,7 +117,9 @@ fn sample(args: AddArgs) -> Result<GoldenSample> {
     }
     let checks = AnswerChecks::from(args.checks);
     let problems = checks.problems();
-    ensure!(problems.is_empty(), "the checks cannot be carried out: {}", problems.join("; "));
+    if !problems.is_empty() {
+        return Err(usage(format!("the checks cannot be carried out: {}", problems.join("; "))));
+    }
     Ok(GoldenSample {
         context: args.context,
         difficulty: args.difficulty,

@@ -7,6 +7,7 @@ use clap::Args;
 use clara_ingest_worker::{GoldenTexts, Leak, LeakReport, find_leaks};
 use clara_lifecycle::{
     artifact::ArtifactRef,
+    counted::counted,
     golden::{Finding, FindingCode, GoldenDataset},
     results::StageResult,
     spec::IngestOptions,
@@ -111,8 +112,9 @@ async fn leaks(reach: &mut Reach<'_>, dataset: &GoldenDataset, training_data: &s
     let report = tokio::task::spawn_blocking(move || find_leaks(&sources, &samples, &options)).await??;
     let LeakReport { documents, broken, leaks } = report;
     reach.session.output.note(format!(
-        "compared {documents} documents of {training_data} with {} samples{}",
-        dataset.samples.len(),
+        "compared {} of {training_data} with {}{}",
+        counted(documents, "document"),
+        counted(dataset.samples.len(), "sample"),
         if broken == 0 { String::new() } else { format!("; {broken} more could not be read") }
     ));
     Ok(leaks.iter().map(|leak| finding(leak, training_data)).collect())
@@ -129,6 +131,7 @@ fn finding(leak: &Leak, training_data: &str) -> Finding {
     let place = Path::new(&leak.origin).file_name().map(|name| name.to_string_lossy().into_owned());
     let others = match leak.documents {
         0 | 1 => String::new(),
+        2 => ", and 1 more document holds some".to_owned(),
         count => format!(", and {} more documents hold some", count - 1),
     };
     let message = format!(

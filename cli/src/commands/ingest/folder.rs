@@ -6,6 +6,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use clara_ingest_worker::fetch::Saved;
+
+use crate::usage::usage;
 
 /// The file that says by its lock that somebody writes here.
 const LOCK: &str = "lock";
@@ -32,7 +35,7 @@ impl OutFolder {
     pub(super) fn of(out: &Path) -> Result<Self> {
         let out = std::path::absolute(out).with_context(|| format!("{} names no folder", out.display()))?;
         let Some(name) = out.file_name() else {
-            bail!("{} names no folder; give a new one with --out", out.display());
+            return Err(usage(format!("{} names no folder; give a new one with --out", out.display())));
         };
         // Always the same one, so that the same command finds what an interrupted one has fetched.
         let work = out.with_file_name(format!(".{}.clara-ingest", name.to_string_lossy()));
@@ -132,18 +135,19 @@ impl OutFolder {
         Ok(())
     }
 
-    /// Removes what was made in vain; what was fetched stays for the next command.
-    pub(super) fn abandon(&self) -> Result<()> {
+    /// Removes what was made in vain. Documents that were fetched stay for the next command; answers the folder then.
+    pub(super) fn abandon(&self) -> Result<Option<&Path>> {
         for made in [self.dataset(), self.scratch(), self.work.join(LOCK)] {
             remove(&made)?;
         }
+        let saved = Saved::read(&self.fetched())?;
+        if saved.sources.iter().any(|source| source.fetched > 0) {
+            return Ok(Some(&self.work));
+        }
+        remove(&self.fetched())?;
         match fs::remove_dir(&self.work) {
-            Ok(()) => Ok(()),
-            Err(error)
-                if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound) =>
-            {
-                Ok(())
-            }
+            Ok(()) => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("cannot remove {}", self.work.display())),
         }
     }
@@ -152,12 +156,17 @@ impl OutFolder {
     pub(super) fn publish(&self) -> Result<()> {
         let before = self.work.join("before");
         remove(&before)?;
-        if self.is_taken()? {
+        let replaces = self.is_taken()?;
+        if replaces {
             move_to(&self.out, &before)?;
         } else if self.out.is_dir() {
             fs::remove_dir(&self.out).with_context(|| format!("cannot replace {}", self.out.display()))?;
         }
-        move_to(&self.dataset(), &self.out)?;
+        let moved = move_to(&self.dataset(), &self.out);
+        if moved.is_err() && replaces {
+            move_to(&before, &self.out)?;
+        }
+        moved?;
         remove(&self.work)
     }
 }
@@ -178,6 +187,9 @@ fn remove(path: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use clara_ingest_worker::fetch::SavedSource;
+    use clara_lifecycle::digest::Digest;
+
     use super::*;
 
     #[test]
@@ -199,12 +211,20 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let folder = OutFolder::of(&place.path().join("data")).unwrap();
         folder.begin().unwrap();
-        folder.abandon().unwrap();
+        assert_eq!(folder.abandon().unwrap(), None);
         assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
-        folder.begin().unwrap();
-        fs::create_dir(folder.fetched()).unwrap();
-        folder.abandon().unwrap();
-        assert!(folder.fetched().is_dir() && !folder.dataset().exists() && !folder.scratch().exists());
+        let mut source = SavedSource::new("@gesetze", Digest::of(b"asked"));
+        for (fetched, stays) in [(0, false), (3, true)] {
+            source.fetched = fetched;
+            let mut saved = Saved::default();
+            saved.put(source.clone());
+            folder.begin().unwrap();
+            fs::create_dir(folder.fetched()).unwrap();
+            saved.write(&folder.fetched()).unwrap();
+            assert_eq!(folder.abandon().unwrap().is_some(), stays);
+            assert_eq!(folder.fetched().is_dir(), stays);
+            assert!(!folder.dataset().exists() && !folder.scratch().exists());
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 use clap::Args;
 use clara_lifecycle::{
+    counted::counted,
     log::{LogLine, LogPart, LogPosition},
     stage::Stage,
 };
@@ -125,7 +126,6 @@ fn document(part: &LogPart, line: &LogLine) -> serde_json::Value {
 fn gap(known: u64, next: u64) -> Option<String> {
     match next.saturating_sub(known.saturating_add(1)) {
         0 => None,
-        1 => Some("… 1 line was dropped".to_owned()),
-        lines => Some(format!("… {lines} lines were dropped")),
+        lines => Some(format!("… {} dropped", counted(lines, "line"))),
     }
 }

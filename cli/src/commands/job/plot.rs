@@ -7,7 +7,7 @@ use clap::Args;
 use clara_coordinator::chart::svg::{self, Heading};
 use clara_gpu_worker::folder::write_file;
 
-use crate::{commands::DONE, session::Session};
+use crate::{commands::DONE, session::Session, usage::usage};
 
 #[cfg(test)]
 mod tests;
@@ -51,10 +51,10 @@ fn check_kind(path: &Path) -> Result<()> {
     }
     let svg = path.with_extension("svg");
     let (path, svg) = (path.display(), svg.display());
-    bail!(
+    Err(usage(format!(
         "cannot write {path}: only SVG is drawn; give a name that ends in .svg, and convert the file where another \
          format is needed, e.g. `rsvg-convert {svg} -o curve.png`"
-    )
+    )))
 }
 
 fn write(path: &Path, content: &str, replace: bool) -> Result<()> {

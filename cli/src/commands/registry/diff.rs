@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use clap::Args;
 use clara_coordinator::difference::{AdapterFiles, Difference, LayerNorms, norms};
-use clara_lifecycle::score::Evaluation;
+use clara_lifecycle::{counted::counted, score::Evaluation};
 use clara_runtime::artifacts::ArtifactStore;
 use serde_json::Value;
 
@@ -105,7 +105,10 @@ fn print(session: &Session, difference: &Difference) -> Result<()> {
         difference.fields.iter().map(|change| [change.field.clone(), shown(&change.old), shown(&change.new)]);
     output.table(["field", "old", "new"], rows.collect())?;
     if let Some(samples) = &difference.samples {
-        output.line(format!("\n{} samples that both answered, the greatest loss first", samples.len()))?;
+        output.line(format!(
+            "\n{} that both answered, the greatest loss first",
+            counted(samples.len(), "sample")
+        ))?;
         let rows = samples.iter().take(SHOWN).map(|sample| {
             let answer = if sample.same_answer { "the same" } else { sample.new_answer.as_str() };
             [
@@ -122,8 +125,8 @@ fn print(session: &Session, difference: &Difference) -> Result<()> {
         let mut sorted: Vec<&LayerNorms> = layers.iter().collect();
         sorted.sort_by(|a, b| b.difference.unwrap_or(f64::MAX).total_cmp(&a.difference.unwrap_or(f64::MAX)));
         output.line(format!(
-            "\nnorm of the update of {} layers, the greatest difference first",
-            layers.len()
+            "\nnorm of the update of {}, the greatest difference first",
+            counted(layers.len(), "layer")
         ))?;
         let rows = sorted.into_iter().take(SHOWN).map(|layer| {
             [

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
+use clara_lifecycle::counted::counted;
 use clara_proto::v1;
 use clara_runtime::config::HumanDuration;
 use serde_json::Value;
@@ -210,12 +211,12 @@ fn print_report(output: Output, report: &Value, removed: bool) -> Result<()> {
     output.line("")?;
     let list = |name: &str| report.get(name).and_then(Value::as_array).map_or(0, Vec::len);
     output.line(format!(
-        "{verb}: {} of {} files, {}; files of {} versions; records of {} jobs",
+        "{verb}: {} of {}, {}; files of {}; records of {}",
         number(report, "removed_files"),
-        number(report, "files"),
+        counted(number(report, "files"), "file"),
         figures::bytes(number(report, "removed_bytes")),
-        list("versions"),
-        list("jobs"),
+        counted(list("versions"), "version"),
+        counted(list("jobs"), "job"),
     ))?;
     if !removed {
         output.note("nothing was removed; repeat with --delete to do it");

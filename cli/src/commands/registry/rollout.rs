@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::Args;
-use clara_lifecycle::served::ServedTarget;
+use clara_lifecycle::{counted::counted, served::ServedTarget};
 use clara_proto::v1;
 use serde_json::Value;
 
@@ -67,9 +67,10 @@ pub(super) async fn roll_out(session: &Session, args: RolloutArgs) -> Result<u8>
     for target in done.get("targets").and_then(Value::as_array).into_iter().flatten() {
         let replicas = target.get("replicas").and_then(Value::as_array).map_or(0, Vec::len);
         session.output.line(format!(
-            "{} serves {} on {replicas} replicas: {}",
+            "{} serves {} on {}: {}",
             text(target, "target"),
             text(target, "name"),
+            counted(replicas, "replica"),
             text(target, "proof")
         ))?;
     }

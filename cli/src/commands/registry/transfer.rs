@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use clara_lifecycle::adapter::RegistryFile;
+use clara_lifecycle::{adapter::RegistryFile, counted::counted};
 use clara_proto::v1;
 
 use super::{
@@ -76,7 +76,11 @@ async fn export_files(
         let path = target.display().to_string();
         session.output.json(&serde_json::json!({ "path": path, "versions_with_files": versions }))?;
     } else {
-        session.output.line(format!("wrote {} with the files of {versions} versions", target.display()))?;
+        session.output.line(format!(
+            "wrote {} with the files of {}",
+            target.display(),
+            counted(versions, "version")
+        ))?;
     }
     Ok(DONE)
 }
@@ -98,7 +102,8 @@ pub(super) async fn import(session: &Session, args: ImportArgs) -> Result<u8> {
             serde_json::json!({ "imported": imported, "unchanged": unchanged, "signatures": verified });
         session.output.json(&document)?;
     } else {
-        let signatures = if with_files { format!(", {verified} signatures verified") } else { String::new() };
+        let signatures =
+            if with_files { format!(", {} verified", counted(verified, "signature")) } else { String::new() };
         session.output.line(format!("{imported} imported, {unchanged} were here before{signatures}"))?;
     }
     Ok(DONE)

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Args;
+use clara_lifecycle::counted::counted;
 
 use super::{
     super::{DONE, FAILED},
@@ -30,8 +31,11 @@ pub(super) async fn run(session: &Session, args: VerifyArgs) -> Result<u8> {
         return Ok(if found.problems.is_empty() { DONE } else { FAILED });
     }
     session.output.line(format!(
-        "{} versions, {} files, {} signatures and {} audit entries verified",
-        found.versions, found.files, found.signed, found.audit_entries
+        "{}, {}, {} and {} verified",
+        counted(found.versions, "version"),
+        counted(found.files, "file"),
+        counted(found.signed, "signature"),
+        counted(found.audit_entries, "audit entry")
     ))?;
     for adapter_id in &found.without_files {
         session.output.note(format!("{adapter_id}: its files are not in this store, nothing to verify"));

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clara_lifecycle::{
+    counted::counted,
     gate::GateReport,
     job::{Job, JobState, Outcome},
     results::{DatasetResult, StageResult, TrainingResult},
@@ -101,10 +102,10 @@ impl Summary {
             (Some(_) | None, Some(_) | None) => String::new(),
         };
         let mut text = format!(
-            "score {}{bounds}, pass rate {}, {} samples judged, {} unscored",
+            "score {}{bounds}, pass rate {}, {} judged, {} unscored",
             figures::number(report.mean, 1),
             figures::percent(report.pass_rate),
-            report.scored,
+            counted(report.scored, "sample"),
             report.unscored
         );
         if let Some(StageResult::Generate(answers)) = self.job.result(Stage::Generate) {
@@ -143,16 +144,19 @@ fn ingested(dataset: &DatasetResult) -> String {
         .collect();
     let dropped = if dropped.is_empty() { "none".to_owned() } else { dropped.join(", ") };
     format!(
-        "{} documents read, {} kept; dropped: {dropped}\n{} records to train on, {} held out",
-        dataset.documents_read, dataset.documents_kept, dataset.train_records, dataset.validation_records
+        "{} read, {} kept; dropped: {dropped}\n{} to train on, {} held out",
+        counted(dataset.documents_read, "document"),
+        dataset.documents_kept,
+        counted(dataset.train_records, "record"),
+        dataset.validation_records
     )
 }
 
 fn trained(training: &TrainingResult) -> String {
     format!(
-        "{} steps, {} tokens, loss {:.3}, validation loss {} → {}",
-        training.steps,
-        training.tokens,
+        "{}, {}, loss {:.3}, validation loss {} → {}",
+        counted(training.steps, "step"),
+        counted(training.tokens, "token"),
         training.training_loss,
         figures::number(training.validation_loss_before, 3),
         figures::number(training.validation_loss_after, 3)

@@ -26,8 +26,8 @@ fn a_waiting_job_names_its_place_and_every_limit() {
     assert_eq!(
         said(&standing(all)),
         "waits to be admitted before ingest: place 2 of 5 waiting jobs of tenant nord, which has 1 active at weight 1.5\n\
-         7 jobs are active in all, and scheduler.max_active_jobs is 7\n\
-         1 jobs of tenant nord are active, and its limit is 1\n\
+         7 jobs active in all, and scheduler.max_active_jobs is 7\n\
+         1 job of tenant nord active, and its limit is 1\n\
          a job of no tenant comes first: it is more urgent"
     );
     assert!(said(&standing(Vec::new())).ends_with("its first job is admitted within a moment"));

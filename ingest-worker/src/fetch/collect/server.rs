@@ -10,7 +10,11 @@ use tokio::{
 };
 
 use super::{
-    super::{FetchError, Fetched, Page, Remote, SavedSource, spool::Spool},
+    super::{
+        FetchError, Fetched, Page, Remote, SavedSource,
+        spool::Spool,
+        waiting::{self, WAITING_EVERY},
+    },
     FetchProgress, Pass,
     pace::{Due, Patience},
 };
@@ -18,8 +22,6 @@ use crate::error::IngestError;
 
 /// So many pages may wait for the disk; then the server waits.
 const PAGES_AHEAD: usize = 2;
-/// Whoever waits for a server is told so this often.
-const WAITING_EVERY: Duration = Duration::from_secs(5);
 /// A server watches its patience itself and says best what went wrong; after this part more it is given up.
 const GRACE: u32 = 10;
 /// So many answers that are the same end a pass.
@@ -54,7 +56,7 @@ impl<'p, 'a, 'b> ServerPass<'p, 'a, 'b> {
         let ended = tokio::select! {
             biased;
             reason = stop.stopped() => Err(IngestError::Stopped(reason)),
-            ended = self.copy(&source, remote.as_mut()) => ended,
+            ended = waiting::heard(self.copy(&source, remote.as_mut())) => ended,
         };
         match ended {
             Ok(()) => {
@@ -77,19 +79,24 @@ impl<'p, 'a, 'b> ServerPass<'p, 'a, 'b> {
     async fn copy(&mut self, source: &str, remote: &mut dyn Remote) -> Result<(), IngestError> {
         let (sender, receiver) = channel(PAGES_AHEAD);
         let patience = Arc::clone(&self.patience);
-        tokio::try_join!(read(source, remote, sender, &patience), self.write(receiver))?;
+        tokio::try_join!(read(source, remote, sender, &patience), self.write(source, receiver))?;
         Ok(())
     }
 
     /// The writing end.
-    async fn write(&mut self, mut pages: Receiver<Page>) -> Result<(), IngestError> {
+    async fn write(&mut self, source: &str, mut pages: Receiver<Page>) -> Result<(), IngestError> {
         loop {
             let due = self.due.at(self.spool.saved().fetched);
             let look_again = Instant::now() + WAITING_EVERY;
             match timeout_at(due.unwrap_or(look_again).min(look_again), pages.recv()).await {
-                Ok(Some(page)) => self.take(page)?,
+                Ok(Some(page)) => {
+                    waiting::answered();
+                    self.take(page)?;
+                }
                 Ok(None) => return Ok(()),
-                Err(_) => self.pass.observer.waiting(),
+                // A checkpoint is due, which nobody waits for.
+                Err(_) if Instant::now() < look_again => {}
+                Err(_) => self.pass.observer.waiting(&waiting::now(source, waiting::NO_ANSWER)),
             }
             if self.due.is_now(self.spool.saved().fetched) {
                 self.save().await?;

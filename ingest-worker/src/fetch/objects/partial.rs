@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::error::IngestError;
+use crate::{error::IngestError, fetch::waiting};
 
 /// A file that is not whole yet.
 #[derive(Debug)]
@@ -53,6 +53,7 @@ impl Partial {
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), IngestError> {
         self.file.write_all(bytes).map_err(IngestError::write(&self.path))?;
         self.bytes += bytes.len() as u64;
+        waiting::answered();
         Ok(())
     }
 

@@ -41,6 +41,6 @@ fn a_document_has_everything() {
 #[test]
 fn missing_numbers_are_told() {
     assert_eq!(gap(3, 4), None);
-    assert_eq!(gap(3, 5).unwrap(), "… 1 line was dropped");
-    assert_eq!(gap(0, 6).unwrap(), "… 5 lines were dropped");
+    assert_eq!(gap(3, 5).unwrap(), "… 1 line dropped");
+    assert_eq!(gap(0, 6).unwrap(), "… 5 lines dropped");
 }
