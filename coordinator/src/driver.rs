@@ -223,6 +223,23 @@ impl Driver {
         }
     }
 
+    /// Resumes a job, from `from` on where a stage is named; its judge may spend `judge_budget` from now on, which must be
+    /// more than before.
+    ///
+    /// # Errors
+    /// As [`Driver::apply`]. A budget that was raised stays so when the job cannot be resumed.
+    pub(crate) async fn retry(
+        &self,
+        job: &JobId,
+        from: Option<Stage>,
+        judge_budget: Option<f64>,
+    ) -> Result<Arc<Job>, DriverError> {
+        if let Some(most) = judge_budget {
+            self.apply(job, Event::BudgetRaised { most }).await?;
+        }
+        self.apply(job, Event::RetryRequested { from }).await
+    }
+
     async fn apply_to(
         &self,
         Stored { version, value: before }: &Stored<Arc<Job>>,

@@ -136,20 +136,21 @@ pub(super) async fn cancel(State(control): State<Control>, Path(job): Path<Strin
     Ok(Json(Job::clone(&*control.driver.apply(&id, Event::CancelRequested).await?)))
 }
 
-/// From which stage on a job is resumed.
+/// From which stage on a job is resumed, and what its judge may spend from now on.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RetryBody {
     from: Option<Stage>,
+    judge_budget: Option<f64>,
 }
 
 pub(super) async fn retry(
     State(control): State<Control>,
     Path(job): Path<String>,
-    Body(RetryBody { from }): Body<RetryBody>,
+    Body(RetryBody { from, judge_budget }): Body<RetryBody>,
 ) -> Answer<Job> {
     let id = control.job(&job).await?.id;
-    Ok(Json(Job::clone(&*control.driver.apply(&id, Event::RetryRequested { from }).await?)))
+    Ok(Json(Job::clone(&*control.driver.retry(&id, from, judge_budget).await?)))
 }
 
 pub(super) async fn explain(State(control): State<Control>, Path(job): Path<String>) -> Answer<Explanation> {
