@@ -181,16 +181,14 @@ pub(super) async fn evaluation(
     State(control): State<Control>,
     Path(job): Path<String>,
 ) -> Answer<Evaluation> {
-    let job = control.job_behind(&job).await?;
-    let found = control.evaluation(&job).await?;
-    Ok(Json(found.ok_or_else(|| Problem::unknown(format!("job {} has no evaluation yet", job.id)))?))
+    let found = control.evaluation(&control.evidence(&job).await?).await?;
+    Ok(Json(found.ok_or_else(|| Problem::unknown(format!("{job} has no evaluation yet")))?))
 }
 
 /// Takes a job, or a version in its place.
 pub(super) async fn answers(State(control): State<Control>, Path(job): Path<String>) -> Answer<Answers> {
-    let job = control.job_behind(&job).await?;
-    let found = control.answers(&job).await?;
-    Ok(Json(found.ok_or_else(|| Problem::unknown(format!("job {} has no answers yet", job.id)))?))
+    let found = control.answers(&control.evidence(&job).await?).await?;
+    Ok(Json(found.ok_or_else(|| Problem::unknown(format!("{job} has no answers yet")))?))
 }
 
 pub(super) async fn queues(State(control): State<Control>) -> Answer<QueueOverview> {
