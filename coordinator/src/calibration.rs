@@ -65,7 +65,7 @@ impl Control {
                 Ok(evaluation) => judges
                     .extend(evaluation.judges().iter().map(|judge| (judge.judge_id.clone(), judge.clone()))),
                 // Its labels count for judges that are known from elsewhere; the others are told to the user.
-                Err(error @ (DriverError::Invalid(_) | DriverError::UnknownJob { .. })) => {
+                Err(error @ DriverError::Invalid(_)) => {
                     tracing::warn!("labels of {adapter_id} are there without its evaluation: {error}");
                 }
                 Err(error) => return Err(error),

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 pub use layers::{AdapterFiles, LayerNorms, UpdateError, norms};
 
-use crate::{control_service::Control, driver::DriverError};
+use crate::{control_service::Control, driver::DriverError, evidence};
 
 /// Larger adapters are compared by `clara registry diff`, which needs no memory of the coordinator.
 const LARGEST_ADAPTER_BYTES: u64 = 1 << 30;
@@ -168,12 +168,7 @@ impl Control {
     async fn stored_evaluation(&self, version: &AdapterVersion) -> Result<Evaluation, String> {
         let record = version.evaluation.as_ref().and_then(|record| record.evaluation.as_ref());
         let artifact = record.ok_or_else(|| format!("{} has no evaluation here", version.adapter_id))?;
-        let bytes =
-            self.artifacts.read(artifact, "evaluation.json").await.map_err(|error| error.to_string())?;
-        let unreadable =
-            |reason: &dyn std::fmt::Display| format!("{}/evaluation.json: {reason}", artifact.prefix);
-        let parsed = tokio::task::spawn_blocking(move || serde_json::from_slice(&bytes)).await;
-        parsed.map_err(|error| unreadable(&error))?.map_err(|error| unreadable(&error))
+        evidence::evaluation(&self.artifacts, artifact).await.map_err(|error| error.to_string())
     }
 
     async fn layers(&self, old: &AdapterVersion, new: &AdapterVersion) -> Result<Vec<LayerNorms>, String> {

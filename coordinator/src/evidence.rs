@@ -1,11 +1,107 @@
 //! What a decision rests on: the evaluation of a version and the answers that were judged.
 
+#[cfg(test)]
+mod tests;
+
 use clara_lifecycle::{
-    answers::Answers, artifact::ArtifactRef, job::Job, results::StageResult, score::Evaluation, stage::Stage,
+    adapter::AdapterVersion, answers::Answers, artifact::ArtifactRef, job::Job, results::StageResult,
+    score::Evaluation, stage::Stage,
 };
+use clara_runtime::artifacts::{ArtifactError, ArtifactStore};
 use serde::de::DeserializeOwned;
 
-use crate::{control_service::Control, driver::DriverError, records::from_json};
+use crate::{
+    control_service::Control,
+    driver::{Driver, DriverError},
+};
+
+/// Reads the `evaluation.json` of an artifact; the one place that does.
+///
+/// # Errors
+/// [`DriverError::Artifact`] when the file cannot be read or is not what was stored, [`DriverError::Record`] when it
+/// holds no evaluation.
+pub async fn evaluation(
+    artifacts: &ArtifactStore,
+    artifact: &ArtifactRef,
+) -> Result<Evaluation, DriverError> {
+    document(artifacts, artifact, "evaluation.json").await
+}
+
+/// Reads the `answers.json` of an artifact.
+pub(crate) async fn answers(
+    artifacts: &ArtifactStore,
+    artifact: &ArtifactRef,
+) -> Result<Answers, DriverError> {
+    document(artifacts, artifact, "answers.json").await
+}
+
+/// A document of a thousand samples takes some 10 MB, so it is parsed where it keeps nobody waiting.
+async fn document<T: DeserializeOwned + Send + 'static>(
+    artifacts: &ArtifactStore,
+    artifact: &ArtifactRef,
+    file: &str,
+) -> Result<T, DriverError> {
+    let bytes = artifacts.read(artifact, file).await?;
+    let damaged = |reason: String| DriverError::Record { key: format!("{}/{file}", artifact.prefix), reason };
+    let parsed = tokio::task::spawn_blocking(move || serde_json::from_slice(&bytes)).await;
+    parsed.map_err(|error| damaged(error.to_string()))?.map_err(|error| damaged(error.to_string()))
+}
+
+/// Where the evaluation of a version lies, and the answers that it is about.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Evidence {
+    /// `evaluation.json`; `None` before it was judged.
+    pub(crate) evaluation: Option<ArtifactRef>,
+    /// `answers.json`; `None` before they were generated.
+    pub(crate) answers: Option<ArtifactRef>,
+    /// Whether the job that made it has a record here.
+    has_job: bool,
+}
+
+impl Evidence {
+    /// What the stages of a job committed.
+    pub(crate) fn of_job(job: &Job) -> Self {
+        let evaluation = match job.result(Stage::Judge) {
+            Some(StageResult::Judge(judged)) => Some(judged.evaluation.clone()),
+            _ => None,
+        };
+        let answers = match job.result(Stage::Generate) {
+            Some(StageResult::Generate(generated)) => Some(generated.answers.clone()),
+            _ => None,
+        };
+        Self { evaluation, answers, has_job: true }
+    }
+
+    /// What the registry recorded when the gate decided.
+    pub(crate) fn of_version(version: &AdapterVersion) -> Self {
+        let record = version.evaluation.as_ref();
+        Self {
+            evaluation: record.and_then(|record| record.evaluation.clone()),
+            answers: record.and_then(|record| record.answers.clone()),
+            has_job: false,
+        }
+    }
+
+    /// Whether it could not be read because the version was imported without its files.
+    pub(crate) fn is_elsewhere(&self, error: &DriverError) -> bool {
+        let is_missing =
+            |error: &ArtifactError| matches!(error, ArtifactError::Store { .. }) && !error.is_retryable();
+        !self.has_job && matches!(error, DriverError::Artifact(error) if is_missing(error))
+    }
+}
+
+impl Driver {
+    /// What a version was judged by: as its job has it, which may be judging anew, or as the registry recorded it where
+    /// the job is not here, because its record was removed or the version was imported.
+    pub(crate) async fn evidence(&self, version: &AdapterVersion) -> Result<Evidence, DriverError> {
+        let Some(lineage) = &version.lineage else { return Ok(Evidence::of_version(version)) };
+        match self.records.job(&lineage.job).await {
+            Ok(job) => Ok(Evidence::of_job(&job.value)),
+            Err(DriverError::UnknownJob { .. }) => Ok(Evidence::of_version(version)),
+            Err(error) => Err(error),
+        }
+    }
+}
 
 impl Control {
     /// One job.
@@ -14,35 +110,27 @@ impl Control {
         Ok(self.driver.records.job(&id).await?.value)
     }
 
-    /// The job called `what`, or the one that made the version called `what`.
-    pub(crate) async fn job_behind(&self, what: &str) -> Result<Job, DriverError> {
+    /// The evidence of the job called `what`, or of the version called `what`.
+    pub(crate) async fn evidence(&self, what: &str) -> Result<Evidence, DriverError> {
         if what.starts_with("job-") {
-            return self.job(what).await;
+            return Ok(Evidence::of_job(&self.job(what).await?));
         }
-        let version = self.driver.adapter(what).await?.version;
-        let Some(lineage) = version.lineage else {
-            let id = version.adapter_id;
-            return Err(DriverError::Invalid(format!(
-                "{id} was imported from another registry; its job is not here"
-            )));
-        };
-        Ok(self.driver.records.job(&lineage.job).await?.value)
+        self.driver.evidence(&self.driver.adapter(what).await?.version).await
     }
 
     /// The evaluation of a job's version; `None` before it was judged.
-    pub(crate) async fn evaluation(&self, job: &Job) -> Result<Option<Evaluation>, DriverError> {
-        let Some(StageResult::Judge(judged)) = job.result(Stage::Judge) else { return Ok(None) };
-        Ok(Some(self.file(&judged.evaluation, "evaluation.json").await?))
+    pub(crate) async fn evaluation(&self, evidence: &Evidence) -> Result<Option<Evaluation>, DriverError> {
+        match &evidence.evaluation {
+            Some(artifact) => Ok(Some(evaluation(&self.artifacts, artifact).await?)),
+            None => Ok(None),
+        }
     }
 
     /// The answers of a job's version, of the champion and of the base model; `None` before they were generated.
-    pub(crate) async fn answers(&self, job: &Job) -> Result<Option<Answers>, DriverError> {
-        let Some(StageResult::Generate(generated)) = job.result(Stage::Generate) else { return Ok(None) };
-        Ok(Some(self.file(&generated.answers, "answers.json").await?))
-    }
-
-    async fn file<T: DeserializeOwned>(&self, artifact: &ArtifactRef, name: &str) -> Result<T, DriverError> {
-        let bytes = self.artifacts.read(artifact, name).await?;
-        from_json(&format!("{}/{name}", artifact.prefix), &String::from_utf8_lossy(&bytes))
+    pub(crate) async fn answers(&self, evidence: &Evidence) -> Result<Option<Answers>, DriverError> {
+        match &evidence.answers {
+            Some(artifact) => Ok(Some(answers(&self.artifacts, artifact).await?)),
+            None => Ok(None),
+        }
     }
 }

@@ -17,6 +17,7 @@ use clara_runtime::{artifacts::ArtifactStore, state::RecordKey};
 use crate::{
     change::Change,
     driver::{Driver, DriverError, audit},
+    evidence,
     records::{FAMILY, Stored, is_conflict},
     submit::{Submission, SubmissionCheck},
 };
@@ -70,15 +71,16 @@ impl Driver {
     ) -> Result<Vec<KnowledgeGap>, DriverError> {
         let notes = self.gap_notes().await?;
         let mut gaps = Vec::new();
-        for family in self.families_of(query).await? {
-            let (evaluations, _) = self.evaluations(&family, query, artifacts).await?;
+        let families = self.families_of(query).await?;
+        for family in &families {
+            let evaluations = self.evaluations(family, query, artifacts).await?;
             gaps.extend(gaps_of(&evaluations, &notes));
         }
         if let Some(adapter_id) = &query.adapter_id {
             gaps.retain(|gap| gap.adapter_id.as_ref() == Some(adapter_id));
         }
         gaps.retain(|gap| query.filter.takes(gap));
-        self.count_records(&mut gaps, &notes).await?;
+        self.count_records(&mut gaps, &notes, &families).await?;
         sort_by_severity(&mut gaps);
         Ok(gaps)
     }
@@ -116,8 +118,7 @@ impl Driver {
         known(&query.filter.gap_ids, &gaps)?;
         gaps.truncate(training.limit);
         let family = self.family_of_gaps(&gaps).await?;
-        let (_, job) = self.evaluations(&family, &GapQuery::default(), artifacts).await?;
-        let job = job.ok_or_else(|| no_gaps(&query))?;
+        let job = self.newest_job(&family).await?.ok_or_else(|| no_job(&family))?;
         let spec = spec_for(&job, &gaps, training.keep_query);
         let submission = if training.dry_run { Submission::DryRun } else { Submission::New };
         let job = self.submit(spec.clone(), check, submission).await?.job;
@@ -144,35 +145,41 @@ impl Driver {
         Ok(families)
     }
 
-    /// The evaluations of a family, the newest first, and the job of the newest: all of them when older versions are
-    /// asked for, else the newest alone.
+    /// The evaluations of a family, the newest first: all of them when older versions are asked for, else the newest
+    /// alone.
     async fn evaluations(
         &self,
         family: &Family,
         query: &GapQuery,
         artifacts: &ArtifactStore,
-    ) -> Result<(Vec<Evaluation>, Option<Job>), DriverError> {
+    ) -> Result<Vec<Evaluation>, DriverError> {
         let all = query.all_versions || query.adapter_id.is_some();
-        let (mut evaluations, mut newest) = (Vec::new(), None);
+        let mut evaluations = Vec::new();
         for version in &family.versions {
-            let Some(lineage) = &version.lineage else { continue };
-            let job = match self.records.job(&lineage.job).await {
-                Ok(job) => job.value,
-                Err(DriverError::UnknownJob { .. }) => continue,
+            let evidence = self.evidence(version).await?;
+            let Some(judged) = &evidence.evaluation else { continue };
+            match evidence::evaluation(artifacts, judged).await {
+                Ok(evaluation) => evaluations.push(evaluation),
+                Err(error) if evidence.is_elsewhere(&error) => continue,
                 Err(error) => return Err(error),
-            };
-            let Some(StageResult::Judge(judged)) = job.result(Stage::Judge) else { continue };
-            let bytes = artifacts.read(&judged.evaluation, "evaluation.json").await?;
-            evaluations.push(serde_json::from_slice(&bytes).map_err(|error| DriverError::Record {
-                key: format!("{}/evaluation.json", judged.evaluation.prefix),
-                reason: error.to_string(),
-            })?);
-            newest.get_or_insert(job);
+            }
             if !all {
                 break;
             }
         }
-        Ok((evaluations, newest))
+        Ok(evaluations)
+    }
+
+    /// The job of the newest version that was judged, of those whose jobs have a record.
+    async fn newest_job(&self, family: &Family) -> Result<Option<Job>, DriverError> {
+        for lineage in family.versions.iter().filter_map(|version| version.lineage.as_ref()) {
+            match self.records.job(&lineage.job).await {
+                Ok(job) if job.value.result(Stage::Judge).is_some() => return Ok(Some(job.value)),
+                Ok(_) | Err(DriverError::UnknownJob { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
     }
 
     async fn gap_notes(&self) -> Result<BTreeMap<String, GapNote>, DriverError> {
@@ -185,6 +192,7 @@ impl Driver {
         &self,
         gaps: &mut [KnowledgeGap],
         notes: &BTreeMap<String, GapNote>,
+        families: &[Family],
     ) -> Result<(), DriverError> {
         let mut counts: BTreeMap<JobId, u64> = BTreeMap::new();
         for gap in gaps {
@@ -195,7 +203,7 @@ impl Driver {
                         Some(StageResult::Ingest(dataset)) => dataset.train_records,
                         _ => 0,
                     },
-                    Err(DriverError::UnknownJob { .. }) => 0,
+                    Err(DriverError::UnknownJob { .. }) => records_of(families, job).unwrap_or_default(),
                     Err(error) => return Err(error),
                 };
                 counts.insert(job.clone(), records);
@@ -259,6 +267,13 @@ impl Driver {
     }
 }
 
+/// Records that the version of a job was trained on.
+fn records_of(families: &[Family], job: &JobId) -> Option<u64> {
+    let mut lineages =
+        families.iter().flat_map(|family| &family.versions).filter_map(|version| version.lineage.as_ref());
+    lineages.find(|lineage| lineage.job == *job)?.train_records
+}
+
 fn named(gap_ids: &[String]) -> GapQuery {
     let filter = GapFilter { gap_ids: gap_ids.to_vec(), ..GapFilter::default() };
     GapQuery { all_versions: true, filter, ..GapQuery::default() }
@@ -276,9 +291,11 @@ fn known(gap_ids: &[String], gaps: &[KnowledgeGap]) -> Result<(), DriverError> {
     )))
 }
 
-fn no_gaps(query: &GapQuery) -> DriverError {
-    let domain = query.domain.as_deref().unwrap_or("any domain");
-    DriverError::Invalid(format!("no version of {domain} has an evaluation"))
+fn no_job(family: &Family) -> DriverError {
+    DriverError::Invalid(format!(
+        "no judged version of {} has a job here whose specification could be taken; submit one with `clara run`",
+        family.family_id
+    ))
 }
 
 /// The specification of the job before, asking for the data of the gaps.

@@ -27,13 +27,20 @@ impl Control {
 
     /// The evaluation of a version.
     pub(crate) async fn evaluation_of(&self, adapter_id: &str) -> Result<Evaluation, DriverError> {
-        let job = self.job_behind(adapter_id).await?;
-        self.evaluation(&job).await?.ok_or_else(|| {
+        let evidence = self.evidence(adapter_id).await?;
+        let none_here = |reason: &str| {
             DriverError::Invalid(format!(
-                "{adapter_id} has no evaluation yet; its job {} has not come so far",
-                job.id
+                "{adapter_id} has no evaluation here: {reason}; `clara registry lineage {adapter_id}` tells where it \
+                 comes from"
             ))
-        })
+        };
+        match self.evaluation(&evidence).await {
+            Ok(found) => found.ok_or_else(|| none_here("it was not judged yet")),
+            Err(error) if evidence.is_elsewhere(&error) => {
+                Err(none_here("it was imported without its files"))
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ pub mod daemon;
 mod datasets;
 pub mod difference;
 mod driver;
-mod evidence;
+pub mod evidence;
 pub mod figures;
 mod gaps;
 mod golden;

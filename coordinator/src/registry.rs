@@ -153,13 +153,23 @@ impl Driver {
         Ok(RegistryFile::new(families, crate::change::time_text(now)))
     }
 
-    /// Takes over versions that are not here yet; answers how many were new and how many were here.
+    /// Takes over versions that are not here yet; answers how many were new and how many were here. A version that is
+    /// here with other files refuses the whole file.
     pub(crate) async fn import_registry(
         &self,
         file: RegistryFile,
         actor: &str,
     ) -> Result<(u32, u32), DriverError> {
         file.check()?;
+        loop {
+            match self.import_once(file.clone(), actor).await {
+                Err(error) if is_conflict(&error) => {}
+                done => return done,
+            }
+        }
+    }
+
+    async fn import_once(&self, file: RegistryFile, actor: &str) -> Result<(u32, u32), DriverError> {
         let mut change = Change::begin(self).await?;
         let (mut imported, mut total) = (0, 0);
         for other in file.families {

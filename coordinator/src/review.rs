@@ -168,8 +168,8 @@ impl Reviews {
         let subject = self.subjects.load(&self.driver, &self.artifacts, &view.version).await?;
         let missing = || {
             DriverError::Invalid(format!(
-                "{} has no evaluation here: its job has not judged yet, or it was imported; `clara registry show` tells \
-                 where it comes from",
+                "{} has no evaluation here: its job has not judged yet, its record was removed by `clara registry gc`, or \
+                 the version was imported; `clara registry show` tells where it comes from",
                 view.version.adapter_id
             ))
         };

@@ -6,13 +6,14 @@ use clara_lifecycle::{
     calibration::standing_of,
     gate::{GateInput, decide},
     results::{EvaluationResult, StageResult},
-    score::Evaluation,
     stage::Stage,
 };
 use clara_runtime::{
     metrics,
     worker::{AttemptContext, StageFailure, StageHandler},
 };
+
+use crate::{driver::DriverError, evidence};
 
 /// Turns scores into a decision.
 #[derive(Debug, Clone, Copy, Default)]
@@ -26,13 +27,12 @@ impl StageHandler for GateHandler {
 
     async fn run(&self, context: AttemptContext) -> Result<StageResult, StageFailure> {
         let judged = evaluation_of(&context.assignment)?;
-        let bytes = context
-            .artifacts
-            .read(&judged.evaluation, "evaluation.json")
-            .await
-            .map_err(StageFailure::from)?;
-        let evaluation: Evaluation = serde_json::from_slice(&bytes)
-            .map_err(|error| StageFailure::permanent(format!("evaluation.json is not valid: {error}")))?;
+        let evaluation = evidence::evaluation(&context.artifacts, &judged.evaluation).await.map_err(
+            |error| match error {
+                DriverError::Artifact(error) => StageFailure::from(error),
+                error => StageFailure::permanent(error),
+            },
+        )?;
         let standing = standing_of(evaluation.judges(), &context.assignment.calibrations);
         let state = standing.state;
         let evaluations = context.assignment.evaluations;

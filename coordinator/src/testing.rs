@@ -33,7 +33,7 @@ use crate::{
     control_service::Control,
     driver::{Driver, DriverError},
     indexes,
-    registry::{Review, Reviewed},
+    registry::{GarbageOptions, Review, Reviewed},
     review::Reviews,
     rollout::Rollouts,
     scheduler::Schedule,
@@ -251,6 +251,40 @@ pub(crate) async fn judged_version(house: &House, adapter: &str, evaluation: &Ev
         complete(&house.driver, &job, result).await.unwrap();
     }
     job
+}
+
+/// A judged version whose answers and evaluation lie where its job puts them, and on which the gate decided.
+pub(crate) async fn judged_in_place(house: &House, decision: Decision) -> (JobId, Answers, Evaluation) {
+    let (answers, evaluation) =
+        samples::evaluation_of(&golden("1.0.0"), "law-lora-v1.0.0", |_| JudgedAnswers {
+            candidate: ("an answer".to_owned(), samples::judged(9.0, AnswerDetails::default())),
+            champion: None,
+        });
+    let job = house.submit(samples::spec()).await.id;
+    let folder = |stage: Stage| format!("jobs/{job}/{stage}/attempt-1-fence-1");
+    for stage in Stage::ALL.into_iter().take_while(|stage| *stage != Stage::Rollout) {
+        let made = match result(stage, decision) {
+            StageResult::Generate(made) => {
+                let answers = house.put(&folder(stage), "answers.json", &answers).await;
+                StageResult::Generate(AnswersResult { answers, ..made })
+            }
+            StageResult::Judge(made) => {
+                let evaluation = house.put(&folder(stage), "evaluation.json", &evaluation).await;
+                StageResult::Judge(EvaluationResult { evaluation, ..made })
+            }
+            other => other,
+        };
+        complete(&house.driver, &job, made).await.unwrap();
+    }
+    (job, answers, evaluation)
+}
+
+/// Removes all that nothing needs, a century after it was made; answers which jobs were forgotten.
+pub(crate) async fn remove_old(house: &House) -> Vec<String> {
+    let day = Duration::from_hours(24);
+    house.clock.advance(day * 36_500);
+    let options = GarbageOptions { dry_run: false, grace: day, jobs_older_than: Some(day) };
+    house.driver.collect_garbage(options, &house.artifacts).await.unwrap().jobs
 }
 
 /// A plausible result.

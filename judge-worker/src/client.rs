@@ -28,9 +28,9 @@ use limits::{Came, Limits, Need};
 use retry::{Attempted, Verdict};
 
 pub use known::Endpoints;
+pub use limits::Allowance;
 
 pub(crate) use error::CallError;
-pub(crate) use limits::Allowance;
 pub(crate) use retry::Pacing;
 pub(crate) use wire::{Finish, Reply, ReplyMode, TokenLogprob};
 
@@ -45,7 +45,7 @@ pub(crate) struct Access {
     pub(crate) timeout: Duration,
     /// How often and after which pauses a call is repeated.
     pub(crate) pacing: Pacing,
-    /// What the job may ask of it at once.
+    /// What the job may ask of it.
     pub(crate) allowance: Allowance,
     /// Whether it lives as long as this attempt, at a URL of its own; questions are then told apart without the URL.
     pub(crate) is_own: bool,

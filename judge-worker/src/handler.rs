@@ -29,7 +29,7 @@ use clara_runtime::{
 use crate::{
     canary::Canaries,
     checks,
-    client::{CallError, Endpoints, Pacing},
+    client::{Allowance, CallError, Endpoints, Pacing},
     family,
     ledger::{Ledger, Terms},
     panel::Panel,
@@ -47,6 +47,8 @@ pub struct JudgeConfig {
     pub default_model: Option<String>,
     /// Whether that endpoint lives as long as one attempt, at a URL of its own: its replies are kept for the job alone.
     pub is_own: bool,
+    /// The most that this process asks of an endpoint with one key, whatever its jobs allow.
+    pub allowance: Allowance,
     /// What this process knows of endpoints; clones share it.
     pub endpoints: Endpoints,
     /// Pause before the second try of a call; doubles from try to try, up to eight seconds.
@@ -60,7 +62,17 @@ pub struct JudgeConfig {
 impl JudgeConfig {
     /// What the settings say.
     pub fn of(settings: &JudgeSettings) -> Self {
-        Self { default_url: settings.url.clone(), default_model: settings.model.clone(), ..Self::default() }
+        let allowance = Allowance {
+            concurrency: settings.max_concurrency,
+            requests_per_minute: settings.max_requests_per_minute,
+            tokens_per_minute: settings.max_tokens_per_minute,
+        };
+        Self {
+            default_url: settings.url.clone(),
+            default_model: settings.model.clone(),
+            allowance,
+            ..Self::default()
+        }
     }
 }
 
@@ -70,6 +82,7 @@ impl Default for JudgeConfig {
             default_url: None,
             default_model: None,
             is_own: false,
+            allowance: Allowance::default(),
             endpoints: Endpoints::default(),
             first_pause: Pacing::patient(1).first_pause,
             clock: Arc::new(SystemClock),

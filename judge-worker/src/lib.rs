@@ -18,5 +18,5 @@ mod score;
 mod testing;
 mod text_metrics;
 
-pub use client::Endpoints;
+pub use client::{Allowance, Endpoints};
 pub use handler::{JudgeConfig, JudgeHandler};

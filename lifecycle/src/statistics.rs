@@ -9,7 +9,7 @@ mod student;
 mod tests;
 
 pub use agreement::{Estimate, Rating, Weighting, cohen_kappa, estimate, spearman};
-pub use clustered::{Bounds, Clustered, FEWEST_CLUSTERS};
+pub use clustered::{Bounds, Clustered, FEWEST_CLUSTERS, expanded_tail};
 pub use paired::PairedTest;
 pub use random::SplitMix64;
 pub use student::student_t_quantile;

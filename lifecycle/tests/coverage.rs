@@ -25,7 +25,7 @@ fn the_lower_bound_covers_the_mean_of_scores_in_clusters() {
     let scores = Scores { mean: 85.0, deviation: 12.0 };
     for design in [Design::even(20, 3, 0.7), Design::uneven(20, 0.7)] {
         let share = coverage(scores, &design, 4_000, 500).lower;
-        assert!(share >= 0.93, "seed {SEED}, {design:?}: holds in {share} of the cases");
+        assert!(share >= 0.94, "seed {SEED}, {design:?}: holds in {share} of the cases");
     }
 }
 
@@ -62,8 +62,7 @@ fn long_coverage_of_the_bounds() {
             100.0 * found.upper,
             100.0 * found.lower_by_t
         );
-        let least = if design.is_alone() { 0.94 } else { 0.92 };
-        assert!(found.lower >= least, "{design:?}, deviation {deviation}: {}", found.lower);
+        assert!(found.lower >= 0.94, "{design:?}, deviation {deviation}: {}", found.lower);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Our statistics against values that `SciPy` computed (`fixtures/README.md`).
 
 use clara_lifecycle::statistics::{
-    Clustered, FEWEST_CLUSTERS, PairedTest, RESAMPLES, Weighting, cohen_kappa, mean,
+    Clustered, FEWEST_CLUSTERS, PairedTest, RESAMPLES, Weighting, cohen_kappa, expanded_tail, mean,
     minimum_detectable_effect, spearman, standard_deviation, student_t_quantile, wilson_interval,
 };
 use serde::Deserialize;
@@ -11,6 +11,7 @@ struct Fixture {
     samples: Vec<Sample>,
     rates: Vec<Rate>,
     t_quantiles: Vec<Quantile>,
+    tails: Vec<Tail>,
     detectable_effects: Vec<Detectable>,
     clustered: Vec<InClusters>,
     agreements: Vec<Raters>,
@@ -67,6 +68,13 @@ struct Quantile {
 }
 
 #[derive(Deserialize)]
+struct Tail {
+    clusters: f64,
+    tail: f64,
+    expanded: f64,
+}
+
+#[derive(Deserialize)]
 struct Detectable {
     standard_error: f64,
     effect: f64,
@@ -105,7 +113,8 @@ fn bootstrap_bounds_agree_within_the_noise_of_resampling() {
         }
         let tolerance = 0.15 * sample.standard_error;
         for seed in [1, 42, 4711] {
-            let bounds = Clustered::alone(&sample.values).unwrap().bounds(RESAMPLES, seed).unwrap();
+            // More of them than the gate draws, so that the far tail is steady.
+            let bounds = Clustered::alone(&sample.values).unwrap().bounds(10 * RESAMPLES, seed).unwrap();
             let (low, high) = sample.bootstrap;
             let agrees = (bounds.lower - low).abs() < tolerance && (bounds.upper - high).abs() < tolerance;
             assert!(agrees, "{}, seed {seed}: {bounds:?} is not {low} to {high}", sample.name);
@@ -127,6 +136,19 @@ fn t_quantiles_agree_with_scipy() {
     for quantile in fixture().unwrap().t_quantiles {
         let ours = student_t_quantile(quantile.p, quantile.degrees);
         assert!(close(ours, quantile.t, 1e-9), "p {}, {} degrees: {ours}", quantile.p, quantile.degrees);
+    }
+}
+
+#[test]
+fn expanded_tails_agree_with_scipy() {
+    for tail in fixture().unwrap().tails {
+        let ours = expanded_tail(tail.clusters, tail.tail);
+        assert!(
+            (ours - tail.expanded).abs() <= 5.1e-7,
+            "{} of {} clusters: {ours}",
+            tail.tail,
+            tail.clusters
+        );
     }
 }
 

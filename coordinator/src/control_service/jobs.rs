@@ -67,10 +67,7 @@ impl Control {
     ) -> Result<v1::RetryJobResponse, DriverError> {
         let from = request.from.map(|number| stage_of("from", number)).transpose()?;
         let id = job_id(&request.job_id)?;
-        if let Some(most) = request.judge_budget {
-            self.driver.apply(&id, Event::BudgetRaised { most }).await?;
-        }
-        let job = self.driver.apply(&id, Event::RetryRequested { from }).await?;
+        let job = self.driver.retry(&id, from, request.judge_budget).await?;
         Ok(v1::RetryJobResponse { job: Some(to_wire(&job)?) })
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clara_lifecycle::{
     adapter::{Alias, CardContext, Expected, LineageStep, lineage_steps, model_card},
-    score::{Evaluation, JudgeIdentity},
+    score::JudgeIdentity,
 };
 use clara_proto::v1;
 use serde::Serialize;
@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     driver::DriverError,
+    evidence,
     registry::{AdapterView, AliasChange, Deprecate, GarbageOptions, signature::PublicKey},
 };
 
@@ -138,17 +139,13 @@ impl Control {
     async fn judge_of(&self, view: &AdapterView) -> Result<Option<JudgeIdentity>, DriverError> {
         let record = view.version.evaluation.as_ref();
         let Some(artifact) = record.and_then(|record| record.evaluation.as_ref()) else { return Ok(None) };
-        let bytes = match self.artifacts.read(artifact, "evaluation.json").await {
-            Ok(bytes) => bytes,
-            Err(error) => {
+        match evidence::evaluation(&self.artifacts, artifact).await {
+            Ok(evaluation) => Ok(Some(evaluation.judge)),
+            Err(DriverError::Artifact(error)) => {
                 tracing::warn!("the judge of {} cannot be told: {error}", view.version.adapter_id);
-                return Ok(None);
+                Ok(None)
             }
-        };
-        let evaluation: Evaluation = serde_json::from_slice(&bytes).map_err(|error| DriverError::Record {
-            key: format!("{}/evaluation.json", artifact.prefix),
-            reason: error.to_string(),
-        })?;
-        Ok(Some(evaluation.judge))
+            Err(error) => Err(error),
+        }
     }
 }

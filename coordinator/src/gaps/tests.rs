@@ -14,7 +14,7 @@ use clara_lifecycle::{
 };
 
 use super::*;
-use crate::testing::{House, complete, complete_until, golden, result};
+use crate::testing::{House, complete, complete_until, golden, remove_old, result};
 
 /// `evaluation.json` of a version whose only answer has this overall score.
 async fn evaluation(house: &House, adapter_id: &str, score: f64) -> EvaluationResult {
@@ -160,4 +160,22 @@ async fn an_unknown_gap_is_refused_by_its_name() {
     let ids = ["nothing".to_owned()];
     let refused = house.driver.resolve_gaps(&ids, ("anna", "done"), &house.artifacts).await.unwrap_err();
     assert!(refused.to_string().contains("there is no gap nothing"), "{refused}");
+}
+
+#[tokio::test]
+async fn gaps_outlive_the_records_of_the_jobs_that_found_and_filled_them() {
+    let house = House::new().await;
+    judged(&house, 40.0).await;
+    let check = (None, &house.artifacts);
+    let filling = house.driver.train_gaps(GapQuery::default(), &training(false), check).await.unwrap();
+    let filling = filling.job.unwrap();
+    complete_until(&house.driver, &filling.id, Some(Stage::Judge), Decision::Reject).await;
+    let adapter_id = house.job(&filling.id).await.adapter_id.unwrap();
+    let better = evaluation(&house, &adapter_id, 90.0).await;
+    complete(&house.driver, &filling.id, StageResult::Judge(better)).await.unwrap();
+    complete(&house.driver, &filling.id, result(Stage::Gate, Decision::Reject)).await.unwrap();
+    let before = all(&house).await;
+    assert_eq!((before.len(), before[0].training_samples_collected), (1, 9));
+    assert_eq!(remove_old(&house).await.len(), 2);
+    assert_eq!(all(&house).await, before);
 }

@@ -9,7 +9,6 @@ use clara_lifecycle::{
     adapter::{AdapterStatus, AdapterVersion, Family},
     id::JobId,
     job::{Job, JobState},
-    score::Evaluation,
     time::Timestamp,
 };
 use clara_runtime::{
@@ -21,6 +20,7 @@ use serde::Serialize;
 use crate::{
     change::Change,
     driver::{Driver, DriverError, audit},
+    evidence,
     golden::FrozenGolden,
     indexes,
     records::{FAMILY, GOLDEN, is_conflict},
@@ -33,14 +33,16 @@ pub(crate) struct GarbageOptions {
     pub(crate) dry_run: bool,
     /// What is younger stays.
     pub(crate) grace: Duration,
-    /// Records of jobs that were over for so long are removed too.
+    /// Records of jobs that were over for so long are removed too, unless they made a version that has its files.
     pub(crate) jobs_older_than: Option<Duration>,
 }
 
 impl GarbageOptions {
-    /// Whether the record of a job is removed.
-    fn forgets(&self, job: &Job, now: Timestamp) -> bool {
-        is_over(job) && self.jobs_older_than.is_some_and(|age| now.since(job.changed_at) > age)
+    /// Whether a job is old enough for its record to be removed. Never before its files are: those of a job without a
+    /// record stay.
+    fn is_old(&self, job: &Job, now: Timestamp) -> bool {
+        is_over(job)
+            && self.jobs_older_than.is_some_and(|age| now.since(job.changed_at) > age.max(self.grace))
     }
 }
 
@@ -115,7 +117,7 @@ impl Driver {
         let jobs = self.all_jobs().await?;
         let families: Vec<Family> = self.records.all(FAMILY).await?;
         let mut surplus = surplus_versions(&families, now, options.grace);
-        keep_compared(&families, &mut surplus, artifacts).await?;
+        self.keep_compared(&families, &mut surplus, artifacts).await?;
         let mut report =
             GarbageReport { dry_run: options.dry_run, files: objects.len(), ..Default::default() };
         if !options.dry_run {
@@ -126,7 +128,10 @@ impl Driver {
             }
         }
         let mut references = self.references(&jobs, &families, &surplus).await?;
-        for job in jobs.iter().filter(|job| !options.forgets(job, now)) {
+        let needed = makers(&families, &surplus);
+        let (old, kept): (Vec<&Job>, Vec<&Job>) =
+            jobs.iter().partition(|job| options.is_old(job, now) && !needed.contains(&job.id));
+        for job in kept {
             let keeper = format!("the judge's ledger of job {}", job.id);
             references.keep(&format!("jobs/{}/judge/replies", job.id), &keeper);
         }
@@ -148,7 +153,7 @@ impl Driver {
             }
         }
         report.versions = surplus.into_iter().collect();
-        report.jobs = self.forget_jobs(&jobs, options, now).await?;
+        report.jobs = self.forget_jobs(&old, options.dry_run).await?;
         Ok(report)
     }
 
@@ -165,6 +170,41 @@ impl Driver {
                 _ => return Ok(jobs),
             }
         }
+    }
+
+    /// A version that the evaluation of a kept one compares with is kept too, so that the comparison can be repeated.
+    async fn keep_compared(
+        &self,
+        families: &[Family],
+        surplus: &mut BTreeSet<String>,
+        artifacts: &ArtifactStore,
+    ) -> Result<(), DriverError> {
+        let compares = |version: &&AdapterVersion| {
+            version.evaluation.as_ref().is_some_and(|record| record.report.champion_delta.is_some())
+        };
+        for version in families.iter().flat_map(|family| &family.versions).filter(compares) {
+            if surplus.is_empty() || surplus.contains(&version.adapter_id) {
+                continue;
+            }
+            let Some(artifact) = version.evaluation.as_ref().and_then(|record| record.evaluation.as_ref())
+            else {
+                continue;
+            };
+            let evaluation = match evidence::evaluation(artifacts, artifact).await {
+                Ok(evaluation) => evaluation,
+                Err(error) => {
+                    // Imported without its files, so the comparison cannot be repeated here.
+                    if self.evidence(version).await?.is_elsewhere(&error) {
+                        continue;
+                    }
+                    return Err(error);
+                }
+            };
+            if let Some(champion) = evaluation.champion {
+                surplus.remove(&champion.adapter_id);
+            }
+        }
+        Ok(())
     }
 
     async fn references(
@@ -248,15 +288,10 @@ impl Driver {
         }
     }
 
-    async fn forget_jobs(
-        &self,
-        jobs: &[Job],
-        options: GarbageOptions,
-        now: Timestamp,
-    ) -> Result<Vec<String>, DriverError> {
+    async fn forget_jobs(&self, jobs: &[&Job], dry_run: bool) -> Result<Vec<String>, DriverError> {
         let mut forgotten = Vec::new();
-        for job in jobs.iter().filter(|job| options.forgets(job, now)) {
-            if options.dry_run || self.forget_job(&job.id).await? {
+        for job in jobs {
+            if dry_run || self.forget_job(&job.id).await? {
                 forgotten.push(job.id.to_string());
             }
         }
@@ -317,32 +352,13 @@ fn surplus_versions(families: &[Family], now: Timestamp, grace: Duration) -> BTr
     surplus
 }
 
-/// A version that the evaluation of a kept one compares with is kept too, so that the comparison can be repeated.
-async fn keep_compared(
-    families: &[Family],
-    surplus: &mut BTreeSet<String>,
-    artifacts: &ArtifactStore,
-) -> Result<(), DriverError> {
-    let compares = |version: &&AdapterVersion| {
-        version.evaluation.as_ref().is_some_and(|record| record.report.champion_delta.is_some())
-    };
-    for version in families.iter().flat_map(|family| &family.versions).filter(compares) {
-        if surplus.is_empty() || surplus.contains(&version.adapter_id) {
-            continue;
-        }
-        let Some(artifact) = version.evaluation.as_ref().and_then(|record| record.evaluation.as_ref()) else {
-            continue;
-        };
-        let bytes = artifacts.read(artifact, "evaluation.json").await?;
-        let evaluation: Evaluation = serde_json::from_slice(&bytes).map_err(|error| DriverError::Record {
-            key: format!("{}/evaluation.json", artifact.prefix),
-            reason: error.to_string(),
-        })?;
-        if let Some(champion) = evaluation.champion {
-            surplus.remove(&champion.adapter_id);
-        }
-    }
-    Ok(())
+/// The jobs that made versions which have their files. Such a version can be rolled out, reviewed and trained on further, and
+/// for that its job tells base model, policy of the gate and specification.
+fn makers<'a>(families: &'a [Family], surplus: &BTreeSet<String>) -> BTreeSet<&'a JobId> {
+    let versions = families.iter().flat_map(|family| &family.versions);
+    let with_files = versions
+        .filter(|version| version.files_removed_at.is_none() && !surplus.contains(&version.adapter_id));
+    with_files.filter_map(|version| version.lineage.as_ref()).map(|lineage| &lineage.job).collect()
 }
 
 fn keeper_of(

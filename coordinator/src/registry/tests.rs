@@ -170,8 +170,19 @@ async fn an_import_of_another_adapter_under_a_known_id_changes_nothing() {
     complete_until(&house.driver, &job, None, Decision::Approve).await;
     let before = house.driver.export_registry().await.unwrap();
     let mut file = before.clone();
-    file.families[0].versions[0].adapter_checksum = samples::digest("forged").to_string();
+    let version = &mut file.families[0].versions[0];
+    version.adapter_checksum = samples::digest("forged").to_string();
+    let refused = house.driver.import_registry(file.clone(), "mallory").await.unwrap_err().to_string();
+    assert!(refused.contains("does not follow from its files"), "{refused}");
+    let version = &mut file.families[0].versions[0];
+    let lineage = version.lineage.as_mut().unwrap();
+    lineage.adapter.files[0].digest = samples::digest("forged");
+    version.adapter_checksum = lineage.adapter.digest().to_string();
     let refused = house.driver.import_registry(file, "mallory").await.unwrap_err().to_string();
     assert!(refused.contains("versions are immutable"), "{refused}");
     assert_eq!(house.driver.export_registry().await.unwrap().families, before.families);
+    assert_eq!(
+        house.driver.audit_log(None).await.unwrap().0.iter().filter(|entry| entry.actor == "mallory").count(),
+        0
+    );
 }

@@ -8,9 +8,11 @@ use clara_lifecycle::{
 };
 use clara_runtime::artifacts::ArtifactStore;
 use parking_lot::Mutex;
-use serde::de::DeserializeOwned;
 
-use crate::driver::{Driver, DriverError};
+use crate::{
+    driver::{Driver, DriverError},
+    evidence,
+};
 
 /// An evaluation of 1,000 samples takes some 10 MB.
 const KEPT: usize = 8;
@@ -73,11 +75,9 @@ async fn read(
     job: &Job,
     evaluation: &ArtifactRef,
 ) -> Result<Subject, DriverError> {
-    let evaluation = document(artifacts, evaluation, "evaluation.json").await?;
+    let evaluation = evidence::evaluation(artifacts, evaluation).await?;
     let answers = match job.result(Stage::Generate) {
-        Some(StageResult::Generate(result)) => {
-            Some(document(artifacts, &result.answers, "answers.json").await?)
-        }
+        Some(StageResult::Generate(result)) => Some(evidence::answers(artifacts, &result.answers).await?),
         _ => None,
     };
     let reference: Result<GoldenReference, _> = job.golden.reference.parse();
@@ -94,16 +94,4 @@ async fn read(
         _ => None,
     };
     Ok(Subject { evaluation, answers, golden, policy: job.spec.gate.clone(), report })
-}
-
-async fn document<T: DeserializeOwned + Send + 'static>(
-    artifacts: &ArtifactStore,
-    artifact: &ArtifactRef,
-    file: &str,
-) -> Result<T, DriverError> {
-    let bytes = artifacts.read(artifact, file).await?;
-    let key = format!("{}/{file}", artifact.prefix);
-    let damaged = |reason: String| DriverError::Record { key: key.clone(), reason };
-    let parsed = tokio::task::spawn_blocking(move || serde_json::from_slice(&bytes)).await;
-    parsed.map_err(|error| damaged(error.to_string()))?.map_err(|error| damaged(error.to_string()))
 }

@@ -17,15 +17,29 @@ use meter::{Meter, Told};
 /// How long a call waits for an endpoint that fails again and again before it fails too.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// The limits that one job brings to an endpoint.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Allowance {
+/// The most that may be asked of an endpoint, by one job or by all jobs of this process; 0 means no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Allowance {
     /// Calls in flight at once.
-    pub(crate) concurrency: u32,
-    /// Calls per minute; 0 means no limit.
-    pub(crate) requests_per_minute: u32,
-    /// Tokens per minute; 0 means no limit.
-    pub(crate) tokens_per_minute: u32,
+    pub concurrency: u32,
+    /// Calls per minute.
+    pub requests_per_minute: u32,
+    /// Tokens per minute.
+    pub tokens_per_minute: u32,
+}
+
+impl Allowance {
+    /// The tighter of both, limit by limit. When every call to an endpoint keeps `other`, so do all of them together:
+    /// calls are spaced one after another, whatever jobs they belong to.
+    #[must_use]
+    pub(crate) fn within(self, other: Self) -> Self {
+        let tighter = |one: u32, two: u32| if one == 0 || two == 0 { one.max(two) } else { one.min(two) };
+        Self {
+            concurrency: tighter(self.concurrency, other.concurrency),
+            requests_per_minute: tighter(self.requests_per_minute, other.requests_per_minute),
+            tokens_per_minute: tighter(self.tokens_per_minute, other.tokens_per_minute),
+        }
+    }
 }
 
 /// What is known of one endpoint's load; shared by all jobs of the process.
@@ -63,7 +77,7 @@ impl Default for Estimates {
 /// What one call would need.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Need {
-    /// The job's limits.
+    /// The limits of its job and of this process.
     pub(super) allowance: Allowance,
     /// Tokens of the prompt and of the longest reply, estimated.
     pub(super) tokens: u64,
@@ -133,7 +147,8 @@ impl State {
     /// Takes what the call needs, in tokens as they are charged; or tells when to look again, `None` for after
     /// the next change.
     fn try_admit(&mut self, need: Need, now: Instant) -> Result<f64, Option<Instant>> {
-        if self.in_flight >= need.allowance.concurrency.max(1) {
+        let most = need.allowance.concurrency;
+        if most > 0 && self.in_flight >= most {
             return Err(None);
         }
         let Allowance { requests_per_minute, tokens_per_minute, .. } = need.allowance;

@@ -57,7 +57,7 @@ impl JudgeHandler {
         })
     }
 
-    /// The endpoint of one judge, with the limits of the job.
+    /// The endpoint of one judge, with the limits of the job and of this process.
     fn endpoint(
         &self,
         named: &PanelJudge,
@@ -65,16 +65,18 @@ impl JudgeHandler {
         is_own: bool,
         ledger: &Arc<Ledger>,
     ) -> Result<Endpoint, CallError> {
+        let asked = Allowance {
+            concurrency: options.concurrency,
+            requests_per_minute: options.requests_per_minute,
+            tokens_per_minute: options.tokens_per_minute,
+        };
         let access = Access {
             url: named.url.clone(),
             key: self.key(&named.url, named.api_key_env.as_deref())?,
             timeout: Duration::from_secs(options.timeout_seconds.into()),
             pacing: Pacing { first_pause: self.config.first_pause, ..Pacing::patient(options.max_tries) },
-            allowance: Allowance {
-                concurrency: options.concurrency,
-                requests_per_minute: options.requests_per_minute,
-                tokens_per_minute: options.tokens_per_minute,
-            },
+            // The own endpoint belongs to this attempt alone.
+            allowance: if is_own { asked } else { asked.within(self.config.allowance) },
             is_own,
             clock: Arc::clone(&self.config.clock),
         };

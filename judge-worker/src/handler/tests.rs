@@ -4,13 +4,14 @@ mod attacks;
 mod judging;
 mod world;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clara_lifecycle::{
     gate::{Decision, GatePolicy, decide},
     score::UnscoredReason,
 };
 use clara_runtime::{
+    config::JudgeSettings,
     stop::StopReason,
     worker::{StageFailure, StageHandler},
 };
@@ -219,6 +220,24 @@ async fn without_an_endpoint_the_default_of_the_worker_judges() {
     world.config.default_model = Some("our-own".into());
     let (evaluation, _) = world.judge().await.unwrap();
     assert_eq!(evaluation.judge.model, "our-own");
+}
+
+#[tokio::test]
+async fn two_jobs_of_one_worker_keep_its_limit_together() {
+    let double = Double::start(by_answer).await;
+    let settings = JudgeSettings { max_requests_per_minute: 1_200, ..JudgeSettings::default() };
+    let (mut one, mut two) =
+        (World::new(&double.url, 4, false).await, World::new(&double.url, 4, false).await);
+    one.config.allowance = JudgeConfig::of(&settings).allowance;
+    two.config.allowance = one.config.allowance;
+    two.config.endpoints = one.config.endpoints.clone();
+    let started = Instant::now();
+    let (first, second) = tokio::join!(one.judge(), two.judge());
+    assert_eq!((first.unwrap().1.samples, second.unwrap().1.samples), (4, 4));
+    // A call each 50 ms, the first at once.
+    let calls = u32::try_from(double.chats().len()).unwrap();
+    let least = Duration::from_millis(50) * (calls - 1);
+    assert!(calls >= 8 && started.elapsed() >= least, "{calls} calls in {:?}", started.elapsed());
 }
 
 #[tokio::test]

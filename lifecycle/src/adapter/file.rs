@@ -1,9 +1,11 @@
 //! The registry as one file: `adapter_registry.json`.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{AdapterStatus, AdapterVersion, Family};
-use crate::{id::Domain, spec::Method};
+use crate::{artifact::ArtifactRef, id::Domain, spec::Method};
 
 /// `adapter_registry.json`: all families with their versions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -67,17 +69,35 @@ pub enum ImportError {
         /// The id that follows from family and version.
         expected: String,
     },
+    /// The checksum of a version is not that of its files.
+    #[error(
+        "adapter_checksum {stated} of {adapter_id} does not follow from its files ({found}); the registry file was changed: \
+         export it again"
+    )]
+    Checksum {
+        /// The version.
+        adapter_id: String,
+        /// The checksum as it stands in the file.
+        stated: String,
+        /// The checksum of the files that it names.
+        found: String,
+    },
     /// A version is here already with other content.
     #[error(
-        "{adapter_id} is already registered with another checksum ({found}, the file says {expected}); versions are immutable"
+        "nothing was imported: {adapter_id} is already registered with another {part} ({found}, the file says {expected}){files}; \
+         versions are immutable: take it out of the file, or train it again for a version of its own"
     )]
     Differs {
         /// The version.
         adapter_id: String,
-        /// The registered checksum.
+        /// What differs: `adapter`, `base model` or `dataset`.
+        part: &'static str,
+        /// The registered digest.
         found: String,
-        /// The checksum in the file.
+        /// The digest in the file.
         expected: String,
+        /// The files that differ, as text to append; empty where they are not known.
+        files: String,
     },
 }
 
@@ -95,7 +115,7 @@ impl RegistryFile {
         if self.version != "1.0.0" {
             return Err(ImportError::Layout { found: self.version.clone() });
         }
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         for family in &self.families {
             let (domain, method) = (&family.domain, family.method);
             let expected = format!("{domain}-{method}");
@@ -120,6 +140,7 @@ impl RegistryFile {
                 if !seen.insert(&version.adapter_id) {
                     return Err(ImportError::Twice { adapter_id: version.adapter_id.clone() });
                 }
+                version.check_checksum()?;
             }
         }
         Ok(())
@@ -132,18 +153,12 @@ impl Family {
     /// and has its files.
     ///
     /// # Errors
-    /// [`ImportError::Differs`] when a version is here with another checksum; nothing is changed then.
+    /// [`ImportError::Differs`] when a version is here with other files, another base model or another dataset; nothing
+    /// is changed then.
     pub fn merge(&mut self, other: Self) -> Result<u32, ImportError> {
         for version in &other.versions {
-            if let Some(here) = self
-                .version(&version.adapter_id)
-                .filter(|here| here.adapter_checksum != version.adapter_checksum)
-            {
-                return Err(ImportError::Differs {
-                    adapter_id: version.adapter_id.clone(),
-                    found: here.adapter_checksum.clone(),
-                    expected: version.adapter_checksum.clone(),
-                });
+            if let Some(here) = self.version(&version.adapter_id) {
+                here.check_same(version)?;
             }
         }
         let mut imported = 0;
@@ -164,4 +179,54 @@ impl Family {
         }
         Ok(imported)
     }
+}
+
+impl AdapterVersion {
+    /// Whether the checksum is that of the files, where they are named.
+    fn check_checksum(&self) -> Result<(), ImportError> {
+        let Some(lineage) = &self.lineage else { return Ok(()) };
+        let found = lineage.adapter.digest().to_string();
+        if found == self.adapter_checksum {
+            return Ok(());
+        }
+        let (adapter_id, stated) = (self.adapter_id.clone(), self.adapter_checksum.clone());
+        Err(ImportError::Checksum { adapter_id, stated, found })
+    }
+
+    /// Whether `other`, which has the same id, is made of the same files on the same base model from the same data.
+    fn check_same(&self, other: &Self) -> Result<(), ImportError> {
+        let lineages = self.lineage.as_ref().zip(other.lineage.as_ref());
+        let adapters = lineages.map(|(here, there)| (&here.adapter, &there.adapter));
+        let datasets = lineages.map(|(here, there)| (&here.dataset, &there.dataset));
+        let dataset_digests = datasets.map(|(here, there)| (here.digest(), there.digest()));
+        let parts = [
+            ("adapter", Some((self.adapter_checksum.as_str(), other.adapter_checksum.as_str())), adapters),
+            ("base model", Some((self.base_model_hash.as_str(), other.base_model_hash.as_str())), None),
+            (
+                "dataset",
+                dataset_digests.as_ref().map(|(here, there)| (here.as_str(), there.as_str())),
+                datasets,
+            ),
+        ];
+        for (part, digests, files) in parts {
+            let Some((found, expected)) = digests.filter(|(here, there)| here != there) else { continue };
+            return Err(ImportError::Differs {
+                adapter_id: self.adapter_id.clone(),
+                part,
+                found: found.to_owned(),
+                expected: expected.to_owned(),
+                files: files.map(|(here, there)| differing(here, there)).unwrap_or_default(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The files that are not the same in both, as text to append.
+fn differing(here: &ArtifactRef, there: &ArtifactRef) -> String {
+    let digest = |artifact: &ArtifactRef, path: &str| artifact.file(path).map(|file| file.digest.clone());
+    let paths: BTreeSet<&str> =
+        here.files.iter().chain(&there.files).map(|file| file.path.as_str()).collect();
+    let changed = paths.into_iter().filter(|path| digest(here, path) != digest(there, path));
+    format!(" in {}", changed.collect::<Vec<_>>().join(", "))
 }

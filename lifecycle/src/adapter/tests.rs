@@ -148,9 +148,38 @@ fn an_exported_registry_can_be_imported_and_a_second_time_changes_nothing() {
 fn an_import_of_other_bytes_under_a_known_id_is_refused() {
     let mut here = family();
     register(&mut here, "tiny", lineage("job-1"), None).unwrap();
-    let mut there = here.clone();
-    there.versions[0].adapter_checksum = "0".repeat(64);
-    assert!(matches!(here.merge(there), Err(ImportError::Differs { .. })));
+    let before = here.clone();
+    let refuse = |change: fn(&mut AdapterVersion)| {
+        let mut there = before.clone();
+        change(&mut there.versions[0]);
+        let file = RegistryFile::new(vec![there.clone()], AT.into());
+        assert_eq!(file.check(), Ok(()), "the file alone is sound");
+        before.clone().merge(there).unwrap_err().to_string()
+    };
+    let adapter = refuse(|version| {
+        let lineage = version.lineage.as_mut().unwrap();
+        lineage.adapter.files[0].digest = digest("other weights");
+        version.adapter_checksum = lineage.adapter.digest().to_string();
+    });
+    let named = format!("in {}; versions are immutable", artifact("adapter").files[0].path);
+    assert!(adapter.contains("law-lora-v1.0.0 is already registered with another adapter"), "{adapter}");
+    assert!(adapter.starts_with("nothing was imported") && adapter.contains(&named), "{adapter}");
+    let base = refuse(|version| version.base_model_hash = digest("other base").to_string());
+    assert!(base.contains("another base model"), "{base}");
+    let data =
+        refuse(|version| version.lineage.as_mut().unwrap().dataset.files[0].digest = digest("other data"));
+    assert!(data.contains("another dataset"), "{data}");
+    assert_eq!(here.merge(before.clone()).unwrap(), 0);
+    assert_eq!(here, before);
+}
+
+#[test]
+fn a_registry_file_whose_checksum_is_not_that_of_its_files_is_refused() {
+    let mut family = family();
+    register(&mut family, "tiny", lineage("job-1"), None).unwrap();
+    family.versions[0].adapter_checksum = "0".repeat(64);
+    let refused = RegistryFile::new(vec![family], AT.into()).check().unwrap_err();
+    assert!(matches!(refused, ImportError::Checksum { .. }), "{refused}");
 }
 
 #[test]

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ALPHA, SplitMix64, count, quantile, student_t_quantile};
+use super::{ALPHA, SplitMix64, count, quantile, student::normal_probability_below, student_t_quantile};
 
-/// With fewer clusters the bounds are no narrower than those of Student's t.
+/// With fewer clusters the bounds are no narrower than those of Student's t, and their tail is that of so many.
 pub const FEWEST_CLUSTERS: usize = 10;
 
 /// A mean with one-sided 95 % bounds: each holds by itself in 95 of 100 cases.
@@ -102,6 +102,12 @@ impl Clustered {
         n / (1.0 + (weighted_size - 1.0) * self.intraclass_correlation())
     }
 
+    /// So many clusters of one size would tell the mean as well: (Σ size)² / Σ size² (Kish), where clusters are alike.
+    fn effective_clusters(&self) -> f64 {
+        count(self.values.len()).powi(2)
+            / self.clusters.iter().map(|cluster| cluster.size.powi(2)).sum::<f64>()
+    }
+
     /// How alike the values of one cluster are, 0–1, by one-way analysis of variance; 0 where clusters are single values.
     pub fn intraclass_correlation(&self) -> f64 {
         let (n, groups) = (count(self.values.len()), count(self.clusters.len()));
@@ -124,10 +130,10 @@ impl Clustered {
     /// One-sided 95 % bounds of the mean by the studentised bootstrap (bootstrap-t) over whole clusters.
     ///
     /// The bounds of Student's t hold less often than they say for few, skewed scores; these hold (Efron and
-    /// Tibshirani, An Introduction to the Bootstrap, section 12.5). The result is a function of the values, their
-    /// clusters and `seed` alone. Where more than 5 % of the resamples have no spread, so that a quantile does not
-    /// exist, the bounds of [`Self::t_bounds`] are given instead; with fewer than [`FEWEST_CLUSTERS`] clusters the wider
-    /// of both. `None` below two clusters.
+    /// Tibshirani, An Introduction to the Bootstrap, section 12.5), with the tail expanded for few clusters
+    /// (Hesterberg, arXiv 1411.5279). The result is a function of the values, their clusters and `seed` alone. Where so
+    /// many resamples have no spread that a quantile does not exist, the bounds of [`Self::t_bounds`] are given instead;
+    /// with fewer than [`FEWEST_CLUSTERS`] clusters the wider of both. `None` below two clusters.
     pub fn bounds(&self, resamples: usize, seed: u64) -> Option<Bounds> {
         let (lower, upper) = self.interval(ALPHA, resamples, seed)?;
         Some(Bounds { mean: self.mean, lower, upper })
@@ -144,8 +150,9 @@ impl Clustered {
         let mut statistics: Vec<f64> =
             (0..resamples.max(1)).map(|_| self.studentised_resample(&mut random)).collect();
         statistics.sort_unstable_by(f64::total_cmp);
-        let low = quantile(&statistics, tail)?;
-        let high = quantile(&statistics, 1.0 - tail)?;
+        let expanded = expanded_tail(self.effective_clusters(), tail);
+        let low = quantile(&statistics, expanded)?;
+        let high = quantile(&statistics, 1.0 - expanded)?;
         if !(low.is_finite() && high.is_finite()) {
             return Some(by_t);
         }
@@ -192,4 +199,17 @@ impl Clustered {
         let groups = count(self.clusters.len());
         shift * size / (groups / (groups - 1.0) * spread).sqrt()
     }
+}
+
+/// The tail of resamples that stands for `tail` of what the values were drawn from: 1 − Φ(√(k / (k − 1))·t) with the quantile
+/// t of Student's t for k − 1 degrees of freedom; k is the number of clusters, at least [`FEWEST_CLUSTERS`].
+///
+/// Few clusters are less skewed than their source, the more so where some outweigh the others, so that their own
+/// quantiles lie too close to the middle (Hesterberg, arXiv 1411.5279).
+pub fn expanded_tail(clusters: f64, tail: f64) -> f64 {
+    let clusters = clusters.max(count(FEWEST_CLUSTERS));
+    let t = student_t_quantile(1.0 - tail, clusters - 1.0);
+    let expanded = 1.0 - normal_probability_below((clusters / (clusters - 1.0)).sqrt() * t);
+    // Logarithms differ in their last bit from machine to machine, and bounds must not.
+    (expanded * 1e6).round() / 1e6
 }

@@ -91,6 +91,28 @@ fn few_clusters_have_bounds_at_least_as_wide_as_those_of_student() {
 }
 
 #[test]
+fn a_cluster_that_outweighs_the_others_widens_the_bounds() {
+    let values: Vec<f64> = (0..24).map(|index| 70.0 + f64::from(index * 7 % 24)).collect();
+    let bounds_of = |name: &dyn Fn(usize) -> String| {
+        let names: Vec<String> = (0..24).map(name).collect();
+        let clustered =
+            Clustered::new(values.iter().zip(&names).map(|(value, name)| (*value, Some(name.as_str()))));
+        let clustered = clustered.unwrap();
+        (clustered.clone(), clustered.bounds(2_000, 3).unwrap())
+    };
+    // Twelve clusters of two, and twelve of which one has thirteen values.
+    let (even, even_bounds) = bounds_of(&|index| format!("c{}", index / 2));
+    let (uneven, uneven_bounds) = bounds_of(&|index| format!("c{}", index.saturating_sub(12)));
+    let in_errors = |clustered: &Clustered, bounds: Bounds| {
+        (bounds.mean - bounds.lower) / clustered.standard_error().unwrap()
+    };
+    assert!(
+        in_errors(&uneven, uneven_bounds) > in_errors(&even, even_bounds),
+        "{even_bounds:?} {uneven_bounds:?}"
+    );
+}
+
+#[test]
 fn no_difference_at_all_is_certain_and_has_no_effect() {
     let test = PairedTest::of(&alone(&[0.0; 12]), 1).unwrap();
     assert_eq!(

@@ -40,11 +40,6 @@ impl Design {
         Self { sizes: (0..clusters).map(|cluster| 1 + cluster % 5).collect(), likeness }
     }
 
-    /// Whether no two samples belong together.
-    pub(crate) fn is_alone(&self) -> bool {
-        self.sizes.iter().all(|size| *size == 1)
-    }
-
     /// The cluster of each sample.
     pub(crate) fn names(&self) -> Vec<String> {
         let clusters = self.sizes.iter().enumerate();

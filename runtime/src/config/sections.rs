@@ -37,7 +37,7 @@ pub struct Settings {
     pub lease: LeaseSettings,
     /// Workers.
     pub worker: WorkerSettings,
-    /// The judge of jobs that name none.
+    /// The judge of jobs that name none, and the most that is asked of any judge.
     pub judge: JudgeSettings,
     /// When a judge counts as calibrated.
     pub calibration: CalibrationSettings,
@@ -155,7 +155,7 @@ pub struct WorkerSettings {
     pub drain_within: HumanDuration,
 }
 
-/// The judge of jobs that name none.
+/// The judge of jobs that name none, and the most that is asked of any judge.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JudgeSettings {
@@ -163,6 +163,15 @@ pub struct JudgeSettings {
     pub url: Option<String>,
     /// Model at that endpoint. Default: the first one that it lists.
     pub model: Option<String>,
+    /// Most calls in flight at once from this process to one endpoint and key, for all jobs together. Default 0: as many
+    /// as each job allows.
+    pub max_concurrency: u32,
+    /// Most calls per minute from this process to one endpoint and key, for all jobs together. Default 0: as many as each
+    /// job allows.
+    pub max_requests_per_minute: u32,
+    /// Most tokens per minute from this process to one endpoint and key, for all jobs together. Default 0: as many as
+    /// each job allows.
+    pub max_tokens_per_minute: u32,
 }
 
 /// Who may approve versions, and how they are signed.

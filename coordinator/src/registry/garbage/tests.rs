@@ -153,7 +153,7 @@ async fn what_a_judge_replied_stays_while_its_job_has_a_record() {
 }
 
 #[tokio::test]
-async fn records_of_old_jobs_are_removed_whole_and_their_versions_stay() {
+async fn records_of_old_jobs_are_removed_whole_unless_their_versions_need_them() {
     let house = House::new().await;
     let mut spec = samples::spec();
     spec.idempotency_key = Some("once".to_owned());
@@ -164,9 +164,26 @@ async fn records_of_old_jobs_are_removed_whole_and_their_versions_stay() {
     today(&house);
     let old = GarbageOptions { jobs_older_than: Some(DAY), ..options(false) };
     let report = house.driver.collect_garbage(old, &house.artifacts).await.unwrap();
-    assert_eq!(report.jobs, [job.to_string(), approved.to_string()]);
+    assert_eq!(report.jobs, [job.to_string()]);
     let left: Vec<JobId> = house.jobs().await.into_iter().map(|job| job.id).collect();
-    assert_eq!(left, [in_review]);
+    assert_eq!(left, [approved, in_review]);
     assert!(house.driver.adapter("law-lora-v1.0.0").await.is_ok());
     assert_ne!(house.submit(spec).await.id, job, "its idempotency key is free again");
+}
+
+#[tokio::test]
+async fn a_job_is_not_forgotten_before_its_files_may_go() {
+    let house = House::new().await;
+    let job = judged(&house, Decision::Reject).await;
+    today(&house);
+    let patient = GarbageOptions { grace: DAY * 365 * 100, jobs_older_than: Some(DAY), ..options(false) };
+    let report = house.driver.collect_garbage(patient, &house.artifacts).await.unwrap();
+    assert_eq!((report.jobs, report.removed_files), (Vec::new(), 0));
+    let old = GarbageOptions { jobs_older_than: Some(DAY), ..options(false) };
+    house.driver.collect_garbage(old, &house.artifacts).await.unwrap();
+    assert_eq!(
+        left(&house, &job).await,
+        ["answers", "evaluation"],
+        "no file of a forgotten job is left over"
+    );
 }

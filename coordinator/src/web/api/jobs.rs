@@ -137,20 +137,21 @@ pub(super) async fn cancel(State(control): State<Control>, Path(job): Path<Strin
     Ok(Json(control.driver.apply(&id, Event::CancelRequested).await?.shown()))
 }
 
-/// From which stage on a job is resumed.
+/// From which stage on a job is resumed, and what its judge may spend from now on.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RetryBody {
     from: Option<Stage>,
+    judge_budget: Option<f64>,
 }
 
 pub(super) async fn retry(
     State(control): State<Control>,
     Path(job): Path<String>,
-    Body(RetryBody { from }): Body<RetryBody>,
+    Body(RetryBody { from, judge_budget }): Body<RetryBody>,
 ) -> Answer<Job> {
     let id = control.job(&job).await?.id;
-    Ok(Json(control.driver.apply(&id, Event::RetryRequested { from }).await?.shown()))
+    Ok(Json(control.driver.retry(&id, from, judge_budget).await?.shown()))
 }
 
 pub(super) async fn explain(State(control): State<Control>, Path(job): Path<String>) -> Answer<Explanation> {
@@ -181,16 +182,14 @@ pub(super) async fn evaluation(
     State(control): State<Control>,
     Path(job): Path<String>,
 ) -> Answer<Evaluation> {
-    let job = control.job_behind(&job).await?;
-    let found = control.evaluation(&job).await?;
-    Ok(Json(found.ok_or_else(|| Problem::unknown(format!("job {} has no evaluation yet", job.id)))?))
+    let found = control.evaluation(&control.evidence(&job).await?).await?;
+    Ok(Json(found.ok_or_else(|| Problem::unknown(format!("{job} has no evaluation yet")))?))
 }
 
 /// Takes a job, or a version in its place.
 pub(super) async fn answers(State(control): State<Control>, Path(job): Path<String>) -> Answer<Answers> {
-    let job = control.job_behind(&job).await?;
-    let found = control.answers(&job).await?;
-    Ok(Json(found.ok_or_else(|| Problem::unknown(format!("job {} has no answers yet", job.id)))?))
+    let found = control.answers(&control.evidence(&job).await?).await?;
+    Ok(Json(found.ok_or_else(|| Problem::unknown(format!("{job} has no answers yet")))?))
 }
 
 pub(super) async fn queues(State(control): State<Control>) -> Answer<QueueOverview> {

@@ -6,11 +6,11 @@ use axum::{
     body::Body as HttpBody,
     http::{StatusCode, header::CONTENT_TYPE},
 };
-use clara_lifecycle::{gate::Decision, samples, stage::Stage};
+use clara_lifecycle::{gate::Decision, id::JobId, job::Event, samples, stage::Stage};
 use serde_json::json;
 
 use crate::{
-    testing::{House, complete_until},
+    testing::{House, claim, complete_until},
     web::tests::Browser,
 };
 
@@ -42,6 +42,28 @@ async fn a_job_is_submitted_with_defaults_shown_and_cancelled() {
     assert_eq!(twice.status, StatusCode::CONFLICT);
     let retried = browser.write("POST", &format!("{place}/retry"), &json!({ "from": "ingest" })).await;
     assert_eq!(retried.json()["state"]["stage"], json!("ingest"), "{}", retried.text);
+}
+
+#[tokio::test]
+async fn a_job_whose_judge_spent_its_budget_goes_on_with_a_greater_one() {
+    let house = House::new().await;
+    let browser = Browser::of(&house);
+    let mut spec = spec();
+    spec["judge"] =
+        json!({ "url": "http://judge.example.org/v1", "budget": { "most": 2.0, "prompt_price": 1.0 } });
+    let created = browser.write("POST", "/api/v1/jobs", &spec).await;
+    let job: JobId = created.json()["id"].as_str().unwrap().parse().unwrap();
+    complete_until(&house.driver, &job, Some(Stage::Judge), Decision::Review).await;
+    let key = claim(&house.driver, &job, Stage::Judge).await;
+    let spent = Event::Failed { key, message: "the budget is spent".to_owned(), retryable: false };
+    house.driver.apply(&job, spent).await.unwrap();
+    let path = format!("/api/v1/jobs/{job}/retry");
+    let less = browser.write("POST", &path, &json!({ "judge_budget": 1.0 })).await;
+    assert_eq!(less.status, StatusCode::CONFLICT, "{}", less.text);
+    assert!(less.text.contains("it is 2 now; expected more"), "{}", less.text);
+    let more = browser.write("POST", &path, &json!({ "judge_budget": 10.0 })).await.json();
+    assert_eq!(more["spec"]["judge"]["budget"]["most"], json!(10.0), "{more}");
+    assert_eq!(more["state"]["stage"], json!("judge"));
 }
 
 #[tokio::test]

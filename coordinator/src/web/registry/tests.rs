@@ -6,7 +6,7 @@ use clara_lifecycle::{gate::Decision, samples, stage::Stage};
 use crate::{
     change::Change,
     records::{Stored, audit_chain, audit_key},
-    testing::{House, complete_until, judged_version},
+    testing::{House, complete_until, judged_in_place, judged_version, remove_old},
     web::tests::Browser,
 };
 
@@ -128,4 +128,18 @@ async fn a_chain_that_was_tampered_with_is_shown_as_broken() {
     let broken = browser.get("/registry/audit").await.text;
     assert!(broken.contains("entries at its end were removed") && !broken.contains("are whole"), "{broken}");
     assert!(browser.get("/registry/law-lora-v1.0.0").await.text.contains("is broken at entry"));
+}
+
+#[tokio::test]
+async fn a_version_shows_its_evaluation_when_its_job_is_forgotten_and_none_without_files() {
+    let house = House::new().await;
+    judged_in_place(&house, Decision::Reject).await;
+    remove_old(&house).await;
+    let shown = Browser::of(&house).get("/registry/law-lora-v1.0.0").await;
+    assert!(shown.status == StatusCode::OK && shown.text.contains("id=\"evaluation\""), "{}", shown.text);
+    let there = House::empty();
+    let file = house.driver.export_registry().await.unwrap();
+    there.driver.import_registry(file, "anna").await.unwrap();
+    let shown = Browser::of(&there).get("/registry/law-lora-v1.0.0").await;
+    assert!(shown.status == StatusCode::OK && !shown.text.contains("id=\"evaluation\""), "{}", shown.text);
 }

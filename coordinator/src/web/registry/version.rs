@@ -14,7 +14,6 @@ use maud::{Markup, html};
 use super::{audit, chooser, relatives};
 use crate::{
     control_service::Control,
-    driver::DriverError,
     figures,
     registry::AdapterView,
     web::{
@@ -32,15 +31,11 @@ pub(super) async fn show(
 ) -> Result<Response, PageError> {
     let view = control.driver.adapter(&adapter).await?;
     let version = &view.version;
-    let job = match control.job_behind(&version.adapter_id).await {
-        Ok(job) => Some(job),
-        // Imported, or its job was removed.
-        Err(DriverError::UnknownJob { .. } | DriverError::Invalid(_)) => None,
+    let evidence = control.driver.evidence(version).await?;
+    let evaluation = match control.evaluation(&evidence).await {
+        Ok(found) => found,
+        Err(error) if evidence.is_elsewhere(&error) => None,
         Err(error) => return Err(error.into()),
-    };
-    let evaluation = match &job {
-        Some(job) => control.evaluation(job).await?,
-        None => None,
     };
     let family = relatives(&control, &version.adapter_id).await?;
     let (entries, broken) = control.driver.audit_log(Some(&version.adapter_id)).await?;

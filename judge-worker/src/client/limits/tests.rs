@@ -81,6 +81,31 @@ async fn calls_in_flight_are_limited_by_each_jobs_own_number() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_limits_of_the_process_hold_for_all_jobs_together_whatever_each_allows() {
+    let limits = Arc::new(Limits::default());
+    let process = Allowance { concurrency: 2, requests_per_minute: 60, ..Allowance::default() };
+    let jobs = [0, 600, 90].map(|requests_per_minute| Allowance { requests_per_minute, ..NO_LIMIT });
+    let jobs = jobs.map(|job| need(job.within(process), 1));
+    let started = Instant::now();
+    for job in jobs.into_iter().cycle().take(21) {
+        call(&limits, job, 1).await;
+    }
+    let took = started.elapsed().as_secs_f64();
+    assert!((19.7..20.1).contains(&took), "{took}");
+    let _two = (limits.admit(jobs[0]).await.unwrap(), limits.admit(jobs[1]).await.unwrap());
+    assert!(tokio::time::timeout(Duration::from_mins(1), limits.admit(jobs[2])).await.is_err());
+}
+
+#[test]
+fn the_tighter_limit_holds_and_zero_is_none() {
+    let job = Allowance { concurrency: 4, requests_per_minute: 0, tokens_per_minute: 900 };
+    let process = Allowance { concurrency: 0, requests_per_minute: 200, tokens_per_minute: 1_000 };
+    let both = Allowance { concurrency: 4, requests_per_minute: 200, tokens_per_minute: 900 };
+    assert_eq!((job.within(process), process.within(job)), (both, both));
+    assert_eq!(job.within(Allowance::default()), job);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_endpoint_that_tells_that_nothing_is_left_is_waited_for() {
     let limits = Arc::new(Limits::default());
     let told = headers(&[("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "1m2.5s")]);
