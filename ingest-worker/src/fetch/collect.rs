@@ -18,9 +18,8 @@ use clara_runtime::stop::{StopReason, StopSignal};
 use serde_json::Value;
 
 use super::{
-    Collected, FetchError, Place, Reached, Remote, RemoteRequest, Saved, SavedSource, Servers, Waiting, objects,
-    open,
-    settings_of,
+    Collected, FetchError, Place, Reached, Remote, RemoteRequest, Saved, SavedSource, Servers, Waiting,
+    objects, open, settings_of,
 };
 use crate::error::IngestError;
 
