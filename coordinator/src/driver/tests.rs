@@ -6,6 +6,7 @@ use clara_lifecycle::{
     gate::Decision,
     id::JobId,
     job::{JobState, Outcome},
+    results::TrainingResult,
     samples,
     spec::JobSpec,
 };

@@ -4,7 +4,7 @@ mod rows;
 #[cfg(test)]
 mod tests;
 
-use std::{ops::Range, path::PathBuf, sync::Arc};
+use std::{io::BufRead as _, ops::Range, path::PathBuf, sync::Arc};
 
 use clara_lifecycle::{counted::counted, digest::Digest, spec::FieldNames};
 use csv::{ByteRecord, ReaderBuilder, Terminator};
@@ -170,7 +170,8 @@ impl DelimitedSource {
             return Err(format!("{row} has {found}, expected {expected} as in the header"));
         }
         if cells.iter().any(|cell| self.holds_rows(cell)) {
-            self.swallowed = line + 1..last_line + 1;
+            let end = last_line + 1;
+            self.swallowed = line + 1..end;
             return Err(format!(
                 "a cell goes on to line {last_line} over lines that look like rows; its quote may lack its end"
             ));

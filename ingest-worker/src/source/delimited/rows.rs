@@ -187,7 +187,7 @@ impl Scan {
                     State::Quoted
                 }
                 (State::Quoted, b'"') => {
-                    let is_cell_start = matches!(self.previous, b'\n') || self.previous == self.delimiter;
+                    let is_cell_start = self.previous == b'\n' || self.previous == self.delimiter;
                     State::AfterQuote { may_open: is_cell_start && self.line > self.quote_line }
                 }
                 (State::AfterQuote { .. }, b'"') | (State::Quoted, _) => State::Quoted,

@@ -72,7 +72,7 @@ async fn a_file_that_changes_after_it_was_listed_is_left_to_another_attempt() {
     let url = "s3://eimer/recht/a.jsonl";
     let bench = Bench::new(url);
     let bucket = in_memory(&[("recht/a.jsonl", LAW)], url).await;
-    let remote = Remote { url, patience: Duration::from_secs(1), there: There::Bucket(bucket) };
+    let remote = Remote::new(url, Duration::from_secs(1), There::Bucket(bucket));
     let file = super::super::RemoteFile {
         name: "a.jsonl".into(),
         location: "recht/a.jsonl".into(),
