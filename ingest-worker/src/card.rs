@@ -154,16 +154,16 @@ fn asked(options: &IngestOptions) -> String {
     format!("## Options\n\nOthers than the defaults:\n\n{}\n", table(["option", "value"], rows))
 }
 
-/// The options of `these` that have another value in `those`, by their names in a specification, sources aside.
-pub fn changed(these: &IngestOptions, those: &IngestOptions) -> Vec<(String, String)> {
+/// The options of `chosen` that have another value in `others`, by their names in a specification, sources aside.
+pub fn changed(chosen: &IngestOptions, others: &IngestOptions) -> Vec<(String, String)> {
     let flat = |options: &IngestOptions| {
         let mut flat = Vec::new();
         // Options that were read can be written.
         flatten("ingest", &serde_json::to_value(options).unwrap_or_default(), &mut flat);
         flat
     };
-    let others = flat(those);
-    let mut differing = flat(these);
+    let others = flat(others);
+    let mut differing = flat(chosen);
     differing.retain(|option| option.0 != "ingest.sources" && !others.contains(option));
     differing
 }

@@ -140,7 +140,7 @@ pub enum StageState {
         republish_at: Timestamp,
     },
     /// A worker has it.
-    Leased(Lease),
+    Leased(Box<Lease>),
     /// Its result is committed.
     Succeeded {
         /// The fence of the attempt that committed it.

@@ -11,7 +11,7 @@ struct Fixture {
     samples: Vec<Sample>,
     rates: Vec<Rate>,
     t_quantiles: Vec<Quantile>,
-    tails: Vec<Tail>,
+    tails: Vec<TailCase>,
     detectable_effects: Vec<Detectable>,
     clustered: Vec<InClusters>,
     agreements: Vec<Raters>,
@@ -68,7 +68,7 @@ struct Quantile {
 }
 
 #[derive(Deserialize)]
-struct Tail {
+struct TailCase {
     clusters: f64,
     tail: f64,
     expanded: f64,

@@ -1,4 +1,4 @@
-//! Headless Chromium, driven over the WebDriver protocol.
+//! Headless Chromium, driven over the `WebDriver` protocol.
 
 use std::{
     net::{SocketAddr, TcpListener, TcpStream},

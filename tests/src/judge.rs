@@ -123,9 +123,9 @@ const CANARIES: [&str; 5] = [
 ];
 
 async fn reply(State(answers): State<Arc<Mutex<Answers>>>, Json(asked): Json<Value>) -> Response {
-    let turns = asked["messages"].as_array().into_iter().flatten();
+    let turns = asked.get("messages").and_then(Value::as_array).into_iter().flatten();
     let is_canary = turns
-        .filter_map(|turn| turn["content"].as_str())
+        .filter_map(|turn| turn.get("content")?.as_str())
         .any(|turn| CANARIES.iter().any(|canary| turn.contains(canary)));
     let script = {
         let mut answers = answers.lock();

@@ -96,7 +96,13 @@ fn judged(number: usize) -> JudgedAnswers {
          weil öffentliche Belange nicht entgegenstehen."
     );
     let champion = format!("Nach {right} ist der Fall {number} zu bejahen; die Erschließung ist gesichert.");
-    let base: f64 = if is_wrong { 4.0 } else { [7.5, 9.0, 8.0, 9.5][number % 4] };
+    let base: f64 = match number % 4 {
+        _ if is_wrong => 4.0,
+        0 => 7.5,
+        1 => 9.0,
+        2 => 8.0,
+        _ => 9.5,
+    };
     let apart = if number % 5 == 2 { 3.0 } else { 0.5 };
     let checks = CheckFinding {
         code: "citation_missing".to_owned(),

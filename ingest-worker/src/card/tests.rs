@@ -15,7 +15,9 @@ fn record(id: &str, text: &str) -> TrainingRecord {
 
 fn seen(records: &[TrainingRecord]) -> SeenRecords {
     let mut seen = SeenRecords::default();
-    records.iter().for_each(|record| seen.see(record));
+    for record in records {
+        seen.see(record);
+    }
     seen
 }
 

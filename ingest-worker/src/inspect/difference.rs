@@ -93,13 +93,13 @@ fn documents(folder: &Path) -> Result<BTreeMap<String, Document>, IngestError> {
     Ok(documents)
 }
 
-/// The files of `these` that `those` do not have with the same content.
-fn files_without(these: &DatasetManifest, those: &DatasetManifest) -> Vec<String> {
+/// The files of a dataset that `other` does not have with the same content.
+fn files_without(manifest: &DatasetManifest, other: &DatasetManifest) -> Vec<String> {
     let key = |manifest: &DatasetManifest| -> Vec<(String, Digest)> {
         manifest.source_files.iter().map(|file| (file.name.clone(), file.digest.clone())).collect()
     };
-    let others: std::collections::HashSet<_> = key(those).into_iter().collect();
-    key(these).into_iter().filter(|file| !others.contains(file)).map(|(name, _)| name).collect()
+    let others: std::collections::HashSet<_> = key(other).into_iter().collect();
+    key(manifest).into_iter().filter(|file| !others.contains(file)).map(|(name, _)| name).collect()
 }
 
 fn options(before: &DatasetManifest, after: &DatasetManifest) -> Vec<OptionChange> {
@@ -131,8 +131,12 @@ fn options(before: &DatasetManifest, after: &DatasetManifest) -> Vec<OptionChang
     // Datasets of earlier builds do not tell their options.
     if let (Some(was), Some(is)) = (&before.options, &after.options) {
         let (was, is): (&IngestOptions, &IngestOptions) = (was, is);
-        changed(was, is).into_iter().for_each(|(name, value)| note(&name, value, false));
-        changed(is, was).into_iter().for_each(|(name, value)| note(&name, value, true));
+        for (name, value) in changed(was, is) {
+            note(&name, value, false);
+        }
+        for (name, value) in changed(is, was) {
+            note(&name, value, true);
+        }
     }
     changes.into_values().collect()
 }

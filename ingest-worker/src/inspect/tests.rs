@@ -12,7 +12,7 @@ use crate::ingest::GoldenText;
 fn dataset(train: &[Value], validation: &[Value], change: impl FnOnce(&mut Value)) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, lines: &[Value]| {
-        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let text = lines.iter().map(|line| format!("{line}\n")).collect::<Vec<_>>().concat();
         fs::write(folder.path().join(name), &text).unwrap();
         Digest::of(text.as_bytes())
     };

@@ -126,8 +126,9 @@ impl Limits {
                     return Err(Broken { failures });
                 }
                 match state.try_admit(need, now) {
-                    Ok(charged) => {
-                        return Ok(Permit { limits: Arc::clone(self), need, charged, is_told: false });
+                    Ok(tokens) => {
+                        let limits = Arc::clone(self);
+                        return Ok(Permit { limits, need, charged: tokens, is_told: false });
                     }
                     Err(until) if state.breaker.open_after().is_some() => {
                         Some(until.unwrap_or(gives_up_at).min(gives_up_at))

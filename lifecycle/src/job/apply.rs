@@ -80,7 +80,7 @@ impl Job {
             return Err(Rejected::StaleAttempt { got: key.attempt, live });
         }
         match &record.state {
-            StageState::Leased(lease) if lease.fence == key.fence => Ok(lease),
+            StageState::Leased(lease) if lease.fence == key.fence => Ok(lease.as_ref()),
             StageState::Leased(lease) => Err(Rejected::StaleFence { got: key.fence, live: lease.fence }),
             StageState::Succeeded { fence, .. } if *fence == key.fence => Err(Rejected::Duplicate),
             StageState::Succeeded { fence, .. } => Err(Rejected::StaleFence { got: key.fence, live: *fence }),
@@ -129,7 +129,7 @@ impl Job {
             progress,
         };
         let look = lease.next_look();
-        record.state = StageState::Leased(lease);
+        record.state = StageState::Leased(Box::new(lease));
         record.claimed_at = Some(now);
         self.fence = fence;
         Ok(vec![Command::Watch(Some(look)), Command::Record(JobEvent::Claimed { stage, attempt, worker })])
@@ -151,7 +151,7 @@ impl Job {
             lease.progress = Progress { points: Vec::new(), ..progress.clone() };
         }
         let mut commands = vec![Command::Watch(Some(lease.next_look()))];
-        self.stages.get_mut(key.stage).state = StageState::Leased(lease);
+        self.stages.get_mut(key.stage).state = StageState::Leased(Box::new(lease));
         if moved {
             if progress.checkpoint.is_some() {
                 self.stages.get_mut(key.stage).checkpoint.clone_from(&progress.checkpoint);

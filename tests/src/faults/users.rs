@@ -75,7 +75,7 @@ pub(super) async fn bring_to_an_end(
                 Wish::Nothing => continue,
                 Wish::Wait => {}
                 // Refused for a job that was approved by hand.
-                Wish::Say(event) => drop(users.driver().apply(id, event).await),
+                Wish::Say(event) => drop(users.driver().apply(id, *event).await),
             }
             open += 1;
         }
@@ -90,7 +90,7 @@ pub(super) async fn bring_to_an_end(
 enum Wish {
     Nothing,
     Wait,
-    Say(Event),
+    Say(Box<Event>),
 }
 
 /// What a user wants of a job; `again` says whether one that was not approved is judged once more.
@@ -98,15 +98,16 @@ fn wish(job: &Job, again: impl FnOnce(&Job) -> bool) -> Wish {
     match job.state {
         JobState::Waiting { .. } | JobState::Active { .. } => Wish::Wait,
         // It would never end otherwise.
-        JobState::Stuck { .. } if job.spec.labels.contains_key(POISON) => Wish::Say(Event::CancelRequested),
-        JobState::Stuck { .. } => Wish::Say(Event::RetryRequested { from: None }),
-        JobState::InReview => Wish::Say(Event::Reviewed {
-            verdict: Verdict::Approve,
-            actor: "anna".to_owned(),
-            reason: "looked at it".to_owned(),
-        }),
+        JobState::Stuck { .. } if job.spec.labels.contains_key(POISON) => {
+            Wish::Say(Event::CancelRequested.into())
+        }
+        JobState::Stuck { .. } => Wish::Say(Event::RetryRequested { from: None }.into()),
+        JobState::InReview => {
+            let (actor, reason) = ("anna".to_owned(), "looked at it".to_owned());
+            Wish::Say(Event::Reviewed { verdict: Verdict::Approve, actor, reason }.into())
+        }
         JobState::Finished { .. } if again(job) => {
-            Wish::Say(Event::RetryRequested { from: Some(Stage::Judge) })
+            Wish::Say(Event::RetryRequested { from: Some(Stage::Judge) }.into())
         }
         JobState::Finished { .. } | JobState::Cancelled => Wish::Nothing,
     }

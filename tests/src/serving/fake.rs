@@ -13,7 +13,7 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::State,
-    http::{HeaderMap, Method, StatusCode, Uri},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
 use clara_runtime::config::TargetKind;
@@ -235,26 +235,32 @@ fn fault<T>(server: &Shared, is: impl Fn(&Fault) -> Option<T>) -> Option<T> {
     server.lock().faults.iter().find_map(is)
 }
 
+/// Whether it refuses this load as one too many.
+fn is_busy(server: &Shared) -> bool {
+    server.lock().faults.iter_mut().any(|fault| match fault {
+        Fault::Busy(times) if *times > 0 => {
+            *times -= 1;
+            true
+        }
+        _ => false,
+    })
+}
+
+fn busy() -> Response {
+    let error = json!({ "error": { "message": "another load is in progress", "code": "lora_load_busy" } });
+    let mut busy = reply(429, &error);
+    busy.headers_mut().insert("retry-after", HeaderValue::from_static("1"));
+    busy
+}
+
 async fn load(server: &Shared, name: &str, path: &str) -> Response {
     let kind = server.lock().kind;
     if fault(server, |fault| (*fault == Fault::Disabled).then_some(())).is_some() {
         return missing_route();
     }
     server.lock().loads += 1;
-    let is_busy = server.lock().faults.iter_mut().any(|fault| match fault {
-        Fault::Busy(times) if *times > 0 => {
-            *times -= 1;
-            true
-        }
-        _ => false,
-    });
-    if is_busy {
-        let error =
-            json!({ "error": { "message": "another load is in progress", "code": "lora_load_busy" } });
-        let mut busy = reply(429, &error);
-        busy.headers_mut()
-            .insert("retry-after", "1".parse().unwrap_or(axum::http::HeaderValue::from_static("1")));
-        return busy;
+    if is_busy(server) {
+        return busy();
     }
     if let Some(pause) = fault(server, |fault| match fault {
         Fault::Slow(pause) => Some(*pause),

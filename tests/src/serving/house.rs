@@ -45,7 +45,7 @@ use crate::faults::{
 };
 
 /// How long anything may take; much, since tests share few cores.
-const WITHIN: Duration = Duration::from_secs(60);
+const WITHIN: Duration = Duration::from_mins(1);
 
 /// What the next trainings make.
 #[derive(Debug, Clone, Copy)]

@@ -117,7 +117,7 @@ fn a_quote_that_is_never_closed_costs_its_own_row_alone() {
 
 #[test]
 fn many_rows_after_an_unclosed_quote_are_all_read() {
-    let rows: String = (0..10_000).map(|row| format!("{row},Zeile {row}\n")).collect();
+    let rows = (0..10_000).map(|row| format!("{row},Zeile {row}\n")).collect::<Vec<_>>().concat();
     let table = format!("id,text\n{rows}x,\"offen\n{}", rows.replace(',', "b,"));
     let read = read("t.csv", table.as_bytes()).unwrap();
     assert_eq!(read.items.len(), 20_001);
@@ -142,7 +142,7 @@ fn rows_that_cannot_be_held_after_an_unclosed_quote_are_an_error() {
 
 #[test]
 fn rows_within_a_cell_that_ends_by_chance_are_broken_each() {
-    let rows: String = (0..30).map(|row| format!("{row};Zeile, {row};x\n")).collect();
+    let rows = (0..30).map(|row| format!("{row};Zeile, {row};x\n")).collect::<Vec<_>>().concat();
     let read =
         read("t.csv", format!("id;text;law\na;\"offen;x\n{rows}b;Rohr 5\";x\nc;gut;x\n").as_bytes()).unwrap();
     let summary = read.summary();

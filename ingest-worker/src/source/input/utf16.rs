@@ -23,10 +23,8 @@ impl Utf16 {
     pub(super) fn told_by(start: &[u8]) -> Option<Self> {
         let encoding = match start {
             [0xff, 0xfe, 0, 0, ..] => return None, // UTF-32
-            [0xff, 0xfe, ..] => UTF_16LE,
-            [0xfe, 0xff, ..] => UTF_16BE,
-            [0x01..=0xff, 0, 0x01..=0xff, 0, ..] => UTF_16LE,
-            [0, 0x01..=0xff, 0, 0x01..=0xff, ..] => UTF_16BE,
+            [0xff, 0xfe, ..] | [0x01..=0xff, 0, 0x01..=0xff, 0, ..] => UTF_16LE,
+            [0xfe, 0xff, ..] | [0, 0x01..=0xff, 0, 0x01..=0xff, ..] => UTF_16BE,
             _ => return None,
         };
         let decoder = encoding.new_decoder_with_bom_removal();

@@ -4,7 +4,7 @@ mod corpus;
 
 use clara_lifecycle::{
     answers::{Answer, Answers, FinishReason, SampleAnswers},
-    citation::Cited,
+    citation::{Citation, Cited},
     gate::{Decision, GateReport, decide},
     golden::GoldenDataset,
     score::{Evaluation, HARD_CHECK_OVERALL},
@@ -27,7 +27,7 @@ fn golden_with_checks() -> GoldenDataset {
     let mut golden = golden();
     for sample in &mut golden.samples {
         let cited = Cited::of(&sample.expected_output);
-        sample.checks.must_cite.extend(cited.citations().first().map(|citation| citation.provision()));
+        sample.checks.must_cite.extend(cited.citations().first().map(Citation::provision));
     }
     golden
 }
