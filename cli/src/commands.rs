@@ -89,7 +89,7 @@ async fn interrupted(saves_work: bool, interrupt: &CancellationToken) {
 }
 
 async fn carry_out(cli: Cli, interrupt: CancellationToken) -> u8 {
-    match dispatch(cli, interrupt).await {
+    match Box::pin(dispatch(cli, interrupt)).await {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => DONE,
         Err(error) => {
@@ -106,7 +106,7 @@ async fn dispatch(cli: Cli, interrupt: CancellationToken) -> Result<u8> {
     let daemon = matches!(cli.command, Command::Up(_) | Command::Serve(_));
     let session = Session::open(&cli.global, daemon, interrupt)?;
     match cli.command {
-        Command::Run(args) => run::run(&session, &args).await,
+        Command::Run(args) => Box::pin(run::run(&session, &args)).await,
         Command::Up(args) => done(up::run(&session, &args)).await,
         Command::Job(command) => job::run(&session, *command).await,
         Command::Queue(args) => queue::run(&session, &args).await,

@@ -14,8 +14,8 @@ fn run(sandbox: &Sandbox, more: &[&str]) -> Result<(String, Value)> {
     let url = judge.url();
     let flags = [&["--judge-url", url.as_str(), "-o", "json"], more].concat();
     let summary = sandbox.run(&flags)?.expect(0)?.json()?;
-    let job = summary["job"]["id"].as_str().context("no job")?.to_owned();
-    Ok((job, summary["job"]["stages"]["ingest"]["state"]["result"].clone()))
+    let job = summary.pointer("/job/id").and_then(Value::as_str).context("no job")?.to_owned();
+    Ok((job, summary.pointer("/job/stages/ingest/state/result").context("no dataset")?.clone()))
 }
 
 #[test]

@@ -28,9 +28,9 @@ async fn sixty_four_registrations_at_once_get_sixty_four_versions_in_redis_and_n
     let over = |(number, (fault, percent)): (u64, _)| {
         Arc::new(Faulty::new(Arc::clone(&state), fault, percent, 7 + number)) as Arc<dyn StateStore>
     };
-    let faulty: Vec<Arc<dyn StateStore>> = (0..).zip(faults).map(over).collect();
+    let flawed: Vec<Arc<dyn StateStore>> = (0..).zip(faults).map(over).collect();
     let spec = samples::spec();
-    contract::concurrent_registrations(&state, &faulty, &spec, 64).await.map_err(|broken| anyhow!(broken))?;
+    contract::concurrent_registrations(&state, &flawed, &spec, 64).await.map_err(|broken| anyhow!(broken))?;
     let points = contract::crash_at_every_point(&state, &spec).await.map_err(|broken| anyhow!(broken))?;
     ensure!(points >= 8, "only {points} points were tried");
     Ok(())

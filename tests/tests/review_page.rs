@@ -25,8 +25,8 @@ fn page(site: &Site) -> String {
 }
 
 /// A browser that shows the page of the version to `name`.
-fn reviewer(site: &Site, name: &str, size: (u32, u32), is_dark: bool) -> Result<Browser> {
-    let browser = Browser::start(size, is_dark)?;
+fn reviewer(site: &Site, name: &str, window: (u32, u32), is_dark: bool) -> Result<Browser> {
+    let browser = Browser::start(window, is_dark)?;
     browser.open(&site.url(&format!("/name?next=/review/{REVIEWED}")))?;
     browser.press(&format!("{name}{ENTER}"))?;
     holds(&browser, "document.querySelector('.review[data-named] .answer') !== null")?;

@@ -147,7 +147,9 @@ async fn a_replica_that_serves_other_bytes_is_caught_and_the_version_taken_back(
     }
     // Without log-probabilities the texts tell.
     let (house, fakes) = House::with(TargetKind::Vllm, SMALL, unchanged).await?;
-    fakes.iter().for_each(|fake| fake.break_by(Fault::NoLogprobs));
+    for fake in &fakes {
+        fake.break_by(Fault::NoLogprobs);
+    }
     let job = house.job().await?;
     approved(&job)?;
     ensure!(job.to_string().contains("a weaker proof"), "{job}");
@@ -194,7 +196,7 @@ async fn a_rollback_takes_less_than_a_second_and_finds_the_version_loaded() -> R
     let replicas = went.get("replicas").and_then(Value::as_array).context("no replicas")?;
     ensure!(replicas.iter().all(|replica| replica.get("serves") == Some(&json!("yes"))), "{went}");
     ensure!(fakes.iter().map(Fake::loads).sum::<u64>() == loads, "a rollback loaded something");
-    println!("rollback over 3 replicas: {took:?}");
+    eprintln!("rollback over 3 replicas: {took:?}");
     // The version before that was unloaded long ago: going there needs a rollout first.
     let refused = house.roll_back(false).await.unwrap_err().to_string();
     ensure!(refused.contains("clara registry rollout law-lora-v1.0.0"), "{refused}");
@@ -227,7 +229,7 @@ async fn a_replica_that_forgot_its_adapters_is_seen_and_repaired() -> Result<()>
         ensure!(began.elapsed() < Duration::from_secs(30), "the drift was not seen: {served:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    println!("drift seen after {:?} (asked every 200 ms)", began.elapsed());
+    eprintln!("drift seen after {:?} (asked every 200 ms)", began.elapsed());
     ensure!(fakes.get(2).is_some_and(|fake| fake.serves().is_empty()), "repair is off");
     house.stop().await;
 
@@ -254,7 +256,7 @@ async fn an_adapter_of_50_megabytes_is_served_on_three_replicas_within_ten_secon
         job.pointer(pointer).and_then(Value::as_u64).with_context(|| format!("{pointer} in {job}"))
     };
     let took = Duration::from_millis(at("/stages/rollout/state/at")? - at("/stages/gate/state/at")?);
-    println!("approved to served and proven on 3 replicas, 50 MB: {took:?}");
+    eprintln!("approved to served and proven on 3 replicas, 50 MB: {took:?}");
     ensure!(took < Duration::from_secs(10), "it took {took:?}");
     house.stop().await;
     Ok(())

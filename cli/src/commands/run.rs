@@ -55,7 +55,7 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> Result<u8> {
     let golden = args.spec.golden_dataset.as_deref().map(GoldenChoice::of).transpose()?;
     let spec = args.spec.resolve(golden.as_ref().map(GoldenChoice::reference))?;
     if args.dry_run {
-        rehearse(session, spec, golden.as_ref()).await?;
+        Box::pin(rehearse(session, spec, golden.as_ref())).await?;
         return Ok(DONE);
     }
     let connection = session.connect_with(Workers::All).await?;

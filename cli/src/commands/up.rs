@@ -57,7 +57,9 @@ async fn show_pages(session: &Session, embedded: &Embedded, asked: Option<Socket
     let (audience, pages) = (session.settings.serve.pages, Mount::default());
     let shown = embedded.pages(audience);
     let has_pages = shown.is_some();
-    shown.into_iter().for_each(|shown| pages.show(shown));
+    if let Some(shown) = shown {
+        pages.show(shown);
+    }
     let services = embedded.services();
     let listen = async |address| {
         let (page, pages, shutdown) = (page.clone(), pages.clone(), services.shutdown().clone());

@@ -57,9 +57,9 @@ pub(super) async fn run(session: &Session, args: &PreviewArgs) -> Result<()> {
 }
 
 fn known(reason: &str) -> Result<DropReason> {
-    reason.replace('-', "_").parse().or_else(|_| {
+    reason.replace('-', "_").parse().map_err(|_| {
         let reasons: Vec<_> = DropReason::ALL.iter().map(ToString::to_string).collect();
-        Err(usage(format!("--dropped {reason} names no reason; expected all, {}", reasons.join(", "))))
+        usage(format!("--dropped {reason} names no reason; expected all, {}", reasons.join(", ")))
     })
 }
 

@@ -62,15 +62,16 @@ fn is_interactive(output: Output) -> bool {
 
 async fn review(session: &Session, client: &Client, args: &NextArgs, on_terminal: bool) -> Result<u8> {
     let reviewer = args.by.actor.as_str();
-    let adapter_id = match &args.adapter {
-        Some(adapter_id) => adapter_id.clone(),
-        None => match client.reviews(reviewer).await?.into_iter().find(|queued| queued.samples > 0) {
-            Some(first) => first.adapter_id,
-            None => {
-                session.output.note("no version with an evaluation waits for a decision");
-                return Ok(DONE);
-            }
-        },
+    let first = match &args.adapter {
+        Some(adapter_id) => Some(adapter_id.clone()),
+        None => {
+            let mut queued = client.reviews(reviewer).await?.into_iter();
+            queued.find(|queued| queued.samples > 0).map(|queued| queued.adapter_id)
+        }
+    };
+    let Some(adapter_id) = first else {
+        session.output.note("no version with an evaluation waits for a decision");
+        return Ok(DONE);
     };
     let sheet = client.review_sheet(&adapter_id, reviewer).await?;
     let Some(sample_id) = args.sample.clone().or_else(|| sheet.next.clone()) else {

@@ -182,7 +182,7 @@ impl Screen {
             KeyCode::Char('b') => self.turn_blind(),
             KeyCode::Char('c') => self.comment(),
             KeyCode::Char('s') if self.is_hidden() => {
-                self.tell("first choose an answer: 1, 2, or 0 for neither")
+                self.tell("first choose an answer: 1, 2, or 0 for neither");
             }
             KeyCode::Char('s') => self.mode = Mode::Scoring { chosen: 0, scores: self.overridden() },
             KeyCode::Char('a') => self.decide(Typed::Approve),
