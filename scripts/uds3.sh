@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Reads documents from a real Chroma server (PyPI `chromadb`) and from a real PostgreSQL (`make uds3`).
+# Reads documents from a real Chroma server (PyPI `chromadb`) and from a real PostgreSQL, page by page and through the whole program (`make uds3`).
+# CLARA_DOCUMENTS names a JSONL file with `id` and `text` to fill them with (default: the documents of the example).
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -32,3 +33,5 @@ export CHROMA_URL="http://127.0.0.1:$port"
 
 cargo test -p clara-ingest-worker --lib fetch::chroma -- --include-ignored
 cargo test -p clara-ingest-worker --lib fetch::postgres
+cargo build -p clara --bins
+cargo test -p clara-tests --test sources uds3:: -- --include-ignored
