@@ -27,7 +27,7 @@ test: ## pass all tests (unit, contract, pipeline, faults, documentation)
 	cargo build --workspace --bins --tests
 	cargo nextest run --workspace
 # setup.sh installed the server that these need.
-	cargo nextest run -p clara-ingest-worker --run-ignored only -E 'test(/^fetch::postgres::/)'
+	cargo nextest run --workspace --run-ignored only -E 'package(clara-ingest-worker) & test(/^fetch::postgres::/)'
 	cargo test --doc --workspace
 
 check: ## what must be green before a commit: format, lints, tests

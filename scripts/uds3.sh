@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Reads documents from a real Chroma server (PyPI `chromadb`) and from a real PostgreSQL (`make uds3`).
+# Reads documents from a real Chroma server (PyPI `chromadb`) and from a real PostgreSQL, page by page and through the whole program (`make uds3`).
+# CLARA_DOCUMENTS names a JSONL file with `id` and `text` to fill them with (default: the documents of the example).
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -30,5 +31,6 @@ until answers "$port"; do
 done
 export CHROMA_URL="http://127.0.0.1:$port"
 
-cargo test -p clara-ingest-worker --lib fetch::chroma -- --include-ignored
-cargo test -p clara-ingest-worker --lib fetch::postgres -- --include-ignored
+cargo build --workspace --bins --tests
+cargo nextest run --workspace --run-ignored all \
+  -E 'package(clara-ingest-worker) & test(/^fetch::(chroma|postgres)::/) | binary(sources) & test(/^uds3::/)'

@@ -16,6 +16,7 @@ use axum::{Router, extract::State, http::Request, response::Response};
 use parking_lot::Mutex;
 
 pub(crate) use faults::Faults;
+pub(crate) use search::search;
 pub(crate) use store::{Event, Store, section};
 
 /// Which ThemisDB it is.

@@ -2,10 +2,13 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::indexing_slicing, reason = "indexing JSON gives null for what is missing")]
 
+mod authority;
+mod documents;
 mod double;
 mod pass;
 
 mod crashes;
+mod pipeline;
 mod refusals;
 mod routes;
 mod tls;

@@ -37,27 +37,6 @@ async fn a_query_finds_the_same_documents_by_every_route() -> Result<()> {
 }
 
 #[tokio::test]
-#[ignore = "needs CLARA_THEMIS_DATA: a JSONL file with `id` and `text`"]
-async fn a_query_finds_the_same_documents_of_a_file_by_every_route() -> Result<()> {
-    let text = std::fs::read_to_string(std::env::var("CLARA_THEMIS_DATA")?)?;
-    let query = ["Photovoltaik", "Baurecht", "Bebauungsplan"];
-    let mut found = Vec::new();
-    for generation in GENERATIONS {
-        for route in [ThemisRoute::Auto, ThemisRoute::Fulltext, ThemisRoute::Aql, ThemisRoute::Export] {
-            let double =
-                Double::start(Quirks::of(generation), Faults::storm(1), Store::jsonl(&text)?).await?;
-            let mut request = request(&double, route)?;
-            request.settings.page = 100;
-            request.query = Some(query.join(" "));
-            found.push(read(request).await?.matching(&query));
-        }
-    }
-    assert!(!found[0].is_empty());
-    assert!(found.iter().all(|ids| *ids == found[0]), "{:?}", found.iter().map(Vec::len).collect::<Vec<_>>());
-    Ok(())
-}
-
-#[tokio::test]
 async fn all_documents_are_read_whatever_the_server_makes_of_cursors_and_rows() -> Result<()> {
     for generation in GENERATIONS {
         for cursors in [Cursors::Work, Cursors::Repeat, Cursors::Expire, Cursors::None] {

@@ -54,9 +54,14 @@ fn stems(text: &str) -> Vec<String> {
     words(&fold(text)).map(stem).collect()
 }
 
-/// A word without its German ending.
+/// A word without its German endings, as the server's simplified stemmer takes them off.
 fn stem(word: &str) -> String {
-    let endings = ["en", "er", "es", "e", "s", "n"];
-    let cut = endings.iter().find_map(|ending| word.strip_suffix(ending).filter(|stem| stem.len() >= 4));
-    cut.unwrap_or(word).to_owned()
+    if word.len() <= 3 {
+        return word.to_owned();
+    }
+    let inflected = ["ern", "em", "en", "er", "es", "e", "s"];
+    let stem = inflected.iter().find_map(|ending| word.strip_suffix(ending)).unwrap_or(word);
+    let derived = ["ung", "heit", "keit", "lich"];
+    let root = derived.iter().find_map(|ending| stem.strip_suffix(ending)).filter(|_| stem.len() > 5);
+    root.unwrap_or(stem).to_owned()
 }

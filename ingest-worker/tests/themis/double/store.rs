@@ -40,16 +40,15 @@ impl Store {
         store
     }
 
-    /// The records of a JSONL file, with the field `text` as `content`.
-    pub(crate) fn jsonl(text: &str) -> anyhow::Result<Self> {
+    /// These documents, with their `text` as `content`.
+    pub(crate) fn of(documents: &[Value]) -> Self {
         let mut store = Self::default();
-        for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            let mut record: Value = serde_json::from_str(line)?;
-            let key = record["id"].as_str().unwrap_or_default().to_owned();
-            record["content"] = record["text"].take();
-            store.put(&key, &record);
+        for document in documents {
+            let mut document = document.clone();
+            document["content"] = document["text"].take();
+            store.put(document["id"].as_str().unwrap_or_default(), &document);
         }
-        Ok(store)
+        store
     }
 
     /// Stores a document.
