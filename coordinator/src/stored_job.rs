@@ -20,7 +20,7 @@ use crate::{
 const JOB: &str = "job";
 const ASKED: &str = "job_spec";
 
-/// What was asked for; it never changes, and is the larger part.
+/// What was asked for; it never changes, and is the larger part. A budget that was raised since stands in [`Course`].
 #[derive(Debug, Serialize, Deserialize)]
 struct Asked<'a> {
     spec: Cow<'a, JobSpec>,
@@ -36,6 +36,9 @@ struct Course<'a> {
     stages: Cow<'a, StageTable>,
     fence: Fence,
     adapter_id: Cow<'a, Option<String>>,
+    /// What the judge may spend, where a budget was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    judge_budget: Option<f64>,
 }
 
 /// The record that has a job's version.
@@ -53,6 +56,7 @@ pub(crate) fn writes(stored: &Stored<&Job>) -> Result<Vec<Write>, DriverError> {
         stages: Cow::Borrowed(&job.stages),
         fence: job.fence,
         adapter_id: Cow::Borrowed(&job.adapter_id),
+        judge_budget: job.spec.judge.budget.as_ref().map(|budget| budget.most),
     };
     let mut writes = vec![put(job_key(&job.id), version, &course)?];
     if version.is_none() {
@@ -103,14 +107,18 @@ fn job_of(course: &Record, asked: Option<&Record>) -> Result<Stored<Job>, Driver
     let damaged = |reason: String| DriverError::Record { key: key.clone(), reason };
     let asked = asked.ok_or_else(|| damaged(format!("its record {ASKED}/{} is missing", course.id)))?;
     let Asked { spec, golden } = from_json(&format!("{ASKED}/{}", course.id), &asked.body)?;
-    let Course { submitted_at, changed_at, state, stages, fence, adapter_id } =
+    let Course { submitted_at, changed_at, state, stages, fence, adapter_id, judge_budget } =
         from_json(&key, &course.body)?;
+    let mut spec = spec.into_owned();
+    if let Some((budget, most)) = spec.judge.budget.as_mut().zip(judge_budget) {
+        budget.most = most;
+    }
     let job = Job {
         id: course
             .id
             .parse()
             .map_err(|error: clara_lifecycle::id::InvalidName| damaged(error.to_string()))?,
-        spec: Arc::new(spec.into_owned()),
+        spec: Arc::new(spec),
         golden: Arc::new(golden.into_owned()),
         submitted_at,
         changed_at,

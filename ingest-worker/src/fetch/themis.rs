@@ -76,10 +76,13 @@ impl ThemisDb {
             return Ok((Cursor { at: At::keys(&keys), sequence: Some(sequence), left: None }, keys));
         }
         let sequence = changes::latest(server).await;
+        // The index of the server knows no compounds, so a search that asks for all there is reads all and searches here.
+        let wants_all = self.request.top_k.is_none();
         let query = self.request.query.as_deref();
         let (at, keys) = match (self.request.settings.route, query) {
             (ThemisRoute::Export, _) => (At::export(), Vec::new()),
             (ThemisRoute::Aql, _) | (ThemisRoute::Auto, None) => (At::rows(), Vec::new()),
+            (ThemisRoute::Auto, Some(_)) if wants_all => (At::rows(), Vec::new()),
             (ThemisRoute::Auto | ThemisRoute::Fulltext, Some(query)) => self.ranked(query).await?,
             (ThemisRoute::Fulltext, None) => {
                 return Err(server.http.refused(format!(

@@ -30,5 +30,6 @@ pub(crate) fn documents() -> Result<Vec<Value>> {
 
 /// Documents as the lines of a file.
 pub(crate) fn lines(documents: &[Value]) -> String {
-    documents.iter().map(|document| format!("{document}\n")).collect()
+    let lines: Vec<String> = documents.iter().map(Value::to_string).collect();
+    lines.join("\n") + "\n"
 }

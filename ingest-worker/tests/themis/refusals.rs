@@ -43,7 +43,7 @@ async fn a_wrong_table_is_refused_on_every_route() -> Result<()> {
 async fn a_column_without_a_full_text_index_is_refused_with_the_request_that_makes_one() -> Result<()> {
     for generation in GENERATIONS {
         let double = double(Quirks::of(generation)).await?;
-        let mut request = request(&double, ThemisRoute::Auto)?;
+        let mut request = request(&double, ThemisRoute::Fulltext)?;
         request.query = Some("Verfahren".to_owned());
         request.settings.fields.insert("text".to_owned(), "inhalt".to_owned());
         let (is_retryable, text) = failure(request).await?;

@@ -76,6 +76,7 @@ async fn a_query_that_is_found_in_compounds_alone_reads_all_documents() -> Resul
     let double = double(Quirks::of(Generation::T26)).await?;
     let mut all = request(&double, ThemisRoute::Auto)?;
     all.query = Some("Bereich".to_owned());
+    all.top_k = Some(20);
     assert_eq!(read(all).await?.records.len(), SECTIONS);
     let mut strict = request(&double, ThemisRoute::Fulltext)?;
     strict.query = Some("Bereich".to_owned());

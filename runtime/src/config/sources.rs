@@ -72,7 +72,7 @@ pub enum RemoteKind {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ThemisRoute {
-    /// Full-text search when the job has a query, else AQL.
+    /// Full-text search when the job wants the best few of a query (`top_k`), else AQL.
     #[default]
     Auto,
     /// `POST /search/fulltext`, then each document by its key.

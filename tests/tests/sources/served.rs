@@ -74,8 +74,8 @@ pub(crate) fn settings(url: &str, more: &str) -> String {
 pub(crate) fn ingest(sandbox: &Sandbox, settings: &str, token: Option<&str>, more: &[&str]) -> Result<Ended> {
     fs::write(sandbox.path("clara.toml"), settings)?;
     let usual = ["ingest", "--config", "clara.toml", "--domain", "verwaltungsrecht", "--source", "@laws"];
-    let out = if more.contains(&"--out") { &[][..] } else { &["--out", "dataset"] };
-    let mut command = sandbox.command(&[&usual, out, more].concat())?;
+    let out: &[&str] = if more.contains(&"--out") { &[] } else { &["--out", "dataset"] };
+    let mut command = sandbox.command(&[&usual[..], out, more].concat())?;
     if let Some(token) = token {
         command.env("THEMIS_TOKEN", token);
     }

@@ -83,13 +83,13 @@ impl Expected {
 
     fn clara(&self, source: &str, more: &[&str]) -> Result<Ended> {
         let usual = ["ingest", "--domain", "verwaltungsrecht", "--source", source, "--out", "dataset"];
-        let mut command = self.sandbox.command(&[&usual, more].concat())?;
+        let mut command = self.sandbox.command(&[&usual[..], more].concat())?;
         Ended::of(command.env("UDS3_PASSWORD", "owner").output()?)
     }
 
     /// The records of a source; every document is among them or among the dropped ones.
     fn made(&self, source: &str, query: Option<&str>) -> Result<BTreeSet<String>> {
-        let config = if source.starts_with('@') { &["--config", "clara.toml"][..] } else { &[] };
+        let config: &[&str] = if source.starts_with('@') { &["--config", "clara.toml"] } else { &[] };
         let query: Vec<&str> = query.iter().flat_map(|query| ["--query", query]).collect();
         let made = self.clara(source, &[config, &query, &["-o", "json"]].concat())?.expect(0)?.json()?;
         let manifest = &made["manifest"];

@@ -75,7 +75,7 @@ async fn choose(control: &Control, visitor: &Visitor, asked: &Asked) -> Result<R
             p.faint { "No family has two versions yet: every training that is accepted registers one. " a href="/registry" { "Registry" } }
         }
         @for (family, versions) in &families {
-            @if let [.., before, newest] = versions.as_slice() {
+            @if let [newest, before, ..] = versions.as_slice() {
                 section.card {
                     h2 { (family) }
                     @let from = given(versions, &asked.from, &before.version.adapter_id);
