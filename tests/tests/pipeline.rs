@@ -148,7 +148,7 @@ fn a_registry_travels_with_its_files_and_its_signatures() -> Result<()> {
         .expect(0)?
         .says(&["the files of 1 version"])?;
     let import = ["registry", "import", &tar, "--key", &public, "--actor", "anna"];
-    there.clara(&import)?.expect(0)?.says(&["1 imported, 0 were here before, 1 signatures verified"])?;
+    there.clara(&import)?.expect(0)?.says(&["1 imported, 0 were here before, 1 signature verified"])?;
     there.clara(&import)?.expect(0)?.says(&["0 imported, 1 were here before"])?;
     there
         .clara(&["registry", "verify", "--key", &public])?

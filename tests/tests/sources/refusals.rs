@@ -157,9 +157,8 @@ fn a_document_of_200_mb_and_one_that_is_no_utf_8_are_named_and_stop_no_other() -
     store.documents.insert("z2".to_owned(), huge("content"));
     let themis = Themis::start(Quirks::of(Generation::T26), Faults::default(), store)?;
     let served = themis.settings(TABLE);
-    let broken = format!("2 of {} documents are broken", GOOD + 2);
-    let says =
-        [broken.as_str(), "it is no UTF-8", "it is longer than 64 MiB", "@laws:", "ingest.max_broken_share"];
+    let broken = format!("too many documents are broken: 2 of {}", GOOD + 2);
+    let says = [broken.as_str(), "it is no UTF-8", "it is longer than 64 MiB", "@laws:", "max_broken_share"];
     refused(&sandbox, ingest(&sandbox, &served, None, &[])?, &says)?;
     fs::write(sandbox.path("tolerant.toml"), "[ingest]\nmax_broken_share = 0.1\n")?;
     let tolerated =
@@ -185,8 +184,8 @@ fn the_same_documents_in_a_file_are_named_by_their_lines() -> Result<()> {
     }
     drop(file);
     let args = ["ingest", "--domain", "verwaltungsrecht", "--source", "laws.jsonl", "--out", "dataset"];
-    let broken = format!("2 of {} documents are broken", GOOD + 2);
-    let says = [broken.as_str(), "laws.jsonl:31", "UTF-8", "laws.jsonl:32", "ingest.max_broken_share"];
+    let broken = format!("too many documents are broken: 2 of {}", GOOD + 2);
+    let says = [broken.as_str(), "laws.jsonl:31", "UTF-8", "laws.jsonl:32", "max_broken_share"];
     refused(&sandbox, sandbox.clara(&args)?, &says)?;
     Ok(())
 }
