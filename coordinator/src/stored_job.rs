@@ -56,7 +56,7 @@ pub(crate) fn writes(stored: &Stored<&Job>) -> Result<Vec<Write>, DriverError> {
         stages: Cow::Borrowed(&job.stages),
         fence: job.fence,
         adapter_id: Cow::Borrowed(&job.adapter_id),
-        judge_budget: job.spec.judge.budget.as_ref().map(|budget| budget.most),
+        judge_budget: job.spec.judge.budget.as_ref().and_then(|budget| budget.most),
     };
     let mut writes = vec![put(job_key(&job.id), version, &course)?];
     if version.is_none() {
@@ -111,7 +111,7 @@ fn job_of(course: &Record, asked: Option<&Record>) -> Result<Stored<Job>, Driver
         from_json(&key, &course.body)?;
     let mut spec = spec.into_owned();
     if let Some((budget, most)) = spec.judge.budget.as_mut().zip(judge_budget) {
-        budget.most = most;
+        budget.most = Some(most);
     }
     let job = Job {
         id: course
