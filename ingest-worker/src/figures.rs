@@ -17,9 +17,8 @@ use crate::fetch::FetchProgress;
 const WINDOW: Duration = Duration::from_secs(20);
 /// At least so long lies between two points of the window.
 const STEP: Duration = Duration::from_millis(500);
-
-/// No rate is told over fewer seconds than these: it would be that of a few documents in no time.
-const SHORTEST: f64 = 1.0;
+/// No rate is told over less time: a few documents within a moment would make it absurdly high.
+const SHORTEST: Duration = Duration::from_secs(1);
 
 /// The figures of one pass over the documents; a pass that begins anew is told by its count.
 #[derive(Debug, Default)]
@@ -88,8 +87,8 @@ impl Recent {
             self.0.push_back((now, done));
         }
         let (began, before) = *self.0.front()?;
-        let seconds = now.duration_since(began).as_secs_f64();
-        (seconds >= SHORTEST).then(|| number(done - before) / seconds)
+        let taken = now.duration_since(began);
+        (taken >= SHORTEST).then(|| number(done - before) / taken.as_secs_f64())
     }
 }
 
