@@ -217,7 +217,7 @@ fn of_records(seen: Seen, long_chars: usize) -> impl Iterator<Item = DatasetFind
     let findings = [
         empty.finding(Severity::Error, DatasetFindingCode::EmptyOutput, |count, first| {
             format!(
-                "{} with nothing to learn ({first}); repair or remove what it was made from",
+                "{} with nothing to learn ({first}); repair or remove the source documents",
                 counted(count, "record")
             )
         }),

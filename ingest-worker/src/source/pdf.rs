@@ -47,11 +47,11 @@ pub(super) fn understand(bytes: &[u8]) -> Result<WholeText, String> {
         None if page.get() == 0 => return Err("its layout is not that of a PDF file".to_owned()),
         None => return Err(format!("the layout of page {} is not understood", page.get())),
     };
-    let pages_read = counted(pages.texts.len(), "page");
+    let all_pages = counted(pages.texts.len(), "page");
     let text = pages.texts.join(PAGE_BREAK);
     if !text.contains(char::is_alphanumeric) {
         return Err(format!(
-            "there is no text on its {pages_read}, only pictures; recognise the text (OCR) first"
+            "there is no text on its {all_pages}, only pictures; recognise the text (OCR) first"
         ));
     }
     let mut metadata = BTreeMap::from([("pages".to_owned(), pages.texts.len().to_string())]);
@@ -61,7 +61,7 @@ pub(super) fn understand(bytes: &[u8]) -> Result<WholeText, String> {
         let numbers = pages.pictures.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
         let count = pages.pictures.len();
         missing = Some(format!(
-            "{count} of its {pages_read} without text but with pictures ({numbers}); recognise the text (OCR) first"
+            "there is no text, only pictures, on {count} of its {all_pages} ({numbers}); recognise the text (OCR) first"
         ));
         metadata.insert("pages_without_text".to_owned(), numbers);
     }

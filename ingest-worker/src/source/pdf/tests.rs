@@ -115,7 +115,7 @@ fn pages_that_are_pictures_among_others_are_named() {
     assert_eq!(read.metadata["pages_without_text"], "2, 4");
     assert_eq!(
         read.missing.as_deref(),
-        Some("2 of its 4 pages without text but with pictures (2, 4); recognise the text (OCR) first")
+        Some("there is no text, only pictures, on 2 of its 4 pages (2, 4); recognise the text (OCR) first")
     );
     let blank = understand(&pages(&[stream("", &line(b"Text")), stream("", b"")], "", &[], "")).unwrap();
     assert_eq!((blank.missing, blank.metadata.get("pages_without_text")), (None, None));
