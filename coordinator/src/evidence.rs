@@ -15,7 +15,7 @@ use crate::{
     driver::{Driver, DriverError},
 };
 
-/// Reads the `evaluation.json` of an artifact; the one place that does.
+/// Reads the `evaluation.json` of an artifact.
 ///
 /// # Errors
 /// [`DriverError::Artifact`] when the file cannot be read or is not what was stored, [`DriverError::Record`] when it
@@ -28,10 +28,10 @@ pub async fn evaluation(
 }
 
 /// Reads the `answers.json` of an artifact.
-pub(crate) async fn answers(
-    artifacts: &ArtifactStore,
-    artifact: &ArtifactRef,
-) -> Result<Answers, DriverError> {
+///
+/// # Errors
+/// As [`evaluation`].
+pub async fn answers(artifacts: &ArtifactStore, artifact: &ArtifactRef) -> Result<Answers, DriverError> {
     document(artifacts, artifact, "answers.json").await
 }
 

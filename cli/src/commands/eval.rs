@@ -10,6 +10,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
+use clara_coordinator::evidence;
 use clara_lifecycle::{
     answers::Answers, gate::GateReport, job::Job, results::StageResult, score::Evaluation, stage::Stage,
 };
@@ -131,8 +132,7 @@ pub(crate) async fn find(session: &Session, client: &Client, what: &str) -> Resu
     };
     let answers = match job.result(Stage::Generate) {
         Some(StageResult::Generate(result)) => {
-            let bytes = session.artifacts()?.read(&result.answers, "answers.json").await?;
-            Some(serde_json::from_slice(&bytes).context("answers.json cannot be read")?)
+            Some(evidence::answers(&session.artifacts()?, &result.answers).await?)
         }
         _ => None,
     };
@@ -142,8 +142,7 @@ pub(crate) async fn find(session: &Session, client: &Client, what: &str) -> Resu
 /// The evaluation of a job, once there is one.
 async fn evaluation_of(session: &Session, job: &Job) -> Result<Option<Evaluation>> {
     let Some(StageResult::Judge(judged)) = job.result(Stage::Judge) else { return Ok(None) };
-    let bytes = session.artifacts()?.read(&judged.evaluation, "evaluation.json").await?;
-    Ok(Some(serde_json::from_slice(&bytes).context("evaluation.json cannot be read")?))
+    Ok(Some(evidence::evaluation(&session.artifacts()?, &judged.evaluation).await?))
 }
 
 /// What the gate said about a job's version, once it did.

@@ -2,7 +2,10 @@
 
 use anyhow::{Context, Result};
 use clap::Args;
-use clara_coordinator::difference::{AdapterFiles, Difference, LayerNorms, norms};
+use clara_coordinator::{
+    difference::{AdapterFiles, Difference, LayerNorms, norms},
+    evidence,
+};
 use clara_lifecycle::{counted::counted, score::Evaluation};
 use clara_runtime::artifacts::ArtifactStore;
 use serde_json::Value;
@@ -63,8 +66,7 @@ async fn evaluations(
 async fn evaluation(store: &ArtifactStore, adapter: &AdapterDocument) -> Result<Evaluation> {
     let record = adapter.version.evaluation.as_ref().and_then(|record| record.evaluation.as_ref());
     let artifact = record.with_context(|| format!("{} has no evaluation", adapter.version.adapter_id))?;
-    let bytes = store.read(artifact, "evaluation.json").await?;
-    serde_json::from_slice(&bytes).context("evaluation.json cannot be read")
+    Ok(evidence::evaluation(store, artifact).await?)
 }
 
 async fn layers(
