@@ -1,4 +1,4 @@
-//! When a server was patient enough with, and when a checkpoint is due.
+//! How long a server has given nothing new, and when a checkpoint is due.
 
 use std::time::Duration;
 
@@ -12,18 +12,18 @@ const GROWTH: u64 = 64;
 
 /// How long nothing new has come; the time in which nothing was asked for does not count.
 #[derive(Debug)]
-pub(super) struct Patience {
+pub(super) struct Silence {
     most: Duration,
     newest: Mutex<Instant>,
 }
 
-impl Patience {
+impl Silence {
     pub(super) fn new(most: Duration) -> Self {
         Self { most, newest: Mutex::new(Instant::now()) }
     }
 
-    /// Something new has come.
-    pub(super) fn renew(&self) {
+    /// Something new has come: it begins anew.
+    pub(super) fn restart(&self) {
         *self.newest.lock() = Instant::now();
     }
 
@@ -33,16 +33,17 @@ impl Patience {
         *newest = (*newest + began.elapsed()).min(Instant::now());
     }
 
-    /// Whether nothing new has come for longer than allowed.
-    pub(super) fn is_over(&self) -> bool {
+    /// Whether it lasts longer than allowed.
+    pub(super) fn is_too_long(&self) -> bool {
         self.newest.lock().elapsed() > self.most
     }
 
-    /// When it will be over, unless something comes.
-    pub(super) fn end(&self) -> Instant {
+    /// When it will be too long, unless something comes.
+    pub(super) fn too_long_at(&self) -> Instant {
         *self.newest.lock() + self.most
     }
 
+    /// The longest that is allowed.
     pub(super) fn most(&self) -> Duration {
         self.most
     }

@@ -16,7 +16,7 @@ use super::{
         waiting::{self, WAITING_EVERY},
     },
     FetchProgress, Pass,
-    pace::{Due, Patience},
+    pace::{Due, Silence},
 };
 use crate::error::IngestError;
 
@@ -33,7 +33,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct ServerPass<'p, 'a, 'b> {
     pass: &'p mut Pass<'a, 'b>,
     spool: Spool,
-    patience: Arc<Patience>,
+    silence: Arc<Silence>,
     due: Due,
     total: Option<u64>,
 }
@@ -46,7 +46,7 @@ impl<'p, 'a, 'b> ServerPass<'p, 'a, 'b> {
     ) -> Result<Self, IngestError> {
         let due = Due::new(pass.request.checkpoint_every, saved.fetched);
         let spool = Spool::open(pass.request.folder, saved)?;
-        Ok(Self { pass, spool, patience: Arc::new(Patience::new(patience)), due, total: None })
+        Ok(Self { pass, spool, silence: Arc::new(Silence::new(patience)), due, total: None })
     }
 
     /// Reads the server to its end.
@@ -78,8 +78,8 @@ impl<'p, 'a, 'b> ServerPass<'p, 'a, 'b> {
 
     async fn copy(&mut self, source: &str, remote: &mut dyn Remote) -> Result<(), IngestError> {
         let (sender, receiver) = channel(PAGES_AHEAD);
-        let patience = Arc::clone(&self.patience);
-        tokio::try_join!(read(source, remote, sender, &patience), self.write(source, receiver))?;
+        let silence = Arc::clone(&self.silence);
+        tokio::try_join!(read(source, remote, sender, &silence), self.write(source, receiver))?;
         Ok(())
     }
 
@@ -109,12 +109,12 @@ impl<'p, 'a, 'b> ServerPass<'p, 'a, 'b> {
         let new = self.spool.append(page)?;
         let saved = self.spool.saved();
         if new > 0 {
-            self.patience.renew();
-        } else if self.patience.is_over() {
+            self.silence.restart();
+        } else if self.silence.is_too_long() {
             let problem = format!(
                 "it answers, but has given nothing new for {}, only documents that came before ({} of them); \
                  let it order by something that never repeats, or read it by another route",
-                HumanDuration(self.patience.most()),
+                HumanDuration(self.silence.most()),
                 saved.repeated
             );
             return Err(FetchError::Refused { source_name: saved.source.clone(), problem }.into());
@@ -133,7 +133,7 @@ impl<'p, 'a, 'b> ServerPass<'p, 'a, 'b> {
         let began = Instant::now();
         let saved = self.spool.sync()?;
         self.pass.save(saved).await?;
-        self.patience.leave_out(began);
+        self.silence.leave_out(began);
         self.due.done(self.spool.saved().fetched);
         Ok(())
     }
@@ -144,10 +144,10 @@ async fn read(
     source: &str,
     remote: &mut dyn Remote,
     pages: Sender<Page>,
-    patience: &Patience,
+    silence: &Silence,
 ) -> Result<(), IngestError> {
     let (mut newest, mut same) = (None, 0);
-    while let Some(page) = next_page(source, remote, patience).await? {
+    while let Some(page) = next_page(source, remote, silence).await? {
         let answer = Answer::of(&page);
         same = if newest.as_ref() == Some(&answer) { same + 1 } else { 0 };
         newest = Some(answer);
@@ -166,7 +166,7 @@ async fn read(
             // The writing end has failed and says why.
             return Ok(());
         }
-        patience.leave_out(began);
+        silence.leave_out(began);
     }
     Ok(())
 }
@@ -174,21 +174,21 @@ async fn read(
 async fn next_page(
     source: &str,
     remote: &mut dyn Remote,
-    patience: &Patience,
+    silence: &Silence,
 ) -> Result<Option<Page>, IngestError> {
     let mut page = remote.next_page();
     loop {
-        // Pages on their way to the disk may renew the patience meanwhile.
-        let grace = patience.most() / GRACE;
-        let end = patience.end() + grace;
+        // Pages on their way to the disk may restart the silence meanwhile.
+        let grace = silence.most() / GRACE;
+        let end = silence.too_long_at() + grace;
         match timeout_at(end, page.as_mut()).await {
             Ok(page) => return Ok(page?),
-            Err(_) if patience.end() + grace > end => {}
+            Err(_) if silence.too_long_at() + grace > end => {}
             Err(_) => {
                 let problem = format!(
                     "it was waited for longer than its patience of {}; look whether it works, or raise the patience in \
                      its settings",
-                    HumanDuration(patience.most())
+                    HumanDuration(silence.most())
                 );
                 return Err(FetchError::Unavailable { source_name: source.to_owned(), problem }.into());
             }
