@@ -15,6 +15,7 @@ mod sandbox;
 mod services;
 pub mod serving;
 mod site;
+mod small_disk;
 mod until;
 
 pub use browser::Browser;
@@ -28,4 +29,5 @@ pub use reviews::{HOSTILE, REVIEWED, version_in_review};
 pub use sandbox::{Ended, Running, Sandbox, fixture};
 pub use services::Services;
 pub use site::Site;
+pub use small_disk::SmallDisk;
 pub use until::until;

@@ -1,9 +1,9 @@
 //! Bad input: each is refused with a message that says what to do, and nothing is pretended.
 
-use std::{fs, path::Path, process::Command};
+use std::fs;
 
 use anyhow::{Result, ensure};
-use clara_tests::{Judge, Sandbox, Script, fixture};
+use clara_tests::{Judge, Sandbox, Script, SmallDisk, fixture};
 
 const STEPS: u32 = 10;
 
@@ -114,37 +114,18 @@ fn a_judge_that_is_down_makes_the_job_stuck_until_it_is_up() -> Result<()> {
     Ok(())
 }
 
-struct SmallDisk<'a>(&'a Path);
-
-impl Drop for SmallDisk<'_> {
-    fn drop(&mut self) {
-        // A mount that stays behind is harmless to other tests.
-        let _ = Command::new("umount").arg("--lazy").arg(self.0).status();
-    }
-}
-
 #[test]
 #[ignore = "needs root for a tmpfs: make full-disk"]
 fn full_disk_stops_the_job_with_the_reason_and_it_continues_when_there_is_room() -> Result<()> {
     let sandbox = Sandbox::new(200)?;
-    fs::create_dir(&sandbox.home)?;
-    let mount = |options: &str| -> Result<()> {
-        let status = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
-            .arg(&sandbox.home)
-            .status()?;
-        ensure!(status.success(), "mount failed; it needs root");
-        Ok(())
-    };
     // Room for the records, and for few of the checkpoints that this rank makes.
-    mount("size=4m")?;
-    let _disk = SmallDisk(&sandbox.home);
+    let disk = SmallDisk::new(&sandbox.home, "4m")?;
     let judge = Judge::start(Script::Score(9))?;
     sandbox
         .run(&["--rank", "32", "--judge-url", &judge.url()])?
         .expect(1)?
         .says(&["stuck", "no space left"])?;
-    mount("remount,size=64m")?;
+    disk.resize("64m")?;
     sandbox.run(&["--rank", "32", "--judge-url", &judge.url()])?.expect(0)?;
     ensure!(sandbox.adapters()?.len() == 1, "expected one version");
     Ok(())

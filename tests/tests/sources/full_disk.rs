@@ -1,13 +1,9 @@
 //! A disk that is full half way through a fetch.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::fs;
 
 use anyhow::{Result, ensure};
-use clara_tests::Sandbox;
+use clara_tests::{Sandbox, SmallDisk};
 
 use crate::{
     served::{Themis, ingest, random_documents, records},
@@ -22,32 +18,6 @@ const DOCUMENTS: usize = 3_000;
 /// Documents between two checkpoints of the ingest-worker.
 const CHECKPOINT_EVERY: usize = 1_000;
 
-/// A disk in memory, unmounted when dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn new(folder: &Path, options: &str) -> Result<Self> {
-        fs::create_dir(folder)?;
-        let disk = Self(folder.to_owned());
-        disk.mount(options)?;
-        Ok(disk)
-    }
-
-    fn mount(&self, options: &str) -> Result<()> {
-        let status =
-            Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&self.0).status()?;
-        ensure!(status.success(), "mount failed; it needs root");
-        Ok(())
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // A mount that stays behind is harmless to other tests.
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
-
 #[test]
 #[ignore = "needs root for a tmpfs: make full-disk"]
 fn full_disk_half_way_publishes_nothing_and_the_same_command_goes_on_when_there_is_room() -> Result<()> {
@@ -55,7 +25,7 @@ fn full_disk_half_way_publishes_nothing_and_the_same_command_goes_on_when_there_
     let documents = random_documents(DOCUMENTS);
     let themis = Themis::start(Quirks::of(Generation::T25), Faults::default(), Store::of(&documents))?;
     let settings = themis.settings("table = \"documents\"\npage = 50");
-    let disk = SmallDisk::new(&sandbox.path("small"), "size=600k")?;
+    let disk = SmallDisk::new(&sandbox.path("small"), "600k")?;
     let into = ["--out", "small/dataset"];
     ingest(&sandbox, &settings, None, &into)?.expect(1)?.says(&[
         "cannot write",
@@ -69,7 +39,7 @@ fn full_disk_half_way_publishes_nothing_and_the_same_command_goes_on_when_there_
         (CHECKPOINT_EVERY..DOCUMENTS).contains(&reads),
         "{reads} of {DOCUMENTS} documents fit on the disk"
     );
-    disk.mount("remount,size=64m")?;
+    disk.resize("64m")?;
     ingest(&sandbox, &settings, None, &into)?.expect(0)?;
     let again = themis.reads() - reads;
     ensure!(again <= DOCUMENTS - CHECKPOINT_EVERY, "{again} of {DOCUMENTS} documents were read again");
