@@ -18,7 +18,7 @@ use crate::{
     output::{Output, complain, talks_to_terminal},
 };
 
-/// Off a terminal, what is waited for is told this often.
+/// Off a terminal, a note about what is waited for is shown this often.
 const NOTE_EVERY: Duration = Duration::from_secs(30);
 
 /// Shows events of one job.
@@ -32,7 +32,7 @@ pub(crate) struct ProgressView {
     stage: Option<Stage>,
     /// Last tenth that was told for the stage.
     tenth: Option<u64>,
-    /// When it was told last what is waited for.
+    /// When a note was last shown, off a terminal.
     noted_at: Option<Instant>,
     /// What was told last, so that it is not told twice.
     told: String,
@@ -143,7 +143,7 @@ impl ProgressView {
         }
     }
 
-    /// The line for what is waited for, if it was not told just now.
+    /// The line for a note, unless one was shown a moment ago.
     fn note(&mut self, note: &str, now: Instant) -> Option<String> {
         if self.noted_at.is_some_and(|told| now.duration_since(told) < NOTE_EVERY) {
             return None;

@@ -1,8 +1,8 @@
-//! The error of a command line that cannot be meant, whatever lies on this machine; it has an exit code of its own.
+//! The error of a command line that is wrong on every machine; it has an exit code of its own.
 
 use clara_lifecycle::spec::SpecProblem;
 
-/// What is wrong with the command line, beyond what its grammar tells.
+/// What is wrong with the command line beyond its grammar, which the parser checks.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Usage(String);
@@ -12,7 +12,7 @@ pub(crate) fn usage(reason: impl Into<String>) -> anyhow::Error {
     Usage(reason.into()).into()
 }
 
-/// Refuses options that no machine could take, all of them together.
+/// Refuses impossible options, all of them together.
 pub(crate) fn check(problems: &[SpecProblem]) -> anyhow::Result<()> {
     if problems.is_empty() {
         return Ok(());

@@ -113,7 +113,7 @@ impl Driver {
         if let Some(draft) = self.draft(&reference.id).await?.value {
             return Ok(Golden::Draft(draft));
         }
-        // A draft that appears from here on is none that was asked for: the answer is of the moment above.
+        // A draft that is created meanwhile does not count: when the request looked for one, there was none.
         let newest = self.newest_golden(&reference.id).await?;
         let newest = newest.ok_or_else(|| unknown(reference))?;
         Ok(Golden::Frozen(Box::new(newest)))

@@ -182,7 +182,7 @@ impl Sandbox {
         self.clara(&args.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// Starts `clara run` and goes on.
+    /// Starts `clara run` on this sandbox's data, without waiting for its end.
     ///
     /// # Errors
     /// When it cannot be started.
@@ -191,7 +191,7 @@ impl Sandbox {
         self.begin(&args.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
-    /// Starts the command and goes on.
+    /// Starts `clara` with these arguments, without waiting for its end.
     ///
     /// # Errors
     /// When it cannot be started.

@@ -1,4 +1,4 @@
-//! Flags of what the judge may be asked and may cost.
+//! Flags for how often the judge may be asked, and what it may cost.
 
 use clap::Args;
 use clara_lifecycle::spec::JudgeOptions;
@@ -9,10 +9,10 @@ use super::set;
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Limits of the judge")]
 pub(crate) struct JudgeLimitArgs {
-    /// Calls of the judge in flight at once [default: 4; 8 where the base model judges]
+    /// Calls to the judge in flight at once [default: 4; 8 where the base model judges]
     #[arg(long, value_name = "CALLS")]
     judge_concurrency: Option<u32>,
-    /// Calls of the judge per minute at most [default: 0, no limit]
+    /// Calls to the judge per minute at most [default: 0, no limit]
     #[arg(long, value_name = "CALLS")]
     judge_requests_per_minute: Option<u32>,
     /// Tokens of its prompts and replies per minute at most [default: 0, no limit]

@@ -38,8 +38,8 @@ pub(crate) struct GarbageOptions {
 }
 
 impl GarbageOptions {
-    /// Whether a job is old enough for its record to be removed. Never before its files are: those of a job without a
-    /// record stay.
+    /// Whether a job has been over for long enough that its record may go. The grace time of its files counts too, since
+    /// files of a job without a record would stay for ever.
     fn is_old(&self, job: &Job, now: Timestamp) -> bool {
         is_over(job)
             && self.jobs_older_than.is_some_and(|age| now.since(job.changed_at) > age.max(self.grace))

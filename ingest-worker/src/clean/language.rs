@@ -74,7 +74,7 @@ const CODES: [(&str, Lang); 60] = [
     ("zh", Lang::Cmn),
 ];
 
-/// Codes of three letters by which books and other programs name some of them.
+/// Other codes of three letters for some of them: the bibliographic ones of ISO 639-2, and those of macrolanguages.
 const OTHER_CODES: [(&str, &str); 16] = [
     ("chi", "zh"),
     ("zho", "zh"),

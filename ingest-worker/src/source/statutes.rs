@@ -21,7 +21,7 @@ use crate::error::IngestError;
 
 const ROOT: &[u8] = b"dokumente";
 const NORM: &[u8] = b"norm";
-/// Attribute of a norm: the number that its publisher gave it, alone in all statutes.
+/// Attribute of a norm: the number that its publisher gave it, unique among all statutes.
 const NUMBER: &str = "doknr";
 
 /// A statute that is read section by section.

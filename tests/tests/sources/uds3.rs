@@ -57,7 +57,7 @@ const CORE: &str = "
     INSERT INTO chunks SELECT doc ->> 'id', line.number, line.content FROM given,
         regexp_split_to_table(doc ->> 'text', E'\\n') WITH ORDINALITY AS line (content, number);";
 
-/// What datasets are compared: of all documents, and of those that a query finds.
+/// The datasets that each server must give: of all documents, and of those that a query finds.
 struct Expected {
     sandbox: Sandbox,
     documents: Vec<Value>,

@@ -6,7 +6,7 @@ use clara_lifecycle::dataset::Mend;
 
 use super::Finding;
 
-/// What stands between name and host as it is.
+/// Signs between name and host that are not disguised.
 const SIGNS: [&str; 3] = ["@", "＠", "&#64;"];
 const BRACKETS: [(char, char); 4] = [('(', ')'), ('[', ']'), ('{', '}'), ('<', '>')];
 /// Words for the sign and for a dot, in brackets of any kind and in any case.
@@ -15,7 +15,7 @@ const DOT: [&str; 3] = ["dot", "punkt", "."];
 /// The same without brackets: common words, so that they count only where the rest of the address leaves no doubt.
 const BARE_AT: [&str; 2] = [" at ", " AT "];
 const BARE_DOT: [&str; 4] = [" dot ", " DOT ", " punkt ", " PUNKT "];
-/// After a bare word for a dot more letters are a word, too.
+/// After a bare word for a dot, more letters than these are an ordinary word and no top-level domain.
 const LONGEST_BARE_TOP: usize = 4;
 
 /// How something is written, the plainest first.

@@ -107,7 +107,7 @@ impl Statute {
         if is_repealed(&text) {
             text.clear();
         }
-        // The place alone would be the number of a section.
+        // A bare number would look like that of a section.
         let name = match (paragraph.as_str(), slug(&norm.number)) {
             ("", number) if number.is_empty() => format!("norm {}", self.norms),
             ("", number) => number,
