@@ -28,6 +28,6 @@ pub use proxy::{Direction, Proxy};
 pub use reviews::{HOSTILE, REVIEWED, version_in_review};
 pub use sandbox::{Ended, Running, Sandbox, fixture};
 pub use services::Services;
-pub use site::Site;
+pub use site::{Site, exchange};
 pub use small_disk::SmallDisk;
 pub use until::until;

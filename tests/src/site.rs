@@ -159,7 +159,7 @@ impl Drop for Site {
 ///
 /// # Errors
 /// When there is no answer, or none in JSON.
-pub(crate) fn exchange(address: SocketAddr, method: &str, path: &str, body: &Value) -> Result<(u16, Value)> {
+pub fn exchange(address: SocketAddr, method: &str, path: &str, body: &Value) -> Result<(u16, Value)> {
     let body = if body.is_null() { String::new() } else { body.to_string() };
     let mut connection = TcpStream::connect(address)?;
     write!(

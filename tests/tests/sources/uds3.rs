@@ -1,15 +1,9 @@
 //! The databases of UDS3 through the whole program, whole and by query: the datasets that a file of the same documents gives.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    io::{Read, Write},
-    net::TcpStream,
-    path::Path,
-};
+use std::{collections::BTreeSet, fs, net::SocketAddr, path::Path};
 
 use anyhow::{Context, Result, ensure};
-use clara_tests::{Ended, Sandbox};
+use clara_tests::{Ended, Sandbox, exchange};
 use serde_json::{Value, json};
 
 use crate::{
@@ -196,19 +190,13 @@ fn chunks(documents: &[Value]) -> Vec<Value> {
 
 /// Sends a document to Chroma.
 fn post(url: &str, path: &str, body: &Value) -> Result<Value> {
-    let address = url.trim_start_matches("http://");
-    let (body, mut answer) = (body.to_string(), String::new());
-    let mut stream = TcpStream::connect(address)?;
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
-    stream.write_all(head.as_bytes())?;
-    stream.write_all(body.as_bytes())?;
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
-    ensure!(head.starts_with("HTTP/1.1 20"), "{path}: {answer}");
-    serde_json::from_str(body).with_context(|| format!("no JSON: {body}"))
+    let address = url
+        .trim_start_matches("http://")
+        .parse::<SocketAddr>()
+        .with_context(|| format!("{url} names no port"))?;
+    let (status, answer) = exchange(address, "POST", path, body)?;
+    ensure!((200..300).contains(&status), "{path}: {status} {answer}");
+    Ok(answer)
 }
 
 /// Makes a collection and fills it.
