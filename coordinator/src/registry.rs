@@ -11,6 +11,7 @@ mod verify;
 
 use clara_lifecycle::{
     adapter::{AdapterQuery, AdapterStatus, AdapterVersion, Alias, Family, RegistryFile},
+    counted::counted,
     id::Domain,
     spec::Method,
 };
@@ -179,7 +180,7 @@ impl Driver {
             let new = family.merge(other)?;
             imported += new;
             if new > 0 {
-                let reason = format!("{new} versions from a file");
+                let reason = format!("{} from a file", counted(new, "version"));
                 audit(&mut change, "registry.imported", &subject, (actor, &reason)).await?;
             }
         }

@@ -28,6 +28,7 @@ mod webhook;
 use std::sync::Arc;
 
 use clara_lifecycle::{
+    counted::counted,
     fingerprint::{Fingerprint, ServedReply},
     results::TargetRollout,
     served::is_needed,
@@ -98,7 +99,8 @@ impl Rollouts {
             SignatureState::Unchecked => "signed, and no key to verify it with",
             SignatureState::Valid { .. } => "signature valid",
         };
-        let text = format!("{} files with digest {}, {signature}", verified.files, verified.checksum);
+        let files = counted(verified.files, "file");
+        let text = format!("{files} with digest {}, {signature}", verified.checksum);
         self.note(order, "rollout.verified", vec![text]).await
     }
 

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use clara_lifecycle::{digest::Digest, shown::shown};
+use clara_lifecycle::{counted::counted, digest::Digest, shown::shown};
 use futures::{FutureExt as _, StreamExt as _, stream::FuturesOrdered};
 use reqwest::Url;
 use serde_json::json;
@@ -23,7 +23,10 @@ use super::{
     patience::Patience,
     waiting,
 };
-use crate::{error::IngestError, source::FileKind};
+use crate::{
+    error::IngestError,
+    source::{FileKind, KNOWN_KINDS},
+};
 
 use bucket::Bucket;
 use partial::Partial;
@@ -303,8 +306,8 @@ fn nothing_to_read(skipped: &[String]) -> String {
     match skipped.first() {
         None => "there is nothing: no file begins with it; correct it".to_owned(),
         Some(first) => format!(
-            "none of its {} files is of a kind that can be read, such as {first}; expected names as of files of this machine",
-            skipped.len()
+            "none of what it holds ({}) is of a kind that can be read; the first is {first}; expected the kinds {KNOWN_KINDS}",
+            counted(skipped.len(), "file")
         ),
     }
 }

@@ -259,7 +259,7 @@ async fn what_cannot_be_had_is_refused_with_its_reason() {
         ("secret.jsonl", "401 Unauthorized; only files that need no password"),
         ("login.jsonl", "a web page came where the file login.jsonl was expected"),
         ("sly.jsonl", "a web page came where the file sly.jsonl was expected"),
-        ("table.bin", "none of its 1 files is of a kind that can be read, such as table.bin"),
+        ("table.bin", "none of what it holds (1 file) is of a kind that can be read; the first is table.bin"),
     ] {
         let refused = Bench::new(&format!("{base}/{path}")).refused().await;
         assert!(matches!(&refused, IngestError::Fetch(FetchError::Refused { .. })), "{refused:?}");

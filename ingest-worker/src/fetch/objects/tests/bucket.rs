@@ -63,7 +63,7 @@ async fn a_prefix_without_files_is_refused() {
     assert!(refused.to_string().contains("there is nothing: no file begins with it"), "{refused}");
     let bucket = in_memory(&[("recht/a.bin", "x"), ("recht/b.bin", "x")], "s3://eimer/recht/").await;
     let refused = bench.collect_from(bucket).await.unwrap_err();
-    assert!(refused.to_string().contains("none of its 2 files"), "{refused}");
+    assert!(refused.to_string().contains("none of what it holds (2 files)"), "{refused}");
     assert!(!refused.is_retryable());
 }
 
