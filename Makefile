@@ -49,7 +49,7 @@ judge-faults: ## 1,000 calls to a failing judge with three kills of the judge-wo
 	cargo build --workspace --bins
 	cargo nextest run -p clara-tests --run-ignored all --test judge_killed --no-capture
 
-full-disk: ## run a job on a disk that is too small (needs root)
+full-disk: ## run a job and an ingest on a disk that is too small (needs root)
 	@scripts/setup.sh test
 	cargo build --workspace --bins
 	cargo nextest run --workspace --run-ignored all -E 'package(clara-tests) & test(/full_disk/)' --no-capture
