@@ -182,7 +182,7 @@ impl fmt::Display for DropReason {
 /// One line of `dropped.jsonl.zst`: a document that was left out; never holds its text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DroppedDocument {
-    /// The document; a broken line is named by its place.
+    /// The document; a broken one is named by its place.
     pub document_id: String,
     /// Where it was read: `file:line`, or `file` where the file is one document.
     pub origin: String,
@@ -214,7 +214,7 @@ pub struct DatasetManifest {
     pub skipped_files: Vec<String>,
     /// The ten most relevant documents, best first; empty without a query.
     pub most_relevant: Vec<RankedDocument>,
-    /// Documents read, broken lines included.
+    /// Documents read, broken ones included.
     pub documents_read: u64,
     /// Documents kept.
     pub documents_kept: u64,

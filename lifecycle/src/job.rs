@@ -228,11 +228,10 @@ impl StageRecord {
 }
 
 impl Job {
-    /// The same as it may be shown: without the secrets in the URLs of its sources, which its worker needs.
+    /// The same as it may be shown: without the secrets in its URLs, which its workers need.
     #[must_use]
     pub fn shown(&self) -> Self {
-        let spec = JobSpec { ingest: self.spec.ingest.shown(), ..JobSpec::clone(&self.spec) };
-        Self { spec: Arc::new(spec), ..self.clone() }
+        Self { spec: Arc::new(self.spec.shown()), ..self.clone() }
     }
 
     /// A new job, to be admitted.

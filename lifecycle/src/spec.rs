@@ -288,6 +288,12 @@ impl Default for GenerationOptions {
 }
 
 impl JobSpec {
+    /// The same as it may be shown: without the secrets in its URLs, see [`shown`](crate::shown::shown).
+    #[must_use]
+    pub fn shown(&self) -> Self {
+        Self { ingest: self.ingest.shown(), judge: self.judge.shown(), ..self.clone() }
+    }
+
     /// A digest over everything that shapes the result; the idempotency key is left out.
     ///
     /// # Errors

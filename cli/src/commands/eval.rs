@@ -12,12 +12,14 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use clara_coordinator::evidence;
 use clara_lifecycle::{
-    answers::Answers, gate::GateReport, job::Job, results::StageResult, score::Evaluation, stage::Stage,
+    adapter::AdapterVersion, answers::Answers, artifact::ArtifactRef, gate::GateReport, job::Job,
+    results::StageResult, score::Evaluation, stage::Stage,
 };
+use tonic::Code;
 
 use super::DONE;
 use crate::{
-    client::Client,
+    client::{CallError, Client},
     report::{ReportFiles, of_evaluation},
     session::Session,
 };
@@ -123,46 +125,70 @@ fn read_file(path: &Path) -> Result<Found> {
     Ok(Found { evaluation, answers: None, gate: None })
 }
 
-/// The evaluation of a job, or of the job that made an adapter version.
+/// The evaluation of a job, or of an adapter version.
 pub(crate) async fn find(session: &Session, client: &Client, what: &str) -> Result<Found> {
-    let job = job_of(client, what).await?;
-    let evaluation = evaluation_of(session, &job).await?;
-    let Some(evaluation) = evaluation else {
-        bail!("job {} has no evaluation yet; `clara job show {}` tells where it stands", job.id, job.id);
+    let judged = if what.starts_with("job-") {
+        Judged::of_job(&client.job(what).await?)
+    } else {
+        Judged::of_version(client, &client.adapter(what).await?.version).await?
     };
-    let answers = match job.result(Stage::Generate) {
-        Some(StageResult::Generate(result)) => {
-            Some(evidence::answers(&session.artifacts()?, &result.answers).await?)
+    let Some(evaluation) = judged.evaluation(session).await? else {
+        bail!("{what} has no evaluation here yet; {}", judged.hint);
+    };
+    let answers = match &judged.answers {
+        Some(answers) => Some(evidence::answers(&session.artifacts()?, answers).await?),
+        None => None,
+    };
+    Ok(Found { evaluation, answers, gate: judged.gate })
+}
+
+/// Where an evaluation lies, and what the gate made of it.
+struct Judged {
+    evaluation: Option<ArtifactRef>,
+    answers: Option<ArtifactRef>,
+    gate: Option<GateReport>,
+    /// What to do when there is no evaluation.
+    hint: String,
+}
+
+impl Judged {
+    fn of_job(job: &Job) -> Self {
+        let evaluation = match job.result(Stage::Judge) {
+            Some(StageResult::Judge(judged)) => Some(judged.evaluation.clone()),
+            _ => None,
+        };
+        let answers = match job.result(Stage::Generate) {
+            Some(StageResult::Generate(generated)) => Some(generated.answers.clone()),
+            _ => None,
+        };
+        let gate = match job.result(Stage::Gate) {
+            Some(StageResult::Gate(report)) => Some(GateReport::clone(report)),
+            _ => None,
+        };
+        let hint = format!("`clara job show {}` tells where its job stands", job.id);
+        Self { evaluation, answers, gate, hint }
+    }
+
+    /// As the version's job has it, which may be judging anew, or as the registry recorded it where the job is not here.
+    async fn of_version(client: &Client, version: &AdapterVersion) -> Result<Self> {
+        if let Some(lineage) = &version.lineage {
+            match client.job(lineage.job.as_str()).await {
+                Ok(job) => return Ok(Self::of_job(&job)),
+                Err(CallError { code: Code::NotFound, .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
-        _ => None,
-    };
-    Ok(Found { evaluation, answers, gate: gate_of(&job).cloned() })
-}
-
-/// The evaluation of a job, once there is one.
-async fn evaluation_of(session: &Session, job: &Job) -> Result<Option<Evaluation>> {
-    let Some(StageResult::Judge(judged)) = job.result(Stage::Judge) else { return Ok(None) };
-    Ok(Some(evidence::evaluation(&session.artifacts()?, &judged.evaluation).await?))
-}
-
-/// What the gate said about a job's version, once it did.
-fn gate_of(job: &Job) -> Option<&GateReport> {
-    match job.result(Stage::Gate) {
-        Some(StageResult::Gate(report)) => Some(report),
-        _ => None,
+        let record = version.evaluation.as_ref();
+        Ok(Self {
+            evaluation: record.and_then(|record| record.evaluation.clone()),
+            answers: record.and_then(|record| record.answers.clone()),
+            gate: record.map(|record| record.report.clone()),
+            hint: "its job is not here, and no evaluation was recorded with the version".to_owned(),
+        })
     }
-}
 
-async fn job_of(client: &Client, what: &str) -> Result<Job> {
-    if what.starts_with("job-") {
-        return Ok(client.job(what).await?);
+    async fn evaluation(&self, session: &Session) -> Result<Option<Evaluation>> {
+        let Some(evaluation) = &self.evaluation else { return Ok(None) };
+        Ok(Some(evidence::evaluation(&session.artifacts()?, evaluation).await?))
     }
-    let adapter = client.adapter(what).await?;
-    let lineage = adapter.version.lineage.with_context(|| {
-        format!(
-            "{} was imported from another registry; its evaluation is not here",
-            adapter.version.adapter_id
-        )
-    })?;
-    Ok(client.job(lineage.job.as_str()).await?)
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{shown, shown_list};
-use crate::spec::{IngestOptions, RerankOptions};
+use crate::spec::{IngestOptions, PanelJudge, RerankOptions};
 
 #[test]
 fn signatures_tokens_and_passwords_of_urls_are_hidden() {
@@ -67,4 +67,17 @@ fn options_are_shown_without_secrets_wherever_they_name_a_source() {
     let text = format!("{shown:?}");
     assert_eq!((text.matches('…').count(), text.contains("geheim")), (3, false), "{text}");
     assert_eq!(shown.shown(), shown);
+}
+
+#[test]
+fn a_specification_is_shown_without_the_keys_of_its_judges() {
+    let mut spec = crate::samples::spec();
+    let url = || "https://judge.example.org/v1?api-key=geheim".to_owned();
+    spec.judge.url = Some(url());
+    spec.judge.panel.push(PanelJudge { url: url(), model: None, api_key_env: None });
+    let told = spec.shown();
+    let hidden = "https://judge.example.org/v1?api-key=…";
+    assert_eq!(told.judge.url.as_deref(), Some(hidden));
+    assert_eq!(told.judge.panel[0].url, hidden);
+    assert_eq!(spec.judge.url, Some(url()));
 }

@@ -38,7 +38,7 @@ pub struct IngestOptions {
     pub overlap_limit: f64,
     /// Share (0–1) of the documents held out for validation.
     pub validation_share: f64,
-    /// Share (0–1) of broken lines beyond which the stage fails.
+    /// Share (0–1) of broken documents beyond which the stage fails.
     pub max_broken_share: f64,
     /// Seed of every choice: split, mixture, order, templates.
     pub seed: u64,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{JudgeBudget, SpecProblem, problems::Findings};
-use crate::rubric::RubricChoice;
+use crate::{rubric::RubricChoice, shown::shown};
 
 /// Who scores the answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,6 +76,18 @@ pub struct PanelJudge {
     /// Name of the environment variable that holds the endpoint's key.
     #[serde(default)]
     pub api_key_env: Option<String>,
+}
+
+impl JudgeOptions {
+    /// The same as it may be shown: see [`shown`].
+    #[must_use]
+    pub fn shown(&self) -> Self {
+        let mut told = self.clone();
+        for url in told.url.iter_mut().chain(told.panel.iter_mut().map(|judge| &mut judge.url)) {
+            *url = shown(url).into_owned();
+        }
+        told
+    }
 }
 
 impl Default for JudgeOptions {

@@ -2,11 +2,14 @@
 
 use anyhow::{Result, bail};
 use clap::Args;
-use clara_lifecycle::{adapter::Family, gate::Decision, job::Job};
+use clara_lifecycle::{
+    adapter::Family,
+    gate::{Decision, GateReport},
+};
 use clara_proto::v1;
 use serde::Serialize;
 
-use super::{evaluation_of, gate_of};
+use super::Judged;
 use crate::{
     client::{AdapterDocument, Client},
     commands::DONE,
@@ -90,35 +93,34 @@ async fn history(session: &Session, client: &Client, name: &str) -> Result<Vec<E
     });
     let mut entries: Vec<Entry> = Vec::new();
     for adapter in adapters {
-        let job = match &adapter.version.lineage {
-            Some(lineage) => Some(client.job(lineage.job.as_str()).await?),
-            None => None,
-        };
-        let judges = match &job {
-            Some(job) => judges_of(session, job).await,
-            None => Vec::new(),
-        };
-        let entry = entry(adapter, job.as_ref(), judges, entries.last());
+        let judged = Judged::of_version(client, &adapter.version).await?;
+        let judges = judges_of(session, &adapter, &judged).await;
+        let entry = entry(adapter, judged.gate.as_ref(), judges, entries.last());
         entries.push(entry);
     }
     Ok(entries)
 }
 
 /// The judges, where the evaluation can be read from here.
-async fn judges_of(session: &Session, job: &Job) -> Vec<String> {
-    match evaluation_of(session, job).await {
+async fn judges_of(session: &Session, adapter: &AdapterDocument, judged: &Judged) -> Vec<String> {
+    match judged.evaluation(session).await {
         Ok(Some(evaluation)) => evaluation.judges().iter().map(|judge| judge.judge_id.clone()).collect(),
         Ok(None) => Vec::new(),
         Err(error) => {
-            session.output.note(format!("the judges of job {} are not known here: {error}", job.id));
+            let adapter_id = &adapter.version.adapter_id;
+            session.output.note(format!("the judges of {adapter_id} are not known here: {error}"));
             Vec::new()
         }
     }
 }
 
-fn entry(adapter: AdapterDocument, job: Option<&Job>, judges: Vec<String>, before: Option<&Entry>) -> Entry {
+fn entry(
+    adapter: AdapterDocument,
+    report: Option<&GateReport>,
+    judges: Vec<String>,
+    before: Option<&Entry>,
+) -> Entry {
     let AdapterDocument { version, champion, .. } = adapter;
-    let report = job.and_then(gate_of);
     let golden_dataset = version.lineage.as_ref().map(|lineage| lineage.golden_dataset.clone());
     let same_family = |entry: &&Entry| Family::id_of(&entry.adapter_id) == Family::id_of(&version.adapter_id);
     let changed = before.filter(same_family).is_some_and(|before| {

@@ -54,7 +54,7 @@ pub(super) async fn submit(
         (false, false) => Submission::New,
     };
     let submitted = control.driver.submit(spec.clone(), control.check.as_deref(), submission).await?;
-    let Some(job) = submitted.job else { return Ok(Json(spec).into_response()) };
+    let Some(job) = submitted.job else { return Ok(Json(spec.shown()).into_response()) };
     let status = if submitted.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, [(LOCATION, format!("{PREFIX}/jobs/{}", job.id))], Json(job.shown())).into_response())
 }
