@@ -93,9 +93,9 @@ async fn history(session: &Session, client: &Client, name: &str) -> Result<Vec<E
     });
     let mut entries: Vec<Entry> = Vec::new();
     for adapter in adapters {
-        let judged = Judged::of_version(client, &adapter.version).await?;
-        let judges = judges_of(session, &adapter, &judged).await;
-        let entry = entry(adapter, judged.gate.as_ref(), judges, entries.last());
+        let evidence = Judged::of_version(client, &adapter.version).await?;
+        let judges = judges_of(session, &adapter, &evidence).await;
+        let entry = entry(adapter, evidence.gate.as_ref(), judges, entries.last());
         entries.push(entry);
     }
     Ok(entries)

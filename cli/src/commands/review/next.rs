@@ -62,12 +62,11 @@ fn is_interactive(output: Output) -> bool {
 
 async fn review(session: &Session, client: &Client, args: &NextArgs, on_terminal: bool) -> Result<u8> {
     let reviewer = args.by.actor.as_str();
-    let first = match &args.adapter {
-        Some(adapter_id) => Some(adapter_id.clone()),
-        None => {
-            let mut queued = client.reviews(reviewer).await?.into_iter();
-            queued.find(|queued| queued.samples > 0).map(|queued| queued.adapter_id)
-        }
+    let first = if let Some(adapter_id) = &args.adapter {
+        Some(adapter_id.clone())
+    } else {
+        let mut queued = client.reviews(reviewer).await?.into_iter();
+        queued.find(|queued| queued.samples > 0).map(|queued| queued.adapter_id)
     };
     let Some(adapter_id) = first else {
         session.output.note("no version with an evaluation waits for a decision");
