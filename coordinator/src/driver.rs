@@ -68,7 +68,8 @@ pub enum DriverError {
     },
     /// There is no such training dataset.
     #[error(
-        "there is no dataset {name}; give a job, an adapter or at least 6 characters of a digest: `clara data list` shows all"
+        "there is no dataset {name}; give a job, an adapter or at least 6 characters of a digest (`clara data list` shows all), \
+         or a folder that `clara ingest` or `clara data export` wrote"
     )]
     UnknownDataset {
         /// As asked for.

@@ -92,10 +92,15 @@ fn a_dataset_is_shown_previewed_counted_exported_and_checked() -> Result<()> {
     let (copy, again) = (sandbox.path("again"), ["data", "export", &out, "--out", "again"]);
     sandbox.clara(&again)?.expect(1)?.says(&["is damaged and was not exported: train.jsonl has digest"])?;
     ensure!(!copy.exists(), "a damaged dataset was exported");
+    sandbox.clara(&["data", "show", "nothing"])?.expect(1)?.says(&[
+        "there is no dataset nothing",
+        "clara data list",
+        "or a folder",
+    ])?;
     sandbox
-        .clara(&["data", "show", "nothing"])?
-        .expect(1)?
-        .says(&["there is no dataset nothing", "clara data list"])?;
+        .clara(&["data", "list", "--domain", "nope"])?
+        .expect(0)?
+        .says(&["there is no dataset of the domain nope here"])?;
     Ok(())
 }
 

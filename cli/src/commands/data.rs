@@ -77,7 +77,7 @@ pub(crate) struct DatasetArg {
 
 pub(crate) async fn run(session: &Session, command: DataCommand) -> Result<u8> {
     match command {
-        DataCommand::List(args) => list(session, args).await?,
+        DataCommand::List(args) => list(session, &args).await?,
         DataCommand::Show(args) => show::run(session, &args).await?,
         DataCommand::Preview(args) => preview::run(session, &args).await?,
         DataCommand::Stats(args) => stats::run(session, &args).await?,
@@ -88,11 +88,17 @@ pub(crate) async fn run(session: &Session, command: DataCommand) -> Result<u8> {
     Ok(DONE)
 }
 
-async fn list(session: &Session, args: ListArgs) -> Result<()> {
+async fn list(session: &Session, args: &ListArgs) -> Result<()> {
     let connection = session.connect().await?;
-    let datasets = connection.client.datasets(args.domain.map(String::from), args.limit).await?;
+    let datasets = connection.client.datasets(args.domain.clone().map(String::from), args.limit).await?;
     if session.output.is_json() {
         return session.output.json(&datasets);
+    }
+    if let (Some(domain), true) = (&args.domain, datasets.is_empty()) {
+        session
+            .output
+            .note(format!("there is no dataset of the domain {domain} here; `clara data list` shows all"));
+        return Ok(());
     }
     if datasets.is_empty() {
         session.output.note(
