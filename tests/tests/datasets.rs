@@ -74,6 +74,10 @@ fn a_dataset_is_shown_previewed_counted_exported_and_checked() -> Result<()> {
             sandbox.clara(&[args, &["-o", "json"]].concat())?.expect(0)?.json()?;
         }
     }
+    sandbox
+        .clara(&["data", "preview", &job, "-n", "1"])?
+        .expect(0)?
+        .says(&["1 of ", "--count N shows more"])?;
     ensure!(fs::read_to_string(sandbox.path("lengths.svg"))?.contains("class=\"bar\""), "no drawing");
     let (exported, files) =
         (fs::read_dir(&*out)?.count(), made["dataset"]["files"].as_array().map_or(0, Vec::len));

@@ -48,12 +48,34 @@ pub(super) async fn run(session: &Session, args: &PreviewArgs) -> Result<()> {
         let dropped = inspect::dropped(opened.folder())?.filter(|document| {
             document.as_ref().map_or(true, |document| reason.is_none_or(|reason| document.reason == reason))
         });
-        return tell_dropped(session.output, &drawn(dropped, args, |document| &document.document_id)?);
+        let documents = drawn(dropped, args, |document| &document.document_id)?;
+        tell_dropped(session.output, &documents)?;
+        let counts = &opened.manifest.dropped;
+        let there: u64 =
+            reason.map_or_else(|| counts.values().sum(), |reason| counts.get(&reason).copied().unwrap_or(0));
+        tell_rest(session.output, documents.len(), there, "no such document was left out");
+        return Ok(());
     }
     let file = if args.validation { VALIDATION } else { TRAIN };
     let opened = reach.open(name, &[file]).await?;
     let records = drawn(inspect::records(opened.folder(), file)?, args, |record| &record.document_id)?;
-    tell(session.output, &records, args.max_chars)
+    tell(session.output, &records, args.max_chars)?;
+    let (there, none) = if args.validation {
+        (opened.manifest.validation_records, "no record was held out")
+    } else {
+        (opened.manifest.train_records, "there is no record to train on")
+    };
+    tell_rest(session.output, records.len(), there, none);
+    Ok(())
+}
+
+/// Says that there are more than the shown ones, by the manifest, or that there are none.
+fn tell_rest(output: Output, shown: usize, there: u64, none: &str) {
+    if shown == 0 {
+        output.note(none);
+    } else if (shown as u64) < there {
+        output.note(format!("{shown} of {there}; --count N shows more"));
+    }
 }
 
 fn known(reason: &str) -> Result<DropReason> {
