@@ -58,7 +58,7 @@ pub enum IngestError {
         sources: String,
     },
     /// A source could not be read.
-    #[error("cannot read {path}: {source}; check that the file is there and may be read")]
+    #[error("cannot read {path}: {source}; {}", advice(source))]
     Read {
         /// The file or folder.
         path: PathBuf,
@@ -231,5 +231,15 @@ impl IngestError {
 
     pub(crate) fn write(path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Write { path: path.to_owned(), source }
+    }
+}
+
+/// What to do about a file that could not be read.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+            "its content is damaged: fetch or make it anew (`clara data lint DATASET` names what is damaged in a dataset)"
+        }
+        _ => "check that the file is there and may be read",
     }
 }

@@ -98,6 +98,19 @@ fn files_that_are_not_those_of_the_manifest_are_named_even_when_they_cannot_be_u
 }
 
 #[test]
+fn content_that_cannot_be_understood_is_called_damaged_and_a_missing_file_is_not() {
+    let folder = dataset(&many(), &[], |_| {});
+    for content in ["{\"text\": \"no id\"}\n", "{\"document_id\"", "no JSON\n"] {
+        fs::write(folder.path().join(TRAIN), content).unwrap();
+        let error = records(folder.path(), TRAIN).unwrap().next().unwrap().unwrap_err().to_string();
+        assert!(error.contains("is damaged") && error.contains("clara data lint"), "{error}");
+    }
+    fs::remove_file(folder.path().join(TRAIN)).unwrap();
+    let error = records(folder.path(), TRAIN).unwrap_err().to_string();
+    assert!(error.contains("check that the file is there"), "{error}");
+}
+
+#[test]
 fn golden_samples_in_the_records_are_found_whatever_the_manifest_says() {
     let answer = "Vorhaben im Außenbereich sind nur zulässig, wenn öffentliche Belange nicht entgegenstehen.";
     let mut train = many();
