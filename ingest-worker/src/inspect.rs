@@ -14,6 +14,7 @@ use std::{
 };
 
 use clara_lifecycle::{
+    counted::counted,
     dataset::{DatasetManifest, DroppedDocument, TrainingRecord},
     digest::Digest,
 };
@@ -35,6 +36,9 @@ pub const MANIFEST: &str = "manifest.json";
 /// The documents that were left out; datasets of earlier builds have the second one.
 pub const DROPPED: [&str; 2] = ["dropped.jsonl.zst", "dropped.jsonl"];
 
+/// So many files that were not read are named.
+const NOT_READ_NAMED: usize = 5;
+
 /// The manifest of the dataset in `folder`.
 ///
 /// # Errors
@@ -43,6 +47,19 @@ pub fn manifest(folder: &Path) -> Result<DatasetManifest, IngestError> {
     let path = folder.join(MANIFEST);
     let bytes = std::fs::read(&path).map_err(IngestError::read(&path))?;
     serde_json::from_slice(&bytes).map_err(|error| IngestError::read(&path)(error.into()))
+}
+
+/// The files in source folders that were not read, named for people; `None` when all were read.
+pub fn not_read(manifest: &DatasetManifest) -> Option<String> {
+    let files = &manifest.skipped_files;
+    let named: Vec<_> = files.iter().take(NOT_READ_NAMED).map(String::as_str).collect();
+    let more = match files.len().saturating_sub(NOT_READ_NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let kind = if files.len() == 1 { "another kind or split" } else { "other kinds or splits" };
+    (!files.is_empty())
+        .then(|| format!("{} of {kind}: {}{more}", counted(files.len(), "file"), named.join(", ")))
 }
 
 /// A file with records that is not the one that the manifest tells of.

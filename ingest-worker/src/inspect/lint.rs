@@ -16,7 +16,7 @@ use clara_lifecycle::{
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{Damage, TRAIN, VALIDATION, damage, document_of, manifest, records};
+use super::{Damage, TRAIN, VALIDATION, damage, document_of, manifest, not_read, records};
 use crate::{error::IngestError, ingest::GoldenText, leak::find_leaks, share::share};
 
 /// So many records or documents are named in a finding.
@@ -78,6 +78,8 @@ pub enum DatasetFindingCode {
     UnbalancedSources,
     /// Hardly any document was kept.
     FewKept,
+    /// Files in source folders were not read.
+    NotRead,
 }
 
 impl fmt::Display for DatasetFindingCode {
@@ -95,6 +97,7 @@ impl fmt::Display for DatasetFindingCode {
             Self::LongRecord => "long_record",
             Self::UnbalancedSources => "unbalanced_sources",
             Self::FewKept => "few_kept",
+            Self::NotRead => "not_read",
         })
     }
 }
@@ -181,6 +184,14 @@ pub fn lint(folder: &Path, options: &LintOptions<'_>) -> Result<Vec<DatasetFindi
         Err(error) => return Err(error),
     }
     findings.extend(of_manifest(&manifest));
+    findings.extend(not_read(&manifest).map(|files| DatasetFinding {
+        severity: Severity::Warning,
+        code: DatasetFindingCode::NotRead,
+        count: manifest.skipped_files.len() as u64,
+        message: format!(
+            "{files} in the source folders; convert what shall be learned, or name the files themselves"
+        ),
+    }));
     findings.sort_by_key(|finding| (finding.severity, finding.code));
     Ok(findings)
 }

@@ -137,6 +137,18 @@ fn too_few_records_and_none_held_out_are_told() {
 }
 
 #[test]
+fn files_that_were_not_read_are_told_and_the_first_five_named() {
+    let skipped: Vec<_> = (1..=7).map(|number| format!("{number}.docx")).collect();
+    let folder = dataset(&many(), &[text("v", "Die Frist beträgt einen Monat.")], |manifest| {
+        manifest["skipped_files"] = json!(skipped);
+    });
+    assert_eq!(codes(folder.path(), &[]), [(Severity::Warning, "not_read".to_owned(), 7)]);
+    let told = not_read(&manifest(folder.path()).unwrap()).unwrap();
+    let expected = "7 files of other kinds or splits: 1.docx, 2.docx, 3.docx, 4.docx, 5.docx and 2 more";
+    assert_eq!(told, expected);
+}
+
+#[test]
 fn documents_are_added_removed_changed_and_moved() {
     let from = dataset(
         &[text("a", "eins"), text("b#1", "zwei"), text("b#2", "drei"), text("c", "vier")],

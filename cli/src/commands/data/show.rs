@@ -2,7 +2,10 @@
 
 use anyhow::{Context, Result};
 use clap::Args;
-use clara_ingest_worker::card::{self, CARD};
+use clara_ingest_worker::{
+    card::{self, CARD},
+    inspect,
+};
 use clara_lifecycle::{counted::counted, dataset::DatasetManifest, spec::IngestOptions};
 use serde_json::json;
 
@@ -96,7 +99,7 @@ pub(crate) fn of_manifest(manifest: &DatasetManifest) -> Vec<(&'static str, Stri
         (None, Some(why)) => format!("not counted: {why}"),
         (None, None) => NONE.to_owned(),
     };
-    vec![
+    let mut fields = vec![
         ("domain", manifest.domain.clone()),
         ("query", manifest.query.clone().unwrap_or_else(|| NONE.to_owned())),
         ("sources", manifest.sources.join("\n")),
@@ -107,7 +110,9 @@ pub(crate) fn of_manifest(manifest: &DatasetManifest) -> Vec<(&'static str, Stri
         ("golden dataset", golden),
         ("options", options),
         ("key", manifest.key.as_ref().map_or_else(|| NONE.to_owned(), ToString::to_string)),
-    ]
+    ];
+    fields.extend(inspect::not_read(manifest).map(|files| ("not read", figures::plain(&files))));
+    fields
 }
 
 /// What was left out, as a table after a blank line; nothing where nothing was.
