@@ -1,6 +1,7 @@
 //! Finds the files of a job's sources before any of them is read.
 
 mod hugging_face;
+mod own;
 mod pattern;
 
 #[cfg(test)]
@@ -39,14 +40,14 @@ pub struct SourceFile {
 pub struct Found {
     /// Files to read: sources in the order given, files of a folder sorted by path.
     pub files: Vec<SourceFile>,
-    /// Files in folders that are of no known kind, and those of a Hugging Face dataset beside its training split.
+    /// Files in folders that are of no known kind, and those of a dataset beside its training split.
     pub skipped: Vec<String>,
 }
 
 /// Finds all files of `sources`, which are files, folders and patterns, and whose records have the given fields.
 ///
-/// Hidden files and folders within a folder are passed over. Of a folder that Hugging Face `datasets` wrote only the
-/// training split is read.
+/// Hidden files and folders within a folder are passed over. Of a folder that Clara or Hugging Face
+/// `datasets` wrote only the training split is read.
 ///
 /// # Errors
 /// When a source is missing, of an unknown kind or unreadable, a pattern matches nothing, or all of them together hold
@@ -129,7 +130,7 @@ impl Finder {
             let entry = entry.map_err(|error| unreadable(folder, error))?;
             if !entry.file_type().is_dir() {
                 self.add_known(entry.path(), root);
-            } else if let Some(dataset) = hugging_face::dataset(entry.path())? {
+            } else if let Some(dataset) = dataset(entry.path())? {
                 for path in &dataset.files {
                     self.add_known(path, root);
                 }
@@ -166,6 +167,14 @@ impl Finder {
     fn add_file(&mut self, path: &Path, name: String, kind: FileKind) {
         let (fields, source) = (Arc::clone(&self.fields), Arc::clone(&self.source));
         self.found.files.push(SourceFile { path: path.to_owned(), name, kind, fields, source });
+    }
+}
+
+/// The dataset of Clara or of Hugging Face in a folder, `None` when it is none.
+fn dataset(folder: &Path) -> Result<Option<Dataset>, IngestError> {
+    match own::dataset(folder)? {
+        Some(dataset) => Ok(Some(dataset)),
+        None => hugging_face::dataset(folder),
     }
 }
 

@@ -158,8 +158,8 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, IngestError> {
     Ok(files)
 }
 
-/// A small JSON file of the library; `None` when it is missing or of another program.
-fn json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, IngestError> {
+/// A small JSON file of a dataset; `None` when it is missing or of another program.
+pub(super) fn json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, IngestError> {
     match fs::read(path) {
         Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {

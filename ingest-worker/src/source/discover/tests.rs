@@ -2,7 +2,8 @@
 
 use std::{fs, path::Path};
 
-use clara_lifecycle::spec::FieldNames;
+use clara_lifecycle::{digest::Digest, spec::FieldNames};
+use serde_json::json;
 
 use super::Found;
 use crate::error::IngestError;
@@ -161,6 +162,29 @@ fn files_that_are_no_part_of_the_dataset_around_them_are_listed() {
     let found = discover(&source(folder.path())).unwrap();
     assert_eq!(names(&found), ["disk/a.arrow", "hub/train-00000-of-00001.parquet"]);
     assert_eq!(found.skipped, ["disk/notes/laws.md", "hub/mehr/bild.png", "hub/mehr/laws.jsonl"]);
+}
+
+#[test]
+fn of_a_dataset_of_clara_only_the_records_to_train_on_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let digest = Digest::of(b"x");
+    let manifest = json!({
+        "format": 1, "domain": "law", "query": null, "sources": ["law.jsonl"], "source_digest": digest,
+        "source_files": [], "skipped_files": [], "most_relevant": [], "documents_read": 2, "documents_kept": 2,
+        "dropped": {}, "validation_documents": 1, "train_records": 1, "validation_records": 1, "train_digest": digest,
+        "validation_digest": digest, "golden_overlap": null,
+    });
+    write(folder.path(), "made/manifest.json", &manifest.to_string());
+    write(folder.path(), "notes/manifest.json", r#"{"text": "A manifest of something else."}"#);
+    for name in ["made/card.md", "made/train.jsonl", "made/validation.jsonl", "notes/train.jsonl"] {
+        write(folder.path(), name, "x");
+    }
+    let found = discover(&source(folder.path())).unwrap();
+    assert_eq!(names(&found), ["made/train.jsonl", "notes/manifest.json", "notes/train.jsonl"]);
+    assert_eq!(found.skipped, ["made/card.md", "made/manifest.json", "made/validation.jsonl"]);
+    fs::remove_file(folder.path().join("made/train.jsonl")).unwrap();
+    let error = discover(&source(folder.path())).unwrap_err().to_string();
+    assert!(error.contains("its `train.jsonl` is missing"), "{error}");
 }
 
 #[test]
