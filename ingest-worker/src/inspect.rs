@@ -1,5 +1,6 @@
 //! Looks into a dataset that was made: its records, what was left out, figures, findings, differences.
 
+mod damage;
 mod difference;
 mod lint;
 mod statistics;
@@ -9,20 +10,19 @@ mod tests;
 use std::{
     fmt,
     fs::File,
-    io::{self, BufRead, BufReader, Read as _},
+    io::{self, BufRead, BufReader},
     path::{Path, PathBuf},
 };
 
 use clara_lifecycle::{
     counted::counted,
     dataset::{DatasetManifest, DroppedDocument, TrainingRecord},
-    digest::Digest,
 };
 use serde::de::DeserializeOwned;
-use sha2::{Digest as _, Sha256};
 
 use crate::error::IngestError;
 
+pub use damage::{Damage, damage};
 pub use difference::{Difference, OptionChange, difference};
 pub use lint::{DatasetFinding, DatasetFindingCode, LintOptions, lint};
 pub use statistics::{Statistics, statistics};
@@ -62,47 +62,6 @@ pub fn not_read(manifest: &DatasetManifest) -> Option<String> {
         .then(|| format!("{} of {kind}: {}{more}", counted(files.len(), "file"), named.join(", ")))
 }
 
-/// A file with records that is not the one that the manifest tells of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Damage {
-    /// [`TRAIN`] or [`VALIDATION`].
-    pub file: &'static str,
-    /// The digest of what lies there; `None` when the file is missing.
-    pub found: Option<Digest>,
-    /// The digest in the manifest.
-    pub expected: Digest,
-}
-
-impl fmt::Display for Damage {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, found, expected } = self;
-        match found {
-            None => write!(formatter, "{file} is missing"),
-            Some(found) => write!(
-                formatter,
-                "{file} has digest {}, expected {} by {MANIFEST}: it was changed after the dataset was made",
-                found.short(),
-                expected.short()
-            ),
-        }
-    }
-}
-
-/// The files with records in `folder` that are not those that its manifest tells of.
-///
-/// # Errors
-/// [`IngestError::Read`] when a file cannot be read.
-pub fn damage(folder: &Path, manifest: &DatasetManifest) -> Result<Vec<Damage>, IngestError> {
-    let mut damaged = Vec::new();
-    for (file, expected) in [(TRAIN, &manifest.train_digest), (VALIDATION, &manifest.validation_digest)] {
-        let found = digest_of(&folder.join(file))?;
-        if found.as_ref() != Some(expected) {
-            damaged.push(Damage { file, found, expected: expected.clone() });
-        }
-    }
-    Ok(damaged)
-}
-
 /// The records of [`TRAIN`] or [`VALIDATION`] in `folder`, in their order.
 ///
 /// # Errors
@@ -125,22 +84,6 @@ pub fn dropped(folder: &Path) -> Result<Lines<DroppedDocument>, IngestError> {
     }
     let opened = File::open(&packed).and_then(zstd::Decoder::new).map_err(IngestError::read(&packed))?;
     Ok(Lines::of(packed, Box::new(BufReader::new(opened))))
-}
-
-/// The digest of a file, `None` where there is none.
-fn digest_of(path: &Path) -> Result<Option<Digest>, IngestError> {
-    let mut file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        opened => opened.map_err(IngestError::read(path))?,
-    };
-    let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 64 << 10]);
-    loop {
-        let read = file.read(&mut buffer).map_err(IngestError::read(path))?;
-        match buffer.get(..read) {
-            Some(bytes) if !bytes.is_empty() => hasher.update(bytes),
-            Some(_) | None => return Ok(Some(Digest::from_hash(hasher.finalize().as_ref()))),
-        }
-    }
 }
 
 /// The document that a record was made from: the id without the number of its part.

@@ -197,13 +197,16 @@ pub fn lint(folder: &Path, options: &LintOptions<'_>) -> Result<Vec<DatasetFindi
 }
 
 fn of_files(folder: &Path, manifest: &DatasetManifest) -> Result<Vec<DatasetFinding>, IngestError> {
-    let finding = |damage: Damage| DatasetFinding {
+    Ok(damage(folder, manifest)?.iter().map(damaged).collect())
+}
+
+fn damaged(damage: &Damage) -> DatasetFinding {
+    DatasetFinding {
         severity: Severity::Error,
         code: DatasetFindingCode::Damaged,
         count: 1,
         message: format!("{damage}; fetch the dataset again, or make it anew"),
-    };
-    Ok(damage(folder, manifest)?.into_iter().map(finding).collect())
+    }
 }
 
 /// What the records themselves show.
@@ -212,13 +215,18 @@ fn of_content(
     manifest: &DatasetManifest,
     options: &LintOptions<'_>,
 ) -> Result<Vec<DatasetFinding>, IngestError> {
-    let mut seen = Seen::default();
-    for name in [TRAIN, VALIDATION] {
-        for record in records(folder, name)? {
-            seen.see(&record?, name == VALIDATION, options.long_chars);
+    let (mut seen, mut findings) = (Seen::default(), Vec::new());
+    for (file, expected) in [(TRAIN, manifest.train_records), (VALIDATION, manifest.validation_records)] {
+        let mut found = 0;
+        for record in records(folder, file)? {
+            seen.see(&record?, file == VALIDATION, options.long_chars);
+            found += 1;
+        }
+        if found != expected {
+            findings.push(damaged(&Damage::Miscounted { file, found, expected }));
         }
     }
-    let mut findings: Vec<_> = of_records(seen, options.long_chars).collect();
+    findings.extend(of_records(seen, options.long_chars));
     findings.extend(of_golden(folder, manifest, options.golden)?);
     Ok(findings)
 }

@@ -29,8 +29,23 @@ fn dataset(train: &[Value], validation: &[Value], change: impl FnOnce(&mut Value
         },
     });
     change(&mut manifest);
+    write_dropped(
+        folder.path(),
+        manifest["dropped"].as_object().unwrap().values().filter_map(Value::as_u64).sum(),
+    );
     fs::write(folder.path().join(MANIFEST), manifest.to_string()).unwrap();
     folder
+}
+
+/// A list of so many documents that were left out.
+fn write_dropped(folder: &Path, count: u64) {
+    let line = |number: u64| {
+        format!(
+            "{{\"document_id\":\"d{number}\",\"origin\":\"law.jsonl:1\",\"reason\":\"too_short\",\"detail\":\"\"}}\n"
+        )
+    };
+    let lines = (0..count).map(line).collect::<Vec<_>>().concat();
+    fs::write(folder.join(DROPPED[0]), zstd::encode_all(lines.as_bytes(), 3).unwrap()).unwrap();
 }
 
 fn text(id: &str, text: &str) -> Value {
@@ -95,6 +110,28 @@ fn files_that_are_not_those_of_the_manifest_are_named_even_when_they_cannot_be_u
     assert!(found.iter().all(|finding| finding.code == DatasetFindingCode::Damaged), "{found:?}");
     assert!(messages[0].starts_with("train.jsonl has digest"), "{messages:?}");
     assert!(messages[1].starts_with("validation.jsonl is missing"), "{messages:?}");
+}
+
+#[test]
+fn damage_of_the_list_of_what_was_left_out_and_of_the_counts_is_found() {
+    let folder = dataset(&many(), &[], |manifest| manifest["dropped"] = json!({ "too_short": 100 }));
+    let found = || {
+        let manifest = manifest(folder.path()).unwrap();
+        let found = damage(folder.path(), &manifest).unwrap();
+        found.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    };
+    assert_eq!(found(), "");
+    let path = folder.path().join(DROPPED[0]);
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    assert!(found().starts_with("dropped.jsonl.zst cannot be read to its end"), "{}", found());
+    write_dropped(folder.path(), 99);
+    assert!(found().starts_with("dropped.jsonl.zst has 99 lines, expected 100"), "{}", found());
+    fs::remove_file(&path).unwrap();
+    assert_eq!(found(), "dropped.jsonl.zst is missing");
+    let miscounted = dataset(&many(), &[], |manifest| manifest["train_records"] = json!(121));
+    let found = lint(miscounted.path(), &LintOptions { golden: &[], long_chars: 8_000 }).unwrap();
+    assert!(found[0].message.starts_with("train.jsonl has 120 lines, expected 121"), "{found:?}");
 }
 
 #[test]

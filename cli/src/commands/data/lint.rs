@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Args;
 use clara_ingest_worker::{
     GoldenTexts,
-    inspect::{LintOptions, TRAIN, VALIDATION, lint},
+    inspect::{DROPPED, LintOptions, TRAIN, VALIDATION, lint},
 };
 use clara_lifecycle::golden::{GoldenDataset, Severity};
 
@@ -30,7 +30,8 @@ pub(crate) struct LintArgs {
 
 pub(super) async fn run(session: &Session, args: &LintArgs) -> Result<u8> {
     let mut reach = Reach::new(session);
-    let opened = reach.open(&args.dataset.dataset, &[TRAIN, VALIDATION]).await?;
+    let [packed, plain] = DROPPED;
+    let opened = reach.open(&args.dataset.dataset, &[TRAIN, VALIDATION, packed, plain]).await?;
     let golden = golden(&mut reach, args, &opened).await?;
     let samples = golden
         .map(|dataset| GoldenTexts::new(dataset.reference().to_string(), dataset.digest(), &dataset).samples);
