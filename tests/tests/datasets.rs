@@ -149,6 +149,28 @@ fn a_dataset_is_made_without_a_job_and_left_as_it_is_by_the_same_command() -> Re
 }
 
 #[test]
+fn what_is_not_read_in_a_source_folder_is_told_and_a_dataset_in_it_keeps_its_held_out_records_apart()
+-> Result<()> {
+    let sandbox = Sandbox::new(STEPS)?;
+    fs::create_dir(sandbox.path("laws"))?;
+    fs::copy(sandbox.path("training.jsonl"), sandbox.path("laws").join("training.jsonl"))?;
+    fs::write(sandbox.path("laws").join("doc.docx"), "PK")?;
+    let not_read = "1 file of another kind or split: doc.docx";
+    let ingest = ["ingest", "--domain", "law", "--source", "laws", "--out", "first"];
+    sandbox.clara(&ingest)?.expect(0)?.says(&["not read", not_read])?;
+    sandbox.clara(&["data", "show", "./first"])?.expect(0)?.says(&[not_read])?;
+    sandbox.clara(&["data", "lint", "./first"])?.expect(0)?.says(&["warning not_read", not_read])?;
+    let again = ["ingest", "--domain", "law", "--source", "first", "--out", "second", "-o", "json"];
+    let made = sandbox.clara(&again)?.expect(0)?.json()?;
+    let manifest = &made["manifest"];
+    let files = manifest["source_files"].as_array().context("no files")?;
+    ensure!(files.len() == 1 && files[0]["name"] == "train.jsonl", "{files:?}");
+    let skipped = manifest["skipped_files"].as_array().context("no list")?;
+    ensure!(skipped.contains(&"validation.jsonl".into()), "{skipped:?}");
+    Ok(())
+}
+
+#[test]
 fn a_server_that_hangs_is_told_and_an_interrupt_is_answered_and_leaves_nothing() -> Result<()> {
     let sandbox = Sandbox::new(STEPS)?;
     // It takes connections and never answers.
