@@ -72,7 +72,7 @@ pub(crate) struct IngestArgs {
     #[arg(long)]
     replace: bool,
     /// Seed of every choice: split, mixture, order, templates [default: 42]
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     seed: Option<u64>,
     #[command(flatten)]
     data: DataArgs,

@@ -28,10 +28,10 @@ pub(crate) struct SourceArgs {
 #[command(next_help_heading = "Training data")]
 pub(crate) struct DataArgs {
     /// Keep at most so many of the most relevant documents; needs --query
-    #[arg(long, value_name = "DOCUMENTS")]
+    #[arg(long, value_name = "DOCUMENTS", allow_negative_numbers = true)]
     top_k: Option<u32>,
     /// Least relevance, measured by the best document (0 to 1); needs --query
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     min_relevance: Option<f64>,
     /// What a field is called in the sources, e.g. text=body where the text stands in `body`
     #[arg(long = "field", value_name = "FIELD=NAME", value_parser = pair)]
@@ -47,10 +47,10 @@ pub(crate) struct DataArgs {
     #[arg(long, value_name = "CODES", value_delimiter = ',')]
     languages: Vec<String>,
     /// Similarity (0 to 1) to an earlier document from which a document is left out; 1 keeps all [default: 0.85]
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     near_duplicates: Option<f64>,
     /// Least quality (0 to 1) of a document [default: 0, all]
-    #[arg(long, value_name = "SCORE")]
+    #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
     min_quality: Option<f64>,
     /// Leave e-mail addresses, phone numbers, IBANs, tax numbers and dates of birth as they are instead of masking them
     #[arg(long, conflicts_with = "drop_personal_data")]
