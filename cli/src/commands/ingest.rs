@@ -182,6 +182,7 @@ async fn wanted(session: &Session, args: &IngestArgs) -> Result<Wanted> {
     let domain = args.domain.clone().or(file.domain);
     let domain =
         domain.ok_or_else(|| usage("domain is missing; give --domain NAME, or `domain` in --spec FILE"))?;
+    ingest::check_options(&options, &domain).map_err(|error| usage(error.to_string()))?;
     let golden = args.golden_dataset.clone().or(file.golden_dataset);
     Ok(Wanted {
         options,
