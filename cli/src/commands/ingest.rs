@@ -1,6 +1,7 @@
 //! `clara ingest`: a dataset from documents, in this process, without a job and without training.
 
 mod folder;
+mod summary;
 
 use std::{
     collections::BTreeMap,
@@ -40,6 +41,7 @@ use crate::{
 };
 
 use folder::OutFolder;
+use summary::mended;
 
 /// Makes a dataset and nothing else: what `clara run` would train on, to look at before anybody trains.
 ///
@@ -314,6 +316,7 @@ fn tell(session: &Session, wanted: &Wanted, manifest: &DatasetManifest, reused: 
     }
     let mut fields = vec![("dataset", out.display().to_string())];
     fields.extend(data::of_manifest(manifest));
+    fields.extend(mended(manifest));
     session.output.fields(&fields)?;
     data::tell_dropped(session, manifest)?;
     session
