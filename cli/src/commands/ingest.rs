@@ -41,7 +41,7 @@ use crate::{
 };
 
 use folder::OutFolder;
-use summary::mended;
+use summary::{Asked, difference, mended};
 
 /// Makes a dataset and nothing else: what `clara run` would train on, to look at before anybody trains.
 ///
@@ -92,6 +92,11 @@ struct Wanted {
 }
 
 impl Wanted {
+    fn asked(&self) -> Asked<'_> {
+        let golden = self.golden.as_ref().map(|golden| &golden.digest);
+        Asked { options: &self.options, domain: &self.domain, golden }
+    }
+
     fn with_request<T>(&self, work: impl FnOnce(&IngestRequest<'_>) -> T) -> T {
         work(&IngestRequest {
             options: &self.options,
@@ -229,12 +234,12 @@ async fn there_already(session: &Session, wanted: &Wanted, replace: bool) -> Res
     }
     let manifest = inspect::manifest(&out).ok();
     let is_local = !wanted.options.sources.iter().any(|source| Place::of(source).is_remote());
-    if let Some(manifest) = manifest.filter(|_| is_local && !wanted.options.fresh) {
+    if let Some(manifest) = manifest.as_ref().filter(|_| is_local && !wanted.options.fresh) {
         let (asked, interrupt) = (wanted.clone(), Interrupt(session.interrupt.clone()));
         let key = move || asked.with_request(|request| reuse::key_of(request, &interrupt));
         if manifest.key == Some(tokio::task::spawn_blocking(key).await??) {
-            let damage = inspect::damage(&out, &manifest)?;
-            let Some(first) = damage.first() else { return Ok(Some(manifest)) };
+            let damage = inspect::damage(&out, manifest)?;
+            let Some(first) = damage.first() else { return Ok(Some(manifest.clone())) };
             if !replace {
                 bail!("the dataset in {} is damaged: {first}; give --replace to make it anew", out.display());
             }
@@ -248,7 +253,13 @@ async fn there_already(session: &Session, wanted: &Wanted, replace: bool) -> Res
         );
     }
     if !replace {
-        bail!("{} holds something else; give another folder with --out, or --replace", out.display());
+        let differs = manifest
+            .as_ref()
+            .map_or_else(|| "it is no dataset".to_owned(), |manifest| difference(manifest, wanted.asked()));
+        bail!(
+            "{} holds something else: {differs}; give another folder with --out, or --replace",
+            out.display()
+        );
     }
     wanted.folder.check_replaceable()?;
     Ok(None)

@@ -1,6 +1,6 @@
 //! Words about a manifest.
 
-use clara_lifecycle::{dataset::MendCount, digest::Digest, spec::IngestOptions};
+use clara_lifecycle::dataset::MendCount;
 use serde_json::json;
 
 use super::*;
@@ -31,4 +31,18 @@ fn what_was_masked_is_told_apart_from_what_was_mended() {
             .into();
     let expected = [("mended", "blanks 7".to_owned()), ("masked", "e-mail address 2, IBAN 1".to_owned())];
     assert_eq!(mended(&manifest), expected);
+}
+
+#[test]
+fn another_dataset_is_told_by_what_differs() {
+    let (manifest, domain) = (manifest(), "law".parse().unwrap());
+    let same = Asked { options: &options(), domain: &domain, golden: None };
+    assert!(difference(&manifest, same).starts_with("the source files"));
+    let asked =
+        IngestOptions { query: Some("Bau".to_owned()), sources: vec!["b.jsonl".to_owned()], ..options() };
+    let told = difference(&manifest, Asked { options: &asked, domain: &domain, golden: None });
+    assert!(told.contains("its sources are law.jsonl") && told.contains("ingest.query"), "{told}");
+    let golden = Digest::of(b"golden");
+    let told = difference(&manifest, Asked { golden: Some(&golden), ..same });
+    assert_eq!(told, "its golden dataset is none");
 }
