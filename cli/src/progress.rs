@@ -1,4 +1,4 @@
-//! Shows how far a job is: bars on a terminal, one line per 10 % elsewhere; always on standard error.
+//! Shows how far a job is: bars on a terminal, elsewhere one line per 10 % or every 10 seconds; always on standard error.
 
 mod drawing;
 #[cfg(test)]
@@ -20,6 +20,8 @@ use crate::{
 
 /// Off a terminal, a note about what is waited for is shown this often.
 const NOTE_EVERY: Duration = Duration::from_secs(30);
+/// Off a terminal, work of unknown extent is told this often.
+const COUNT_EVERY: Duration = Duration::from_secs(10);
 
 /// Shows events of one job.
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub(crate) struct ProgressView {
     tenth: Option<u64>,
     /// When a note was last shown, off a terminal.
     noted_at: Option<Instant>,
+    /// When work of unknown extent was last told for the stage, off a terminal.
+    counted_at: Option<Instant>,
     /// What was told last, so that it is not told twice.
     told: String,
     /// Drawn below the bar of the training, for who watches.
@@ -64,6 +68,7 @@ impl ProgressView {
             stage: None,
             tenth: None,
             noted_at: None,
+            counted_at: None,
             told: String::new(),
             drawing: None,
         }
@@ -111,6 +116,7 @@ impl ProgressView {
         self.end_bar();
         self.stage = Some(stage);
         self.tenth = None;
+        self.counted_at = None;
         let worth_a_bar = !matches!(stage, Stage::Gate | Stage::Rollout);
         if let Style::Bars { bar } = &mut self.style
             && worth_a_bar
@@ -131,10 +137,12 @@ impl ProgressView {
             Style::Bars { bar: Some(bar) } => draw(bar, progress, below(stage, self.drawing.as_ref())),
             Style::Bars { bar: None } | Style::Silent => {}
             Style::Lines => {
-                let line = if progress.note.is_empty() {
+                let line = if !progress.note.is_empty() {
+                    self.note(&progress.note, Instant::now())
+                } else if progress.total.is_some() {
                     self.line(stage, progress)
                 } else {
-                    self.note(&progress.note, Instant::now())
+                    self.count(stage, progress, Instant::now())
                 };
                 if let Some(text) = line {
                     self.tell(text);
@@ -161,6 +169,19 @@ impl ProgressView {
         }
         self.tenth = Some(tenth);
         Some(words::of_progress((self.step)(stage), progress, total))
+    }
+
+    /// The line for work of unknown extent, unless one was shown a moment ago; none before its speed is known.
+    fn count(&mut self, stage: Stage, progress: &Progress, now: Instant) -> Option<String> {
+        if self.counted_at.is_some_and(|told| now.duration_since(told) < COUNT_EVERY) {
+            return None;
+        }
+        let figures = words::figures(progress);
+        if progress.done == 0 || figures.is_empty() {
+            return None;
+        }
+        self.counted_at = Some(now);
+        Some(format!("{}: {} {}, {figures}", (self.step)(stage), progress.done, progress.unit))
     }
 
     fn tell(&mut self, text: String) {

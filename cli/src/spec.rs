@@ -82,19 +82,19 @@ pub(crate) struct SpecArgs {
 #[command(next_help_heading = "Training")]
 pub(crate) struct TrainingArgs {
     /// Inner width of the low-rank update [default: 16]
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     rank: Option<u32>,
     /// Numerator of the scale alpha / rank [default: twice the rank]
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     alpha: Option<f32>,
     /// Scale alpha / √rank instead of alpha / rank (rsLoRA), for high ranks
     #[arg(long)]
     use_rslora: bool,
     /// Learning rate of each B over that of each A (LoRA+), e.g. 16 [default: 1]
-    #[arg(long, value_name = "RATIO")]
+    #[arg(long, value_name = "RATIO", allow_negative_numbers = true)]
     loraplus_lr_ratio: Option<f32>,
     /// Share of the inputs of the low-rank updates that are zeroed in training, e.g. 0.05 [default: 0]
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     dropout: Option<f32>,
     /// How the adapter begins: default (A random, B zero) or pissa (largest singular values of the weight)
     #[arg(long, value_name = "INIT", value_parser = from_name::<AdapterInit>)]
@@ -103,25 +103,25 @@ pub(crate) struct TrainingArgs {
     #[arg(long, value_name = "CHOICE", value_parser = from_name::<Overlong>)]
     overlong: Option<Overlong>,
     /// Passes over the training data [default: 2]
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     epochs: Option<u32>,
     /// Stop after so many optimiser steps; 0 means no limit
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     max_steps: Option<u32>,
     /// Peak learning rate of AdamW [default: 2e-4]
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     learning_rate: Option<f32>,
     /// End after so many validations without a better loss, with the best adapter [default: train to the end]
-    #[arg(long, value_name = "VALIDATIONS")]
+    #[arg(long, value_name = "VALIDATIONS", allow_negative_numbers = true)]
     early_stopping_patience: Option<u32>,
     /// Longest packed row in tokens [default: 512]
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, value_name = "TOKENS", allow_negative_numbers = true)]
     sequence_length: Option<u32>,
     /// Layers that carry the update [default: all linear layers]
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     target_modules: Vec<String>,
     /// Seed of initialisation, shuffling and split [default: 42]
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     seed: Option<u64>,
 }
 
@@ -142,13 +142,13 @@ pub(crate) struct EvaluationArgs {
     #[arg(long, value_enum)]
     gate_mode: Option<GateModeArg>,
     /// Mean score from which on the version is approved without a person [default: 85]
-    #[arg(long, value_name = "SCORE")]
+    #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
     auto_approve_threshold: Option<f64>,
     /// Mean score below which the version is rejected [default: 70]
-    #[arg(long, value_name = "SCORE")]
+    #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
     review_threshold: Option<f64>,
     /// Longest answer in tokens [default: 192]
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, value_name = "TOKENS", allow_negative_numbers = true)]
     max_new_tokens: Option<u32>,
 }
 

@@ -1,5 +1,8 @@
 //! What can go wrong when a dataset is made, and what to do about it.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     io,
     path::{Path, PathBuf},
@@ -29,11 +32,11 @@ pub enum IngestError {
         path: String,
     },
     /// A source is of a kind that nothing reads.
-    #[error("cannot read source {path}: files of kind `{found}` are not known; expected {KNOWN_KINDS}")]
+    #[error("cannot read source {path}: {}; expected {KNOWN_KINDS}", unknown_kind(found))]
     UnknownKind {
         /// The source as given.
         path: String,
-        /// What its name ends with.
+        /// What its name ends with; nothing where it has no ending.
         found: String,
     },
     /// The sources hold nothing.
@@ -241,5 +244,15 @@ fn advice(error: &io::Error) -> &'static str {
             "its content is damaged: fetch or make it anew (`clara data lint DATASET` names what is damaged in a dataset)"
         }
         _ => "check that the file is there and may be read",
+    }
+}
+
+fn unknown_kind(found: &str) -> String {
+    match found.to_lowercase().as_str() {
+        "" => "its name has no ending that tells what it holds, as in `law.jsonl`".to_owned(),
+        packed @ ("gz" | "zst") => {
+            format!("its name does not tell a kind of text that is read packed, as in `law.jsonl.{packed}`")
+        }
+        _ => format!("files of kind `{found}` are not known"),
     }
 }

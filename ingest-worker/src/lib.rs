@@ -31,6 +31,7 @@ mod stop_words;
 mod tokens;
 mod words;
 
+pub use clean::language::language_code;
 pub use error::IngestError;
 pub use figures::{Count, Figures};
 pub use handler::IngestHandler;

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Grows when the same sources and options give another dataset.
-const PIPELINE: &str = concat!("3 of ", env!("CARGO_PKG_VERSION"));
+const PIPELINE: &str = concat!("4 of ", env!("CARGO_PKG_VERSION"));
 
 const BUFFER_BYTES: usize = 256 << 10;
 

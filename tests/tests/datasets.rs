@@ -124,7 +124,10 @@ fn a_dataset_is_made_without_a_job_and_left_as_it_is_by_the_same_command() -> Re
     ensure!(!again.stdout.contains("LEFT OUT"), "a table of nothing: {}", again.stdout);
     sandbox.clara(&["data", "lint", &out])?.expect(0)?.says(&["golden_not_compared"])?;
     let golden = [&ingest[..], &["--golden-dataset", "golden.json"]].concat();
-    sandbox.clara(&golden)?.expect(1)?.says(&["holds something else", "--replace"])?;
+    sandbox
+        .clara(&golden)?
+        .expect(1)?
+        .says(&["holds something else: its golden dataset is none", "--replace"])?;
     let compared = sandbox.clara(&[&golden[..], &["--replace", "-o", "json"]].concat())?.expect(0)?.json()?;
     ensure!(compared["manifest"]["golden_overlap"]["golden_dataset"] == "law-golden@1.0.0", "{compared}");
     let nowhere = [&ingest[..], &["--base-model", "/nope"]].concat();

@@ -38,3 +38,12 @@ fn what_belongs_to_later_versions_is_not_offered() {
         assert_eq!(Cli::try_parse_from(line).unwrap_err().exit_code(), 2, "{line:?}");
     }
 }
+
+#[test]
+fn a_negative_number_is_a_wrong_value_and_no_unknown_flag() {
+    for flag in ["--seed", "--top-k"] {
+        let line = ["clara", "ingest", "--out", "there", flag, "-1"];
+        let error = Cli::try_parse_from(line).unwrap_err();
+        assert_eq!(error.kind(), clap::error::ErrorKind::ValueValidation, "{error}");
+    }
+}

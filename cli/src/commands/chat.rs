@@ -24,13 +24,13 @@ pub(crate) struct ChatArgs {
     #[arg(long, value_name = "TEXT")]
     pub(crate) system: Option<String>,
     /// Randomness of the answers; 0 always takes the most likely token
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
     pub(crate) temperature: f32,
     /// Seed of the draws, where the temperature is not 0
-    #[arg(long, default_value_t = 42)]
+    #[arg(long, default_value_t = 42, allow_negative_numbers = true)]
     pub(crate) seed: u64,
     /// Longest answer in tokens
-    #[arg(long, default_value_t = 256, value_name = "TOKENS")]
+    #[arg(long, default_value_t = 256, value_name = "TOKENS", allow_negative_numbers = true)]
     pub(crate) max_new_tokens: u32,
     /// Ask this one question, print the answer and end
     pub(crate) question: Option<String>,

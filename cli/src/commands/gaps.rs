@@ -91,7 +91,7 @@ pub(crate) struct TrainArgs {
     #[command(flatten)]
     filter: FilterArgs,
     /// At most so many, the worst
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..), allow_negative_numbers = true)]
     limit: u32,
     /// Ask for the data of the job before as well, so that less is forgotten
     #[arg(long)]

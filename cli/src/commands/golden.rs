@@ -107,10 +107,10 @@ pub(crate) struct RotateArgs {
     /// ID (its newest version) or ID@VERSION
     reference: String,
     /// Share (0–1) of the samples that the next version holds back
-    #[arg(long, default_value_t = 0.3)]
+    #[arg(long, default_value_t = 0.3, allow_negative_numbers = true)]
     share: f64,
     /// Seed of the draw; the same seed holds the same samples back
-    #[arg(long, default_value_t = 42)]
+    #[arg(long, default_value_t = 42, allow_negative_numbers = true)]
     seed: u64,
     #[command(flatten)]
     by: Actor,

@@ -1,6 +1,7 @@
 //! `clara ingest`: a dataset from documents, in this process, without a job and without training.
 
 mod folder;
+mod summary;
 
 use std::{
     collections::BTreeMap,
@@ -40,6 +41,7 @@ use crate::{
 };
 
 use folder::OutFolder;
+use summary::{Asked, difference, mended};
 
 /// Makes a dataset and nothing else: what `clara run` would train on, to look at before anybody trains.
 ///
@@ -72,7 +74,7 @@ pub(crate) struct IngestArgs {
     #[arg(long)]
     replace: bool,
     /// Seed of every choice: split, mixture, order, templates [default: 42]
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     seed: Option<u64>,
     #[command(flatten)]
     data: DataArgs,
@@ -90,6 +92,11 @@ struct Wanted {
 }
 
 impl Wanted {
+    fn asked(&self) -> Asked<'_> {
+        let golden = self.golden.as_ref().map(|golden| &golden.digest);
+        Asked { options: &self.options, domain: &self.domain, golden }
+    }
+
     fn with_request<T>(&self, work: impl FnOnce(&IngestRequest<'_>) -> T) -> T {
         work(&IngestRequest {
             options: &self.options,
@@ -182,6 +189,7 @@ async fn wanted(session: &Session, args: &IngestArgs) -> Result<Wanted> {
     let domain = args.domain.clone().or(file.domain);
     let domain =
         domain.ok_or_else(|| usage("domain is missing; give --domain NAME, or `domain` in --spec FILE"))?;
+    ingest::check_options(&options, &domain).map_err(|error| usage(error.to_string()))?;
     let golden = args.golden_dataset.clone().or(file.golden_dataset);
     Ok(Wanted {
         options,
@@ -226,12 +234,12 @@ async fn there_already(session: &Session, wanted: &Wanted, replace: bool) -> Res
     }
     let manifest = inspect::manifest(&out).ok();
     let is_local = !wanted.options.sources.iter().any(|source| Place::of(source).is_remote());
-    if let Some(manifest) = manifest.filter(|_| is_local && !wanted.options.fresh) {
+    if let Some(manifest) = manifest.as_ref().filter(|_| is_local && !wanted.options.fresh) {
         let (asked, interrupt) = (wanted.clone(), Interrupt(session.interrupt.clone()));
         let key = move || asked.with_request(|request| reuse::key_of(request, &interrupt));
         if manifest.key == Some(tokio::task::spawn_blocking(key).await??) {
-            let damage = inspect::damage(&out, &manifest)?;
-            let Some(first) = damage.first() else { return Ok(Some(manifest)) };
+            let damage = inspect::damage(&out, manifest)?;
+            let Some(first) = damage.first() else { return Ok(Some(manifest.clone())) };
             if !replace {
                 bail!("the dataset in {} is damaged: {first}; give --replace to make it anew", out.display());
             }
@@ -245,7 +253,13 @@ async fn there_already(session: &Session, wanted: &Wanted, replace: bool) -> Res
         );
     }
     if !replace {
-        bail!("{} holds something else; give another folder with --out, or --replace", out.display());
+        let differs = manifest
+            .as_ref()
+            .map_or_else(|| "it is no dataset".to_owned(), |manifest| difference(manifest, wanted.asked()));
+        bail!(
+            "{} holds something else: {differs}; give another folder with --out, or --replace",
+            out.display()
+        );
     }
     wanted.folder.check_replaceable()?;
     Ok(None)
@@ -313,6 +327,7 @@ fn tell(session: &Session, wanted: &Wanted, manifest: &DatasetManifest, reused: 
     }
     let mut fields = vec![("dataset", out.display().to_string())];
     fields.extend(data::of_manifest(manifest));
+    fields.extend(mended(manifest));
     session.output.fields(&fields)?;
     data::tell_dropped(session, manifest)?;
     session

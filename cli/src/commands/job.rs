@@ -90,7 +90,7 @@ pub(crate) struct ListArgs {
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = pair)]
     labels: Vec<(String, String)>,
     /// At most so many, up to 1000
-    #[arg(long, default_value_t = 100)]
+    #[arg(long, default_value_t = 100, allow_negative_numbers = true)]
     limit: u32,
     /// Goes on after this job, the last one of the page before
     #[arg(long, value_name = "JOB")]
@@ -113,7 +113,7 @@ pub(crate) struct RetryArgs {
     #[arg(long, value_name = "STAGE")]
     from: Option<Stage>,
     /// Most that the job may spend on its judge from now on, in its budget's currency
-    #[arg(long, value_name = "AMOUNT")]
+    #[arg(long, value_name = "AMOUNT", allow_negative_numbers = true)]
     judge_budget: Option<f64>,
 }
 

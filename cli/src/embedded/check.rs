@@ -81,7 +81,7 @@ fn data_problem(options: &IngestOptions, domain: &Domain) -> Option<SpecProblem>
         return None;
     }
     let error = ingest::check_options(options, domain).err()?;
-    Some(SpecProblem { field: "ingest", message: error.to_string() })
+    Some(SpecProblem { field: "ingest", message: without("ingest options ", &error.to_string()) })
 }
 
 /// What of the training does not fit the base model.

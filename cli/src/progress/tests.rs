@@ -14,6 +14,7 @@ fn lines() -> ProgressView {
         stage: None,
         tenth: None,
         noted_at: None,
+        counted_at: None,
         told: String::new(),
         drawing: None,
     }
@@ -54,8 +55,18 @@ fn there_is_one_line_for_every_tenth_and_no_more() {
 }
 
 #[test]
-fn without_a_total_there_is_no_line() {
-    assert_eq!(lines().line(Stage::Ingest, &Progress { total: None, ..steps(5, 1) }), None);
+fn without_a_total_the_count_is_told_now_and_then() {
+    let (mut view, start) = (lines().alone(), Instant::now());
+    let figures = BTreeMap::from([("documents_per_second".to_owned(), 1200.0)]);
+    let mut progress = Progress { done: 2400, unit: "documents".to_owned(), figures, ..Progress::default() };
+    let line = view.count(Stage::Ingest, &progress, start);
+    assert_eq!(line.as_deref(), Some("ingest: 2400 documents, 1200 documents/s"));
+    let mut told =
+        |seconds| view.count(Stage::Ingest, &progress, start + Duration::from_secs(seconds)).is_some();
+    assert_eq!([5, 9, 10, 11, 20].map(&mut told), [false, false, true, false, true]);
+    progress.figures.clear();
+    assert_eq!(lines().count(Stage::Ingest, &progress, start), None);
+    assert_eq!(lines().line(Stage::Ingest, &progress), None);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use clara_ingest_worker::fetch::Place;
+use clara_ingest_worker::{fetch::Place, language_code};
 use clara_lifecycle::spec::{FieldNames, IngestOptions, PersonalData, RecordOrder, RecordShape};
 
 use crate::usage::usage;
@@ -28,10 +28,10 @@ pub(crate) struct SourceArgs {
 #[command(next_help_heading = "Training data")]
 pub(crate) struct DataArgs {
     /// Keep at most so many of the most relevant documents; needs --query
-    #[arg(long, value_name = "DOCUMENTS")]
+    #[arg(long, value_name = "DOCUMENTS", allow_negative_numbers = true)]
     top_k: Option<u32>,
     /// Least relevance, measured by the best document (0 to 1); needs --query
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     min_relevance: Option<f64>,
     /// What a field is called in the sources, e.g. text=body where the text stands in `body`
     #[arg(long = "field", value_name = "FIELD=NAME", value_parser = pair)]
@@ -43,14 +43,14 @@ pub(crate) struct DataArgs {
     /// `shuffle = false` in its section of --spec) [default: source]
     #[arg(long, value_name = "ORDER", value_parser = from_name::<RecordOrder>)]
     order: Option<RecordOrder>,
-    /// Languages to keep, as ISO 639-1 codes, e.g. de,en [default: all]
-    #[arg(long, value_name = "CODES", value_delimiter = ',')]
+    /// Languages to keep, as ISO 639 codes, e.g. de,en [default: all]
+    #[arg(long, value_name = "CODES", value_delimiter = ',', value_parser = language)]
     languages: Vec<String>,
     /// Similarity (0 to 1) to an earlier document from which a document is left out; 1 keeps all [default: 0.85]
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", allow_negative_numbers = true)]
     near_duplicates: Option<f64>,
     /// Least quality (0 to 1) of a document [default: 0, all]
-    #[arg(long, value_name = "SCORE")]
+    #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
     min_quality: Option<f64>,
     /// Leave e-mail addresses, phone numbers, IBANs, tax numbers and dates of birth as they are instead of masking them
     #[arg(long, conflicts_with = "drop_personal_data")]
@@ -144,6 +144,12 @@ fn field_name<'a>(fields: &'a mut FieldNames, field: &str) -> Result<&'a mut Str
                  completion, id, domain, licence or classification before the `=`"
             )));
         }
+    })
+}
+
+fn language(code: &str) -> Result<String, String> {
+    language_code(code).ok_or_else(|| {
+        "it is no code of a language that can be told; expected ISO 639-1 codes such as `de`".to_owned()
     })
 }
 

@@ -10,22 +10,22 @@ use super::set;
 #[command(next_help_heading = "Limits of the judge")]
 pub(crate) struct JudgeLimitArgs {
     /// Calls to the judge in flight at once [default: 4; 8 where the base model judges]
-    #[arg(long, value_name = "CALLS")]
+    #[arg(long, value_name = "CALLS", allow_negative_numbers = true)]
     judge_concurrency: Option<u32>,
     /// Calls to the judge per minute at most [default: 0, no limit]
-    #[arg(long, value_name = "CALLS")]
+    #[arg(long, value_name = "CALLS", allow_negative_numbers = true)]
     judge_requests_per_minute: Option<u32>,
     /// Tokens of its prompts and replies per minute at most [default: 0, no limit]
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, value_name = "TOKENS", allow_negative_numbers = true)]
     judge_tokens_per_minute: Option<u32>,
     /// The most that the job may spend on its judge, counted by the two prices; then it is stuck and can go on with more
-    #[arg(long, value_name = "AMOUNT")]
+    #[arg(long, value_name = "AMOUNT", allow_negative_numbers = true)]
     judge_budget: Option<f64>,
     /// Price of a million tokens that the judge reads, in the currency of the budget [default: 0]
-    #[arg(long, value_name = "AMOUNT")]
+    #[arg(long, value_name = "AMOUNT", allow_negative_numbers = true)]
     judge_prompt_price: Option<f64>,
     /// Price of a million tokens that the judge writes [default: 0]
-    #[arg(long, value_name = "AMOUNT")]
+    #[arg(long, value_name = "AMOUNT", allow_negative_numbers = true)]
     judge_reply_price: Option<f64>,
     /// Ask the judge anew, even where an earlier job has its reply to the same question
     #[arg(long)]

@@ -27,6 +27,14 @@ fn the_least_flags_give_a_sound_specification() {
 }
 
 #[test]
+fn a_language_that_cannot_be_told_is_an_error_of_usage() {
+    for codes in ["", "klingon", "de,"] {
+        let error = Line::try_parse_from(LEAST.iter().chain(&["--languages", codes])).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{codes}");
+    }
+}
+
+#[test]
 fn every_flag_reaches_its_field() {
     type Look = fn(&JobSpec) -> String;
     let table: [(&[&str], Look, &str); 33] = [
@@ -35,7 +43,7 @@ fn every_flag_reaches_its_field() {
         (&["--min-relevance", "0.3", "--query", "Bau"], |spec| spec.ingest.min_relevance.to_string(), "0.3"),
         (&["--records", "instruction"], |spec| format!("{:?}", spec.ingest.shape.records), "Instruction"),
         (&["--order", "shuffle"], |spec| format!("{:?}", spec.ingest.shape.order), "Shuffle"),
-        (&["--languages", "de,en"], |spec| spec.ingest.clean.languages.join("+"), "de+en"),
+        (&["--languages", "DE,eng"], |spec| spec.ingest.clean.languages.join("+"), "de+en"),
         (&["--near-duplicates", "0.7"], |spec| spec.ingest.clean.near_duplicate_limit.to_string(), "0.7"),
         (&["--min-quality", "0.4"], |spec| spec.ingest.clean.min_quality.to_string(), "0.4"),
         (&["--keep-personal-data"], |spec| format!("{:?}", spec.ingest.clean.personal_data), "Keep"),

@@ -102,6 +102,11 @@ pub(crate) fn short_code(code: &str) -> String {
     known.or(other).map_or(language, str::to_owned)
 }
 
+/// The ISO 639-1 code of a language that can be told, by any of its codes: `de` for `DE` and `deu`; `None` for others.
+pub fn language_code(code: &str) -> Option<String> {
+    Some(short_code(code)).filter(|short| is_known(short))
+}
+
 /// Whether the language of this ISO 639-1 code can be told.
 pub(crate) fn is_known(code: &str) -> bool {
     CODES.iter().any(|(known, _)| *known == code)

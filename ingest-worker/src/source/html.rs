@@ -48,7 +48,7 @@ pub(super) fn understand(bytes: &[u8]) -> Result<WholeText, String> {
         text: text.flow.finish(),
         licence: licence.and_then(|link| link.attr("href")).map(str::to_owned),
         metadata,
-        missing: None,
+        ..WholeText::default()
     })
 }
 

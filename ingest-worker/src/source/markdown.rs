@@ -11,40 +11,71 @@ use crate::clean::language::short_code;
 const MARK: &str = "---";
 const END_MARKS: [&str; 2] = [MARK, "..."];
 
-/// The text of a `.md` file, with `title` and `language` of its front matter as metadata.
+/// How a text begins.
+enum Front<'a> {
+    /// With text.
+    Missing,
+    /// With entries of a block that ends nowhere, or not before this line, which is no part of such a block.
+    Unclosed { line: usize },
+    /// With this block of YAML, and the text after it.
+    Block(&'a str, &'a str),
+}
+
+/// The text of a `.md` file, with domain, licence, `title` and `language` of its front matter.
 ///
 /// # Errors
 /// When it is no UTF-8.
 pub(super) fn understand(bytes: &[u8]) -> Result<WholeText, String> {
     let whole = plain(bytes)?;
-    let Some((front, text)) = front_matter(&whole.text) else { return Ok(whole) };
+    let (front, text) = match front_matter(&whole.text) {
+        Front::Missing => return Ok(whole),
+        Front::Unclosed { line } => {
+            let doubt = format!(
+                "its front matter is not closed before line {line}, so that it stays in the text; end it by a line `---`"
+            );
+            return Ok(WholeText { doubt: Some(doubt), ..whole });
+        }
+        Front::Block(front, text) => (front, text),
+    };
     let about = |names: &[&str]| names.iter().find_map(|name| value(front, name));
     let language = about(&["lang", "language"]).map(|code| short_code(&code));
     let metadata = [("title", about(&["title"])), ("language", language)];
     let metadata: BTreeMap<String, String> =
         metadata.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
-    Ok(WholeText { text: text.to_owned(), licence: about(&["license", "licence"]), metadata, missing: None })
+    Ok(WholeText {
+        text: text.to_owned(),
+        domain: about(&["domain"]),
+        licence: about(&["license", "licence"]),
+        metadata,
+        ..WholeText::default()
+    })
 }
 
-/// The block of YAML that a text begins with and the text after it. Lines between two rules that are no YAML are text.
-fn front_matter(text: &str) -> Option<(&str, &str)> {
-    let block = text.strip_prefix(MARK)?.trim_start_matches([' ', '\t']).strip_prefix('\n')?;
+/// What a text begins with. Lines between two rules that are no YAML are text.
+fn front_matter(text: &str) -> Front<'_> {
+    let opened = text.strip_prefix(MARK).map(|rest| rest.trim_start_matches([' ', '\t']));
+    let Some(block) = opened.and_then(|rest| rest.strip_prefix('\n')) else { return Front::Missing };
     let mut has_entry = false;
-    let mut bytes = 0;
+    let (mut bytes, mut number) = (0, 1);
     for line in block.split_inclusive('\n') {
+        number += 1;
         if END_MARKS.contains(&line.trim_end()) {
-            let rest = block.get(bytes + line.len()..)?;
-            return has_entry.then_some((block.get(..bytes)?, rest.trim_start_matches('\n')));
+            if !has_entry {
+                return Front::Missing;
+            }
+            let (front, rest) = block.split_at(bytes);
+            let rest = rest.strip_prefix(line).unwrap_or(rest);
+            return Front::Block(front, rest.trim_start_matches('\n'));
         }
         bytes += line.len();
         let is_continued = line.starts_with([' ', '\t', '-', '#', ']', '}']) || line.trim().is_empty();
         let is_entry = entry(line).is_some();
         if !is_entry && !is_continued {
-            return None;
+            return if has_entry { Front::Unclosed { line: number } } else { Front::Missing };
         }
         has_entry |= is_entry;
     }
-    None
+    if has_entry { Front::Unclosed { line: number + 1 } } else { Front::Missing }
 }
 
 /// Name and value of a line such as `title: Bauen`.

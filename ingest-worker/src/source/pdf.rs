@@ -65,7 +65,7 @@ pub(super) fn understand(bytes: &[u8]) -> Result<WholeText, String> {
         ));
         metadata.insert("pages_without_text".to_owned(), numbers);
     }
-    Ok(WholeText { text, licence: None, metadata, missing })
+    Ok(WholeText { text, metadata, missing, ..WholeText::default() })
 }
 
 fn open(bytes: &[u8]) -> Result<Document, String> {

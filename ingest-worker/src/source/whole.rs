@@ -22,10 +22,13 @@ use crate::error::IngestError;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct WholeText {
     pub(super) text: String,
+    pub(super) domain: Option<String>,
     pub(super) licence: Option<String>,
     pub(super) metadata: BTreeMap<String, String>,
     /// What of the file could not be read, if anything.
     pub(super) missing: Option<String>,
+    /// What of the text may not have been meant as text, if anything.
+    pub(super) doubt: Option<String>,
 }
 
 /// Finds the text in the bytes of a file, or what is wrong with them, without their content.
@@ -74,15 +77,18 @@ impl Source for WholeSource {
         self.input.drain()?;
         Ok(Some(match bytes.and_then(|bytes| (self.understand)(&bytes)) {
             Err(problem) => SourceItem::Broken(Broken { origin, problem }),
-            Ok(WholeText { text, licence, mut metadata, missing }) => {
+            Ok(WholeText { text, domain, licence, mut metadata, missing, doubt }) => {
                 if let Some(missing) = missing {
                     warn!("read {origin} in part: {missing}");
+                }
+                if let Some(doubt) = doubt {
+                    warn!("read {origin} as text alone: {doubt}");
                 }
                 metadata.insert("file".to_owned(), self.name.clone());
                 SourceItem::Document(Document {
                     id: self.name.clone(),
                     origin,
-                    domain: None,
+                    domain,
                     licence,
                     classification: None,
                     content: TrainingContent::Text { text },

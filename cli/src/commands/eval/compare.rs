@@ -33,10 +33,10 @@ pub(crate) struct CompareArgs {
     /// What it is compared with: an adapter version, a job or an evaluation file
     baseline: String,
     /// How many points (0 to 100) worse it may be
-    #[arg(long, value_name = "POINTS", default_value_t = GatePolicy::default().champion_margin)]
+    #[arg(long, value_name = "POINTS", default_value_t = GatePolicy::default().champion_margin, allow_negative_numbers = true)]
     margin: f64,
     /// Seed of the resampling
-    #[arg(long, default_value_t = GatePolicy::default().seed)]
+    #[arg(long, default_value_t = GatePolicy::default().seed, allow_negative_numbers = true)]
     seed: u64,
     /// Compare although golden dataset or judge differ
     #[arg(long)]

@@ -1,6 +1,6 @@
 //! Which texts have a language that can be told.
 
-use super::{is_known, language, short_code};
+use super::{is_known, language, language_code, short_code};
 
 const GERMAN: &str =
     "Die Behörde entscheidet über den Antrag nach pflichtgemäßem Ermessen und teilt ihre Entscheidung mit.";
@@ -51,5 +51,15 @@ fn a_language_has_one_code_whatever_it_is_called_by() {
         ("", ""),
     ] {
         assert_eq!(short_code(code), short, "{code}");
+    }
+}
+
+#[test]
+fn only_languages_that_can_be_told_have_a_code_to_keep_them_by() {
+    for code in ["de", "DE", "deu", "ger", "de-AT"] {
+        assert_eq!(language_code(code).as_deref(), Some("de"), "{code}");
+    }
+    for code in ["", "xx", "klingon", "nds"] {
+        assert_eq!(language_code(code), None, "{code}");
     }
 }

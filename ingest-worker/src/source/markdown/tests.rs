@@ -1,5 +1,6 @@
 //! Markdown with and without front matter.
 
+use super::understand;
 use crate::source::fixtures::read;
 
 const TEXT: &str = "# Bauen\n\nText.";
@@ -42,4 +43,30 @@ fn rules_and_texts_between_them_stay() {
     }
     let text = "---\ntitle: x\n---\nText";
     assert_eq!(read("bau.txt", text.as_bytes()).unwrap().texts(), [text]);
+}
+
+#[test]
+fn the_domain_of_front_matter_is_that_of_the_document() {
+    let read = read("bau.md", b"---\ndomain: baurecht\n---\nText").unwrap();
+    assert_eq!((read.texts(), read.documents()[0].domain.as_deref()), (vec!["Text"], Some("baurecht")));
+}
+
+#[test]
+fn front_matter_that_is_not_closed_stays_in_the_text_and_the_line_is_named() {
+    for (text, line) in [
+        ("---\ntitle: Bauen\n\nohne Ende", Some(4)),
+        ("---\ntitle: Bauen\ntags: [a]\n", Some(4)),
+        ("---\ntitle: Bauen\nEin Satz.\n---\n", Some(3)),
+        ("---\n---\ntitle: x\n---\nText", None),
+        ("---\n\nErster Satz.\n\n---\n", None),
+    ] {
+        let whole = understand(text.as_bytes()).unwrap();
+        assert_eq!(whole.text, text);
+        match (whole.doubt, line) {
+            (Some(doubt), Some(line)) => {
+                assert!(doubt.contains(&format!("before line {line},")), "{text}: {doubt}");
+            }
+            (doubt, line) => assert_eq!((doubt, line), (None, None), "{text}"),
+        }
+    }
 }

@@ -134,3 +134,17 @@ async fn a_bucket_is_read_over_the_protocol_of_s3() {
         assert_eq!(source.files[0].entity.as_deref(), Some("\"e1\""));
     }
 }
+
+#[tokio::test]
+async fn a_machine_without_credentials_is_refused_at_once() {
+    let router = Router::new().route("/{*path}", axum::routing::put(|| async { StatusCode::FORBIDDEN }));
+    let metadata = serve(router).await;
+    let variables = [("AWS_METADATA_ENDPOINT".to_owned(), metadata)];
+    for url in ["s3://eimer/recht/a.jsonl", "s3://eimer/recht/"] {
+        let bucket = Bucket::new(&Url::parse(url).unwrap(), variables.clone().into_iter()).unwrap();
+        let error = Bench::new(url).collect_from(bucket).await.unwrap_err();
+        assert!(!error.is_retryable(), "{error}");
+        assert!(error.to_string().contains("there are no credentials for s3://eimer/recht"), "{error}");
+        assert!(error.to_string().contains("AWS_SKIP_SIGNATURE=true"), "{error}");
+    }
+}
