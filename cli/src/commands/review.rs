@@ -69,7 +69,7 @@ pub(crate) async fn run(session: &Session, command: ReviewCommand) -> Result<u8>
 
 async fn list(session: &Session, by: &Actor) -> Result<u8> {
     let connection = session.connect().await?;
-    let queue = connection.client.reviews(&by.actor).await?;
+    let queue = connection.client.reviews(by.or_nobody()).await?;
     if session.output.is_json() {
         session.output.json(&queue)?;
         return Ok(DONE);
@@ -107,8 +107,9 @@ async fn show(session: &Session, args: &AdapterArg) -> Result<u8> {
 
 /// Approves or rejects, and sees the job through to its end.
 pub(crate) async fn decide(session: &Session, args: DecisionArgs, approve: bool) -> Result<u8> {
+    let DecisionArgs { adapter, reason, by } = args;
+    let actor = by.name()?.to_owned();
     let connection = session.connect_with(Workers::Decision).await?;
-    let DecisionArgs { adapter, reason, by: Actor { actor } } = args;
     // Without a sheet of answers there is no revision that was seen.
     let request =
         v1::ReviewAdapterRequest { adapter_id: adapter, approve, actor, reason, review_revision: None };
