@@ -19,7 +19,7 @@ use clara_proto::v1;
 
 use super::{
     DONE, FAILED,
-    review::{self, AdapterArg, DecisionArgs},
+    review::{self, AdapterArg, ApproveArgs, DecisionArgs},
 };
 use crate::{
     client::AdapterDocument,
@@ -75,7 +75,7 @@ pub(crate) enum RegistryCommand {
     #[command(
         after_help = "Example:\n  clara registry approve verwaltungsrecht-lora-v1.0.0 --reason \"checked ten answers\""
     )]
-    Approve(DecisionArgs),
+    Approve(ApproveArgs),
     /// Reject a version
     #[command(
         after_help = "Example:\n  clara registry reject verwaltungsrecht-lora-v1.0.0 --reason \"invents paragraphs\""
@@ -158,8 +158,8 @@ pub(crate) async fn run(session: &Session, command: RegistryCommand) -> Result<u
         RegistryCommand::Gc(args) => records::gc(session, args).await,
         RegistryCommand::Keygen(args) => keys::keygen(session, &args),
         RegistryCommand::Sign(args) => keys::sign(session, args).await,
-        RegistryCommand::Approve(args) => review::decide(session, args, true).await,
-        RegistryCommand::Reject(args) => review::decide(session, args, false).await,
+        RegistryCommand::Approve(args) => review::approve(session, args).await,
+        RegistryCommand::Reject(args) => review::reject(session, args).await,
         RegistryCommand::Stats => stats(session).await,
         RegistryCommand::Export(args) => transfer::export(session, args).await,
         RegistryCommand::Import(args) => transfer::import(session, args).await,
