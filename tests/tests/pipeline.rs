@@ -53,6 +53,21 @@ fn middle_scores_wait_for_a_person_whose_approval_makes_the_champion() -> Result
 }
 
 #[test]
+fn an_empty_list_tells_how_to_make_the_first_one() -> Result<()> {
+    let sandbox = Sandbox::new(STEPS)?;
+    for (list, how) in [
+        (["job", "list"], "clara job submit"),
+        (["registry", "list"], "clara registry import"),
+        (["gaps", "list"], "clara run"),
+        (["golden", "list"], "clara golden create"),
+    ] {
+        let ended = sandbox.clara(&list)?.expect(0)?;
+        ensure!(ended.stdout.is_empty() && ended.stderr.contains(how), "{list:?}: {ended:?}");
+    }
+    Ok(())
+}
+
+#[test]
 fn low_scores_reject() -> Result<()> {
     let sandbox = Sandbox::new(STEPS)?;
     judged(&sandbox, 5, &[])?.expect(10)?.says(&["rejected", "mean_below_review"])?;

@@ -119,7 +119,14 @@ async fn list(session: &Session, args: ListArgs) -> Result<u8> {
         all_versions: args.all_versions,
         ..filter(args.filter)
     };
-    print(session.output, &connection.client.gaps(filter).await?)
+    let gaps = connection.client.gaps(filter).await?;
+    if gaps.is_empty() && !session.output.is_json() {
+        session.output.note(
+            "no gap is here, or none that the flags name; `clara run` notes the samples that its version does not pass",
+        );
+        return Ok(DONE);
+    }
+    print(session.output, &gaps)
 }
 
 async fn show(session: &Session, gap: &str) -> Result<u8> {

@@ -227,6 +227,12 @@ async fn list(session: &Session, client: &Client) -> Result<()> {
     if session.output.is_json() {
         return session.output.json(&documents);
     }
+    if documents.is_empty() {
+        session.output.note(
+            "there is no golden dataset here; `clara golden create law-golden --domain law` begins one, `clara golden import` reads one",
+        );
+        return Ok(());
+    }
     let rows = documents.iter().map(|document| {
         let dataset = &document.dataset;
         let counts: Vec<_> =

@@ -199,6 +199,12 @@ async fn list(session: &Session, args: ListArgs) -> Result<u8> {
         session.output.json(&jobs)?;
         return Ok(DONE);
     }
+    if jobs.is_empty() {
+        session
+            .output
+            .note("no job is here, or none that the flags name; `clara run` and `clara job submit` make one");
+        return Ok(DONE);
+    }
     let row = |job: &Job| {
         [
             job.id.to_string(),

@@ -183,6 +183,10 @@ async fn list(session: &Session, filter: FilterArgs) -> Result<u8> {
     let adapters = connection.client.adapters(request).await?;
     if session.output.is_json() {
         session.output.json(&adapters)?;
+    } else if adapters.is_empty() {
+        session.output.note(
+            "no version is here, or none that the flags name; `clara run` trains one, `clara registry import` takes over others",
+        );
     } else {
         print_list(session.output, &adapters)?;
     }
