@@ -200,7 +200,7 @@ pub(crate) fn print_list(output: Output, adapters: &[AdapterDocument]) -> Result
         [
             version.adapter_id.clone(),
             version.status.to_string(),
-            adapter.aliases.join(", "),
+            or_none(adapter.aliases.join(", ")),
             figures::number(version.metrics.get("llm_judge_score").copied(), 1),
             version.rank.to_string(),
             version.base_model.clone(),
@@ -235,13 +235,25 @@ fn method_of(version: &AdapterVersion) -> String {
     words.join(", ")
 }
 
+fn or_none(text: String) -> String {
+    if text.is_empty() { NONE.to_owned() } else { text }
+}
+
+/// Decimals of a metric for people: what is counted has none.
+fn decimals(metric: &str) -> usize {
+    if metric == Family::EVALUATIONS { 0 } else { 3 }
+}
+
 /// One version for people.
 pub(crate) fn described(adapter: &AdapterDocument) -> Vec<(&'static str, String)> {
     let version = &adapter.version;
     let aliases: String =
         adapter.aliases.iter().map(|alias| format!(", {alias}")).collect::<Vec<_>>().concat();
-    let metrics: Vec<_> = version.metrics.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
-    let or_none = |text: String| if text.is_empty() { NONE.to_owned() } else { text };
+    let metric = |(name, value): (&String, &f64)| {
+        let decimals = decimals(name);
+        format!("{name} {value:.decimals$}")
+    };
+    let metrics: Vec<_> = version.metrics.iter().map(metric).collect();
     let mut fields = vec![
         ("adapter", version.adapter_id.clone()),
         ("status", format!("{}{aliases}", version.status)),
