@@ -59,6 +59,7 @@ fn an_empty_list_tells_how_to_make_the_first_one() -> Result<()> {
         (["job", "list"], "clara job submit"),
         (["registry", "list"], "clara registry import"),
         (["gaps", "list"], "clara run"),
+        (["review", "list"], "clara registry list"),
         (["golden", "list"], "clara golden create"),
     ] {
         let ended = sandbox.clara(&list)?.expect(0)?;

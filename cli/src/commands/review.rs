@@ -94,6 +94,12 @@ async fn list(session: &Session, by: &Actor) -> Result<u8> {
         session.output.json(&queue)?;
         return Ok(DONE);
     }
+    if queue.is_empty() {
+        session
+            .output
+            .note("no version waits for a decision; `clara registry list` shows those that were decided on");
+        return Ok(DONE);
+    }
     let row = |queued: &QueuedReview| {
         [
             queued.adapter_id.clone(),
