@@ -23,7 +23,7 @@ use crate::{
     name = "clara",
     version,
     arg_required_else_help = true,
-    after_help = "Begin with:\n  clara doctor\n  clara ingest --domain verwaltungsrecht --source law.jsonl --out ./dataset    # the data alone\n  clara run --domain verwaltungsrecht --query \"Photovoltaik Baurecht\" --source law.jsonl \\\n            --golden-dataset golden.json --base-model model.gguf\n\nData goes to standard output, talk to standard error. Exit codes: 0 approved or done, 1 error, 2 usage,\n10 rejected, 11 waits for review, 12 inconclusive, 13 judge error, 130 interrupted."
+    after_help = "Begin with:\n  clara doctor\n  clara ingest --domain verwaltungsrecht --source law.jsonl --out ./dataset\n  clara run --domain verwaltungsrecht --query \"Photovoltaik Baurecht\" \\\n            --source law.jsonl --golden-dataset golden.json --base-model model.gguf\n\nData goes to standard output, talk to standard error.\nExit codes: 0 approved or done, 1 error, 2 usage, 10 rejected, 11 waits for review, 12 inconclusive, 13 judge error, 130 interrupted."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -82,7 +82,7 @@ pub(crate) enum Command {
     /// Look at the datasets that adapters are trained on: list, show, preview, stats, diff, export, lint
     #[command(
         subcommand,
-        after_help = "Datasets are made by jobs (`clara run`, `clara job submit`) and by `clara ingest`. One of a job is named by the job, by an\nadapter that was trained on it or by its digest, one of `clara ingest` by its folder."
+        after_help = "Datasets are made by jobs (`clara run`, `clara job submit`) and by `clara ingest`. One of a job is named by the job, by an adapter that was trained on it or by its digest, one of `clara ingest` by its folder."
     )]
     Data(DataCommand),
     /// Show and compare evaluations, label answers, calibrate judges

@@ -31,7 +31,7 @@ use crate::{
     args::{Cli, Command},
     output::complain,
     session::Session,
-    usage::is_usage,
+    usage::{is_usage, usage},
 };
 
 /// Done, or approved.
@@ -54,9 +54,25 @@ pub(crate) const INTERRUPTED: u8 = 130;
 /// Who acts, for the audit log.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Actor {
-    /// Who decides, for the audit log
+    /// Who acts, for the audit log
     #[arg(long, value_name = "NAME", env = "USER")]
-    pub(crate) actor: String,
+    actor: Option<String>,
+}
+
+impl Actor {
+    /// The name, which every change needs.
+    pub(crate) fn name(&self) -> Result<&str> {
+        let name = self.or_nobody();
+        if name.is_empty() {
+            return Err(usage("nobody is named as the one who acts; give --actor NAME, or set USER"));
+        }
+        Ok(name)
+    }
+
+    /// The name for commands that only read; empty where nobody is named.
+    pub(crate) fn or_nobody(&self) -> &str {
+        self.actor.as_deref().map(str::trim).unwrap_or_default()
+    }
 }
 
 /// Carries out the command; the first interrupt lets it save its work, the second ends it at once.
@@ -137,4 +153,21 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_by_nobody_is_refused_and_reading_is_not() {
+        for actor in [None, Some(" ".to_owned())] {
+            let nobody = Actor { actor };
+            assert_eq!(nobody.or_nobody(), "");
+            let refused = nobody.name().unwrap_err();
+            assert!(is_usage(&refused), "{refused}");
+            assert!(refused.to_string().contains("--actor NAME, or set USER"), "{refused}");
+        }
+        assert_eq!(Actor { actor: Some("anna".to_owned()) }.name().unwrap(), "anna");
+    }
 }

@@ -99,6 +99,8 @@ fn another_process_cancels_a_training_within_seconds() -> Result<()> {
     running.end()?.expect(1)?.says(&["cancelled"])?;
     ensure!(asked.elapsed() < Duration::from_secs(10), "it took {:?}", asked.elapsed());
     ensure!(sandbox.adapters()?.is_empty(), "a cancelled training was registered");
+    let before = format!("job {job} was cancelled before");
+    sandbox.clara(&["job", "cancel", &job])?.expect(1)?.says(&[&before])?;
     Ok(())
 }
 

@@ -38,12 +38,33 @@ fn high_scores_approve_and_make_the_champion() -> Result<()> {
 fn middle_scores_wait_for_a_person_whose_approval_makes_the_champion() -> Result<()> {
     let sandbox = Sandbox::new(STEPS)?;
     judged(&sandbox, 8, &[])?.expect(11)?.says(&["clara review approve law-lora-v1.0.0"])?;
-    sandbox
-        .clara(&["review", "approve", "law-lora-v1.0.0", "--reason", "sound"])?
-        .expect(0)?
-        .says(&["champion"])?;
+    sandbox.clara(&["review", "approve", "law-lora-v1.0.0", "--reason", "sound"])?.expect(0)?.says(&[
+        "champion",
+        "the gate said `review` of law-lora-v1.0.0",
+        "anna has seen 0 of ",
+    ])?;
     ensure!(sandbox.adapters()?[0]["champion"] == true, "no champion");
+    sandbox
+        .clara(&["review", "reject", "law-lora-v1.0.0", "--reason", "unsound"])?
+        .expect(1)?
+        .says(&["clara registry rollback law-lora`", "clara registry deprecate law-lora-v1.0.0"])?;
     sandbox.clara(&["registry", "audit"])?.expect(0)?.says(&["adapter.approved", "anna", "sound"])?;
+    Ok(())
+}
+
+#[test]
+fn an_empty_list_tells_how_to_make_the_first_one() -> Result<()> {
+    let sandbox = Sandbox::new(STEPS)?;
+    for (list, how) in [
+        (["job", "list"], "clara job submit"),
+        (["registry", "list"], "clara registry import"),
+        (["gaps", "list"], "clara run"),
+        (["review", "list"], "clara registry list"),
+        (["golden", "list"], "clara golden create"),
+    ] {
+        let ended = sandbox.clara(&list)?.expect(0)?;
+        ensure!(ended.stdout.is_empty() && ended.stderr.contains(how), "{list:?}: {ended:?}");
+    }
     Ok(())
 }
 
@@ -51,6 +72,10 @@ fn middle_scores_wait_for_a_person_whose_approval_makes_the_champion() -> Result
 fn low_scores_reject() -> Result<()> {
     let sandbox = Sandbox::new(STEPS)?;
     judged(&sandbox, 5, &[])?.expect(10)?.says(&["rejected", "mean_below_review"])?;
+    sandbox
+        .clara(&["review", "approve", "law-lora-v1.0.0", "--reason", "sound"])?
+        .expect(1)?
+        .says(&["mean_below_review", "--despite-gate"])?;
     ensure!(sandbox.adapters()?[0]["champion"] == false, "a rejected version is champion");
     Ok(())
 }

@@ -20,7 +20,7 @@ use crate::session::Session;
 pub(crate) enum AdapterCommand {
     /// Write an adapter as a merged model, for llama.cpp or as a plain LoRA, and prove it by its logits
     #[command(
-        after_help = "Examples:\n  clara adapter export verwaltungsrecht-lora@champion --to merged --dtype bf16 --out ./merged\n  clara adapter export verwaltungsrecht-lora-v1.0.0 --to gguf-lora --out ./law\n  clara adapter export ./dora --base-model model.gguf --to plain-lora --rank 32 --out ./plain\n\nPEFT, vLLM and LoRAX load a LoRA's own folder as it is; vLLM refuses a DoRA, llama.cpp too. What is written is read\nback, its logits are compared with those of the adapter on its base model, and the difference is kept in export.json."
+        after_help = "Examples:\n  clara adapter export verwaltungsrecht-lora@champion --to merged --dtype bf16 --out ./merged\n  clara adapter export verwaltungsrecht-lora-v1.0.0 --to gguf-lora --out ./law\n  clara adapter export ./dora --base-model model.gguf --to plain-lora --rank 32 --out ./plain\n\nPEFT, vLLM and LoRAX load a LoRA's own folder as it is; vLLM refuses a DoRA, llama.cpp too. What is written is read back, its logits are compared with those of the adapter on its base model, and the difference is kept in export.json."
     )]
     Export(Box<ExportArgs>),
 }

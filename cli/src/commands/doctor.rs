@@ -187,9 +187,17 @@ fn base_model(args: &DoctorArgs) -> Finding {
             format!("{}, {} million parameters", info.name, info.parameters / 1_000_000),
         ),
         Err(error) => {
-            Finding::bad("base model", Health::Fail, error.to_string(), "choose another --base-model")
+            let (found, mend) = in_column(&error.to_string());
+            Finding::bad("base model", Health::Fail, found, mend)
         }
     }
+}
+
+/// What is wrong with the base model and how to mend it, without the column's name before it.
+fn in_column(error: &str) -> (String, String) {
+    let error = error.strip_prefix("base model ").unwrap_or(error);
+    let (found, mend) = error.split_once("; ").unwrap_or((error, "choose another --base-model"));
+    (found.to_owned(), mend.to_owned())
 }
 
 #[cfg(test)]
@@ -200,5 +208,12 @@ mod tests {
     fn available_memory_is_read_in_bytes() {
         assert_eq!(available_memory("MemTotal: 9 kB\nMemAvailable:   12 kB\n"), Some(12_288));
         assert_eq!(available_memory("MemTotal: 9 kB\n"), None);
+    }
+
+    #[test]
+    fn a_missing_base_model_is_named_once() {
+        let (found, mend) = in_column("base model nope does not exist; give a folder");
+        assert_eq!((found.as_str(), mend.as_str()), ("nope does not exist", "give a folder"));
+        assert_eq!(in_column("damaged").1, "choose another --base-model");
     }
 }

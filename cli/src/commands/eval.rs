@@ -88,7 +88,7 @@ pub(crate) async fn run(session: &Session, command: EvalCommand) -> Result<u8> {
         EvalCommand::History(args) => history::run(session, &args).await,
         EvalCommand::Label(args) => label::run(session, args).await,
         EvalCommand::Labels(args) => label::list(session, args).await,
-        EvalCommand::Calibrate(args) => calibrate::run(session, args).await,
+        EvalCommand::Calibrate(args) => calibrate::run(session, &args).await,
         EvalCommand::Calibration => calibrate::list(session).await,
     }
 }

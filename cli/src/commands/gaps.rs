@@ -119,7 +119,14 @@ async fn list(session: &Session, args: ListArgs) -> Result<u8> {
         all_versions: args.all_versions,
         ..filter(args.filter)
     };
-    print(session.output, &connection.client.gaps(filter).await?)
+    let gaps = connection.client.gaps(filter).await?;
+    if gaps.is_empty() && !session.output.is_json() {
+        session.output.note(
+            "no gap is here, or none that the flags name; `clara run` notes the samples that its version does not pass",
+        );
+        return Ok(DONE);
+    }
+    print(session.output, &gaps)
 }
 
 async fn show(session: &Session, gap: &str) -> Result<u8> {
@@ -152,7 +159,7 @@ async fn show(session: &Session, gap: &str) -> Result<u8> {
 async fn resolve(session: &Session, args: ResolveArgs) -> Result<u8> {
     let connection = session.connect().await?;
     let gap_ids = ids(&connection.client, &args.gaps).await?;
-    let request = v1::ResolveGapsRequest { gap_ids, actor: args.by.actor, notes: args.notes };
+    let request = v1::ResolveGapsRequest { gap_ids, actor: args.by.name()?.to_owned(), notes: args.notes };
     print(session.output, &connection.client.resolve_gaps(request).await?)
 }
 
@@ -164,7 +171,7 @@ async fn train(session: &Session, args: TrainArgs) -> Result<u8> {
         limit: args.limit,
         keep_query: args.keep_query,
         dry_run: args.dry_run,
-        actor: args.by.actor,
+        actor: if args.dry_run { args.by.or_nobody() } else { args.by.name()? }.to_owned(),
     };
     let GapTraining { job, spec, gaps } = connection.client.train_gaps(request).await?;
     if session.output.is_json() {

@@ -155,27 +155,28 @@ async fn change(session: &Session, command: GoldenCommand) -> Result<()> {
         GoldenCommand::Add(args) => add::run(session, client, *args).await?,
         GoldenCommand::List => list(session, client).await?,
         GoldenCommand::Show(args) => show(session, client, &args.reference).await?,
-        GoldenCommand::Freeze { id, by } => freeze(session, client, id.as_str(), &by.actor).await?,
+        GoldenCommand::Freeze { id, by } => freeze(session, client, id.as_str(), by.name()?).await?,
         GoldenCommand::Export(args) => export::run(session, client, &args).await?,
         GoldenCommand::Import(args) => import(session, client, &args).await?,
-        GoldenCommand::Rotate(args) => rotate(session, client, args).await?,
+        GoldenCommand::Rotate(args) => rotate(session, client, &args).await?,
         GoldenCommand::Lint(_) | GoldenCommand::Diff { .. } => {}
     }
     Ok(())
 }
 
 async fn create(session: &Session, client: &Client, args: CreateArgs) -> Result<()> {
+    let actor = args.by.name()?.to_owned();
     refuse_draft(client, &args.id).await?;
     let now = now()?;
     let mut dataset = if let Some(from) = &args.from {
         let mut copy = client.golden(from).await?.dataset;
         copy.version = semver::Version::new(copy.version.major, copy.version.minor + 1, 0);
-        (copy.created_by, copy.created_at) = (args.by.actor, now);
+        (copy.created_by, copy.created_at) = (actor, now);
         copy.dataset_id = args.id;
         copy
     } else {
         let domain = args.domain.clone().context("--domain is missing")?;
-        GoldenDataset::new(args.id, domain, args.by.actor, now)
+        GoldenDataset::new(args.id, domain, actor, now)
     };
     if let Some(domain) = args.domain {
         dataset.domain = domain;
@@ -190,7 +191,7 @@ async fn create(session: &Session, client: &Client, args: CreateArgs) -> Result<
     tell(session, &GoldenDocument::draft(stored))
 }
 
-async fn rotate(session: &Session, client: &Client, args: RotateArgs) -> Result<()> {
+async fn rotate(session: &Session, client: &Client, args: &RotateArgs) -> Result<()> {
     if !(0.0..1.0).contains(&args.share) {
         return Err(usage(format!("--share is {}; expected 0 to below 1", args.share)));
     }
@@ -202,7 +203,7 @@ async fn rotate(session: &Session, client: &Client, args: RotateArgs) -> Result<
     );
     refuse_draft(client, &document.dataset.dataset_id).await?;
     let mut next = document.dataset.rotated(args.share, args.seed);
-    (next.created_by, next.created_at) = (args.by.actor, now()?);
+    (next.created_by, next.created_at) = (args.by.name()?.to_owned(), now()?);
     let stored = client.put_golden(&next, false).await?;
     let (all, asked) = (stored.samples.len(), stored.asked().count());
     session.output.note(format!("{asked} of {} asked, {} held out", counted(all, "sample"), all - asked));
@@ -225,6 +226,12 @@ async fn list(session: &Session, client: &Client) -> Result<()> {
     let documents = client.golden_list().await?;
     if session.output.is_json() {
         return session.output.json(&documents);
+    }
+    if documents.is_empty() {
+        session.output.note(
+            "there is no golden dataset here; `clara golden create law-golden --domain law` begins one, `clara golden import` reads one",
+        );
+        return Ok(());
     }
     let rows = documents.iter().map(|document| {
         let dataset = &document.dataset;
@@ -291,6 +298,7 @@ async fn freeze(session: &Session, client: &Client, id: &str, actor: &str) -> Re
 
 async fn import(session: &Session, client: &Client, args: &ImportArgs) -> Result<()> {
     let dataset = golden_file::read(&args.file)?;
+    let freezes_as = args.freeze.then(|| args.by.name()).transpose()?;
     if golden_file::is_frozen(client, &dataset).await? {
         session.output.note(format!("{} is frozen here with the same content already", dataset.reference()));
         return tell(session, &client.golden(&dataset.reference().to_string()).await?);
@@ -299,8 +307,8 @@ async fn import(session: &Session, client: &Client, args: &ImportArgs) -> Result
         golden_file::refuse_other_draft(client, &dataset).await?;
     }
     let stored = client.put_golden(&dataset, false).await?;
-    if args.freeze {
-        return freeze(session, client, stored.dataset_id.as_str(), &args.by.actor).await;
+    if let Some(actor) = freezes_as {
+        return freeze(session, client, stored.dataset_id.as_str(), actor).await;
     }
     tell(session, &GoldenDocument::draft(stored))
 }

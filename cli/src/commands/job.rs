@@ -1,9 +1,9 @@
 //! `clara job`: submit, list, show, watch, plot, read logs, cancel and retry.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::{Args, Subcommand, ValueEnum};
 use clara_lifecycle::{
-    job::{Job, StageState},
+    job::{Job, JobState, StageState},
     results::StageResult,
     stage::Stage,
     time::Timestamp,
@@ -148,17 +148,28 @@ pub(crate) async fn run(session: &Session, command: JobCommand) -> Result<u8> {
         JobCommand::Watch(args) => watch(session, &args).await,
         JobCommand::Plot(args) => plot::plot(session, &args).await,
         JobCommand::Logs(args) => logs::logs(session, args).await,
-        JobCommand::Cancel(args) => {
-            let connection = session.connect().await?;
-            let job = connection.client.cancel(&args.job).await?;
-            tell(session, &job)
-        }
+        JobCommand::Cancel(args) => cancel(session, &args).await,
         JobCommand::Retry(args) => {
             let connection = session.connect().await?;
             let job = connection.client.retry(&args.job, args.from, args.judge_budget).await?;
             hint_at_workers(session);
             tell(session, &job)
         }
+    }
+}
+
+async fn cancel(session: &Session, args: &JobArgs) -> Result<u8> {
+    let connection = session.connect().await?;
+    let client = &connection.client;
+    match client.cancel(&args.job).await {
+        Ok(job) => tell(session, &job),
+        Err(error) => match client.job(&args.job).await {
+            // The coordinator's words for it, that the job was cancelled, read as if it had been done just now.
+            Ok(job) if matches!(job.state, JobState::Cancelled) => {
+                Err(anyhow!("job {0} was cancelled before; `clara job retry {0}` resumes it", job.id))
+            }
+            Ok(_) | Err(_) => Err(error.into()),
+        },
     }
 }
 
@@ -197,6 +208,12 @@ async fn list(session: &Session, args: ListArgs) -> Result<u8> {
     let jobs = connection.client.jobs(request).await?;
     if session.output.is_json() {
         session.output.json(&jobs)?;
+        return Ok(DONE);
+    }
+    if jobs.is_empty() {
+        session
+            .output
+            .note("no job is here, or none that the flags name; `clara run` and `clara job submit` make one");
         return Ok(DONE);
     }
     let row = |job: &Job| {

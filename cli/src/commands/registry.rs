@@ -19,7 +19,7 @@ use clara_proto::v1;
 
 use super::{
     DONE, FAILED,
-    review::{self, AdapterArg, DecisionArgs},
+    review::{self, AdapterArg, ApproveArgs, DecisionArgs},
 };
 use crate::{
     client::AdapterDocument,
@@ -75,7 +75,7 @@ pub(crate) enum RegistryCommand {
     #[command(
         after_help = "Example:\n  clara registry approve verwaltungsrecht-lora-v1.0.0 --reason \"checked ten answers\""
     )]
-    Approve(DecisionArgs),
+    Approve(ApproveArgs),
     /// Reject a version
     #[command(
         after_help = "Example:\n  clara registry reject verwaltungsrecht-lora-v1.0.0 --reason \"invents paragraphs\""
@@ -158,8 +158,8 @@ pub(crate) async fn run(session: &Session, command: RegistryCommand) -> Result<u
         RegistryCommand::Gc(args) => records::gc(session, args).await,
         RegistryCommand::Keygen(args) => keys::keygen(session, &args),
         RegistryCommand::Sign(args) => keys::sign(session, args).await,
-        RegistryCommand::Approve(args) => review::decide(session, args, true).await,
-        RegistryCommand::Reject(args) => review::decide(session, args, false).await,
+        RegistryCommand::Approve(args) => review::approve(session, args).await,
+        RegistryCommand::Reject(args) => review::reject(session, args).await,
         RegistryCommand::Stats => stats(session).await,
         RegistryCommand::Export(args) => transfer::export(session, args).await,
         RegistryCommand::Import(args) => transfer::import(session, args).await,
@@ -183,6 +183,10 @@ async fn list(session: &Session, filter: FilterArgs) -> Result<u8> {
     let adapters = connection.client.adapters(request).await?;
     if session.output.is_json() {
         session.output.json(&adapters)?;
+    } else if adapters.is_empty() {
+        session.output.note(
+            "no version is here, or none that the flags name; `clara run` trains one, `clara registry import` takes over others",
+        );
     } else {
         print_list(session.output, &adapters)?;
     }
@@ -196,7 +200,7 @@ pub(crate) fn print_list(output: Output, adapters: &[AdapterDocument]) -> Result
         [
             version.adapter_id.clone(),
             version.status.to_string(),
-            adapter.aliases.join(", "),
+            or_none(adapter.aliases.join(", ")),
             figures::number(version.metrics.get("llm_judge_score").copied(), 1),
             version.rank.to_string(),
             version.base_model.clone(),
@@ -231,13 +235,25 @@ fn method_of(version: &AdapterVersion) -> String {
     words.join(", ")
 }
 
+fn or_none(text: String) -> String {
+    if text.is_empty() { NONE.to_owned() } else { text }
+}
+
+/// Decimals of a metric for people: what is counted has none.
+fn decimals(metric: &str) -> usize {
+    if metric == Family::EVALUATIONS { 0 } else { 3 }
+}
+
 /// One version for people.
 pub(crate) fn described(adapter: &AdapterDocument) -> Vec<(&'static str, String)> {
     let version = &adapter.version;
     let aliases: String =
         adapter.aliases.iter().map(|alias| format!(", {alias}")).collect::<Vec<_>>().concat();
-    let metrics: Vec<_> = version.metrics.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
-    let or_none = |text: String| if text.is_empty() { NONE.to_owned() } else { text };
+    let metric = |(name, value): (&String, &f64)| {
+        let decimals = decimals(name);
+        format!("{name} {value:.decimals$}")
+    };
+    let metrics: Vec<_> = version.metrics.iter().map(metric).collect();
     let mut fields = vec![
         ("adapter", version.adapter_id.clone()),
         ("status", format!("{}{aliases}", version.status)),

@@ -1,16 +1,26 @@
 //! `clara review`: what waits for a decision, answer by answer, and the decision.
 
 mod next;
+mod overruled;
 mod screen;
 mod terminal;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::{Args, Subcommand};
-use clara_lifecycle::review::QueuedReview;
+use clara_lifecycle::{
+    adapter::{AdapterStatus, Family},
+    review::QueuedReview,
+};
 use clara_proto::v1;
 
 use super::{Actor, DONE, INTERRUPTED, eval, registry};
-use crate::{client::Reviewed, embedded::Workers, figures, follow::follow, session::Session};
+use crate::{
+    client::{AdapterDocument, CallError, Client, Reviewed},
+    embedded::Workers,
+    figures,
+    follow::follow,
+    session::Session,
+};
 
 /// What to do with versions that wait for a person.
 #[derive(Debug, Clone, Subcommand)]
@@ -30,7 +40,7 @@ pub(crate) enum ReviewCommand {
     #[command(
         after_help = "Example:\n  clara review approve verwaltungsrecht-lora-v1.0.0 --reason \"checked ten answers\""
     )]
-    Approve(DecisionArgs),
+    Approve(ApproveArgs),
     /// Reject a version
     #[command(
         after_help = "Example:\n  clara review reject verwaltungsrecht-lora-v1.0.0 --reason \"invents paragraphs\""
@@ -43,6 +53,16 @@ pub(crate) enum ReviewCommand {
 pub(crate) struct AdapterArg {
     /// The version's id, FAMILY@ALIAS or FAMILY@RANGE, e.g. law-lora@champion or law-lora@^1.2
     pub(crate) adapter: String,
+}
+
+/// An approval.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ApproveArgs {
+    #[command(flatten)]
+    decision: DecisionArgs,
+    /// Approve although the gate said reject or error
+    #[arg(long)]
+    despite_gate: bool,
 }
 
 /// A decision.
@@ -62,16 +82,22 @@ pub(crate) async fn run(session: &Session, command: ReviewCommand) -> Result<u8>
         ReviewCommand::List(by) => list(session, &by).await,
         ReviewCommand::Next(args) => next::run(session, args).await,
         ReviewCommand::Show(args) => show(session, &args).await,
-        ReviewCommand::Approve(args) => decide(session, args, true).await,
-        ReviewCommand::Reject(args) => decide(session, args, false).await,
+        ReviewCommand::Approve(args) => approve(session, args).await,
+        ReviewCommand::Reject(args) => reject(session, args).await,
     }
 }
 
 async fn list(session: &Session, by: &Actor) -> Result<u8> {
     let connection = session.connect().await?;
-    let queue = connection.client.reviews(&by.actor).await?;
+    let queue = connection.client.reviews(by.or_nobody()).await?;
     if session.output.is_json() {
         session.output.json(&queue)?;
+        return Ok(DONE);
+    }
+    if queue.is_empty() {
+        session
+            .output
+            .note("no version waits for a decision; `clara registry list` shows those that were decided on");
         return Ok(DONE);
     }
     let row = |queued: &QueuedReview| {
@@ -105,15 +131,35 @@ async fn show(session: &Session, args: &AdapterArg) -> Result<u8> {
     Ok(DONE)
 }
 
+/// What the person decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Approve { despite_gate: bool },
+    Reject,
+}
+
+/// Approves a version, after telling what that overrules.
+pub(crate) async fn approve(session: &Session, args: ApproveArgs) -> Result<u8> {
+    let ApproveArgs { decision, despite_gate } = args;
+    decide(session, decision, Verdict::Approve { despite_gate }).await
+}
+
+/// Rejects a version.
+pub(crate) async fn reject(session: &Session, args: DecisionArgs) -> Result<u8> {
+    decide(session, args, Verdict::Reject).await
+}
+
 /// Approves or rejects, and sees the job through to its end.
-pub(crate) async fn decide(session: &Session, args: DecisionArgs, approve: bool) -> Result<u8> {
+async fn decide(session: &Session, args: DecisionArgs, verdict: Verdict) -> Result<u8> {
+    let DecisionArgs { adapter, reason, by } = args;
+    let actor = by.name()?.to_owned();
     let connection = session.connect_with(Workers::Decision).await?;
-    let DecisionArgs { adapter, reason, by: Actor { actor } } = args;
+    let approve = verdict != Verdict::Reject;
     // Without a sheet of answers there is no revision that was seen.
     let request =
         v1::ReviewAdapterRequest { adapter_id: adapter, approve, actor, reason, review_revision: None };
     let decided = tokio::select! {
-        decided = carry_through(session, &connection.client, request) => decided,
+        decided = carry_through(session, &connection.client, request, verdict) => decided,
         () = session.interrupt.cancelled() => Ok(None),
     };
     connection.close().await;
@@ -134,7 +180,7 @@ pub(crate) async fn decide(session: &Session, args: DecisionArgs, approve: bool)
 }
 
 /// Follows a job that goes on by a decision.
-async fn see_through(client: &crate::client::Client, job_id: &str) -> Result<()> {
+async fn see_through(client: &Client, job_id: &str) -> Result<()> {
     let job = follow(client, job_id, |_| Ok(())).await?;
     if let clara_lifecycle::job::JobState::Stuck { stage } = job.state {
         bail!(
@@ -146,10 +192,21 @@ async fn see_through(client: &crate::client::Client, job_id: &str) -> Result<()>
 
 async fn carry_through(
     session: &Session,
-    client: &crate::client::Client,
+    client: &Client,
     request: v1::ReviewAdapterRequest,
-) -> Result<Option<crate::client::AdapterDocument>> {
-    let Reviewed { adapter, job_id, waits } = client.review(request).await?;
+    verdict: Verdict,
+) -> Result<Option<AdapterDocument>> {
+    let adapter_id = request.adapter_id.clone();
+    if let Verdict::Approve { despite_gate } = verdict {
+        overruled::tell(session, client, (&adapter_id, &request.actor), despite_gate).await?;
+    }
+    let Reviewed { adapter, job_id, waits } = match client.review(request).await {
+        Ok(reviewed) => reviewed,
+        Err(error) if verdict == Verdict::Reject => {
+            return Err(with_way_out(client, &adapter_id, error).await);
+        }
+        Err(error) => return Err(error.into()),
+    };
     if let Some(waits) = waits {
         session.output.note(format!("recorded; {waits}"));
     }
@@ -157,4 +214,20 @@ async fn carry_through(
         see_through(client, &job_id).await?;
     }
     Ok(Some(client.adapter(&adapter.version.adapter_id).await?))
+}
+
+/// A version that was approved cannot be rejected; tells what can be done instead.
+async fn with_way_out(client: &Client, adapter_id: &str, error: CallError) -> anyhow::Error {
+    match client.adapter(adapter_id).await {
+        Ok(AdapterDocument { version, .. }) if version.status == AdapterStatus::Approved => {
+            let adapter_id = &version.adapter_id;
+            let family = Family::id_of(adapter_id).unwrap_or("FAMILY");
+            anyhow!(
+                "{error}; make an earlier version the champion with `clara registry rollback {family}`, or say that it \
+                 should not be used any more with `clara registry deprecate {adapter_id}`"
+            )
+        }
+        // The refusal is what the user must know, whether or not more can be told.
+        Ok(_) | Err(_) => error.into(),
+    }
 }

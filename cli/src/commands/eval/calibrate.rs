@@ -19,9 +19,10 @@ pub(crate) struct CalibrateArgs {
     actor: Actor,
 }
 
-pub(super) async fn run(session: &Session, args: CalibrateArgs) -> Result<u8> {
+pub(super) async fn run(session: &Session, args: &CalibrateArgs) -> Result<u8> {
+    let actor = args.actor.name()?.to_owned();
     let connection = session.connect().await?;
-    let answer = connection.client.calibrate(args.actor.actor).await;
+    let answer = connection.client.calibrate(actor).await;
     connection.close().await;
     let (calibrations, unknown) = answer?;
     if !unknown.is_empty() {

@@ -121,6 +121,8 @@ async fn label(session: &Session, client: &Client, args: &LabelArgs) -> Result<V
         return Ok(vec![put(client, args, line).await?]);
     }
     if let Some(path) = &args.import {
+        // Otherwise the first line would be blamed.
+        args.actor.name()?;
         let mut labels = Vec::new();
         for (number, line) in read_lines(path)? {
             let label = put(client, args, line).await;
@@ -137,7 +139,7 @@ async fn put(client: &Client, args: &LabelArgs, line: Line) -> Result<HumanLabel
         adapter_id: args.adapter.clone(),
         sample_id: line.sample_id,
         scores,
-        actor: args.actor.actor.clone(),
+        actor: args.actor.name()?.to_owned(),
         reason: line.reason,
     };
     Ok(client.put_label(request).await?)
@@ -158,12 +160,13 @@ fn read_lines(path: &Path) -> Result<Vec<(usize, Line)>> {
 
 /// Shows answers that the person has not labelled yet and asks for scores; what the judge said stays hidden.
 async fn one_after_another(session: &Session, client: &Client, args: &LabelArgs) -> Result<Vec<HumanLabel>> {
+    let actor = args.actor.name()?;
     let found = find(session, client, &args.adapter).await?;
     let known: BTreeSet<_> = client
         .labels(Some(found.evaluation.summary.adapter_id.clone()))
         .await?
         .into_iter()
-        .filter(|label| label.actor == args.actor.actor)
+        .filter(|label| label.actor == actor)
         .map(|label| label.sample_id)
         .collect();
     let open: Vec<_> =

@@ -10,8 +10,8 @@ use clara_lifecycle::{counted::counted, score::Evaluation};
 use clara_runtime::artifacts::ArtifactStore;
 use serde_json::Value;
 
-use super::super::DONE;
-use crate::{client::AdapterDocument, figures, session::Session};
+use super::{super::DONE, decimals};
+use crate::{client::AdapterDocument, figures, output::Output, session::Session};
 
 /// How many samples and layers the table shows.
 const SHOWN: usize = 15;
@@ -93,19 +93,27 @@ fn print(session: &Session, difference: &Difference) -> Result<()> {
         bounds.map(|(lower, upper)| format!(" ({lower:.1} to {upper:.1})")).unwrap_or_default()
     };
     let metrics = difference.metrics.iter().map(|change| {
+        let decimals = decimals(&change.metric);
         [
             change.metric.clone(),
-            figures::number(change.old, 3) + &bounds(change.old_bounds),
-            figures::number(change.new, 3) + &bounds(change.new_bounds),
-            figures::number(change.delta, 3),
+            figures::number(change.old, decimals) + &bounds(change.old_bounds),
+            figures::number(change.new, decimals) + &bounds(change.new_bounds),
+            figures::number(change.delta, decimals),
             figures::percent(change.delta_percent.map(|percent| percent / 100.0)),
         ]
     });
     output.table(["metric", "old", "new", "delta", "delta %"], metrics.collect())?;
-    output.line("")?;
-    let rows =
-        difference.fields.iter().map(|change| [change.field.clone(), shown(&change.old), shown(&change.new)]);
-    output.table(["field", "old", "new"], rows.collect())?;
+    if !difference.fields.is_empty() {
+        output.line("")?;
+        let fields = difference.fields.iter();
+        let rows = fields.map(|change| [change.field.clone(), shown(&change.old), shown(&change.new)]);
+        output.table(["field", "old", "new"], rows.collect())?;
+    }
+    print_samples(output, difference)?;
+    print_layers(output, difference)
+}
+
+fn print_samples(output: Output, difference: &Difference) -> Result<()> {
     if let Some(samples) = &difference.samples {
         output.line(format!(
             "\n{} that both answered, the greatest loss first",
@@ -122,7 +130,12 @@ fn print(session: &Session, difference: &Difference) -> Result<()> {
             ]
         });
         output.table(["sample", "old", "new", "delta", "new answer"], rows.collect())?;
+        tell_cut(output, samples.len())?;
     }
+    Ok(())
+}
+
+fn print_layers(output: Output, difference: &Difference) -> Result<()> {
     if let Some(layers) = &difference.layers {
         let mut sorted: Vec<&LayerNorms> = layers.iter().collect();
         sorted.sort_by(|a, b| b.difference.unwrap_or(f64::MAX).total_cmp(&a.difference.unwrap_or(f64::MAX)));
@@ -140,8 +153,22 @@ fn print(session: &Session, difference: &Difference) -> Result<()> {
             ]
         });
         output.table(["layer", "old", "new", "difference", "cosine"], rows.collect())?;
+        tell_cut(output, layers.len())?;
     }
     Ok(())
+}
+
+/// Ends a table that shows only the first of its rows.
+fn tell_cut(output: Output, rows: usize) -> Result<()> {
+    if let Some(cut) = cut(rows) {
+        output.line(cut)?;
+    }
+    Ok(())
+}
+
+fn cut(rows: usize) -> Option<String> {
+    let more = rows.checked_sub(SHOWN).filter(|more| *more > 0)?;
+    Some(format!("… and {more} more; `-o json` has all"))
 }
 
 fn shown(value: &Value) -> String {
@@ -151,4 +178,15 @@ fn shown(value: &Value) -> String {
         other => other.to_string(),
     };
     figures::excerpt(&text, 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_that_is_cut_says_so() {
+        assert_eq!(cut(SHOWN), None);
+        assert_eq!(cut(36).as_deref(), Some("… and 21 more; `-o json` has all"));
+    }
 }

@@ -79,7 +79,8 @@ pub(super) fn public_key(path: &Path) -> Result<PublicKey> {
 
 pub(super) async fn sign(session: &Session, args: SignArgs) -> Result<u8> {
     let connection = session.connect().await?;
-    let SignArgs { what, key, by: Actor { actor } } = args;
+    let SignArgs { what, key, by } = args;
+    let actor = by.name()?.to_owned();
     let adapter = connection.client.adapter(&what.adapter).await?;
     let adapter_id = adapter.version.adapter_id.clone();
     let bundle_json = match key {

@@ -91,7 +91,7 @@ pub(super) async fn alias(session: &Session, args: AliasArgs) -> Result<u8> {
         alias: args.alias.clone(),
         adapter_id: args.version,
         expected,
-        actor: args.by.actor,
+        actor: args.by.name()?.to_owned(),
         reason: args.reason,
     };
     let (adapter, before) = connection.client.move_alias(request).await?;
@@ -111,7 +111,7 @@ pub(super) async fn deprecate(session: &Session, args: DeprecateArgs) -> Result<
     let connection = session.connect().await?;
     let request = v1::DeprecateAdapterRequest {
         adapter_id: args.what.adapter,
-        actor: args.by.actor,
+        actor: args.by.name()?.to_owned(),
         reason: args.reason,
         successor: args.successor,
         force: args.force,

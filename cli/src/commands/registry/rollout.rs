@@ -57,8 +57,8 @@ pub(crate) struct RollbackArgs {
 pub(super) async fn roll_out(session: &Session, args: RolloutArgs) -> Result<u8> {
     let connection = session.connect().await?;
     let RolloutArgs { adapter, targets, promote, reason, by } = args;
-    let request =
-        v1::RollOutAdapterRequest { adapter_id: adapter, targets, promote, actor: by.actor, reason };
+    let actor = by.name()?.to_owned();
+    let request = v1::RollOutAdapterRequest { adapter_id: adapter, targets, promote, actor, reason };
     let done = connection.client.roll_out(request).await?;
     if session.output.is_json() {
         session.output.json(&done)?;
@@ -81,8 +81,8 @@ pub(super) async fn roll_out(session: &Session, args: RolloutArgs) -> Result<u8>
 pub(super) async fn roll_back(session: &Session, args: RollbackArgs) -> Result<u8> {
     let connection = session.connect().await?;
     let RollbackArgs { family, to, dry_run, force, reason, by } = args;
-    let request =
-        v1::RollBackFamilyRequest { family_id: family, to, dry_run, force, actor: by.actor, reason };
+    let actor = if dry_run { by.or_nobody() } else { by.name()? }.to_owned();
+    let request = v1::RollBackFamilyRequest { family_id: family, to, dry_run, force, actor, reason };
     let went = connection.client.roll_back(request).await?;
     if session.output.is_json() {
         session.output.json(&went)?;

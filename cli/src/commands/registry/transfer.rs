@@ -86,7 +86,8 @@ async fn export_files(
 }
 
 pub(super) async fn import(session: &Session, args: ImportArgs) -> Result<u8> {
-    let ImportArgs { path, key, by: Actor { actor } } = args;
+    let ImportArgs { path, key, by } = args;
+    let actor = by.name()?.to_owned();
     let connection = session.connect().await?;
     let with_files = path.is_dir() || is_tar(&path);
     let (json, verified) = if with_files {

@@ -45,6 +45,10 @@ pub(crate) struct NextArgs {
 
 pub(crate) async fn run(session: &Session, args: NextArgs) -> Result<u8> {
     let on_terminal = is_interactive(session.output);
+    if on_terminal {
+        // What is looked at there is noted under the reviewer's name.
+        args.by.name()?;
+    }
     let workers = if on_terminal { Workers::Decision } else { Workers::None };
     let connection = session.connect_with(workers).await?;
     let done = tokio::select! {
@@ -61,7 +65,7 @@ fn is_interactive(output: Output) -> bool {
 }
 
 async fn review(session: &Session, client: &Client, args: &NextArgs, on_terminal: bool) -> Result<u8> {
-    let reviewer = args.by.actor.as_str();
+    let reviewer = args.by.or_nobody();
     let first = if let Some(adapter_id) = &args.adapter {
         Some(adapter_id.clone())
     } else {
