@@ -99,7 +99,8 @@ pub(crate) struct TrainingArgs {
     /// How the adapter begins: default (A random, B zero) or pissa (largest singular values of the weight)
     #[arg(long, value_name = "INIT", value_parser = from_name::<AdapterInit>)]
     init: Option<AdapterInit>,
-    /// What becomes of records longer than a row: split or drop [default: split]
+    /// What becomes of records longer than a row: drop, or split, which cuts texts into pieces and the end off other
+    /// records [default: split]
     #[arg(long, value_name = "CHOICE", value_parser = from_name::<Overlong>)]
     overlong: Option<Overlong>,
     /// Passes over the training data [default: 2]
