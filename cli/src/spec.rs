@@ -2,6 +2,7 @@
 
 mod data;
 mod file;
+mod key;
 mod limits;
 #[cfg(test)]
 mod tests;
@@ -208,7 +209,9 @@ impl SpecArgs {
         if let Some(person) = self.submitted_by.as_ref().filter(|person| !person.is_empty()) {
             spec.labels.entry("submitted_by".to_owned()).or_insert_with(|| person.clone());
         }
-        check(&spec.problems())?;
+        let mut problems = spec.problems();
+        problems.extend(key::problems(&spec.judge));
+        check(&problems)?;
         Ok(spec)
     }
 }

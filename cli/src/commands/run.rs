@@ -1,5 +1,6 @@
 //! `clara run`: one job from documents to decision, followed to its end.
 
+mod judge;
 mod summary;
 
 use anyhow::{Context, Result, bail};
@@ -59,6 +60,9 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> Result<u8> {
         return Ok(DONE);
     }
     let connection = session.connect_with(Workers::All).await?;
+    if connection.is_embedded() {
+        judge::warn_of_silent(&spec.judge, session.settings.judge.url.as_deref()).await;
+    }
     let carried_out = carry_out(session, &connection.client, spec, golden.as_ref(), args.no_resume).await;
     let code = match carried_out {
         Ok(Followed::AtRest(job)) => tell_end(session, &connection, &job, &args.report).await,

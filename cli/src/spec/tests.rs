@@ -152,6 +152,20 @@ fn impossible_values_are_errors_of_usage_and_told_together() {
 }
 
 #[test]
+fn a_variable_that_no_judge_worker_reads_as_a_key_is_an_error_of_usage() {
+    let error =
+        resolved(&["--judge-url", "http://localhost:1/v1", "--judge-api-key-env", "SECRET"]).unwrap_err();
+    assert!(crate::usage::is_usage(&error), "{error}");
+    assert!(error.to_string().contains("judge.api_key_env names the variable SECRET"), "{error}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("job.toml");
+    let text = "[[judge.panel]]\nurl = \"http://localhost:2/v1\"\napi_key_env = \"OTHER\"\n";
+    std::fs::write(&file, text).unwrap();
+    let error = resolved(&["--spec", file.to_str().unwrap()]).unwrap_err().to_string();
+    assert!(error.contains("judge.panel names the variable OTHER"), "{error}");
+}
+
+#[test]
 fn a_field_that_does_not_exist_is_refused() {
     let error = resolved(&["--field", "body=text"]).unwrap_err().to_string();
     assert!(error.contains("--field body=…"), "{error}");
