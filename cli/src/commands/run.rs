@@ -19,7 +19,7 @@ use crate::{
     embedded::{Surroundings, Workers},
     follow::follow,
     golden_file::{self, GoldenChoice},
-    output::Output,
+    output::{Output, complain},
     progress::ProgressView,
     report::{ReportFiles, of_evaluation},
     session::{Connection, Session},
@@ -53,6 +53,7 @@ enum Followed {
 }
 
 pub(crate) async fn run(session: &Session, args: &RunArgs) -> Result<u8> {
+    args.report.check()?;
     let golden = args.spec.golden_dataset.as_deref().map(GoldenChoice::of).transpose()?;
     let spec = args.spec.resolve(golden.as_ref().map(GoldenChoice::reference))?;
     if args.dry_run {
@@ -185,10 +186,23 @@ async fn tell_end(session: &Session, connection: &Connection, job: &Job, report:
         session.output.fields(&summary.lines())?;
     }
     if !report.is_empty() {
-        let found = eval::find(session, &connection.client, job.id.as_str()).await?;
-        report.write(&of_evaluation(&found.evaluation, found.gate.as_ref()))?;
+        tell_reported(session, &connection.client, job, report).await;
     }
     Ok(exit_code(job))
+}
+
+/// Writes the reports; whether that works changes nothing about how the job ended, and so not its exit code.
+async fn tell_reported(session: &Session, client: &Client, job: &Job, report: &ReportFiles) {
+    if job.result(Stage::Judge).is_none() {
+        session.output.note("no report was written, for the job has no evaluation");
+        return;
+    }
+    let found = eval::find(session, client, job.id.as_str()).await;
+    let written =
+        found.and_then(|found| report.write(&of_evaluation(&found.evaluation, found.gate.as_ref())));
+    if let Err(error) = written {
+        complain(&format!("clara: no report was written: {error:#}"));
+    }
 }
 
 fn tell_interrupt(output: Output, connection: &Connection, job_id: &str) {
