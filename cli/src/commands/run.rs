@@ -1,30 +1,31 @@
 //! `clara run`: one job from documents to decision, followed to its end.
 
 mod judge;
+mod rehearsal;
 mod summary;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
-use clara_coordinator::SubmissionCheck;
 use clara_lifecycle::{
-    golden::Severity,
     job::{Job, JobState, Outcome},
-    spec::{JobSpec, SpecProblem},
+    spec::JobSpec,
     stage::Stage,
 };
 
 use super::{DONE, FAILED, IN_REVIEW, INCONCLUSIVE, INTERRUPTED, JUDGE_ERROR, REJECTED, eval};
 use crate::{
     client::{Client, Submit},
-    embedded::{Surroundings, Workers},
+    embedded::Workers,
     follow::follow,
-    golden_file::{self, GoldenChoice},
+    golden_file::GoldenChoice,
     output::{Output, complain},
     progress::ProgressView,
     report::{ReportFiles, of_evaluation},
     session::{Connection, Session},
     spec::SpecArgs,
 };
+
+pub(crate) use rehearsal::{check, freeze};
 
 /// Trains, registers, evaluates and decides on one adapter.
 ///
@@ -62,9 +63,9 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> Result<u8> {
     }
     let connection = session.connect_with(Workers::All).await?;
     if connection.is_embedded() {
-        judge::warn_of_silent(&spec.judge, session.settings.judge.url.as_deref()).await;
+        Box::pin(judge::warn_of_silent(&spec.judge, session.settings.judge.url.as_deref())).await;
     }
-    let carried_out = carry_out(session, &connection.client, spec, golden.as_ref(), args.no_resume).await;
+    let carried_out = carry_out(session, &connection, spec, golden.as_ref(), args.no_resume).await;
     let code = match carried_out {
         Ok(Followed::AtRest(job)) => tell_end(session, &connection, &job, &args.report).await,
         Ok(Followed::Interrupted(job_id)) => {
@@ -84,14 +85,15 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> Result<u8> {
 
 async fn carry_out(
     session: &Session,
-    client: &Client,
+    connection: &Connection,
     spec: JobSpec,
     golden: Option<&GoldenChoice>,
     no_resume: bool,
 ) -> Result<Followed> {
     if let Some(golden) = golden {
-        golden.freeze(client, &user(), session.output).await?;
+        Box::pin(freeze(session, connection, &spec, golden, &user())).await?;
     }
+    let client = &connection.client;
     let job = submit(client, spec, no_resume, session.output).await?;
     let mut view = ProgressView::new(session.output, job.changed_at);
     let job_id = job.id.to_string();
@@ -145,38 +147,6 @@ async fn rehearse(session: &Session, spec: JobSpec, golden: Option<&GoldenChoice
     Ok(())
 }
 
-async fn check(
-    session: &Session,
-    connection: &Connection,
-    spec: JobSpec,
-    golden: Option<&GoldenChoice>,
-) -> Result<()> {
-    let Some(GoldenChoice::File(dataset)) = golden else {
-        connection.client.submit(spec, Submit::DryRun).await?;
-        return Ok(());
-    };
-    if golden_file::is_frozen(&connection.client, dataset).await? {
-        connection.client.submit(spec, Submit::DryRun).await?;
-        return Ok(());
-    }
-    // The coordinator does not know the file yet, so what it would say is put together here.
-    let mut problems = Vec::new();
-    if connection.is_embedded() {
-        problems.extend(
-            Surroundings::new(session.settings.home.clone(), session.settings.sources.clone())
-                .problems(&spec),
-        );
-    }
-    let errors = dataset.lint().into_iter().filter(|finding| finding.severity == Severity::Error);
-    problems.extend(errors.map(|finding| SpecProblem { field: "golden_dataset", message: finding.message }));
-    if problems.is_empty() {
-        return Ok(());
-    }
-    let lines: Vec<_> =
-        problems.iter().map(|found| format!("\n  {} {}", found.field, found.message)).collect();
-    bail!("the job would be refused:{}", lines.concat())
-}
-
 /// Prints the summary, writes the reports that were asked for, and answers the exit code.
 async fn tell_end(session: &Session, connection: &Connection, job: &Job, report: &ReportFiles) -> Result<u8> {
     let summary = summary::Summary::of(session, &connection.client, job).await?;
@@ -186,7 +156,7 @@ async fn tell_end(session: &Session, connection: &Connection, job: &Job, report:
         session.output.fields(&summary.lines())?;
     }
     if !report.is_empty() {
-        tell_reported(session, &connection.client, job, report).await;
+        Box::pin(tell_reported(session, &connection.client, job, report)).await;
     }
     Ok(exit_code(job))
 }
