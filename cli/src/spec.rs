@@ -164,8 +164,19 @@ pub(crate) enum GateModeArg {
 }
 
 impl SpecArgs {
+    /// The golden dataset's name: that of the flag, else that of the specification file.
+    ///
+    /// # Errors
+    /// A specification file that cannot be read.
+    pub(crate) fn golden_named(&self) -> Result<Option<String>> {
+        match &self.golden_dataset {
+            Some(named) => Ok(Some(named.clone())),
+            None => Ok(data_in_file(self.spec.as_deref())?.golden_dataset),
+        }
+    }
+
     /// The specification. Paths that are here are made absolute, so that the job does not depend on where
-    /// the command was given. `golden` is what the golden dataset's flag came to.
+    /// the command was given. `golden` is what [`Self::golden_named`] came to.
     ///
     /// # Errors
     /// What is missing, or all impossible values together, as errors of usage; a file that cannot be read.
@@ -174,7 +185,6 @@ impl SpecArgs {
         let missing = |what: &str, flag: &str| {
             usage(format!("{what} is missing; give {flag}, or `{what}` in --spec FILE"))
         };
-        let golden_in_file = file.golden_dataset.as_deref().map(str::parse::<GoldenReference>).transpose()?;
         let base_model = self.base_model.clone().or(file.base_model).ok_or_else(|| {
             missing("base_model", "--base-model PATH or the environment variable CLARA_BASE_MODEL")
         })?;
@@ -182,7 +192,6 @@ impl SpecArgs {
             domain: self.domain.clone().or(file.domain).ok_or_else(|| missing("domain", "--domain NAME"))?,
             ingest: file.ingest,
             golden_dataset: golden
-                .or(golden_in_file)
                 .ok_or_else(|| missing("golden_dataset", "--golden-dataset ID or FILE.json"))?,
             base_model: absolute(&base_model),
             method: self.method.or(file.method).unwrap_or(Method::Lora),

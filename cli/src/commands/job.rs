@@ -163,7 +163,8 @@ pub(crate) async fn run(session: &Session, command: JobCommand) -> Result<u8> {
 }
 
 async fn submit(session: &Session, args: &SubmitArgs) -> Result<u8> {
-    let golden = args.spec.golden_dataset.as_deref().map(GoldenChoice::of).transpose()?;
+    let named = args.spec.golden_named()?;
+    let golden = named.as_deref().map(GoldenChoice::of).transpose()?;
     let spec = args.spec.resolve(golden.as_ref().map(GoldenChoice::reference))?;
     let connection = session.connect().await?;
     if args.dry_run {

@@ -25,6 +25,7 @@ use crate::{
     spec::SpecArgs,
 };
 
+use rehearsal::rehearse;
 pub(crate) use rehearsal::{check, freeze};
 
 /// Trains, registers, evaluates and decides on one adapter.
@@ -55,10 +56,11 @@ enum Followed {
 
 pub(crate) async fn run(session: &Session, args: &RunArgs) -> Result<u8> {
     args.report.check()?;
-    let golden = args.spec.golden_dataset.as_deref().map(GoldenChoice::of).transpose()?;
+    let named = args.spec.golden_named()?;
+    let golden = named.as_deref().map(GoldenChoice::of).transpose()?;
     let spec = args.spec.resolve(golden.as_ref().map(GoldenChoice::reference))?;
     if args.dry_run {
-        Box::pin(rehearse(session, spec, golden.as_ref())).await?;
+        Box::pin(rehearse(session, spec, named.as_deref(), golden.as_ref())).await?;
         return Ok(DONE);
     }
     let connection = session.connect_with(Workers::All).await?;
@@ -130,21 +132,6 @@ async fn submit(client: &Client, spec: JobSpec, no_resume: bool, output: Output)
             Ok(job)
         }
     }
-}
-
-/// Checks the job as a submission would and prints its specification; changes nothing.
-async fn rehearse(session: &Session, spec: JobSpec, golden: Option<&GoldenChoice>) -> Result<()> {
-    let connection = session.connect().await?;
-    let checked = check(session, &connection, spec.clone(), golden).await;
-    connection.close().await;
-    checked?;
-    if session.output.is_json() {
-        return session.output.json(&spec);
-    }
-    let text = toml::to_string_pretty(&spec).context("the specification cannot be written as TOML")?;
-    session.output.line(text.trim_end())?;
-    session.output.note("the job would be accepted; nothing was queued");
-    Ok(())
 }
 
 /// Prints the summary, writes the reports that were asked for, and answers the exit code.

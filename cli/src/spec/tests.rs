@@ -130,6 +130,20 @@ fn a_rubric_of_a_file_travels_with_its_content() {
 }
 
 #[test]
+fn the_golden_dataset_of_the_file_is_taken_unless_a_flag_names_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("job.toml");
+    std::fs::write(&file, "golden_dataset = \"golden.json\"\n").unwrap();
+    let arguments = ["--spec", file.to_str().unwrap(), "--golden-dataset", "other"];
+    let named = |flags: &[&str]| {
+        let line = Line::try_parse_from(LEAST.iter().chain(flags)).unwrap();
+        line.spec.golden_named().unwrap().unwrap()
+    };
+    assert_eq!((named(&arguments[..2]), named(&arguments)), ("golden.json".to_owned(), "other".to_owned()));
+    assert_eq!(resolved(&arguments[..2]).unwrap().golden_dataset.to_string(), "law-golden@1.0.0");
+}
+
+#[test]
 fn an_unknown_key_in_the_file_is_refused_by_name() {
     let error = format!("{:#}", SpecFile::parse("[training]\nrnak = 8\n").unwrap_err());
     assert!(error.contains("rnak"), "{error}");

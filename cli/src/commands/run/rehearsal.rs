@@ -1,6 +1,9 @@
 //! What speaks against a job, told before its golden dataset is frozen: a frozen version never goes away.
 
-use anyhow::{Result, bail};
+#[cfg(test)]
+mod tests;
+
+use anyhow::{Context, Result, bail};
 use clara_coordinator::SubmissionCheck as _;
 use clara_lifecycle::{
     golden::{GoldenDataset, Severity},
@@ -12,7 +15,43 @@ use crate::{
     embedded::Surroundings,
     golden_file::{self, GoldenChoice},
     session::{Connection, Session},
+    spec::absolute,
 };
+
+/// Checks the job as a submission would and prints its specification; changes nothing. `named` is how the user named
+/// the golden dataset.
+pub(super) async fn rehearse(
+    session: &Session,
+    spec: JobSpec,
+    named: Option<&str>,
+    golden: Option<&GoldenChoice>,
+) -> Result<()> {
+    let connection = session.connect().await?;
+    let checked = check(session, &connection, spec.clone(), golden).await;
+    connection.close().await;
+    checked?;
+    if session.output.is_json() {
+        return session.output.json(&spec);
+    }
+    let file = match golden {
+        Some(GoldenChoice::File(_)) => named,
+        Some(GoldenChoice::Known(_)) | None => None,
+    };
+    session.output.line(printed(&spec, file)?.trim_end())?;
+    session.output.note("the job would be accepted; nothing was queued");
+    Ok(())
+}
+
+/// The specification as TOML. It names the file of the golden dataset, for the version that comes of it may not be known
+/// where the specification is given back.
+fn printed(spec: &JobSpec, golden_file: Option<&str>) -> Result<String> {
+    let text = toml::to_string_pretty(spec).context("the specification cannot be written as TOML")?;
+    let Some(file) = golden_file else { return Ok(text) };
+    let key = "golden_dataset = ";
+    let named = format!("{key}{}", toml::Value::String(absolute(file)));
+    let lines = text.lines().map(|line| if line.starts_with(key) { named.as_str() } else { line });
+    Ok(lines.collect::<Vec<_>>().join("\n"))
+}
 
 /// Checks the job as a submission would; changes nothing.
 pub(crate) async fn check(
