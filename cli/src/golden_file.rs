@@ -16,7 +16,7 @@ use crate::{
     usage::usage,
 };
 
-/// What the flag `--golden-dataset` names.
+/// What the flag `--golden-dataset`, or `golden_dataset` in a specification file, names.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum GoldenChoice {
     /// A dataset that the coordinator knows.
@@ -26,14 +26,16 @@ pub(crate) enum GoldenChoice {
 }
 
 impl GoldenChoice {
-    /// Reads the flag: what ends in `.json` is a file, all else a reference.
+    /// Reads the name: what ends in `.json` is a file, all else a reference.
     pub(crate) fn of(text: &str) -> Result<Self> {
         let path = Path::new(text);
         if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {
             return Ok(Self::File(Box::new(read(path)?)));
         }
         let known = text.parse::<GoldenReference>().map_err(|error| {
-            usage(format!("--golden-dataset names neither a .json file nor a golden dataset: {error}"))
+            usage(format!(
+                "golden_dataset (--golden-dataset) names neither a .json file nor a golden dataset: {error}"
+            ))
         })?;
         Ok(Self::Known(known))
     }

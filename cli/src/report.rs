@@ -6,10 +6,16 @@ mod markdown;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::{
+    fs::{self, OpenOptions},
+    io,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 use clap::Args;
+
+use crate::usage::usage;
 
 pub(crate) use evaluation::of_evaluation;
 
@@ -63,13 +69,42 @@ impl ReportFiles {
         self.junit.is_none() && self.markdown.is_none()
     }
 
+    /// Refuses files that cannot be written, before anything is spent on what they would tell; changes nothing.
+    ///
+    /// # Errors
+    /// An error of usage with flag, file and reason.
+    pub(crate) fn check(&self) -> Result<()> {
+        for (flag, path) in [("--junit", &self.junit), ("--markdown", &self.markdown)] {
+            let Some(path) = path else { continue };
+            can_be_written(path).map_err(|error| {
+                usage(format!("{flag} {} cannot be written: {error}; give another file", path.display()))
+            })?;
+        }
+        Ok(())
+    }
+
     /// Writes the report to the files that were asked for.
     pub(crate) fn write(&self, report: &Report) -> Result<()> {
         for (path, text) in [(&self.junit, junit::text(report)), (&self.markdown, markdown::text(report))] {
             if let Some(path) = path {
-                std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+                fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
             }
         }
         Ok(())
+    }
+}
+
+/// Whether a file can be written, or made where there is none.
+fn can_be_written(path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(known) if known.is_dir() => Err(io::Error::from(io::ErrorKind::IsADirectory)),
+        Ok(known) if known.is_file() => OpenOptions::new().append(true).open(path).map(drop),
+        // To open a pipe would wait for its reader.
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            tempfile::tempfile_in(folder.unwrap_or(Path::new("."))).map(drop)
+        }
+        Err(error) => Err(error),
     }
 }

@@ -2,6 +2,7 @@
 
 mod data;
 mod file;
+mod key;
 mod limits;
 #[cfg(test)]
 mod tests;
@@ -99,7 +100,8 @@ pub(crate) struct TrainingArgs {
     /// How the adapter begins: default (A random, B zero) or pissa (largest singular values of the weight)
     #[arg(long, value_name = "INIT", value_parser = from_name::<AdapterInit>)]
     init: Option<AdapterInit>,
-    /// What becomes of records longer than a row: split or drop [default: split]
+    /// What becomes of records longer than a row: drop, or split, which cuts texts into pieces and the end off other
+    /// records [default: split]
     #[arg(long, value_name = "CHOICE", value_parser = from_name::<Overlong>)]
     overlong: Option<Overlong>,
     /// Passes over the training data [default: 2]
@@ -162,8 +164,19 @@ pub(crate) enum GateModeArg {
 }
 
 impl SpecArgs {
+    /// The golden dataset's name: that of the flag, else that of the specification file.
+    ///
+    /// # Errors
+    /// A specification file that cannot be read.
+    pub(crate) fn golden_named(&self) -> Result<Option<String>> {
+        match &self.golden_dataset {
+            Some(named) => Ok(Some(named.clone())),
+            None => Ok(data_in_file(self.spec.as_deref())?.golden_dataset),
+        }
+    }
+
     /// The specification. Paths that are here are made absolute, so that the job does not depend on where
-    /// the command was given. `golden` is what the golden dataset's flag came to.
+    /// the command was given. `golden` is what [`Self::golden_named`] came to.
     ///
     /// # Errors
     /// What is missing, or all impossible values together, as errors of usage; a file that cannot be read.
@@ -172,7 +185,6 @@ impl SpecArgs {
         let missing = |what: &str, flag: &str| {
             usage(format!("{what} is missing; give {flag}, or `{what}` in --spec FILE"))
         };
-        let golden_in_file = file.golden_dataset.as_deref().map(str::parse::<GoldenReference>).transpose()?;
         let base_model = self.base_model.clone().or(file.base_model).ok_or_else(|| {
             missing("base_model", "--base-model PATH or the environment variable CLARA_BASE_MODEL")
         })?;
@@ -180,7 +192,6 @@ impl SpecArgs {
             domain: self.domain.clone().or(file.domain).ok_or_else(|| missing("domain", "--domain NAME"))?,
             ingest: file.ingest,
             golden_dataset: golden
-                .or(golden_in_file)
                 .ok_or_else(|| missing("golden_dataset", "--golden-dataset ID or FILE.json"))?,
             base_model: absolute(&base_model),
             method: self.method.or(file.method).unwrap_or(Method::Lora),
@@ -207,7 +218,9 @@ impl SpecArgs {
         if let Some(person) = self.submitted_by.as_ref().filter(|person| !person.is_empty()) {
             spec.labels.entry("submitted_by".to_owned()).or_insert_with(|| person.clone());
         }
-        check(&spec.problems())?;
+        let mut problems = spec.problems();
+        problems.extend(key::problems(&spec.judge));
+        check(&problems)?;
         Ok(spec)
     }
 }

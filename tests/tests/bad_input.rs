@@ -24,6 +24,18 @@ fn a_golden_dataset_that_is_not_there_is_refused_before_anything_is_queued() -> 
 }
 
 #[test]
+fn a_job_that_is_refused_freezes_no_golden_dataset() -> Result<()> {
+    let sandbox = Sandbox::new(STEPS)?;
+    sandbox
+        .run(&["--sequence-length", "100000"])?
+        .expect(1)?
+        .says(&["the job was refused", "training.sequence_length"])?;
+    let known = sandbox.clara(&["golden", "list", "-o", "json"])?.expect(0)?.json()?;
+    ensure!(known == serde_json::json!([]), "{known}");
+    Ok(())
+}
+
+#[test]
 fn a_query_that_matches_nothing_is_reported() -> Result<()> {
     Sandbox::new(STEPS)?
         .run(&["--query", "Quantenchromodynamik"])?

@@ -94,6 +94,7 @@ pub(crate) async fn run(session: &Session, command: EvalCommand) -> Result<u8> {
 }
 
 async fn show(session: &Session, args: &ShowArgs) -> Result<u8> {
+    args.report.check()?;
     let found = find_or_read(session, &args.what).await?;
     args.report.write(&of_evaluation(&found.evaluation, found.gate.as_ref()))?;
     let output = session.output;

@@ -12,7 +12,7 @@ use clara_proto::v1;
 
 use super::{
     DONE,
-    run::{exit_code, state_text},
+    run::{check, exit_code, freeze, state_text},
 };
 use crate::{
     client::Submit,
@@ -174,17 +174,18 @@ async fn cancel(session: &Session, args: &JobArgs) -> Result<u8> {
 }
 
 async fn submit(session: &Session, args: &SubmitArgs) -> Result<u8> {
-    let golden = args.spec.golden_dataset.as_deref().map(GoldenChoice::of).transpose()?;
+    let named = args.spec.golden_named()?;
+    let golden = named.as_deref().map(GoldenChoice::of).transpose()?;
     let spec = args.spec.resolve(golden.as_ref().map(GoldenChoice::reference))?;
     let connection = session.connect().await?;
     if args.dry_run {
-        connection.client.submit(spec, Submit::DryRun).await?;
+        Box::pin(check(session, &connection, spec, golden.as_ref())).await?;
         session.output.note("the job would be accepted; nothing was queued");
         return Ok(DONE);
     }
     if let Some(golden) = golden {
         let user = std::env::var("USER").unwrap_or_else(|_| "clara job submit".to_owned());
-        golden.freeze(&connection.client, &user, session.output).await?;
+        Box::pin(freeze(session, &connection, &spec, &golden, &user)).await?;
     }
     let (job, created) = connection.client.submit(spec, Submit::New).await?;
     let job = job

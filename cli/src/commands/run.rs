@@ -1,29 +1,32 @@
 //! `clara run`: one job from documents to decision, followed to its end.
 
+mod judge;
+mod rehearsal;
 mod summary;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
-use clara_coordinator::SubmissionCheck;
 use clara_lifecycle::{
-    golden::Severity,
     job::{Job, JobState, Outcome},
-    spec::{JobSpec, SpecProblem},
+    spec::JobSpec,
     stage::Stage,
 };
 
 use super::{DONE, FAILED, IN_REVIEW, INCONCLUSIVE, INTERRUPTED, JUDGE_ERROR, REJECTED, eval};
 use crate::{
     client::{Client, Submit},
-    embedded::{Surroundings, Workers},
+    embedded::Workers,
     follow::follow,
-    golden_file::{self, GoldenChoice},
-    output::Output,
+    golden_file::GoldenChoice,
+    output::{Output, complain},
     progress::ProgressView,
     report::{ReportFiles, of_evaluation},
     session::{Connection, Session},
     spec::SpecArgs,
 };
+
+use rehearsal::rehearse;
+pub(crate) use rehearsal::{check, freeze};
 
 /// Trains, registers, evaluates and decides on one adapter.
 ///
@@ -52,14 +55,19 @@ enum Followed {
 }
 
 pub(crate) async fn run(session: &Session, args: &RunArgs) -> Result<u8> {
-    let golden = args.spec.golden_dataset.as_deref().map(GoldenChoice::of).transpose()?;
+    args.report.check()?;
+    let named = args.spec.golden_named()?;
+    let golden = named.as_deref().map(GoldenChoice::of).transpose()?;
     let spec = args.spec.resolve(golden.as_ref().map(GoldenChoice::reference))?;
     if args.dry_run {
-        Box::pin(rehearse(session, spec, golden.as_ref())).await?;
+        Box::pin(rehearse(session, spec, named.as_deref(), golden.as_ref())).await?;
         return Ok(DONE);
     }
     let connection = session.connect_with(Workers::All).await?;
-    let carried_out = carry_out(session, &connection.client, spec, golden.as_ref(), args.no_resume).await;
+    if connection.is_embedded() {
+        Box::pin(judge::warn_of_silent(&spec.judge, session.settings.judge.url.as_deref())).await;
+    }
+    let carried_out = carry_out(session, &connection, spec, golden.as_ref(), args.no_resume).await;
     let code = match carried_out {
         Ok(Followed::AtRest(job)) => tell_end(session, &connection, &job, &args.report).await,
         Ok(Followed::Interrupted(job_id)) => {
@@ -79,14 +87,15 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> Result<u8> {
 
 async fn carry_out(
     session: &Session,
-    client: &Client,
+    connection: &Connection,
     spec: JobSpec,
     golden: Option<&GoldenChoice>,
     no_resume: bool,
 ) -> Result<Followed> {
     if let Some(golden) = golden {
-        golden.freeze(client, &user(), session.output).await?;
+        Box::pin(freeze(session, connection, &spec, golden, &user())).await?;
     }
+    let client = &connection.client;
     let job = submit(client, spec, no_resume, session.output).await?;
     let mut view = ProgressView::new(session.output, job.changed_at);
     let job_id = job.id.to_string();
@@ -125,53 +134,6 @@ async fn submit(client: &Client, spec: JobSpec, no_resume: bool, output: Output)
     }
 }
 
-/// Checks the job as a submission would and prints its specification; changes nothing.
-async fn rehearse(session: &Session, spec: JobSpec, golden: Option<&GoldenChoice>) -> Result<()> {
-    let connection = session.connect().await?;
-    let checked = check(session, &connection, spec.clone(), golden).await;
-    connection.close().await;
-    checked?;
-    if session.output.is_json() {
-        return session.output.json(&spec);
-    }
-    let text = toml::to_string_pretty(&spec).context("the specification cannot be written as TOML")?;
-    session.output.line(text.trim_end())?;
-    session.output.note("the job would be accepted; nothing was queued");
-    Ok(())
-}
-
-async fn check(
-    session: &Session,
-    connection: &Connection,
-    spec: JobSpec,
-    golden: Option<&GoldenChoice>,
-) -> Result<()> {
-    let Some(GoldenChoice::File(dataset)) = golden else {
-        connection.client.submit(spec, Submit::DryRun).await?;
-        return Ok(());
-    };
-    if golden_file::is_frozen(&connection.client, dataset).await? {
-        connection.client.submit(spec, Submit::DryRun).await?;
-        return Ok(());
-    }
-    // The coordinator does not know the file yet, so what it would say is put together here.
-    let mut problems = Vec::new();
-    if connection.is_embedded() {
-        problems.extend(
-            Surroundings::new(session.settings.home.clone(), session.settings.sources.clone())
-                .problems(&spec),
-        );
-    }
-    let errors = dataset.lint().into_iter().filter(|finding| finding.severity == Severity::Error);
-    problems.extend(errors.map(|finding| SpecProblem { field: "golden_dataset", message: finding.message }));
-    if problems.is_empty() {
-        return Ok(());
-    }
-    let lines: Vec<_> =
-        problems.iter().map(|found| format!("\n  {} {}", found.field, found.message)).collect();
-    bail!("the job would be refused:{}", lines.concat())
-}
-
 /// Prints the summary, writes the reports that were asked for, and answers the exit code.
 async fn tell_end(session: &Session, connection: &Connection, job: &Job, report: &ReportFiles) -> Result<u8> {
     let summary = summary::Summary::of(session, &connection.client, job).await?;
@@ -181,10 +143,23 @@ async fn tell_end(session: &Session, connection: &Connection, job: &Job, report:
         session.output.fields(&summary.lines())?;
     }
     if !report.is_empty() {
-        let found = eval::find(session, &connection.client, job.id.as_str()).await?;
-        report.write(&of_evaluation(&found.evaluation, found.gate.as_ref()))?;
+        Box::pin(tell_reported(session, &connection.client, job, report)).await;
     }
     Ok(exit_code(job))
+}
+
+/// Writes the reports; whether that works changes nothing about how the job ended, and so not its exit code.
+async fn tell_reported(session: &Session, client: &Client, job: &Job, report: &ReportFiles) {
+    if job.result(Stage::Judge).is_none() {
+        session.output.note("no report was written, for the job has no evaluation");
+        return;
+    }
+    let found = eval::find(session, client, job.id.as_str()).await;
+    let written =
+        found.and_then(|found| report.write(&of_evaluation(&found.evaluation, found.gate.as_ref())));
+    if let Err(error) = written {
+        complain(&format!("clara: no report was written: {error:#}"));
+    }
 }
 
 fn tell_interrupt(output: Output, connection: &Connection, job_id: &str) {

@@ -54,3 +54,20 @@ fn reports_are_written_where_they_are_asked_for() {
     let nowhere = ReportFiles { junit: None, markdown: Some(folder.path().join("no/report.md")) };
     assert!(nowhere.write(&report()).unwrap_err().to_string().contains("cannot write"));
 }
+
+#[test]
+fn files_that_cannot_be_written_are_refused_before_and_nothing_is_left_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let junit = |path: PathBuf| ReportFiles { junit: Some(path), markdown: None };
+    for path in [folder.path().join("no/report.xml"), folder.path().to_owned()] {
+        let error = junit(path).check().unwrap_err();
+        assert!(crate::usage::is_usage(&error), "{error}");
+        assert!(error.to_string().starts_with("--junit "), "{error}");
+    }
+    junit(folder.path().join("report.xml")).check().unwrap();
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    let earlier = folder.path().join("earlier.xml");
+    fs::write(&earlier, "earlier").unwrap();
+    junit(earlier.clone()).check().unwrap();
+    assert_eq!(fs::read_to_string(&earlier).unwrap(), "earlier");
+}

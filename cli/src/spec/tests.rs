@@ -138,6 +138,20 @@ fn a_rubric_of_a_file_travels_with_its_content() {
 }
 
 #[test]
+fn the_golden_dataset_of_the_file_is_taken_unless_a_flag_names_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("job.toml");
+    std::fs::write(&file, "golden_dataset = \"golden.json\"\n").unwrap();
+    let arguments = ["--spec", file.to_str().unwrap(), "--golden-dataset", "other"];
+    let named = |flags: &[&str]| {
+        let line = Line::try_parse_from(LEAST.iter().chain(flags)).unwrap();
+        line.spec.golden_named().unwrap().unwrap()
+    };
+    assert_eq!((named(&arguments[..2]), named(&arguments)), ("golden.json".to_owned(), "other".to_owned()));
+    assert_eq!(resolved(&arguments[..2]).unwrap().golden_dataset.to_string(), "law-golden@1.0.0");
+}
+
+#[test]
 fn an_unknown_key_in_the_file_is_refused_by_name() {
     let error = format!("{:#}", SpecFile::parse("[training]\nrnak = 8\n").unwrap_err());
     assert!(error.contains("rnak"), "{error}");
@@ -157,6 +171,20 @@ fn impossible_values_are_errors_of_usage_and_told_together() {
     assert!(crate::usage::is_usage(&error), "{error}");
     let error = error.to_string();
     assert!(["ingest.top_k", "judge.url"].iter().all(|field| error.contains(field)), "{error}");
+}
+
+#[test]
+fn a_variable_that_no_judge_worker_reads_as_a_key_is_an_error_of_usage() {
+    let error =
+        resolved(&["--judge-url", "http://localhost:1/v1", "--judge-api-key-env", "SECRET"]).unwrap_err();
+    assert!(crate::usage::is_usage(&error), "{error}");
+    assert!(error.to_string().contains("judge.api_key_env names the variable SECRET"), "{error}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("job.toml");
+    let text = "[[judge.panel]]\nurl = \"http://localhost:2/v1\"\napi_key_env = \"OTHER\"\n";
+    std::fs::write(&file, text).unwrap();
+    let error = resolved(&["--spec", file.to_str().unwrap()]).unwrap_err().to_string();
+    assert!(error.contains("judge.panel names the variable OTHER"), "{error}");
 }
 
 #[test]

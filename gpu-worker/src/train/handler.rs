@@ -187,6 +187,15 @@ impl BlockingAttempt {
             report.trained_share() * 100.0,
             report.lengths
         );
+        if report.truncated > 0 {
+            tracing::warn!(
+                "{} of {} records lose their end, for they are longer than {} tokens; raise \
+                 `training.sequence_length` (--sequence-length) to learn all of them",
+                report.truncated,
+                report.records,
+                self.assignment.spec.training.sequence_length
+            );
+        }
         tracing::info!("training will take {forecast}");
         Ok(forecast)
     }

@@ -22,6 +22,17 @@ pub(crate) enum CallError {
         /// What is wrong.
         detail: String,
     },
+    /// The key cannot be read.
+    #[error(
+        "cannot call the judge at {url}: {detail}; name a variable in `judge.api_key_env` (--judge-api-key-env) that \
+         the judge-worker has and whose name ends in _API_KEY"
+    )]
+    Key {
+        /// Base URL.
+        url: String,
+        /// What is wrong.
+        detail: String,
+    },
     /// Nobody answers, or only with requests to come later.
     #[error(
         "the judge at {url} does not answer after {tries} tries: {detail}; check that it runs and that `judge.url` \
@@ -111,6 +122,7 @@ impl CallError {
             Self::Stopped(_)
             | Self::Unnamed
             | Self::Setup { .. }
+            | Self::Key { .. }
             | Self::Quota { .. }
             | Self::Budget { .. }
             | Self::Refused { .. }

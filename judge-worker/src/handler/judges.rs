@@ -85,14 +85,15 @@ impl JudgeHandler {
 
     fn key(&self, url: &str, variable: Option<&str>) -> Result<Option<Secret>, CallError> {
         let Some(name) = variable else { return Ok(None) };
-        let setup = |detail| CallError::Setup { url: url.to_owned(), detail };
+        let unreadable = |detail| CallError::Key { url: url.to_owned(), detail };
         if !name.ends_with(KEY_VARIABLE_SUFFIX) {
-            return Err(setup(format!(
+            return Err(unreadable(format!(
                 "`judge.api_key_env` names {name}; only variables that end in {KEY_VARIABLE_SUFFIX} are read"
             )));
         }
         let key = (self.config.variable)(name).filter(|key| !key.is_empty());
-        let key = key.ok_or_else(|| setup(format!("the judge-worker has no environment variable {name}")))?;
+        let key =
+            key.ok_or_else(|| unreadable(format!("the judge-worker has no environment variable {name}")))?;
         Ok(Some(Secret(key)))
     }
 }

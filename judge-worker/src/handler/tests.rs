@@ -203,7 +203,8 @@ async fn only_variables_for_keys_are_read() {
         world.options().api_key_env = Some(variable.into());
         let failure = world.judge().await.unwrap_err();
         assert!(
-            matches!(&failure, StageFailure::Failed { retryable: false, message } if message.contains(expected)),
+            matches!(&failure, StageFailure::Failed { retryable: false, message }
+                if message.contains(expected) && message.contains("judge.api_key_env") && !message.contains("judge.url")),
             "{failure:?}"
         );
     }

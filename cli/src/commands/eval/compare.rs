@@ -54,6 +54,7 @@ struct Document<'a> {
 }
 
 pub(super) async fn run(session: &Session, args: &CompareArgs) -> Result<u8> {
+    args.report.check()?;
     let candidate = find_or_read(session, &args.candidate).await?.evaluation;
     let baseline = find_or_read(session, &args.baseline).await?.evaluation;
     let options = ComparisonOptions { margin: args.margin, seed: args.seed, force: args.force };

@@ -1,16 +1,22 @@
 //! The closing summary of a job: the five steps people know, and where everything lies.
 
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use clara_gpu_worker::{collate::CollateReport, train::REPORT_FILE};
 use clara_lifecycle::{
+    artifact::ArtifactRef,
     counted::counted,
     gate::GateReport,
     job::{Job, JobState, Outcome},
     results::{DatasetResult, StageResult, TrainingResult},
     stage::Stage,
 };
-use serde::Serialize;
+use clara_runtime::artifacts::ArtifactStore;
+use serde::{Deserialize, Serialize};
 
 use super::{exit_code, state_text};
 use crate::{
@@ -28,7 +34,24 @@ pub(super) struct Summary {
     pub(super) adapter_folder: Option<PathBuf>,
     /// A verified copy of the evaluation.
     pub(super) evaluation_file: Option<PathBuf>,
+    /// What became of the training records, where the training report tells it.
+    pub(super) train_records: Option<CollateReport>,
     pub(super) exit_code: u8,
+}
+
+/// What the job made, here.
+#[derive(Debug, Default)]
+struct Copied {
+    adapter_folder: Option<PathBuf>,
+    evaluation_file: Option<PathBuf>,
+    train_records: Option<CollateReport>,
+}
+
+/// What is read of the training report.
+#[derive(Debug, Deserialize)]
+struct TrainingReport {
+    #[serde(default)]
+    train: Option<CollateReport>,
 }
 
 impl Summary {
@@ -38,15 +61,17 @@ impl Summary {
             Some(adapter_id) => Some(client.adapter(adapter_id).await?),
             None => None,
         };
-        let (mut adapter_folder, mut evaluation_file) = (None, None);
+        let mut copied = Copied::default();
         if let Some(adapter_id) = &job.adapter_id {
             match copy(session, job, adapter_id).await {
-                Ok(places) => (adapter_folder, evaluation_file) = places,
+                Ok(found) => copied = found,
                 // Without a copy the summary is still worth showing; the store holds everything.
                 Err(error) => session.output.note(format!("the adapter was not copied: {error}")),
             }
         }
-        Ok(Self { job: job.clone(), adapter, adapter_folder, evaluation_file, exit_code: exit_code(job) })
+        let Copied { adapter_folder, evaluation_file, train_records } = copied;
+        let exit_code = exit_code(job);
+        Ok(Self { job: job.clone(), adapter, adapter_folder, evaluation_file, train_records, exit_code })
     }
 
     /// The summary for people.
@@ -59,7 +84,7 @@ impl Summary {
                     lines.push(("1/5 stream training data", ingested(dataset)));
                 }
                 Some(StageResult::Train(training)) => {
-                    lines.push(("2/5 train", trained(training)));
+                    lines.push(("2/5 train", trained(training, self.train_records.as_ref())));
                     let adapter = job.adapter_id.clone().unwrap_or_else(|| NONE.to_owned());
                     lines.push(("3/5 register", adapter));
                 }
@@ -118,21 +143,33 @@ impl Summary {
     }
 }
 
-/// Copies what the job made and verifies it; answers the adapter's folder and the evaluation's file.
-async fn copy(session: &Session, job: &Job, adapter_id: &str) -> Result<(Option<PathBuf>, Option<PathBuf>)> {
+/// Copies what the job made, verifies it, and reads the training report.
+async fn copy(session: &Session, job: &Job, adapter_id: &str) -> Result<Copied> {
     let artifacts = session.artifacts()?;
-    let (mut folder, mut file) = (None, None);
+    let mut copied = Copied::default();
     if let Some(StageResult::Train(training)) = job.result(Stage::Train) {
         let target = session.adapter_folder(adapter_id);
         artifacts.fetch(&training.adapter, &target).await?;
-        folder = Some(target);
+        copied.adapter_folder = Some(target);
+        match train_records(&artifacts, &training.report).await {
+            Ok(records) => copied.train_records = records,
+            // One line less is no reason to withhold the copies.
+            Err(error) => session.output.note(format!("the training report was not read: {error:#}")),
+        }
     }
     if let Some(StageResult::Judge(judged)) = job.result(Stage::Judge) {
         let target = session.evaluation_folder(adapter_id);
         artifacts.fetch(&judged.evaluation, &target).await?;
-        file = Some(target.join("evaluation.json"));
+        copied.evaluation_file = Some(target.join("evaluation.json"));
     }
-    Ok((folder, file))
+    Ok(copied)
+}
+
+async fn train_records(artifacts: &ArtifactStore, report: &ArtifactRef) -> Result<Option<CollateReport>> {
+    let bytes = artifacts.read(report, REPORT_FILE).await?;
+    let report: TrainingReport =
+        serde_json::from_slice(&bytes).with_context(|| format!("{REPORT_FILE} is not a training report"))?;
+    Ok(report.train)
 }
 
 fn ingested(dataset: &DatasetResult) -> String {
@@ -152,15 +189,22 @@ fn ingested(dataset: &DatasetResult) -> String {
     )
 }
 
-fn trained(training: &TrainingResult) -> String {
-    format!(
+fn trained(training: &TrainingResult, records: Option<&CollateReport>) -> String {
+    let text = format!(
         "{}, {}, loss {:.3}, validation loss {} → {}",
         counted(training.steps, "step"),
         counted(training.tokens, "token"),
         training.training_loss,
         figures::number(training.validation_loss_before, 3),
         figures::number(training.validation_loss_after, 3)
-    )
+    );
+    match records {
+        Some(records) if records.truncated > 0 => format!(
+            "{text}\n{} of {} records lost their end; raise --sequence-length to learn all of them",
+            records.truncated, records.records
+        ),
+        Some(_) | None => text,
+    }
 }
 
 fn decided(report: &GateReport) -> String {
