@@ -67,7 +67,7 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> Result<u8> {
     if connection.is_embedded() {
         Box::pin(judge::warn_of_silent(&spec.judge, session.settings.judge.url.as_deref())).await;
     }
-    let carried_out = carry_out(session, &connection, spec, golden.as_ref(), args.no_resume).await;
+    let carried_out = Box::pin(carry_out(session, &connection, spec, golden.as_ref(), args.no_resume)).await;
     let code = match carried_out {
         Ok(Followed::AtRest(job)) => tell_end(session, &connection, &job, &args.report).await,
         Ok(Followed::Interrupted(job_id)) => {
