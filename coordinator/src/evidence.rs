@@ -49,18 +49,18 @@ async fn document<T: DeserializeOwned + Send + 'static>(
 
 /// Where the evaluation of a version lies, and the answers that it is about.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Evidence {
+pub struct Evidence {
     /// `evaluation.json`; `None` before it was judged.
-    pub(crate) evaluation: Option<ArtifactRef>,
+    pub evaluation: Option<ArtifactRef>,
     /// `answers.json`; `None` before they were generated.
-    pub(crate) answers: Option<ArtifactRef>,
+    pub answers: Option<ArtifactRef>,
     /// Whether the job that made it has a record here.
     has_job: bool,
 }
 
 impl Evidence {
     /// What the stages of a job committed.
-    pub(crate) fn of_job(job: &Job) -> Self {
+    pub fn of_job(job: &Job) -> Self {
         let evaluation = match job.result(Stage::Judge) {
             Some(StageResult::Judge(judged)) => Some(judged.evaluation.clone()),
             _ => None,
@@ -73,7 +73,7 @@ impl Evidence {
     }
 
     /// What the registry recorded when the gate decided.
-    pub(crate) fn of_version(version: &AdapterVersion) -> Self {
+    pub fn of_version(version: &AdapterVersion) -> Self {
         let record = version.evaluation.as_ref();
         Self {
             evaluation: record.and_then(|record| record.evaluation.clone()),

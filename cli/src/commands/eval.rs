@@ -10,10 +10,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
-use clara_coordinator::evidence;
+use clara_coordinator::evidence::{self, Evidence};
 use clara_lifecycle::{
-    adapter::AdapterVersion, answers::Answers, artifact::ArtifactRef, gate::GateReport, job::Job,
-    results::StageResult, score::Evaluation, stage::Stage,
+    adapter::AdapterVersion, answers::Answers, gate::GateReport, job::Job, results::StageResult,
+    score::Evaluation, stage::Stage,
 };
 use tonic::Code;
 
@@ -136,7 +136,7 @@ pub(crate) async fn find(session: &Session, client: &Client, what: &str) -> Resu
     let Some(evaluation) = judged.evaluation(session).await? else {
         bail!("{what} has no evaluation here yet; {}", judged.hint);
     };
-    let answers = match &judged.answers {
+    let answers = match &judged.evidence.answers {
         Some(answers) => Some(evidence::answers(&session.artifacts()?, answers).await?),
         None => None,
     };
@@ -145,8 +145,7 @@ pub(crate) async fn find(session: &Session, client: &Client, what: &str) -> Resu
 
 /// Where an evaluation lies, and what the gate made of it.
 struct Judged {
-    evaluation: Option<ArtifactRef>,
-    answers: Option<ArtifactRef>,
+    evidence: Evidence,
     gate: Option<GateReport>,
     /// What to do when there is no evaluation.
     hint: String,
@@ -154,20 +153,12 @@ struct Judged {
 
 impl Judged {
     fn of_job(job: &Job) -> Self {
-        let evaluation = match job.result(Stage::Judge) {
-            Some(StageResult::Judge(judged)) => Some(judged.evaluation.clone()),
-            _ => None,
-        };
-        let answers = match job.result(Stage::Generate) {
-            Some(StageResult::Generate(generated)) => Some(generated.answers.clone()),
-            _ => None,
-        };
         let gate = match job.result(Stage::Gate) {
             Some(StageResult::Gate(report)) => Some(GateReport::clone(report)),
             _ => None,
         };
         let hint = format!("`clara job show {}` tells where its job stands", job.id);
-        Self { evaluation, answers, gate, hint }
+        Self { evidence: Evidence::of_job(job), gate, hint }
     }
 
     /// As the version's job has it, which may be judging anew, or as the registry recorded it where the job is not here.
@@ -179,17 +170,15 @@ impl Judged {
                 Err(error) => return Err(error.into()),
             }
         }
-        let record = version.evaluation.as_ref();
         Ok(Self {
-            evaluation: record.and_then(|record| record.evaluation.clone()),
-            answers: record.and_then(|record| record.answers.clone()),
-            gate: record.map(|record| record.report.clone()),
+            evidence: Evidence::of_version(version),
+            gate: version.evaluation.as_ref().map(|record| record.report.clone()),
             hint: "its job is not here, and no evaluation was recorded with the version".to_owned(),
         })
     }
 
     async fn evaluation(&self, session: &Session) -> Result<Option<Evaluation>> {
-        let Some(evaluation) = &self.evaluation else { return Ok(None) };
+        let Some(evaluation) = &self.evidence.evaluation else { return Ok(None) };
         Ok(Some(evidence::evaluation(&session.artifacts()?, evaluation).await?))
     }
 }
