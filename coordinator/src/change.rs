@@ -42,6 +42,8 @@ pub(crate) struct Change<'a> {
     commit: Commit,
     families: BTreeMap<String, Stored<Family>>,
     chains: BTreeMap<String, Stored<AuditHead>>,
+    /// Ends of chains that were loaded and got no entry yet.
+    heads: BTreeMap<String, Stored<AuditHead>>,
 }
 
 impl<'a> Change<'a> {
@@ -58,6 +60,7 @@ impl<'a> Change<'a> {
             commit,
             families: BTreeMap::new(),
             chains: BTreeMap::new(),
+            heads: BTreeMap::new(),
         })
     }
 
@@ -78,7 +81,11 @@ impl<'a> Change<'a> {
     ) -> Result<&mut Family, DriverError> {
         let family_id = format!("{domain}-{method}");
         if !self.families.contains_key(&family_id) {
-            let stored = self.records.family(&family_id).await?;
+            // What happens to a family is noted in its chain.
+            let chain = audit_chain(&family_id);
+            let (stored, head) =
+                futures::try_join!(self.records.family(&family_id), self.records.audit_head(&chain))?;
+            self.heads.insert(chain, head);
             let empty = || Stored { version: None, value: Family::new(domain.clone(), method) };
             self.families.insert(family_id.clone(), stored.unwrap_or_else(empty));
         }
@@ -160,7 +167,7 @@ impl<'a> Change<'a> {
     pub(crate) async fn audit(&mut self, note: AuditNote) -> Result<(), DriverError> {
         let at = self.now_text();
         let chain = audit_chain(&note.subject);
-        let mut head = match self.chains.remove(&chain) {
+        let mut head = match self.chains.remove(&chain).or_else(|| self.heads.remove(&chain)) {
             Some(head) => head,
             None => self.records.audit_head(&chain).await?,
         };

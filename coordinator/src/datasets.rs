@@ -165,11 +165,12 @@ impl Driver {
     async fn same_options(&self, job: &Job) -> Result<Vec<StoredDataset>, DriverError> {
         let Some(index) = indexes::same_ingest(job) else { return Ok(Vec::new()) };
         let page = Page { after: None, limit: SAME_OPTIONS, order: Order::Descending };
-        let ids = self.records.state.members(&index, &page).await?;
+        let mut ids = self.records.state.members(&index, &page).await?;
+        ids.retain(|id| id != job.id.as_str());
         let (mut stored, mut keys) = (Vec::new(), BTreeSet::new());
         for other in self.records.jobs(&ids).await? {
             let other = other?.value;
-            let Some(made) = made_by(&other).filter(|_| other.id != job.id) else { continue };
+            let Some(made) = made_by(&other) else { continue };
             if made.key.as_ref().is_some_and(|key| keys.insert(key.clone())) {
                 stored.push(StoredDataset { job: other.id.clone(), result: made.clone() });
             }

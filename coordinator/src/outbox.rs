@@ -12,7 +12,7 @@ use clara_runtime::{
     state::{OutboxEntry, StateError, StateStore},
 };
 use futures::{StreamExt, stream::FuturesUnordered};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -25,6 +25,10 @@ const BATCH: usize = 64;
 const LEFT_TO_COMMITTER: Duration = Duration::from_secs(5);
 /// Publications at the same time; the broker confirms many together.
 const IN_FLIGHT: usize = 512;
+/// How long what was published waits for company before it is settled, and how much is enough: far below
+/// [`LEFT_TO_COMMITTER`], so that no other relay publishes it meanwhile.
+const SETTLE_WITHIN: Duration = Duration::from_millis(50);
+const SETTLE_AT_ONCE: usize = 256;
 
 /// Hands committed tasks to the relay of this coordinator.
 #[derive(Debug, Clone)]
@@ -69,6 +73,7 @@ pub(crate) async fn relay(
 ) {
     let mut in_flight = FuturesUnordered::new();
     let mut published: Vec<String> = Vec::new();
+    let mut settle_at = Instant::now();
     let mut settling = FuturesUnordered::new();
     let mut looking = Outage::of("looking into the outbox");
     let mut publishing = Outage::of("publishing tasks");
@@ -76,10 +81,16 @@ pub(crate) async fn relay(
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            () = shutdown.cancelled() => return,
+            () = shutdown.cancelled() => return settle(state.as_ref(), &published).await,
             // What failed is found in the outbox later, and told then.
-            Some(entry) = in_flight.next() => published.extend::<Option<String>>(Result::ok(entry)),
+            Some(entry) = in_flight.next() => {
+                if published.is_empty() {
+                    settle_at = Instant::now() + SETTLE_WITHIN;
+                }
+                published.extend::<Option<String>>(Result::ok(entry));
+            }
             Some(()) = settling.next() => {}
+            () = tokio::time::sleep_until(settle_at), if !published.is_empty() && settling.is_empty() => {}
             Some(entry) = committed.recv(), if in_flight.len() < IN_FLIGHT => {
                 let broker = Arc::clone(&broker);
                 in_flight.push(async move { publish(broker.as_ref(), &entry).await });
@@ -88,8 +99,8 @@ pub(crate) async fn relay(
                 looking.see(publish_due(state.as_ref(), broker.as_ref(), &mut publishing).await);
             }
         }
-        // What was published while one call settled is settled by the next, so that a busy relay makes few calls.
-        if settling.is_empty() && !published.is_empty() {
+        let is_due = published.len() >= SETTLE_AT_ONCE || settle_at <= Instant::now();
+        if settling.is_empty() && !published.is_empty() && is_due {
             let (state, entries) = (Arc::clone(&state), std::mem::take(&mut published));
             settling.push(async move { settle(state.as_ref(), &entries).await });
         }

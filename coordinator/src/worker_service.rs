@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use clara_lifecycle::{
     adapter::AliasError,
+    attempt::{Assignment, ChampionInput, JudgeOffsets},
+    calibration::KnownJudge,
     hello::{Hello, ProtocolRange, Welcome},
     id::{Attempt, ClassName, JobId},
     job::{AttemptKey, Event, Job, LeaseTerms, Rejected, StageState},
     log::LogLine,
     resources::ResourceClass,
+    results::EarlierDatasets,
     review::ReviewError,
     stage::Stage,
 };
@@ -20,13 +23,26 @@ use clara_runtime::metrics;
 use tonic::{Request, Response, Status};
 use tracing::{info, warn};
 
-use crate::driver::{Driver, DriverError};
+use crate::{
+    driver::{Driver, DriverError},
+    records::Stored,
+};
 
 /// The coordinator as workers see it.
 #[derive(Debug, Clone)]
 pub(crate) struct Workers {
     pub(crate) driver: Driver,
     pub(crate) terms: LeaseTerms,
+}
+
+/// What an attempt needs beside its job: each stage some of it.
+#[derive(Debug, Default)]
+struct Surroundings {
+    champion: Option<ChampionInput>,
+    earlier: EarlierDatasets,
+    judge_offsets: JudgeOffsets,
+    evaluations: u32,
+    calibrations: Vec<KnownJudge>,
 }
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -47,28 +63,36 @@ impl Workers {
         Ok(welcome_to_wire(Welcome { build, protocol: ProtocolRange::OURS, classes }, version))
     }
 
-    async fn grant(&self, job: &Job, stage: Stage) -> Result<v1::Grant, DriverError> {
+    /// What an attempt needs beside its job.
+    async fn surroundings(&self, job: &Job, stage: Stage) -> Result<Surroundings, DriverError> {
+        let driver = &self.driver;
+        let none = Surroundings::default();
+        Ok(match stage {
+            Stage::Ingest => Surroundings { earlier: driver.earlier_datasets(job).await?, ..none },
+            Stage::Train => none,
+            Stage::Generate | Stage::Rollout => {
+                Surroundings { champion: driver.champion_for(job).await?, ..none }
+            }
+            Stage::Judge => Surroundings { judge_offsets: driver.judge_offsets().await?, ..none },
+            Stage::Gate => {
+                let (evaluations, calibrations) =
+                    futures::try_join!(driver.evaluations_before(job), driver.known_judges())?;
+                Surroundings { evaluations, calibrations, ..none }
+            }
+        })
+    }
+
+    fn grant(&self, job: &Job, stage: Stage, found: Surroundings) -> Result<v1::Grant, DriverError> {
         let record = job.stages.get(stage);
         let StageState::Leased(lease) = &record.state else {
             return Err(Rejected::NotApplicable { state: "not leased" }.into());
         };
         let key = AttemptKey { stage, attempt: record.attempt, fence: lease.fence };
-        let champion = match stage {
-            Stage::Generate | Stage::Rollout => self.driver.champion_for(job).await?,
-            Stage::Ingest | Stage::Train | Stage::Judge | Stage::Gate => None,
-        };
-        let mut assignment = job
+        let Surroundings { champion, earlier, judge_offsets, evaluations, calibrations } = found;
+        let assignment = job
             .assignment(key, champion)
             .ok_or(DriverError::Rejected(Rejected::StaleFence { got: key.fence, live: job.fence }))?;
-        match stage {
-            Stage::Judge => assignment.judge_offsets = self.driver.judge_offsets().await?,
-            Stage::Gate => {
-                assignment.evaluations = self.driver.evaluations_before(job).await?;
-                assignment.calibrations = self.driver.known_judges().await?;
-            }
-            Stage::Ingest => assignment.earlier = self.driver.earlier_datasets(job).await?,
-            Stage::Train | Stage::Generate | Stage::Rollout => {}
-        }
+        let assignment = Assignment { earlier, judge_offsets, evaluations, calibrations, ..assignment };
         let lease_ttl = prost_types::Duration::try_from(self.terms.ttl)
             .map_err(|error| DriverError::Invalid(format!("the lease is too long: {error}")))?;
         Ok(v1::Grant { assignment: Some(assignment.into()), lease_ttl: Some(lease_ttl) })
@@ -83,12 +107,27 @@ impl Workers {
             claim: request.claim_id,
             terms: self.terms,
         };
-        let job = self.driver.apply(&job, event).await?;
+        let (job, found) = match self.driver.cache.get(&job) {
+            // Looked up beside the commit, which takes as long. When the copy was at the same attempt and no other claim
+            // came between, it had the results that the claimed job has.
+            Some(Stored { value: copy, .. }) => {
+                let (job, found) =
+                    futures::join!(self.driver.apply(&job, event), self.surroundings(&copy, stage));
+                let job = job?;
+                let is_current = job.fence == copy.fence.next() && copy.stages.get(stage).attempt == attempt;
+                (job, if is_current { Some(found?) } else { None })
+            }
+            None => (self.driver.apply(&job, event).await?, None),
+        };
+        let found = match found {
+            Some(found) => found,
+            None => self.surroundings(&job, stage).await?,
+        };
         let record = job.stages.get(stage);
         if let Some((queued, claimed)) = record.queued_at.zip(record.claimed_at) {
             metrics::dispatched(stage, claimed.since(queued));
         }
-        self.grant(&job, stage).await
+        self.grant(&job, stage, found)
     }
 
     async fn report(

@@ -242,19 +242,23 @@ impl Worker {
         let Some((answer, asked_at)) = self.claim(&claim).await else {
             return self.give_back(&delivery).await;
         };
-        // Unacknowledged, the task comes again and its claim is refused: that costs little and loses nothing.
-        if let Err(error) = self.broker.acknowledge(&delivery).await {
-            tracing::debug!("a claimed task could not be acknowledged: {error}");
-        }
+        let acknowledged = async {
+            // Unacknowledged, the task comes again and its claim is refused: that costs little and loses nothing.
+            if let Err(error) = self.broker.acknowledge(&delivery).await {
+                tracing::debug!("a claimed task could not be acknowledged: {error}");
+            }
+        };
         match answer {
             ClaimAnswer::Refused { reason } => {
+                acknowledged.await;
                 metrics::claim_refused(stage);
                 let job = &delivery.task.job;
                 tracing::debug!(job.id = %job, %stage, "a task of job {job} is no longer wanted: {reason}");
             }
             ClaimAnswer::Granted { assignment, lease_ttl } => {
                 let name = ClaimedAttempt::of(&assignment);
-                Attempt::new(self, name, lease_ttl, asked_at).carry_out(*assignment).await;
+                let attempt = Attempt::new(self, name, lease_ttl, asked_at);
+                futures::join!(acknowledged, attempt.carry_out(*assignment));
             }
         }
     }

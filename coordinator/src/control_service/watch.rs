@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clara_lifecycle::id::JobId;
+use clara_lifecycle::{id::JobId, job::JobEvent};
 use clara_proto::v1;
 use clara_runtime::state::StoredEvent;
 use tokio::sync::{broadcast, mpsc};
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     driver::{Driver, DriverError},
-    records::job_stream,
+    records::{from_json, job_stream},
     worker_service::status_of,
 };
 
@@ -57,13 +57,14 @@ impl Control {
 async fn follow(driver: &Driver, job: &JobId, mut after: u64, sender: &Sender) -> Result<(), DriverError> {
     let stream = job_stream(job);
     let mut commits = driver.records.state.watch();
+    let mut at_rest = false;
     loop {
-        // Looked at before the events: what rests now has all its events committed.
-        let at_rest = driver.records.job(job).await?.value.is_at_rest();
         let events = driver.records.state.events(&stream, after, PAGE).await?;
         let caught_up = events.len() < PAGE;
+        let mut may_rest = events.is_empty();
         for event in events {
             after = event.number;
+            may_rest |= from_json::<JobEvent>(&stream, &event.body)?.may_end();
             if sender.send(Ok(event)).await.is_err() {
                 return Ok(());
             }
@@ -71,7 +72,9 @@ async fn follow(driver: &Driver, job: &JobId, mut after: u64, sender: &Sender) -
         if caught_up && at_rest {
             return Ok(());
         }
-        if caught_up {
+        // The events are looked at once more: what rests now has all of them committed.
+        at_rest = may_rest && driver.records.job(job).await?.value.is_at_rest();
+        if caught_up && !at_rest {
             tokio::select! {
                 () = sender.closed() => return Ok(()),
                 () = growth(&mut commits, &stream) => {}

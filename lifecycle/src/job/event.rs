@@ -250,6 +250,26 @@ pub enum JobEvent {
     },
 }
 
+impl JobEvent {
+    /// Whether a job may be at rest after it. No other event comes with a job's coming to rest.
+    pub fn may_end(&self) -> bool {
+        match self {
+            Self::Stuck { .. } | Self::InReview | Self::Cancelled | Self::Finished { .. } => true,
+            Self::Submitted
+            | Self::Queued { .. }
+            | Self::Claimed { .. }
+            | Self::Progressed { .. }
+            | Self::Succeeded { .. }
+            | Self::Failed { .. }
+            | Self::HandedBack { .. }
+            | Self::Registered { .. }
+            | Self::Reviewed { .. }
+            | Self::Retried { .. }
+            | Self::BudgetRaised { .. } => false,
+        }
+    }
+}
+
 /// Why an event changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {

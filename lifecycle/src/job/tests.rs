@@ -32,7 +32,10 @@ fn live_key(job: &Job, stage: Stage) -> AttemptKey {
 }
 
 fn apply(job: &Job, event: Event) -> Job {
-    job.apply(event, NOW).unwrap().0
+    let (after, commands) = job.apply(event, NOW).unwrap();
+    let told = commands.iter().any(|command| matches!(command, Command::Record(event) if event.may_end()));
+    assert!(told || job.is_at_rest() || !after.is_at_rest(), "nobody is told of the rest: {commands:?}");
+    after
 }
 
 fn result_of(stage: Stage, decision: Decision) -> StageResult {
