@@ -55,10 +55,54 @@ impl Heads {
 pub struct Span<'a> {
     /// How many query rows; they follow those of the span before.
     pub rows: usize,
-    /// Keys `[n, key-value width]`, at least `rows`; the last `rows` of them belong to the queries.
-    pub keys: Matrix<'a>,
+    /// At least `rows` keys; the last `rows` of them belong to the queries.
+    pub keys: HeadRows<'a>,
     /// Values, in the shape of the keys.
-    pub values: Matrix<'a>,
+    pub values: HeadRows<'a>,
+}
+
+/// Keys or values of all heads.
+#[derive(Debug, Clone, Copy)]
+pub enum HeadRows<'a> {
+    /// `[n, key-value width]`: the heads of a row side by side, as they are computed.
+    Together(Matrix<'a>),
+    /// The rows of each head behind each other, as one query after another reads them.
+    Apart {
+        /// `[key-value heads · room, dim]`
+        rows: Matrix<'a>,
+        /// Rows from one head to the next.
+        room: usize,
+        /// Rows of each head.
+        used: usize,
+    },
+}
+
+impl<'a> HeadRows<'a> {
+    /// Rows of each head.
+    pub fn rows(self) -> usize {
+        match self {
+            Self::Together(rows) => rows.rows(),
+            Self::Apart { used, .. } => used,
+        }
+    }
+
+    /// The rows of one head `[n, dim]`.
+    fn head(self, heads: Heads, head: usize) -> Result<Matrix<'a>, OpError> {
+        match self {
+            Self::Together(rows) => rows.column_range(head * heads.dim, heads.dim),
+            Self::Apart { rows, room, used } => rows.row_range(head * room, used),
+        }
+    }
+
+    /// Shape that it has, and that it should have for so many rows.
+    fn shapes(self, heads: Heads, rows: usize) -> [(usize, usize); 2] {
+        match self {
+            Self::Together(all) => [(all.rows(), all.columns()), (rows, heads.key_value_width())],
+            Self::Apart { rows: all, room, .. } => {
+                [(all.rows(), all.columns()), (heads.key_value * room.max(rows), heads.dim)]
+            }
+        }
+    }
 }
 
 impl Span<'_> {
@@ -72,10 +116,10 @@ fn check_spans(heads: Heads, spans: &[Span<'_>], query_values: usize) -> Result<
     let rows: usize = spans.iter().map(|span| span.rows).sum();
     check_length(OPERATION, "queries", query_values, rows * heads.query_width())?;
     for span in spans {
-        let expected = (span.keys.rows().max(span.rows), heads.key_value_width());
-        for (operand, matrix) in [("keys", span.keys), ("values", span.values)] {
-            let got = (matrix.rows(), matrix.columns());
-            if got != expected {
+        let rows = span.keys.rows().max(span.rows);
+        for (operand, given) in [("keys", span.keys), ("values", span.values)] {
+            let [got, expected] = given.shapes(heads, rows);
+            if got != expected || given.rows() != rows {
                 return Err(OpError::Shape { operation: OPERATION, operand, got, expected });
             }
         }

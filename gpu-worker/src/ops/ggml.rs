@@ -326,13 +326,17 @@ impl Task<'_> {
         for (index, column) in (0..columns).step_by(PANEL).enumerate() {
             let panel = self.weights.panel(self.panel + index);
             let mut row = 0;
-            while row + 4 <= rows {
-                let x = [x.row(row), x.row(row + 1), x.row(row + 2), x.row(row + 3)];
-                self.store(row, column, &kernel::panel(isa, layout, panel, x));
+            // Codes are taken apart once for all rows at hand, whose sums stay in registers.
+            while row + 8 <= rows {
+                self.store(row, column, &kernel::panel::<I, 8>(isa, layout, panel, x.rows(row)));
+                row += 8;
+            }
+            if row + 4 <= rows {
+                self.store(row, column, &kernel::panel::<I, 4>(isa, layout, panel, x.rows(row)));
                 row += 4;
             }
             while row < rows {
-                self.store(row, column, &kernel::panel(isa, layout, panel, [x.row(row)]));
+                self.store(row, column, &kernel::panel::<I, 1>(isa, layout, panel, x.rows(row)));
                 row += 1;
             }
         }

@@ -105,6 +105,14 @@ impl<'a> MatrixMut<'a> {
         self.0.as_mut().row_mut(index).try_as_row_major_mut().map_or(&mut [], |row| row.as_slice_mut())
     }
 
+    /// The values of the first row; empty when there is none.
+    pub(crate) fn into_row(self) -> &'a mut [f32] {
+        if self.rows() == 0 {
+            return &mut [];
+        }
+        self.0.row_mut(0).try_as_row_major_mut().map_or(&mut [], |row| row.as_slice_mut())
+    }
+
     /// The first `count` rows and the rest.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use crate::{
     model::ModelConfig,
     ops::{
         OpError,
-        attention::{Heads, Span},
+        attention::{HeadRows, Heads, Span},
         lora_linear::{Dropout, LoraGroup, Segment},
         matmul::Matrix,
         rope::Ropes,
@@ -100,7 +100,8 @@ pub(super) fn document_spans<'a>(
     let mut start = 0;
     let mut spans = Vec::with_capacity(documents.len());
     for rows in documents.iter().copied() {
-        spans.push(Span { rows, keys: keys.row_range(start, rows)?, values: values.row_range(start, rows)? });
+        let part = |of: Matrix<'a>| Ok(HeadRows::Together(of.row_range(start, rows)?));
+        spans.push(Span { rows, keys: part(keys)?, values: part(values)? });
         start += rows;
     }
     Ok(spans)

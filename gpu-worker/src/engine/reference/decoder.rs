@@ -18,7 +18,7 @@ use crate::{
     model::BaseModel,
     ops::{
         OpError,
-        attention::{Span, attention},
+        attention::{HeadRows, Heads, Span, attention},
         matmul::Matrix,
         rope::Ropes,
     },
@@ -26,6 +26,8 @@ use crate::{
 
 /// Rows of one pass at most, which bounds activation memory; longer inputs take several passes.
 const PASS_ROWS: usize = 512;
+/// Rows that a sequence's cache has room for at first.
+const FIRST_ROOM: usize = 64;
 
 /// Generates and scores on the CPU.
 #[derive(Debug)]
@@ -47,16 +49,55 @@ struct LoadedAdapter {
 
 type Sequence = sequences::Sequence<Cache>;
 
-/// Keys and values per layer `[length, key-value width]`.
+/// Keys and values per layer.
 #[derive(Debug)]
 struct Cache {
-    keys: Vec<Vec<f32>>,
-    values: Vec<Vec<f32>>,
+    keys: Vec<Store>,
+    values: Vec<Store>,
 }
 
 impl Cache {
     fn new(layers: usize) -> Self {
-        Self { keys: vec![Vec::new(); layers], values: vec![Vec::new(); layers] }
+        Self { keys: vec![Store::default(); layers], values: vec![Store::default(); layers] }
+    }
+}
+
+/// Rows of each head behind each other, so that a head's are read without gaps.
+#[derive(Debug, Clone, Default)]
+struct Store {
+    /// Rows of a head that fit.
+    room: usize,
+    values: Vec<f32>,
+}
+
+impl Store {
+    /// Puts `new` rows, their heads side by side, behind the first `length` rows; answers all of them.
+    fn put(&mut self, heads: Heads, length: usize, new: &[f32]) -> Result<HeadRows<'_>, OpError> {
+        let Heads { key_value, dim, .. } = heads;
+        let used = length + new.len() / heads.key_value_width();
+        if used > self.room {
+            self.grow(heads, length, used.max(2 * self.room).max(FIRST_ROOM));
+        }
+        let room = self.room;
+        for (row, new) in (length..).zip(new.chunks_exact(heads.key_value_width())) {
+            let of_heads = self.values.chunks_exact_mut(room * dim).zip(new.chunks_exact(dim));
+            for (rows, new) in of_heads {
+                if let Some(place) = rows.chunks_exact_mut(dim).nth(row) {
+                    place.copy_from_slice(new);
+                }
+            }
+        }
+        Ok(HeadRows::Apart { rows: Matrix::new(&self.values, key_value * room, dim)?, room, used })
+    }
+
+    fn grow(&mut self, Heads { key_value, dim, .. }: Heads, length: usize, room: usize) {
+        let mut values = Vec::with_capacity(key_value * room * dim);
+        for head in 0..key_value {
+            let start = head * self.room * dim;
+            values.extend_from_slice(self.values.get(start..start + length * dim).unwrap_or_default());
+            values.resize((head + 1) * room * dim, 0.0);
+        }
+        *self = Self { room, values };
     }
 }
 
@@ -267,17 +308,12 @@ fn attend_with_cache(
         let (new_keys, later_keys) = key.split_at(tokens.len() * width);
         let (new_values, later_values) = value.split_at(tokens.len() * width);
         (key, value) = (later_keys, later_values);
-        let total = sequence.length + tokens.len();
         let Cache { keys, values } = &mut sequence.cache;
         let (Some(keys), Some(values)) = (keys.get_mut(layer), values.get_mut(layer)) else { continue };
-        for (cache, new) in [(&mut *keys, new_keys), (&mut *values, new_values)] {
-            cache.truncate(sequence.length * width);
-            cache.extend_from_slice(new);
-        }
         spans.push(Span {
             rows: tokens.len(),
-            keys: Matrix::new(keys, total, width)?,
-            values: Matrix::new(values, total, width)?,
+            keys: keys.put(heads, sequence.length, new_keys)?,
+            values: values.put(heads, sequence.length, new_values)?,
         });
     }
     attention(heads, query, &spans, out, log_sums)

@@ -111,7 +111,7 @@ fn cut<'a>(
     {
         let (mut column, rest) = d_queries.split_columns(heads.dim)?;
         d_queries = rest;
-        let key_column = head / (heads.query / heads.key_value) * heads.dim;
+        let key_head = head / (heads.query / heads.key_value);
         let mut row = 0;
         for span in spans {
             let of_span =
@@ -122,8 +122,8 @@ fn cut<'a>(
             let (span_sums, later_sums) = log_sums.split_at(span.rows);
             tasks.push(Task {
                 queries: of_span(forward.queries)?,
-                keys: span.keys.column_range(key_column, heads.dim)?,
-                values: span.values.column_range(key_column, heads.dim)?,
+                keys: span.keys.head(heads, key_head)?,
+                values: span.values.head(heads, key_head)?,
                 out: of_span(forward.out)?,
                 d_out: of_span(forward.d_out)?,
                 log_sums: span_sums,

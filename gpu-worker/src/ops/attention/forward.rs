@@ -9,6 +9,9 @@ use crate::ops::{
     simd::{exp_in_place, max, vectorised, with_scratch},
 };
 
+/// Multiplications below which waking another thread costs more than it saves.
+const WORTH_SHARING: usize = 100_000;
+
 /// `out = softmax(queries · keysᵀ / √dim) · values` for each head, each query seeing the keys up to its own,
 /// or as many of them as the window has room for.
 ///
@@ -28,56 +31,134 @@ pub fn attention(
     check_length(super::OPERATION, "log sums", log_sums.len(), rows * heads.query)?;
     let queries = Matrix::new(queries, rows, heads.query_width())?;
     let mut out = MatrixMut::new(out, rows, heads.query_width())?;
+    let mut sums = log_sums.chunks_exact_mut(rows.max(1));
+    let group = heads.query / heads.key_value;
     let mut blocks = Vec::new();
-    for (head, mut sums) in log_sums.chunks_exact_mut(rows.max(1)).enumerate() {
-        let (mut column, rest) = out.split_columns(heads.dim)?;
+    for key_head in 0..heads.key_value {
+        let (mut into, rest) = out.split_columns(group * heads.dim)?;
         out = rest;
+        let mut sums: Vec<&mut [f32]> = sums.by_ref().take(group).collect();
         let mut row = 0;
         for span in spans {
-            let key_column = head / (heads.query / heads.key_value) * heads.dim;
-            let keys = span.keys.column_range(key_column, heads.dim)?;
-            let values = span.values.column_range(key_column, heads.dim)?;
-            for start in (0..span.rows).step_by(BLOCK) {
-                let count = BLOCK.min(span.rows - start);
-                let (into, below) = column.split_rows(count)?;
-                column = below;
-                let (log_sums, later) = sums.split_at_mut(count);
-                sums = later;
-                let queries = queries.row_range(row, count)?.column_range(head * heads.dim, heads.dim)?;
-                let first = span.offset() + start;
-                let (from, until) = (heads.first_key(first), first + count);
-                let (keys, values) =
-                    (keys.row_range(from, until - from)?, values.row_range(from, until - from)?);
-                blocks.push(Block { queries, keys, values, first: first - from, into, log_sums });
-                row += count;
-            }
+            let (here, below) = into.split_rows(span.rows)?;
+            into = below;
+            let sums = sums.iter_mut().map(|sums| first_of(sums, span.rows)).collect();
+            let part = Part {
+                queries: queries
+                    .row_range(row, span.rows)?
+                    .column_range(key_head * group * heads.dim, group * heads.dim)?,
+                keys: span.keys.head(heads, key_head)?,
+                values: span.values.head(heads, key_head)?,
+                offset: span.offset(),
+                into: here,
+                sums,
+            };
+            part.cut(heads, &mut blocks)?;
+            row += span.rows;
         }
     }
     let scale = heads.scale();
-    blocks.into_par_iter().with_max_len(1).try_for_each(|block| block.compute(scale, heads.window))
+    let work: usize = blocks.iter().map(Block::work).sum();
+    if work < WORTH_SHARING {
+        return blocks.into_iter().try_for_each(|block| block.compute(scale));
+    }
+    blocks.into_par_iter().with_max_len(1).try_for_each(|block| block.compute(scale))
 }
 
-/// Up to [`BLOCK`] queries of one head.
+/// The first values of a slice, which becomes what is behind them.
+fn first_of<'a>(values: &mut &'a mut [f32], count: usize) -> &'a mut [f32] {
+    let (first, rest) = std::mem::take(values).split_at_mut(count);
+    *values = rest;
+    first
+}
+
+/// The queries of a span whose heads share keys and values.
+struct Part<'a> {
+    queries: Matrix<'a>,
+    keys: Matrix<'a>,
+    values: Matrix<'a>,
+    /// Keys before the first query's own.
+    offset: usize,
+    into: MatrixMut<'a>,
+    /// One slice for each head.
+    sums: Vec<&'a mut [f32]>,
+}
+
+impl<'a> Part<'a> {
+    fn cut(self, heads: Heads, blocks: &mut Vec<Block<'a>>) -> Result<(), OpError> {
+        let Self { queries, keys, values, offset, mut into, sums } = self;
+        let seen = |first: usize, count: usize| -> Result<_, OpError> {
+            let (from, until) = (heads.first_key(first), first + count);
+            Ok((from, keys.row_range(from, until - from)?, values.row_range(from, until - from)?))
+        };
+        if queries.rows() == 1 {
+            // The heads of one query lie below each other as rows do: they read keys and values together.
+            let (from, keys, values) = seen(offset, 1)?;
+            let queries = Matrix::new(queries.row(0), sums.len(), heads.dim)?;
+            let into = MatrixMut::new(into.into_row(), sums.len(), heads.dim)?;
+            let sight = Sight { first: offset - from, step: 0, window: None };
+            blocks.push(Block { queries, keys, values, sight, into, log_sums: sums });
+            return Ok(());
+        }
+        for (head, mut sums) in sums.into_iter().enumerate() {
+            let (mut column, rest) = into.split_columns(heads.dim)?;
+            into = rest;
+            let queries = queries.column_range(head * heads.dim, heads.dim)?;
+            for start in (0..queries.rows()).step_by(BLOCK) {
+                let count = BLOCK.min(queries.rows() - start);
+                let (into, below) = column.split_rows(count)?;
+                column = below;
+                let (from, keys, values) = seen(offset + start, count)?;
+                blocks.push(Block {
+                    queries: queries.row_range(start, count)?,
+                    keys,
+                    values,
+                    sight: Sight { first: offset + start - from, step: 1, window: heads.window },
+                    into,
+                    log_sums: vec![first_of(&mut sums, count)],
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Which keys of a block its queries see.
+#[derive(Clone, Copy)]
+struct Sight {
+    /// Position of the first query's own key among the keys.
+    first: usize,
+    /// How much further each query's own key is than that of the one before.
+    step: usize,
+    window: Option<usize>,
+}
+
+/// Up to [`BLOCK`] queries of one head, or all heads of one query that share keys and values.
 struct Block<'a> {
     queries: Matrix<'a>,
     keys: Matrix<'a>,
     values: Matrix<'a>,
-    /// Position of the first query's own key among the keys.
-    first: usize,
+    sight: Sight,
     into: MatrixMut<'a>,
-    log_sums: &'a mut [f32],
+    /// One after another, those of the queries.
+    log_sums: Vec<&'a mut [f32]>,
 }
 
 impl Block<'_> {
-    fn compute(self, scale: f32, window: Option<usize>) -> Result<(), OpError> {
-        let Self { queries, keys, values, first, into, log_sums } = self;
+    /// Multiplications, about.
+    fn work(&self) -> usize {
+        2 * self.queries.rows() * self.queries.columns() * self.keys.rows()
+    }
+
+    fn compute(self, scale: f32) -> Result<(), OpError> {
+        let Self { queries, keys, values, sight, into, log_sums } = self;
         let (rows, seen) = (queries.rows(), keys.rows());
         with_scratch(rows * seen, |scores| {
             let products = Term { a: queries, b: keys.transposed(), scale };
             multiply_here(MatrixMut::new(scores, rows, seen)?, false, products)?;
             vectorised(
                 #[inline(always)]
-                || softmax_rows(scores, seen, (first, window), log_sums),
+                || softmax_rows(scores, seen, sight, log_sums.into_iter().flatten()),
             );
             let term = Term { a: Matrix::new(scores, rows, seen)?, b: values, scale: 1.0 };
             multiply_here(into, false, term)
@@ -87,14 +168,14 @@ impl Block<'_> {
 
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "must be compiled inside `vectorised`")]
-fn softmax_rows(
+fn softmax_rows<'a>(
     scores: &mut [f32],
     seen: usize,
-    (first, window): (usize, Option<usize>),
-    log_sums: &mut [f32],
+    Sight { first, step, window }: Sight,
+    log_sums: impl Iterator<Item = &'a mut f32>,
 ) {
     for (index, (row, log_sum)) in scores.chunks_exact_mut(seen).zip(log_sums).enumerate() {
-        let (visible, hidden) = row.split_at_mut(first + index + 1);
+        let (visible, hidden) = row.split_at_mut(first + index * step + 1);
         let out_of_sight = window.map_or(0, |window| visible.len().saturating_sub(window));
         let (forgotten, visible) = visible.split_at_mut(out_of_sight);
         forgotten.fill(0.0);

@@ -2,7 +2,11 @@
 
 #![expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "test values are small")]
 
-use super::{AttentionBackward, Heads, Span, attention, attention_backward, partial_length};
+use super::{
+    AttentionBackward,
+    HeadRows::{Apart, Together},
+    Heads, Span, attention, attention_backward, partial_length,
+};
 use crate::ops::{
     OpError,
     matmul::Matrix,
@@ -33,10 +37,45 @@ fn spans<'a>(keys: &'a [f32], values: &'a [f32], lengths: &[usize]) -> Vec<Span<
     for rows in lengths {
         let part = start * width..(start + rows) * width;
         let matrix = |values: &'a [f32]| Matrix::new(&values[part.clone()], *rows, width).unwrap();
-        spans.push(Span { rows: *rows, keys: matrix(keys), values: matrix(values) });
+        spans.push(Span { rows: *rows, keys: Together(matrix(keys)), values: Together(matrix(values)) });
         start += rows;
     }
     spans
+}
+
+/// The rows of each head behind each other, with room for two more.
+fn apart(rows: &[f32]) -> (Vec<f32>, usize) {
+    let (width, dim) = (HEADS.key_value_width(), HEADS.dim);
+    let room = rows.len() / width + 2;
+    let mut moved = Vec::new();
+    for head in 0..HEADS.key_value {
+        rows.chunks(width).for_each(|row| moved.extend_from_slice(&row[head * dim..(head + 1) * dim]));
+        moved.resize((head + 1) * room * dim, f32::NAN);
+    }
+    (moved, room)
+}
+
+#[test]
+fn heads_apart_from_each_other_give_what_heads_side_by_side_give() {
+    for (rows, seen) in [(1, 1), (1, 7), (3, 9), (70, 80)] {
+        let inputs = inputs(seen);
+        let queries = &inputs.queries[..rows * HEADS.query_width()];
+        let run = |keys, values| {
+            let (mut out, mut sums) = (vec![0.0; queries.len()], vec![0.0; rows * HEADS.query]);
+            attention(WINDOWED, queries, &[Span { rows, keys, values }], &mut out, &mut sums).unwrap();
+            (out, sums)
+        };
+        let together = |of| Together(Matrix::new(of, seen, HEADS.key_value_width()).unwrap());
+        let ((keys, room), (values, _)) = (apart(&inputs.keys), apart(&inputs.values));
+        let matrix = |of| Matrix::new(of, HEADS.key_value * room, HEADS.dim).unwrap();
+        let (expected, expected_sums) = run(together(&inputs.keys), together(&inputs.values));
+        let (out, sums) = run(
+            Apart { rows: matrix(&keys), room, used: seen },
+            Apart { rows: matrix(&values), room, used: seen },
+        );
+        assert_close(&out, &expected, 1e-6);
+        assert_close(&sums, &expected_sums, 1e-6);
+    }
 }
 
 fn run(inputs: &Inputs, lengths: &[usize]) -> (Vec<f32>, Vec<f32>) {
@@ -118,7 +157,8 @@ fn new_queries_see_all_earlier_keys() {
     let inputs = inputs(80);
     let full = naive(&inputs, 80);
     let matrix = |values| Matrix::new(values, 80, HEADS.key_value_width()).unwrap();
-    let span = Span { rows: 3, keys: matrix(&inputs.keys), values: matrix(&inputs.values) };
+    let span =
+        Span { rows: 3, keys: Together(matrix(&inputs.keys)), values: Together(matrix(&inputs.values)) };
     let (mut out, mut log_sums) = (vec![0.0; 3 * HEADS.query_width()], vec![0.0; 3 * HEADS.query]);
     attention(HEADS, &inputs.queries[77 * HEADS.query_width()..], &[span], &mut out, &mut log_sums).unwrap();
     assert_close(&out, &full[77 * HEADS.query_width()..], 1e-5);
@@ -173,7 +213,7 @@ fn check_gradients(heads: Heads, lengths: &[usize]) {
 fn fewer_keys_than_queries_are_refused() {
     let inputs = inputs(2);
     let keys = Matrix::new(&inputs.keys[..HEADS.key_value_width()], 1, HEADS.key_value_width()).unwrap();
-    let span = Span { rows: 2, keys, values: keys };
+    let span = Span { rows: 2, keys: Together(keys), values: Together(keys) };
     let refused =
         attention(HEADS, &inputs.queries, &[span], &mut vec![0.0; inputs.queries.len()], &mut [0.0; 8])
             .unwrap_err();

@@ -52,11 +52,15 @@ impl Activations {
         Self { runs, values }
     }
 
-    /// The row of that index, empty beyond the last one.
+    /// Rows from that index on, empty beyond the last one.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "part of a kernel")]
-    pub(super) fn row(&self, index: usize) -> Row<'_> {
-        Row(self.values.get(index * self.runs..(index + 1) * self.runs).unwrap_or_default())
+    pub(super) fn rows<const N: usize>(&self, start: usize) -> [Row<'_>; N] {
+        let mut rows = [Row(&[]); N];
+        for (row, index) in rows.iter_mut().zip(start..) {
+            *row = Row(self.values.get(index * self.runs..(index + 1) * self.runs).unwrap_or_default());
+        }
+        rows
     }
 }
 
@@ -81,15 +85,32 @@ fn round(x: &[f32; RUN]) -> Values {
             *lane = if value.abs() > *lane { value.abs() } else { *lane };
         }
     }
-    let largest = lanes.iter().fold(0.0_f32, |most, lane| if *lane > most { *lane } else { most });
+    let mut largest = 0.0_f32;
+    for lane in lanes {
+        largest = if lane > largest { lane } else { largest };
+    }
     // What is no number must not become zero.
-    let is_finite = x.iter().all(|value| value.is_finite());
+    let mut is_finite = true;
+    for value in x {
+        is_finite &= value.is_finite();
+    }
     let scale = if is_finite { largest / LARGEST } else { f32::NAN };
     let inverse = if largest > 0.0 { LARGEST / largest } else { 0.0 };
-    let codes = x.map(|value| ((value * inverse + ROUND) - ROUND) as i8);
-    let (low, high) = codes.split_at(RUN / 2);
-    let sums = [low, high].map(|half| half.iter().map(|code| i32::from(*code)).sum());
-    let (words, _) = codes.as_chunks::<4>();
-    let word = |at: usize| words.get(at).map_or(0, |word| i32::from_le_bytes(word.map(i8::cast_unsigned)));
-    Values { words: std::array::from_fn(word), scale, sums }
+    // Loops instead of `map`, whose closures would be compiled without the caller's instruction set.
+    let mut codes = [0_i8; RUN];
+    for (code, value) in codes.iter_mut().zip(x) {
+        *code = ((value * inverse + ROUND) - ROUND) as i8;
+    }
+    let mut sums = [0; 2];
+    for (sum, half) in sums.iter_mut().zip(codes.as_chunks::<{ RUN / 2 }>().0) {
+        for code in half {
+            *sum += i32::from(*code);
+        }
+    }
+    let mut words = [0; 8];
+    for (word, [a, b, c, d]) in words.iter_mut().zip(codes.as_chunks::<4>().0) {
+        let bytes = [a.cast_unsigned(), b.cast_unsigned(), c.cast_unsigned(), d.cast_unsigned()];
+        *word = i32::from_le_bytes(bytes);
+    }
+    Values { words, scale, sums }
 }

@@ -212,6 +212,6 @@ fn what_is_no_number_does_not_become_zero() {
         let mut x = [0.5; 32];
         x[3] = bad;
         let activations = activations::Activations::new(Matrix::new(&x, 1, 32).unwrap());
-        assert!(activations.row(0).run(0).scale.is_nan(), "{bad}");
+        assert!(activations.rows::<1>(0)[0].run(0).scale.is_nan(), "{bad}");
     }
 }

@@ -19,9 +19,6 @@ use crate::{
     },
 };
 
-/// Rows up to which products with blocks are faster than reading the blocks into f32 first.
-const ROUNDED_ROWS: usize = 128;
-
 /// Queries, keys and values of a block, and where its attention goes.
 pub(in crate::engine::reference) struct AttentionOperands<'a> {
     pub(in crate::engine::reference) query: &'a [f32],
@@ -142,9 +139,7 @@ impl Linear<'_> {
         let LinearScratch { weights, dropped: buffer, .. } = scratch;
         let rows = self.pass.rows();
         let weights = match blocks(self.layers) {
-            Some(blocks) if self.pass.rounded && rows <= ROUNDED_ROWS => {
-                blocks.into_iter().map(Weight::Blocks).collect()
-            }
+            Some(blocks) if self.pass.rounded => blocks.into_iter().map(Weight::Blocks).collect(),
             Some(_) | None => full(self.layers, weights)?.into_iter().map(Weight::Full).collect::<Vec<_>>(),
         };
         let matrix = |values| Matrix::new(values, rows, values.len() / rows.max(1));

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     cuda::{emulated::EmulatedDevice, testing::devices},
     ops::{
-        attention::{self, Span, attention, attention_backward, partial_length},
+        attention::{self, HeadRows, Span, attention, attention_backward, partial_length},
         matmul,
         testing::{
             device::{Matrix, download_floats, rounded, upload_floats, upload_numbers},
@@ -42,8 +42,8 @@ fn on_cpu(
         .map(|rows| {
             let part = start * width..(start + rows) * width;
             start += rows;
-            let [keys, values] =
-                [keys, values].map(|of| matmul::Matrix::new(&of[part.clone()], *rows, width).unwrap());
+            let [keys, values] = [keys, values]
+                .map(|of| HeadRows::Together(matmul::Matrix::new(&of[part.clone()], *rows, width).unwrap()));
             Span { rows: *rows, keys, values }
         })
         .collect();

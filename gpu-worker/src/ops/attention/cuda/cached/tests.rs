@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     cuda::{Buffer, emulated::EmulatedDevice, testing::devices},
     ops::{
-        attention::{Span, attention},
+        attention::{HeadRows, Span, attention},
         matmul,
         testing::{
             device::{Matrix, assert_rounded, rounded, upload, upload_floats},
@@ -66,8 +66,10 @@ fn agrees(heads: Heads, sequences: &[Sequence]) {
             .iter()
             .zip(&texts)
             .map(|(sequence, [keys, values])| {
-                let matrix = |values| matmul::Matrix::new(values, sequence.total(), width).unwrap();
-                Span { rows: sequence.new, keys: matrix(keys), values: matrix(values) }
+                let together = |values| {
+                    HeadRows::Together(matmul::Matrix::new(values, sequence.total(), width).unwrap())
+                };
+                Span { rows: sequence.new, keys: together(keys), values: together(values) }
             })
             .collect();
         let (mut expected, mut log_sums) = (vec![0.0; queries.len()], vec![0.0; rows * heads.query]);
