@@ -41,9 +41,9 @@ pub(crate) struct Change<'a> {
     now: Timestamp,
     commit: Commit,
     families: BTreeMap<String, Stored<Family>>,
-    chains: BTreeMap<String, Stored<AuditHead>>,
-    /// Ends of chains that were loaded and got no entry yet.
-    heads: BTreeMap<String, Stored<AuditHead>>,
+    grown_chains: BTreeMap<String, Stored<AuditHead>>,
+    /// Chains that were loaded and got no entry yet.
+    loaded_chains: BTreeMap<String, Stored<AuditHead>>,
 }
 
 impl<'a> Change<'a> {
@@ -59,8 +59,8 @@ impl<'a> Change<'a> {
             now,
             commit,
             families: BTreeMap::new(),
-            chains: BTreeMap::new(),
-            heads: BTreeMap::new(),
+            grown_chains: BTreeMap::new(),
+            loaded_chains: BTreeMap::new(),
         })
     }
 
@@ -85,7 +85,7 @@ impl<'a> Change<'a> {
             let chain = audit_chain(&family_id);
             let (stored, head) =
                 futures::try_join!(self.records.family(&family_id), self.records.audit_head(&chain))?;
-            self.heads.insert(chain, head);
+            self.loaded_chains.insert(chain, head);
             let empty = || Stored { version: None, value: Family::new(domain.clone(), method) };
             self.families.insert(family_id.clone(), stored.unwrap_or_else(empty));
         }
@@ -167,7 +167,7 @@ impl<'a> Change<'a> {
     pub(crate) async fn audit(&mut self, note: AuditNote) -> Result<(), DriverError> {
         let at = self.now_text();
         let chain = audit_chain(&note.subject);
-        let mut head = match self.chains.remove(&chain).or_else(|| self.heads.remove(&chain)) {
+        let mut head = match self.grown_chains.remove(&chain).or_else(|| self.loaded_chains.remove(&chain)) {
             Some(head) => head,
             None => self.records.audit_head(&chain).await?,
         };
@@ -177,7 +177,7 @@ impl<'a> Change<'a> {
         }
         let entry = head.value.append(&chain, note, at);
         self.event(audit_stream(&chain), &entry)?;
-        self.chains.insert(chain, head);
+        self.grown_chains.insert(chain, head);
         Ok(())
     }
 
@@ -186,7 +186,7 @@ impl<'a> Change<'a> {
         for (family_id, family) in std::mem::take(&mut self.families) {
             self.write(family_key(&family_id), &family)?;
         }
-        for (chain, head) in std::mem::take(&mut self.chains) {
+        for (chain, head) in std::mem::take(&mut self.grown_chains) {
             self.write(audit_key(&chain), &head)?;
         }
         let published = self.relay.map(|_| Relay::reserve(&mut self.commit.outbox, self.now));

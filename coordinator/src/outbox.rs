@@ -25,9 +25,10 @@ const BATCH: usize = 64;
 const LEFT_TO_COMMITTER: Duration = Duration::from_secs(5);
 /// Publications at the same time; the broker confirms many together.
 const IN_FLIGHT: usize = 512;
-/// How long what was published waits for company before it is settled, and how much is enough: far below
-/// [`LEFT_TO_COMMITTER`], so that no other relay publishes it meanwhile.
+/// How long what was published waits for company before it is settled: far below [`LEFT_TO_COMMITTER`], so that no other
+/// relay publishes it meanwhile.
 const SETTLE_WITHIN: Duration = Duration::from_millis(50);
+/// So many are settled without waiting for more.
 const SETTLE_AT_ONCE: usize = 256;
 
 /// Hands committed tasks to the relay of this coordinator.
@@ -81,7 +82,10 @@ pub(crate) async fn relay(
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            () = shutdown.cancelled() => return settle(state.as_ref(), &published).await,
+            () = shutdown.cancelled() => {
+                while settling.next().await.is_some() {}
+                return settle(state.as_ref(), &published).await;
+            }
             // What failed is found in the outbox later, and told then.
             Some(entry) = in_flight.next() => {
                 if published.is_empty() {

@@ -63,7 +63,7 @@ impl Workers {
         Ok(welcome_to_wire(Welcome { build, protocol: ProtocolRange::OURS, classes }, version))
     }
 
-    /// What an attempt needs beside its job.
+    /// Looks up what an attempt of `stage` needs; of the job only what was asked for, its version and its results count.
     async fn surroundings(&self, job: &Job, stage: Stage) -> Result<Surroundings, DriverError> {
         let driver = &self.driver;
         let none = Surroundings::default();
@@ -107,14 +107,18 @@ impl Workers {
             claim: request.claim_id,
             terms: self.terms,
         };
-        let (job, found) = match self.driver.cache.get(&job) {
-            // Looked up beside the commit, which takes as long. When the copy was at the same attempt and no other claim
-            // came between, it had the results that the claimed job has.
+        let is_claimable = |copy: &Stored<Arc<Job>>| {
+            let record = copy.value.stages.get(stage);
+            record.attempt == attempt && matches!(record.state, StageState::Queued { .. })
+        };
+        let (job, found) = match self.driver.cache.get(&job).filter(is_claimable) {
+            // Looked up beside the commit, which takes as long. Unless another claim came between, the copy has the
+            // results that the claimed job has.
             Some(Stored { value: copy, .. }) => {
                 let (job, found) =
                     futures::join!(self.driver.apply(&job, event), self.surroundings(&copy, stage));
                 let job = job?;
-                let is_current = job.fence == copy.fence.next() && copy.stages.get(stage).attempt == attempt;
+                let is_current = job.fence == copy.fence.next();
                 (job, if is_current { Some(found?) } else { None })
             }
             None => (self.driver.apply(&job, event).await?, None),

@@ -64,7 +64,9 @@ async fn follow(driver: &Driver, job: &JobId, mut after: u64, sender: &Sender) -
         let mut may_rest = events.is_empty();
         for event in events {
             after = event.number;
-            may_rest |= from_json::<JobEvent>(&stream, &event.body)?.may_end();
+            // What a newer coordinator wrote may mean anything.
+            let known = from_json::<JobEvent>(&stream, &event.body).ok();
+            may_rest |= known.is_none_or(|known| known.may_end());
             if sender.send(Ok(event)).await.is_err() {
                 return Ok(());
             }

@@ -67,3 +67,27 @@ async fn a_repeated_attempt_is_published_after_its_pause() {
         .unwrap();
     assert_eq!(received(&house, Stage::Ingest).await.unwrap().task.attempt, first.task.attempt.next());
 }
+
+#[tokio::test]
+async fn a_relay_publishes_what_it_is_handed_and_settles_it_together_and_when_it_ends() {
+    let house = House::new().await;
+    let (relay_of, committed) = Relay::new();
+    for _ in 0..3 {
+        house.submit(samples::spec()).await;
+    }
+    let now = house.state.now().await.unwrap();
+    let mut entries = house.state.outbox(now, 10).await.unwrap();
+    assert_eq!(entries.len(), 3);
+    relay_of.publish(Relay::reserve(&mut entries, now));
+    let end = CancellationToken::new();
+    let (state, broker) = (Arc::clone(&house.state), Arc::clone(&house.broker));
+    let relaying = relay(state, broker, committed, end.clone());
+    let watching = async {
+        for _ in 0..3 {
+            assert!(received(&house, Stage::Ingest).await.is_some());
+        }
+        end.cancel();
+    };
+    tokio::join!(relaying, watching);
+    assert!(house.state.outbox(now, 10).await.unwrap().is_empty());
+}

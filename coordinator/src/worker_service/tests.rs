@@ -219,10 +219,10 @@ async fn the_gate_is_told_how_often_the_family_was_tried_with_the_same_golden_da
     for before in 0..3_u32 {
         let job = house.submit(samples::spec()).await;
         complete_until(&house.driver, &job.id, Some(Stage::Gate), Decision::Reject).await;
-        claim(&house.driver, &job.id, Stage::Gate).await;
+        let mut request = claim_request(&job, 1, "claim-1").into_inner();
+        request.stage = v1::Stage::Gate.into();
+        let grant = workers.claim_of(request).await.unwrap();
         let job = house.job(&job.id).await;
-        let found = workers.surroundings(&job, Stage::Gate).await.unwrap();
-        let grant = workers.grant(&job, Stage::Gate, found).unwrap();
         assert_eq!(grant.assignment.unwrap().evaluations, before);
         let StageState::Leased(lease) = &job.stages.get(Stage::Gate).state else { panic!("not leased") };
         let key = AttemptKey { stage: Stage::Gate, attempt: Attempt(1), fence: lease.fence };

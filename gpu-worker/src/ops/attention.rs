@@ -1,4 +1,4 @@
-//! Causal grouped-query attention over rows whose heads lie side by side, without a matrix of all scores.
+//! Causal grouped-query attention over rows of several heads, without a matrix of all scores.
 
 mod backward;
 pub mod cuda;
@@ -94,12 +94,12 @@ impl<'a> HeadRows<'a> {
         }
     }
 
-    /// Shape that it has, and that it should have for so many rows.
-    fn shapes(self, heads: Heads, rows: usize) -> [(usize, usize); 2] {
+    /// Shape that its matrix has, and that it should have.
+    fn shapes(self, heads: Heads) -> [(usize, usize); 2] {
         match self {
-            Self::Together(all) => [(all.rows(), all.columns()), (rows, heads.key_value_width())],
-            Self::Apart { rows: all, room, .. } => {
-                [(all.rows(), all.columns()), (heads.key_value * room.max(rows), heads.dim)]
+            Self::Together(all) => [(all.rows(), all.columns()), (all.rows(), heads.key_value_width())],
+            Self::Apart { rows: all, room, used } => {
+                [(all.rows(), all.columns()), (heads.key_value * room.max(used), heads.dim)]
             }
         }
     }
@@ -115,12 +115,21 @@ impl Span<'_> {
 fn check_spans(heads: Heads, spans: &[Span<'_>], query_values: usize) -> Result<usize, OpError> {
     let rows: usize = spans.iter().map(|span| span.rows).sum();
     check_length(OPERATION, "queries", query_values, rows * heads.query_width())?;
+    let refused =
+        |operand, got, expected| Err(OpError::Shape { operation: OPERATION, operand, got, expected });
+    let group = heads.query / heads.key_value.max(1);
+    if group * heads.key_value != heads.query {
+        return refused("heads", (heads.query, heads.key_value), (group * heads.key_value, heads.key_value));
+    }
     for span in spans {
-        let rows = span.keys.rows().max(span.rows);
+        let (keys, width) = (span.keys.rows().max(span.rows), heads.key_value_width());
         for (operand, given) in [("keys", span.keys), ("values", span.values)] {
-            let [got, expected] = given.shapes(heads, rows);
-            if got != expected || given.rows() != rows {
-                return Err(OpError::Shape { operation: OPERATION, operand, got, expected });
+            if given.rows() != keys {
+                return refused(operand, (given.rows(), width), (keys, width));
+            }
+            let [got, expected] = given.shapes(heads);
+            if got != expected {
+                return refused(operand, got, expected);
             }
         }
     }

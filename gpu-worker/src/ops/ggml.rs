@@ -326,7 +326,7 @@ impl Task<'_> {
         for (index, column) in (0..columns).step_by(PANEL).enumerate() {
             let panel = self.weights.panel(self.panel + index);
             let mut row = 0;
-            // Codes are taken apart once for all rows at hand, whose sums stay in registers.
+            // Codes are taken apart once for all rows at hand; the sums of eight fit the registers of AVX-512.
             while row + 8 <= rows {
                 self.store(row, column, &kernel::panel::<I, 8>(isa, layout, panel, x.rows(row)));
                 row += 8;

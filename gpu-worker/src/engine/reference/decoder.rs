@@ -91,11 +91,14 @@ impl Store {
     }
 
     fn grow(&mut self, Heads { key_value, dim, .. }: Heads, length: usize, room: usize) {
-        let mut values = Vec::with_capacity(key_value * room * dim);
-        for head in 0..key_value {
-            let start = head * self.room * dim;
-            values.extend_from_slice(self.values.get(start..start + length * dim).unwrap_or_default());
-            values.resize((head + 1) * room * dim, 0.0);
+        // Zeroed memory that nobody wrote to takes none.
+        let mut values = vec![0.0; key_value * room * dim];
+        let of_heads =
+            values.chunks_exact_mut(room * dim).zip(self.values.chunks_exact((self.room * dim).max(1)));
+        for (into, from) in of_heads {
+            for (into, value) in into.iter_mut().zip(from).take(length * dim) {
+                *into = *value;
+            }
         }
         *self = Self { room, values };
     }

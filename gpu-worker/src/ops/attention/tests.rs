@@ -218,4 +218,36 @@ fn fewer_keys_than_queries_are_refused() {
         attention(HEADS, &inputs.queries, &[span], &mut vec![0.0; inputs.queries.len()], &mut [0.0; 8])
             .unwrap_err();
     assert!(matches!(refused, OpError::Shape { operand: "keys", got: (1, _), expected: (2, _), .. }));
+    let (rows, room) = apart(&inputs.keys);
+    let rows = Matrix::new(&rows, HEADS.key_value * room, HEADS.dim).unwrap();
+    let span = Span { rows: 2, keys: Apart { rows, room, used: 1 }, values: Apart { rows, room, used: 2 } };
+    let refused =
+        attention(HEADS, &inputs.queries, &[span], &mut vec![0.0; inputs.queries.len()], &mut [0.0; 8])
+            .unwrap_err();
+    assert!(matches!(refused, OpError::Shape { operand: "keys", got: (1, _), expected: (2, _), .. }));
+}
+
+#[test]
+fn heads_that_no_group_shares_are_refused() {
+    let heads = Heads { query: 3, ..HEADS };
+    let refused = attention(heads, &[], &[], &mut [], &mut []).unwrap_err();
+    assert!(matches!(refused, OpError::Shape { operand: "heads", got: (3, 2), expected: (2, 2), .. }));
+}
+
+#[test]
+fn a_query_alone_gives_what_it_gives_behind_others() {
+    let heads = Heads { query: 6, key_value: 2, dim: 64, scale: None, window: Some(29) };
+    for seen in [1, 5, 33] {
+        let (queries, keys) = (random(1, seen * 384), random(2, seen * 128));
+        let values = random(3, seen * 128);
+        let run = |rows: usize| {
+            let queries = &queries[(seen - rows) * 384..];
+            let matrix = |of| Together(Matrix::new(of, seen, 128).unwrap());
+            let span = Span { rows, keys: matrix(&keys), values: matrix(&values) };
+            let (mut out, mut sums) = (vec![0.0; rows * 384], vec![0.0; rows * 6]);
+            attention(heads, queries, &[span], &mut out, &mut sums).unwrap();
+            out
+        };
+        assert_close(&run(1), &run(seen)[(seen - 1) * 384..], 1e-5);
+    }
 }

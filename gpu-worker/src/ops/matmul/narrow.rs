@@ -1,4 +1,5 @@
-//! Products with few rows, as generation has them: dot products that read each weight once, where it lies.
+//! Products with few rows, as generation has them: dot products, or weighted sums of rows, that read each weight once,
+//! where it lies.
 //!
 //! The matrix library packs its factors first, which costs as much as such a product itself. No closure touches a register
 //! here: it would be compiled without the caller's instruction set.
@@ -15,7 +16,7 @@ use super::{Matrix, Term};
 const ROWS: usize = 8;
 /// Rows of either factor that are multiplied at once: 16 sums stay in registers.
 const BLOCK: usize = 4;
-/// Columns of values that are mixed at once are a part of this, with any instruction set.
+/// [`Mix`] takes [`BLOCK`] registers of columns at once; with every instruction set that divides this.
 const MIXED: usize = 64;
 
 /// Computes the product if it has few rows and its factors lie as generation has them; else says no.
@@ -112,7 +113,7 @@ impl Narrow<'_> {
     }
 }
 
-/// `into = [into +] scale · x · values`, the rows of values added up as `x` weighs them: attention's last step.
+/// `into = [into +] scale · x · values`, the rows of values added up as `x` weighs them, as in attention's last step.
 struct Mix<'a> {
     into: MatMut<'a, f32>,
     accumulate: bool,

@@ -18,7 +18,18 @@ fn naive(a: &[f32], b: &[f32], (m, n, k): (usize, usize, usize)) -> Vec<f32> {
 
 #[test]
 fn a_sum_of_products_agrees_with_the_definition_on_awkward_shapes() {
-    for shape in [(1, 1, 1), (1, 70, 33), (3, 129, 16), (513, 65, 7), (17, 1, 64), (2, 4000, 5)] {
+    for shape in [
+        (1, 1, 1),
+        (1, 70, 33),
+        (3, 129, 16),
+        (513, 65, 7),
+        (17, 1, 64),
+        (2, 4000, 5),
+        (1, 64, 70),
+        (3, 128, 5),
+        (6, 192, 33),
+        (8, 64, 9),
+    ] {
         let (m, n, k) = shape;
         let (a, b, before) = (random(1, m * k), random(2, k * n), random(3, m * n));
         let mut into = before.clone();
@@ -60,7 +71,17 @@ fn a_transposed_factor_reads_rows_as_columns() {
 
 #[test]
 fn few_rows_agree_with_the_definition_at_every_remainder() {
-    for (m, n, k) in [(1, 7, 64), (2, 4, 100), (4, 200, 67), (6, 9, 129), (8, 5, 96), (9, 5, 96)] {
+    for (m, n, k) in [
+        (1, 7, 64),
+        (1, 19, 64),
+        (3, 9, 70),
+        (7, 5, 64),
+        (2, 4, 100),
+        (4, 200, 67),
+        (6, 9, 129),
+        (8, 5, 96),
+        (9, 5, 96),
+    ] {
         let (x, w, before) = (random(1, m * k), random(2, n * k), random(3, m * n));
         let mut transposed = vec![0.0; k * n];
         for (j, row) in w.chunks(k).enumerate() {
