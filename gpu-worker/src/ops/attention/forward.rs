@@ -42,7 +42,8 @@ pub fn attention(
         for span in spans {
             let (here, below) = into.split_rows(span.rows)?;
             into = below;
-            let sums = sums.iter_mut().map(|sums| first_of(sums, span.rows)).collect();
+            let sums =
+                sums.iter_mut().map(|sums| sums.split_off_mut(..span.rows).unwrap_or_default()).collect();
             let part = Part {
                 queries: queries
                     .row_range(row, span.rows)?
@@ -63,13 +64,6 @@ pub fn attention(
         return blocks.into_iter().try_for_each(|block| block.compute(scale));
     }
     blocks.into_par_iter().with_max_len(1).try_for_each(|block| block.compute(scale))
-}
-
-/// The first values of a slice, which becomes what is behind them.
-fn first_of<'a>(values: &mut &'a mut [f32], count: usize) -> &'a mut [f32] {
-    let (first, rest) = std::mem::take(values).split_at_mut(count);
-    *values = rest;
-    first
 }
 
 /// The queries of a span whose heads share keys and values.
@@ -115,7 +109,7 @@ impl<'a> Part<'a> {
                     values,
                     sight: Sight { first: offset + start - from, step: 1, window: heads.window },
                     into,
-                    log_sums: vec![first_of(&mut sums, count)],
+                    log_sums: vec![sums.split_off_mut(..count).unwrap_or_default()],
                 });
             }
         }
