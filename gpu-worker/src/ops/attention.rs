@@ -34,6 +34,11 @@ impl Heads {
         self.query * self.dim
     }
 
+    /// Query heads that share keys and values.
+    fn group(self) -> usize {
+        self.query / self.key_value.max(1)
+    }
+
     /// Width of a row of keys or values.
     pub fn key_value_width(self) -> usize {
         self.key_value * self.dim
@@ -117,9 +122,9 @@ fn check_spans(heads: Heads, spans: &[Span<'_>], query_values: usize) -> Result<
     check_length(OPERATION, "queries", query_values, rows * heads.query_width())?;
     let refused =
         |operand, got, expected| Err(OpError::Shape { operation: OPERATION, operand, got, expected });
-    let group = heads.query / heads.key_value.max(1);
-    if group * heads.key_value != heads.query {
-        return refused("heads", (heads.query, heads.key_value), (group * heads.key_value, heads.key_value));
+    let shared = heads.group() * heads.key_value;
+    if shared != heads.query {
+        return refused("heads", (heads.query, heads.key_value), (shared, heads.key_value));
     }
     for span in spans {
         let (keys, width) = (span.keys.rows().max(span.rows), heads.key_value_width());

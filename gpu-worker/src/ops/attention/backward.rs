@@ -111,7 +111,7 @@ fn cut<'a>(
     {
         let (mut column, rest) = d_queries.split_columns(heads.dim)?;
         d_queries = rest;
-        let key_head = head / (heads.query / heads.key_value);
+        let key_head = head / heads.group();
         let mut row = 0;
         for span in spans {
             let of_span =
@@ -216,7 +216,7 @@ fn weights_and_score_gradients(
 /// Adds the shares of the query heads that read the same key head, in the order of the heads.
 fn fold(heads: Heads, rows: usize, shares: &[f32], into: &mut [f32]) {
     let (width, dim) = (heads.key_value_width(), heads.dim);
-    let group = heads.query / heads.key_value;
+    let group = heads.group();
     into.par_chunks_mut(width * ROWS_PER_TASK).enumerate().for_each(|(task, into)| {
         for (index, into) in into.chunks_exact_mut(width).enumerate() {
             let row = task * ROWS_PER_TASK + index;

@@ -9,7 +9,7 @@ use crate::ops::{
     simd::{exp_in_place, max, vectorised, with_scratch},
 };
 
-/// Multiplications below which nobody shares: they take one core about 5 µs, as long as another one takes to wake.
+/// Multiplications below which one core is left to do them alone, as a query of a short text needs them.
 const WORTH_SHARING: usize = 100_000;
 
 /// `out = softmax(queries · keysᵀ / √dim) · values` for each head, each query seeing the keys up to its own,
@@ -32,7 +32,7 @@ pub fn attention(
     let queries = Matrix::new(queries, rows, heads.query_width())?;
     let mut out = MatrixMut::new(out, rows, heads.query_width())?;
     let mut sums = log_sums.chunks_exact_mut(rows.max(1));
-    let group = heads.query / heads.key_value;
+    let group = heads.group();
     let mut blocks = Vec::new();
     for key_head in 0..heads.key_value {
         let (mut into, rest) = out.split_columns(group * heads.dim)?;
