@@ -83,8 +83,13 @@ fn answer(
 }
 
 fn likeliest(logits: &[f32]) -> u32 {
-    let best = logits.iter().enumerate().max_by(|(_, a), (_, b)| a.total_cmp(b));
-    best.map_or(0, |(token, _)| u32::try_from(token).unwrap_or_default())
+    let mut best = (0, f32::NEG_INFINITY);
+    for (token, logit) in (0..).zip(logits) {
+        if *logit > best.1 {
+            best = (token, *logit);
+        }
+    }
+    best.0
 }
 
 /// A size in `/proc/self/status`, in MiB.

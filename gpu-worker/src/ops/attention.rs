@@ -10,8 +10,10 @@ pub use forward::attention;
 use super::{OpError, check_length, matmul::Matrix};
 
 const OPERATION: &str = "attention";
-/// Query rows that are handled together; keys after the last of them are never read.
+/// Query rows that are handled together; keys after the last of them are never used.
 const BLOCK: usize = 64;
+/// Rows of a block of [`HeadRows::Turned`].
+pub const TURNED: usize = 64;
 
 /// How the heads of a row are laid out, and what they see.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -80,6 +82,16 @@ pub enum HeadRows<'a> {
         /// Rows of each head.
         used: usize,
     },
+    /// As [`Self::Apart`], but [`TURNED`] rows at a time turned: a query meets all of them without adding up within a register.
+    /// For keys of a forward pass alone.
+    Turned {
+        /// `[key-value heads · room / TURNED · dim, TURNED]`; what lies behind the last row is never used, but read.
+        blocks: Matrix<'a>,
+        /// Rows from one head to the next, a multiple of [`TURNED`].
+        room: usize,
+        /// Rows of each head.
+        used: usize,
+    },
 }
 
 impl<'a> HeadRows<'a> {
@@ -87,16 +99,20 @@ impl<'a> HeadRows<'a> {
     pub fn rows(self) -> usize {
         match self {
             Self::Together(rows) => rows.rows(),
-            Self::Apart { used, .. } => used,
+            Self::Apart { used, .. } | Self::Turned { used, .. } => used,
         }
     }
 
-    /// The rows of one head `[n, dim]`.
-    fn head(self, heads: Heads, head: usize) -> Result<Matrix<'a>, OpError> {
-        match self {
-            Self::Together(rows) => rows.column_range(head * heads.dim, heads.dim),
-            Self::Apart { rows, room, used } => rows.row_range(head * room, used),
-        }
+    /// The rows of one head.
+    fn head(self, heads: Heads, head: usize) -> Result<OneHead<'a>, OpError> {
+        Ok(match self {
+            Self::Together(rows) => OneHead::Rows(rows.column_range(head * heads.dim, heads.dim)?),
+            Self::Apart { rows, room, used } => OneHead::Rows(rows.row_range(head * room, used)?),
+            Self::Turned { blocks, room, used } => {
+                let first = head * room / TURNED * heads.dim;
+                OneHead::Turned(blocks.row_range(first, used.div_ceil(TURNED) * heads.dim)?)
+            }
+        })
     }
 
     /// Shape that its matrix has, and that it should have.
@@ -106,6 +122,51 @@ impl<'a> HeadRows<'a> {
             Self::Apart { rows: all, room, used } => {
                 [(all.rows(), all.columns()), (heads.key_value * room.max(used), heads.dim)]
             }
+            Self::Turned { blocks: all, room, used } => {
+                let blocks = heads.key_value * room.max(used).div_ceil(TURNED);
+                [(all.rows(), all.columns()), (blocks * heads.dim, TURNED)]
+            }
+        }
+    }
+}
+
+/// Keys or values of one head.
+#[derive(Clone, Copy)]
+enum OneHead<'a> {
+    /// `[n, dim]`
+    Rows(Matrix<'a>),
+    /// `[blocks · dim, TURNED]`
+    Turned(Matrix<'a>),
+}
+
+impl<'a> OneHead<'a> {
+    /// `[n, dim]`; refused where they are turned.
+    fn rows(self, operand: &'static str) -> Result<Matrix<'a>, OpError> {
+        match self {
+            Self::Rows(rows) => Ok(rows),
+            Self::Turned(blocks) => {
+                let (got, dim) = ((blocks.rows(), blocks.columns()), blocks.rows());
+                Err(OpError::Shape { operation: OPERATION, operand, got, expected: (TURNED, dim) })
+            }
+        }
+    }
+
+    /// Those from row `from` to before `until`, or from an earlier one where blocks begin; and which is their first.
+    fn seen(self, dim: usize, from: usize, until: usize) -> Result<(Self, usize), OpError> {
+        Ok(match self {
+            Self::Rows(rows) => (Self::Rows(rows.row_range(from, until - from)?), from),
+            Self::Turned(blocks) => {
+                let (first, end) = (from / TURNED, until.div_ceil(TURNED));
+                (Self::Turned(blocks.row_range(first * dim, (end - first) * dim)?), first * TURNED)
+            }
+        })
+    }
+
+    /// How many there are, with those that fill the last block.
+    fn width(self, dim: usize) -> usize {
+        match self {
+            Self::Rows(rows) => rows.rows(),
+            Self::Turned(blocks) => blocks.rows() / dim * TURNED,
         }
     }
 }

@@ -10,6 +10,8 @@ mod layout;
 
 use rayon::prelude::*;
 
+#[cfg(target_arch = "x86_64")]
+use self::isa::x86::Vnni;
 use self::{
     activations::Activations,
     isa::{Isa, Portable},
@@ -24,6 +26,8 @@ use super::{
 pub use layout::BlockFormat;
 
 const OPERATION: &str = "product with blocks";
+/// Rows of activations that are multiplied at once.
+const ROWS: usize = 16;
 /// Bytes of weights that a task multiplies at least.
 const TASK_BYTES: usize = 32 << 10;
 
@@ -294,7 +298,7 @@ impl Task<'_> {
     fn run(self, x: &Activations) {
         #[cfg(target_arch = "x86_64")]
         {
-            if let Some(isa) = pulp::x86::V4::try_new() {
+            if let Some(isa) = Vnni::try_new() {
                 return isa.vectorize(Vectorised { isa, task: self, x });
             }
             if let Some(isa) = pulp::x86::V3::try_new() {
@@ -325,19 +329,15 @@ impl Task<'_> {
         let (rows, columns) = (self.into.rows(), self.into.columns());
         for (index, column) in (0..columns).step_by(PANEL).enumerate() {
             let panel = self.weights.panel(self.panel + index);
-            let mut row = 0;
-            // Codes are taken apart once for all rows at hand; the sums of eight fit the registers of AVX-512.
-            while row + 8 <= rows {
-                self.store(row, column, &kernel::panel::<I, 8>(isa, layout, panel, x.rows(row)));
-                row += 8;
-            }
-            if row + 4 <= rows {
-                self.store(row, column, &kernel::panel::<I, 4>(isa, layout, panel, x.rows(row)));
-                row += 4;
-            }
-            while row < rows {
-                self.store(row, column, &kernel::panel::<I, 1>(isa, layout, panel, x.rows(row)));
-                row += 1;
+            // Codes are taken apart once for all rows at hand; one row alone needs no memory for its sums.
+            for row in (0..rows).step_by(ROWS) {
+                let x = x.rows(row, ROWS);
+                if x.len() == 1 {
+                    self.store(row, column, &kernel::panel::<I, 1>(isa, layout, panel, x));
+                } else {
+                    let sums = kernel::panel::<I, ROWS>(isa, layout, panel, x);
+                    self.store(row, column, sums.get(..x.len()).unwrap_or_default());
+                }
             }
         }
     }

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use rayon::prelude::*;
+
 use super::{
     adapter::{AdapterLayout, Magnitudes},
     block::{self, AdaptedRows, Adapter, AttentionOperands, Pass},
@@ -18,7 +20,7 @@ use crate::{
     model::BaseModel,
     ops::{
         OpError,
-        attention::{HeadRows, Heads, Span, attention},
+        attention::{HeadRows, Heads, Span, TURNED, attention},
         matmul::Matrix,
         rope::Ropes,
     },
@@ -26,8 +28,6 @@ use crate::{
 
 /// Rows of one pass at most, which bounds activation memory; longer inputs take several passes.
 const PASS_ROWS: usize = 512;
-/// Rows that a sequence's cache has room for at first.
-const FIRST_ROOM: usize = 64;
 
 /// Generates and scores on the CPU.
 #[derive(Debug)]
@@ -58,14 +58,17 @@ struct Cache {
 
 impl Cache {
     fn new(layers: usize) -> Self {
-        Self { keys: vec![Store::default(); layers], values: vec![Store::default(); layers] }
+        let stores = |turned| vec![Store { turned, room: 0, values: Vec::new() }; layers];
+        Self { keys: stores(true), values: stores(false) }
     }
 }
 
 /// Rows of each head behind each other, so that a head's are read without gaps.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct Store {
-    /// Rows of a head that fit.
+    /// Whether blocks of rows are turned, as keys are.
+    turned: bool,
+    /// Rows of a head that fit, in whole blocks.
     room: usize,
     values: Vec<f32>,
 }
@@ -76,16 +79,23 @@ impl Store {
         let Heads { key_value, dim, .. } = heads;
         let used = length + new.len() / heads.key_value_width();
         if used > self.room {
-            self.grow(heads, length, used.max(2 * self.room).max(FIRST_ROOM));
+            self.grow(heads, length, used.max(2 * self.room).next_multiple_of(TURNED));
         }
         let room = self.room;
         for (row, new) in (length..).zip(new.chunks_exact(heads.key_value_width())) {
-            let of_heads = self.values.chunks_exact_mut(room * dim).zip(new.chunks_exact(dim));
-            for (rows, new) in of_heads {
-                if let Some(place) = rows.chunks_exact_mut(dim).nth(row) {
+            for (rows, new) in self.values.chunks_exact_mut(room * dim).zip(new.chunks_exact(dim)) {
+                if self.turned {
+                    let first = row / TURNED * TURNED * dim + row % TURNED;
+                    let places = rows.get_mut(first..).unwrap_or_default().iter_mut().step_by(TURNED);
+                    places.zip(new).for_each(|(place, new)| *place = *new);
+                } else if let Some(place) = rows.get_mut(row * dim..(row + 1) * dim) {
                     place.copy_from_slice(new);
                 }
             }
+        }
+        if self.turned {
+            let blocks = Matrix::new(&self.values, key_value * room / TURNED * dim, TURNED)?;
+            return Ok(HeadRows::Turned { blocks, room, used });
         }
         Ok(HeadRows::Apart { rows: Matrix::new(&self.values, key_value * room, dim)?, room, used })
     }
@@ -96,11 +106,11 @@ impl Store {
         let of_heads =
             values.chunks_exact_mut(room * dim).zip(self.values.chunks_exact((self.room * dim).max(1)));
         for (into, from) in of_heads {
-            for (into, value) in into.iter_mut().zip(from).take(length * dim) {
+            for (into, value) in into.iter_mut().zip(from).take(length.next_multiple_of(TURNED) * dim) {
                 *into = *value;
             }
         }
-        *self = Self { room, values };
+        (self.room, self.values) = (room, values);
     }
 }
 
@@ -156,10 +166,11 @@ impl ReferenceDecoder {
             let hidden = hidden.read(rows * base.config.hidden_size);
             for (rows, finished) in last_rows.chunks(PASS_ROWS).zip(finished.chunks(PASS_ROWS)) {
                 head::logits(&base.config, &weights, hidden, rows, head, self.rounded)?;
-                let logits = head.logits.read(rows.len() * vocab).chunks_exact(vocab);
-                for (index, logits) in finished.iter().zip(logits) {
+                let logits = head.logits.read(rows.len() * vocab).par_chunks_exact(vocab);
+                let copies: Vec<Vec<f32>> = logits.map(<[f32]>::to_vec).collect();
+                for (index, logits) in finished.iter().zip(copies) {
                     if let Some(answer) = answers.get_mut(*index) {
-                        *answer = logits.to_vec();
+                        *answer = logits;
                     }
                 }
             }
@@ -296,7 +307,7 @@ fn adapted_rows<'a>(
     rows.collect()
 }
 
-/// Appends the new keys and values of each sequence to its cache and attends over all of it.
+/// Appends the new keys and values of each sequence to its cache and attends over all of it, several sequences at a time.
 fn attend_with_cache(
     base: &BaseModel,
     layer: usize,
@@ -304,22 +315,50 @@ fn attend_with_cache(
     operands: AttentionOperands<'_>,
 ) -> Result<(), OpError> {
     let heads = heads(&base.config, layer);
-    let width = heads.key_value_width();
-    let AttentionOperands { query, mut key, mut value, out, log_sums } = operands;
-    let mut spans = Vec::with_capacity(extensions.len());
+    let AttentionOperands { mut query, mut key, mut value, mut out, mut log_sums } = operands;
+    let mut attending = Vec::with_capacity(extensions.len());
     for Extension { sequence, tokens } in extensions {
-        let (new_keys, later_keys) = key.split_at(tokens.len() * width);
-        let (new_values, later_values) = value.split_at(tokens.len() * width);
-        (key, value) = (later_keys, later_values);
+        let rows = tokens.len();
         let Cache { keys, values } = &mut sequence.cache;
         let (Some(keys), Some(values)) = (keys.get_mut(layer), values.get_mut(layer)) else { continue };
-        spans.push(Span {
-            rows: tokens.len(),
-            keys: keys.put(heads, sequence.length, new_keys)?,
-            values: values.put(heads, sequence.length, new_values)?,
+        attending.push(Attending {
+            stores: [keys, values],
+            length: sequence.length,
+            rows,
+            query: query.split_off(..rows * heads.query_width()).unwrap_or_default(),
+            new: [&mut key, &mut value]
+                .map(|new| new.split_off(..rows * heads.key_value_width()).unwrap_or_default()),
+            out: out.split_off_mut(..rows * heads.query_width()).unwrap_or_default(),
+            log_sums: log_sums.split_off_mut(..rows * heads.query).unwrap_or_default(),
         });
     }
-    attention(heads, query, &spans, out, log_sums)
+    attending.into_par_iter().with_max_len(1).try_for_each(|attending| attending.run(heads))
+}
+
+/// New rows of one sequence in a layer.
+struct Attending<'a> {
+    /// Of its keys and values.
+    stores: [&'a mut Store; 2],
+    /// Rows that the stores hold.
+    length: usize,
+    rows: usize,
+    query: &'a [f32],
+    /// Keys and values.
+    new: [&'a [f32]; 2],
+    out: &'a mut [f32],
+    log_sums: &'a mut [f32],
+}
+
+impl Attending<'_> {
+    fn run(self, heads: Heads) -> Result<(), OpError> {
+        let ([keys, values], [new_keys, new_values]) = (self.stores, self.new);
+        let span = Span {
+            rows: self.rows,
+            keys: keys.put(heads, self.length, new_keys)?,
+            values: values.put(heads, self.length, new_values)?,
+        };
+        attention(heads, self.query, &[span], self.out, self.log_sums)
+    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{BLOCK, Heads, Span, check_spans};
+use super::{BLOCK, Heads, OneHead, Span, TURNED, check_spans};
 use crate::ops::{
     OpError, check_length,
     matmul::{Matrix, MatrixMut, Term, multiply_here},
@@ -11,6 +11,8 @@ use crate::ops::{
 
 /// Multiplications below which one core is left to do them alone, as a query of a short text needs them.
 const WORTH_SHARING: usize = 100_000;
+/// Queries for which turned keys are multiplied block by block; more are worth a copy of the keys.
+const FEW: usize = 8;
 
 /// `out = softmax(queries · keysᵀ / √dim) · values` for each head, each query seeing the keys up to its own,
 /// or as many of them as the window has room for.
@@ -49,7 +51,7 @@ pub fn attention(
                     .row_range(row, span.rows)?
                     .column_range(key_head * group * heads.dim, group * heads.dim)?,
                 keys: span.keys.head(heads, key_head)?,
-                values: span.values.head(heads, key_head)?,
+                values: span.values.head(heads, key_head)?.rows("values")?,
                 offset: span.offset(),
                 into: here,
                 sums,
@@ -69,7 +71,7 @@ pub fn attention(
 /// The queries of a span whose heads share keys and values.
 struct Part<'a> {
     queries: Matrix<'a>,
-    keys: Matrix<'a>,
+    keys: OneHead<'a>,
     values: Matrix<'a>,
     /// Keys before the first query's own.
     offset: usize,
@@ -82,15 +84,16 @@ impl<'a> Part<'a> {
     fn cut(self, heads: Heads, blocks: &mut Vec<Block<'a>>) -> Result<(), OpError> {
         let Self { queries, keys, values, offset, mut into, sums } = self;
         let seen = |first: usize, count: usize| -> Result<_, OpError> {
-            let (from, until) = (heads.first_key(first), first + count);
-            Ok((from, keys.row_range(from, until - from)?, values.row_range(from, until - from)?))
+            let until = first + count;
+            let (keys, from) = keys.seen(heads.dim, heads.first_key(first), until)?;
+            Ok((from, keys, values.row_range(from, until - from)?))
         };
         if queries.rows() == 1 {
             // The heads of one query lie below each other as rows do: they read keys and values together.
             let (from, keys, values) = seen(offset, 1)?;
             let queries = Matrix::new(queries.row(0), sums.len(), heads.dim)?;
             let into = MatrixMut::new(into.into_row(), sums.len(), heads.dim)?;
-            let sight = Sight { first: offset - from, step: 0, window: None };
+            let sight = Sight { first: offset - from, step: 0, window: heads.window };
             blocks.push(Block { queries, keys, values, sight, into, log_sums: sums });
             return Ok(());
         }
@@ -130,7 +133,7 @@ struct Sight {
 /// Up to [`BLOCK`] queries of one head, or all heads of one query that share keys and values.
 struct Block<'a> {
     queries: Matrix<'a>,
-    keys: Matrix<'a>,
+    keys: OneHead<'a>,
     values: Matrix<'a>,
     sight: Sight,
     into: MatrixMut<'a>,
@@ -141,34 +144,69 @@ struct Block<'a> {
 impl Block<'_> {
     /// Multiplications, about.
     fn work(&self) -> usize {
-        2 * self.queries.rows() * self.queries.columns() * self.keys.rows()
+        2 * self.queries.rows() * self.queries.columns() * self.values.rows()
     }
 
     fn compute(self, scale: f32) -> Result<(), OpError> {
         let Self { queries, keys, values, sight, into, log_sums } = self;
-        let (rows, seen) = (queries.rows(), keys.rows());
-        with_scratch(rows * seen, |scores| {
-            let products = Term { a: queries, b: keys.transposed(), scale };
-            multiply_here(MatrixMut::new(scores, rows, seen)?, false, products)?;
+        let rows = queries.rows();
+        let width = keys.width(queries.columns());
+        // For keys that are put together.
+        let aside =
+            if matches!(keys, OneHead::Turned(_)) && rows > FEW { width * queries.columns() } else { 0 };
+        with_scratch(rows * width + aside, |scratch| {
+            let (scores, aside) = scratch.split_at_mut(rows * width);
+            scores_of(queries, keys, scale, MatrixMut::new(scores, rows, width)?, aside)?;
             vectorised(
                 #[inline(always)]
-                || softmax_rows(scores, seen, sight, log_sums.into_iter().flatten()),
+                || softmax_rows(scores, width, sight, log_sums.into_iter().flatten()),
             );
-            let term = Term { a: Matrix::new(scores, rows, seen)?, b: values, scale: 1.0 };
-            multiply_here(into, false, term)
+            let a = Matrix::new(scores, rows, width)?.column_range(0, values.rows())?;
+            multiply_here(into, false, Term { a, b: values, scale: 1.0 })
         })
     }
+}
+
+/// `into = scale · queries · keysᵀ`; `aside` has room for turned keys, or none where they are taken block by block.
+fn scores_of(
+    queries: Matrix<'_>,
+    keys: OneHead<'_>,
+    scale: f32,
+    mut into: MatrixMut<'_>,
+    aside: &mut [f32],
+) -> Result<(), OpError> {
+    let (dim, width) = (queries.columns(), into.columns());
+    let blocks = match keys {
+        OneHead::Rows(rows) => {
+            return multiply_here(into, false, Term { a: queries, b: rows.transposed(), scale });
+        }
+        OneHead::Turned(blocks) => blocks,
+    };
+    if !aside.is_empty() {
+        for (column, into) in aside.chunks_exact_mut(width).enumerate() {
+            for (block, into) in into.chunks_exact_mut(TURNED).enumerate() {
+                into.copy_from_slice(blocks.row(block * dim + column));
+            }
+        }
+        return multiply_here(into, false, Term { a: queries, b: Matrix::new(aside, dim, width)?, scale });
+    }
+    for block in 0..width / TURNED {
+        let (part, rest) = into.split_columns(TURNED)?;
+        into = rest;
+        multiply_here(part, false, Term { a: queries, b: blocks.row_range(block * dim, dim)?, scale })?;
+    }
+    Ok(())
 }
 
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "must be compiled inside `vectorised`")]
 fn softmax_rows<'a>(
     scores: &mut [f32],
-    seen: usize,
+    width: usize,
     Sight { first, step, window }: Sight,
     log_sums: impl Iterator<Item = &'a mut f32>,
 ) {
-    for (index, (row, log_sum)) in scores.chunks_exact_mut(seen).zip(log_sums).enumerate() {
+    for (index, (row, log_sum)) in scores.chunks_exact_mut(width).zip(log_sums).enumerate() {
         let (visible, hidden) = row.split_at_mut(first + index * step + 1);
         let out_of_sight = window.map_or(0, |window| visible.len().saturating_sub(window));
         let (forgotten, visible) = visible.split_at_mut(out_of_sight);

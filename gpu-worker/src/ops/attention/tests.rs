@@ -4,8 +4,8 @@
 
 use super::{
     AttentionBackward,
-    HeadRows::{Apart, Together},
-    Heads, Span, attention, attention_backward, partial_length,
+    HeadRows::{Apart, Together, Turned},
+    Heads, Span, TURNED, attention, attention_backward, partial_length,
 };
 use crate::ops::{
     OpError,
@@ -55,27 +55,82 @@ fn apart(rows: &[f32]) -> (Vec<f32>, usize) {
     (moved, room)
 }
 
+/// The same, blocks of rows turned, with room for another block.
+fn turned(rows: &[f32]) -> (Vec<f32>, usize) {
+    let (width, dim) = (HEADS.key_value_width(), HEADS.dim);
+    let room = (rows.len() / width).next_multiple_of(TURNED) + TURNED;
+    let mut moved = vec![f32::NAN; HEADS.key_value * room * dim];
+    for (row, values) in rows.chunks(width).enumerate() {
+        for (at, value) in values.iter().enumerate() {
+            let block = (at / dim * room + row) / TURNED;
+            moved[(block * dim + at % dim) * TURNED + row % TURNED] = *value;
+        }
+    }
+    (moved, room)
+}
+
 #[test]
 fn heads_apart_from_each_other_give_what_heads_side_by_side_give() {
-    for (rows, seen) in [(1, 1), (1, 7), (3, 9), (70, 80)] {
-        let inputs = inputs(seen);
-        let queries = &inputs.queries[..rows * HEADS.query_width()];
-        let run = |keys, values| {
-            let (mut out, mut sums) = (vec![0.0; queries.len()], vec![0.0; rows * HEADS.query]);
-            attention(WINDOWED, queries, &[Span { rows, keys, values }], &mut out, &mut sums).unwrap();
-            (out, sums)
-        };
-        let together = |of| Together(Matrix::new(of, seen, HEADS.key_value_width()).unwrap());
-        let ((keys, room), (values, _)) = (apart(&inputs.keys), apart(&inputs.values));
-        let matrix = |of| Matrix::new(of, HEADS.key_value * room, HEADS.dim).unwrap();
-        let (expected, expected_sums) = run(together(&inputs.keys), together(&inputs.values));
-        let (out, sums) = run(
-            Apart { rows: matrix(&keys), room, used: seen },
-            Apart { rows: matrix(&values), room, used: seen },
-        );
+    for (rows, seen) in [(1, 1), (1, 7), (3, 9), (70, 80), (1, 64), (1, 150), (8, 130), (9, 130), (70, 200)] {
+        for heads in [HEADS, WINDOWED, Heads { window: Some(70), ..HEADS }] {
+            check_cached(heads, rows, seen);
+        }
+    }
+}
+
+fn check_cached(heads: Heads, rows: usize, seen: usize) {
+    let inputs = inputs(seen);
+    let queries = &inputs.queries[..rows * HEADS.query_width()];
+    let run = |keys, values| {
+        let (mut out, mut sums) = (vec![0.0; queries.len()], vec![0.0; rows * HEADS.query]);
+        attention(heads, queries, &[Span { rows, keys, values }], &mut out, &mut sums).unwrap();
+        (out, sums)
+    };
+    let together = |of| Together(Matrix::new(of, seen, HEADS.key_value_width()).unwrap());
+    let (expected, expected_sums) = run(together(&inputs.keys), together(&inputs.values));
+    let ((keys, room), (values, _)) = (apart(&inputs.keys), apart(&inputs.values));
+    let matrix = |of| Matrix::new(of, HEADS.key_value * room, HEADS.dim).unwrap();
+    let values = Apart { rows: matrix(&values), room, used: seen };
+    let (blocks, blocks_room) = turned(&inputs.keys);
+    let blocks = Matrix::new(&blocks, HEADS.key_value * blocks_room / TURNED * HEADS.dim, TURNED).unwrap();
+    for keys in
+        [Apart { rows: matrix(&keys), room, used: seen }, Turned { blocks, room: blocks_room, used: seen }]
+    {
+        let (out, sums) = run(keys, values);
         assert_close(&out, &expected, 1e-6);
         assert_close(&sums, &expected_sums, 1e-6);
     }
+}
+
+#[test]
+fn turned_rows_are_taken_for_keys_of_a_forward_pass_alone() {
+    let inputs = inputs(2);
+    let (blocks, room) = turned(&inputs.keys);
+    let blocks = Matrix::new(&blocks, HEADS.key_value * room / TURNED * HEADS.dim, TURNED).unwrap();
+    let (rows, turned) = (
+        Together(Matrix::new(&inputs.keys, 2, HEADS.key_value_width()).unwrap()),
+        Turned { blocks, room, used: 2 },
+    );
+    let mut out = vec![f32::NAN; inputs.queries.len()];
+    let span = Span { rows: 2, keys: rows, values: turned };
+    let refused = attention(HEADS, &inputs.queries, &[span], &mut out, &mut [0.0; 8]).unwrap_err();
+    assert!(matches!(refused, OpError::Shape { operand: "values", got: (6, TURNED), .. }), "{refused}");
+    assert!(out.iter().all(|value| value.is_nan()), "nothing is written");
+    let mut gradients = [vec![0.0; out.len()], vec![0.0; inputs.keys.len()], vec![0.0; inputs.keys.len()]];
+    let [d_queries, d_keys, d_values] = &mut gradients;
+    let operands = AttentionBackward {
+        queries: &inputs.queries,
+        out: &out,
+        d_out: &out,
+        log_sums: &[0.0; 8],
+        partial: &mut vec![0.0; partial_length(HEADS, 2)],
+        d_queries,
+        d_keys,
+        d_values,
+    };
+    let span = Span { rows: 2, keys: turned, values: rows };
+    let refused = attention_backward(HEADS, &[span], operands).unwrap_err();
+    assert!(matches!(refused, OpError::Shape { operand: "keys", got: (6, TURNED), .. }), "{refused}");
 }
 
 fn run(inputs: &Inputs, lengths: &[usize]) -> (Vec<f32>, Vec<f32>) {

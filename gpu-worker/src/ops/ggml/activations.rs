@@ -21,10 +21,18 @@ pub(super) struct Activations {
 struct Values {
     words: [i32; 8],
     scale: f32,
+    sum: f32,
     sums: [i32; 2],
 }
 
-/// A row of them.
+/// Rows one after another.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rows<'a> {
+    runs: usize,
+    values: &'a [Values],
+}
+
+/// One of them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Row<'a>(&'a [Values]);
 
@@ -52,65 +60,76 @@ impl Activations {
         Self { runs, values }
     }
 
-    /// Rows from that index on, empty beyond the last one.
+    /// Rows from that index on, at most so many.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "part of a kernel")]
-    pub(super) fn rows<const N: usize>(&self, start: usize) -> [Row<'_>; N] {
-        let mut rows = [Row(&[]); N];
-        for (row, index) in rows.iter_mut().zip(start..) {
-            *row = Row(self.values.get(index * self.runs..(index + 1) * self.runs).unwrap_or_default());
-        }
-        rows
+    pub(super) fn rows(&self, start: usize, most: usize) -> Rows<'_> {
+        let values = self.values.get(start * self.runs..).unwrap_or_default();
+        let values = values.get(..most * self.runs).unwrap_or(values);
+        Rows { runs: self.runs.max(1), values }
+    }
+}
+
+impl<'a> Rows<'a> {
+    /// How many.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "part of a kernel")]
+    pub(super) fn len(self) -> usize {
+        self.values.len() / self.runs
+    }
+
+    /// One after another.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "part of a kernel")]
+    pub(super) fn iter(self) -> impl Iterator<Item = Row<'a>> {
+        self.values.chunks_exact(self.runs).map(Row)
     }
 }
 
 impl<'a> Row<'a> {
     #[inline(always)]
     pub(super) fn run(self, index: usize) -> Run<'a> {
-        const NONE: &Values = &Values { words: [0; 8], scale: 0.0, sums: [0; 2] };
-        let values = self.0.get(index).unwrap_or(NONE);
-        Run { words: &values.words, scale: values.scale, sums: values.sums }
+        const NONE: &Values = &Values { words: [0; 8], scale: 0.0, sum: 0.0, sums: [0; 2] };
+        let Values { words, scale, sum, sums } = self.0.get(index).unwrap_or(NONE);
+        Run { words, scale: *scale, sum: *sum, sums: *sums }
     }
 }
 
-/// `x` as `scale · code` with codes from -127 to 127.
+/// `x` as `scale · code` with codes from -127 to 127; no number as a scale where `x` holds none.
+///
+/// Loops instead of `map`, whose closures would be compiled without the caller's instruction set, over whole numbers that may
+/// wrap: checks would keep them from being vectorised.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "codes are within ±127")]
+#[expect(clippy::cast_precision_loss, reason = "32 codes within ±127")]
 fn round(x: &[f32; RUN]) -> Values {
-    /// Adding and subtracting 1.5 · 2²³ rounds to the nearest whole number.
+    /// Adding 1.5 · 2²³ rounds to the nearest whole number, which the lowest bits are then.
     const ROUND: f32 = 12_582_912.0;
-    let mut lanes = [0.0_f32; 16];
-    for chunk in x.as_chunks::<16>().0 {
-        for (lane, value) in lanes.iter_mut().zip(chunk) {
-            *lane = if value.abs() > *lane { value.abs() } else { *lane };
-        }
-    }
-    let mut largest = 0.0_f32;
-    for lane in lanes {
-        largest = if lane > largest { lane } else { largest };
-    }
-    // What is no number must not become zero.
-    let mut is_finite = true;
+    // Without their signs, bits are ordered as numbers are, with infinity and what is no number above all.
+    let mut largest = 0;
     for value in x {
-        is_finite &= value.is_finite();
+        largest = largest.max(value.to_bits() & !(1 << 31));
     }
-    let scale = if is_finite { largest / LARGEST } else { f32::NAN };
+    let largest = f32::from_bits(largest);
+    let scale = if largest.is_finite() { largest / LARGEST } else { f32::NAN };
     let inverse = if largest > 0.0 { LARGEST / largest } else { 0.0 };
-    // Loops instead of `map`, whose closures would be compiled without the caller's instruction set.
-    let mut codes = [0_i8; RUN];
+    let mut codes = [0; RUN];
     for (code, value) in codes.iter_mut().zip(x) {
-        *code = ((value * inverse + ROUND) - ROUND) as i8;
+        let rounded = (value * inverse + ROUND).to_bits().wrapping_sub(ROUND.to_bits());
+        *code = rounded.cast_signed();
     }
-    let mut sums = [0; 2];
+    let mut sums = [0_i32; 2];
     for (sum, half) in sums.iter_mut().zip(codes.as_chunks::<{ RUN / 2 }>().0) {
         for code in half {
-            *sum += i32::from(*code);
+            *sum = sum.wrapping_add(*code);
         }
     }
-    let mut words = [0; 8];
-    for (word, [a, b, c, d]) in words.iter_mut().zip(codes.as_chunks::<4>().0) {
-        let bytes = [a.cast_unsigned(), b.cast_unsigned(), c.cast_unsigned(), d.cast_unsigned()];
-        *word = i32::from_le_bytes(bytes);
+    let mut bytes = [0; RUN];
+    for (byte, code) in bytes.iter_mut().zip(codes) {
+        [*byte, ..] = code.to_le_bytes();
     }
-    Values { words, scale, sums }
+    let mut words = [0; 8];
+    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<4>().0) {
+        *word = i32::from_le_bytes(*bytes);
+    }
+    Values { words, scale, sum: scale * sums[0].wrapping_add(sums[1]) as f32, sums }
 }

@@ -1,8 +1,9 @@
-//! What the block kernels need of a processor: sixteen rows at once, in one register of AVX-512, two of AVX2, or plain arrays.
+//! What the block kernels need of a processor: sixteen rows at once, in one register of AVX-512 with VNNI, two of AVX2, or plain
+//! arrays.
 
 use std::array;
 
-/// Vectors of 64 codes, of 32 sums of code products, and of 16 whole or real numbers.
+/// Vectors of 64 codes, of sums of code products (words: one or two for each of 16 rows), and of 16 whole or real numbers.
 pub(super) trait Isa: Copy {
     type Codes: Copy;
     type Words: Copy;
@@ -12,10 +13,16 @@ pub(super) trait Isa: Copy {
     fn load(self, bytes: &[u8; 64]) -> Self::Codes;
     /// Those bits of each byte from `SHIFT` on that `mask` lets through; `SHIFT` bits below a byte's end must be in `mask` alone.
     fn bits<const SHIFT: u32>(self, bytes: Self::Codes, mask: u8) -> Self::Codes;
+    /// Codes of eight bits from their lower and upper halves, where [`Self::add_products`] takes such.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "must be compiled for the instruction set of its caller")]
+    fn joined(self, _lower: [Self::Codes; 8], _upper: [Self::Codes; 8]) -> Option<[Self::Codes; 8]> {
+        None
+    }
     fn zero_words(self) -> Self::Words;
-    /// Adds to each word the products of two neighbouring codes, below 16, with two of the four activations in `x`.
+    /// Adds to each word the products of its codes, below 16 if [`Self::joined`] gives none, with as many of the four activations in `x`.
     fn add_products(self, words: Self::Words, codes: Self::Codes, x: i32) -> Self::Words;
-    /// Sums of neighbours, times `factor`.
+    /// Sums over the words of a row, times `factor`.
     fn whole(self, words: Self::Words, factor: i16) -> Self::Whole;
     fn splat_whole(self, value: i32) -> Self::Whole;
     fn add_whole(self, x: Self::Whole, y: Self::Whole) -> Self::Whole;
@@ -142,10 +149,13 @@ impl Isa for Portable {
 pub(super) mod x86 {
     //! The same in registers; the tokens of the SIMD library prove that the machine has them.
 
-    use std::arch::x86_64::{__m256, __m256i, __m512, __m512i};
+    #![expect(unsafe_code, reason = "the SIMD library has no sums of byte products")]
+
+    use std::arch::x86_64::{__m256, __m256i, __m512, __m512i, _mm512_dpbusd_epi32};
 
     use pulp::{
-        cast,
+        NullaryFnOnce, cast,
+        core_arch::x86::Avx512vnni,
         x86::{V3, V4},
     };
 
@@ -162,8 +172,35 @@ pub(super) mod x86 {
         quads
     }
 
+    /// AVX-512 with the instruction that sums four products of bytes in 32 bits.
+    #[derive(Debug, Clone, Copy)]
+    pub(in crate::ops::ggml) struct Vnni(V4);
+
+    impl Vnni {
+        /// Nothing on a machine without it.
+        #[inline]
+        pub(in crate::ops::ggml) fn try_new() -> Option<Self> {
+            let isa = V4::try_new()?;
+            Avx512vnni::is_available().then_some(Self(isa))
+        }
+
+        /// Runs `work` compiled for this instruction set.
+        #[inline]
+        #[expect(clippy::unused_self, reason = "proves that the machine has it")]
+        pub(in crate::ops::ggml) fn vectorize<F: NullaryFnOnce>(self, work: F) -> F::Output {
+            #[target_feature(
+                enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vnni,bmi1,bmi2,lzcnt"
+            )]
+            fn with_vnni<F: NullaryFnOnce>(work: F) -> F::Output {
+                work.call()
+            }
+            // SAFETY: `try_new` found all of these.
+            unsafe { with_vnni(work) }
+        }
+    }
+
     #[expect(clippy::inline_always, reason = "must be compiled for the instruction set of its caller")]
-    impl Isa for V4 {
+    impl Isa for Vnni {
         type Codes = __m512i;
         type Words = __m512i;
         type Whole = __m512i;
@@ -172,71 +209,80 @@ pub(super) mod x86 {
         #[inline(always)]
         fn load(self, bytes: &[u8; 64]) -> __m512i {
             let q = quads::<8>(bytes);
-            self.avx512f._mm512_set_epi64(q[7], q[6], q[5], q[4], q[3], q[2], q[1], q[0])
+            self.0.avx512f._mm512_set_epi64(q[7], q[6], q[5], q[4], q[3], q[2], q[1], q[0])
         }
 
         #[inline(always)]
         fn bits<const SHIFT: u32>(self, bytes: __m512i, mask: u8) -> __m512i {
-            let shifted = if SHIFT == 0 { bytes } else { self.avx512bw._mm512_srli_epi16::<SHIFT>(bytes) };
-            self.avx512f._mm512_and_si512(shifted, self.avx512f._mm512_set1_epi8(mask.cast_signed()))
+            let shifted = if SHIFT == 0 { bytes } else { self.0.avx512bw._mm512_srli_epi16::<SHIFT>(bytes) };
+            self.0.avx512f._mm512_and_si512(shifted, self.0.avx512f._mm512_set1_epi8(mask.cast_signed()))
+        }
+
+        #[inline(always)]
+        fn joined(self, mut lower: [__m512i; 8], upper: [__m512i; 8]) -> Option<[__m512i; 8]> {
+            for (lower, upper) in lower.iter_mut().zip(upper) {
+                *lower =
+                    self.0.avx512f._mm512_or_si512(*lower, self.0.avx512bw._mm512_slli_epi16::<4>(upper));
+            }
+            Some(lower)
         }
 
         #[inline(always)]
         fn zero_words(self) -> __m512i {
-            self.avx512f._mm512_setzero_si512()
+            self.0.avx512f._mm512_setzero_si512()
         }
 
         #[inline(always)]
         fn add_products(self, words: __m512i, codes: __m512i, x: i32) -> __m512i {
-            let products = self.avx512bw._mm512_maddubs_epi16(codes, self.avx512f._mm512_set1_epi32(x));
-            self.avx512bw._mm512_add_epi16(words, products)
+            // SAFETY: `try_new` found the instruction.
+            unsafe { _mm512_dpbusd_epi32(words, codes, self.0.avx512f._mm512_set1_epi32(x)) }
         }
 
         #[inline(always)]
         fn whole(self, words: __m512i, factor: i16) -> __m512i {
-            self.avx512bw._mm512_madd_epi16(words, self.avx512f._mm512_set1_epi16(factor))
+            self.0.avx512f._mm512_mullo_epi32(words, self.0.avx512f._mm512_set1_epi32(factor.into()))
         }
 
         #[inline(always)]
         fn splat_whole(self, value: i32) -> __m512i {
-            self.avx512f._mm512_set1_epi32(value)
+            self.0.avx512f._mm512_set1_epi32(value)
         }
 
         #[inline(always)]
         fn add_whole(self, x: __m512i, y: __m512i) -> __m512i {
-            self.avx512f._mm512_add_epi32(x, y)
+            self.0.avx512f._mm512_add_epi32(x, y)
         }
 
         #[inline(always)]
         fn real(self, x: __m512i) -> __m512 {
-            self.avx512f._mm512_cvtepi32_ps(x)
+            self.0.avx512f._mm512_cvtepi32_ps(x)
         }
 
         #[inline(always)]
         fn splat(self, value: f32) -> __m512 {
-            self.avx512f._mm512_set1_ps(value)
+            self.0.avx512f._mm512_set1_ps(value)
         }
 
         #[inline(always)]
         fn halves(self, bytes: &[u8; 32]) -> __m512 {
             let [a, b, c, d] = quads(bytes);
-            self.avx512f._mm512_cvtph_ps(self.avx._mm256_set_epi64x(d, c, b, a))
+            self.0.avx512f._mm512_cvtph_ps(self.0.avx._mm256_set_epi64x(d, c, b, a))
         }
 
         #[inline(always)]
         fn signed(self, bytes: &[u8; 16]) -> __m512 {
             let [a, b] = quads(bytes);
-            self.real(self.avx512f._mm512_cvtepi8_epi32(self.sse2._mm_set_epi64x(b, a)))
+            self.real(self.0.avx512f._mm512_cvtepi8_epi32(self.0.sse2._mm_set_epi64x(b, a)))
         }
 
         #[inline(always)]
         fn multiply(self, x: __m512, y: __m512) -> __m512 {
-            self.avx512f._mm512_mul_ps(x, y)
+            self.0.avx512f._mm512_mul_ps(x, y)
         }
 
         #[inline(always)]
         fn multiply_add(self, x: __m512, y: __m512, z: __m512) -> __m512 {
-            self.avx512f._mm512_fmadd_ps(x, y, z)
+            self.0.avx512f._mm512_fmadd_ps(x, y, z)
         }
 
         #[inline(always)]
