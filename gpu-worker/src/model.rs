@@ -72,6 +72,8 @@ pub struct Variant {
     pub windowed_layers: Vec<bool>,
     /// Base of the rotary frequencies in layers with a window, if another one.
     pub windowed_rope_theta: Option<f32>,
+    /// The size that logits stay below: they become `cap · tanh(logit / cap)`.
+    pub logit_cap: Option<f32>,
 }
 
 /// Shape and constants of a Llama-family decoder.

@@ -14,7 +14,7 @@ use clara_gpu_worker::{
 use clara_lifecycle::spec::Method;
 use safetensors::{Dtype, SafeTensors};
 
-const FAMILIES: [&str; 5] = ["llama", "mistral", "qwen2", "qwen3", "gemma3"];
+const FAMILIES: [&str; 6] = ["llama", "mistral", "qwen2", "qwen3", "gemma3", "gemma3-capped"];
 const DOCUMENTS: [usize; 2] = [23, 12];
 const TARGETS: usize = 28;
 /// Of the largest value in a tensor, and of parameters after twenty steps; rounding in f32 alone makes some 1e-6.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes tests/fixtures/families: what transformers and PEFT compute on a tiny random model of each family.
 
-  .venv/bin/python tests/peft/make_families.py [FIXTURES]
+  .venv/bin/python tests/peft/make_families.py [FIXTURES [FAMILY ...]]
 
 For each family a Hugging Face folder (with the tokenizer of tiny-llama, which make_tiny.py makes), and in
 `FAMILY.safetensors` the logits of the model and, for each method, an adapter, the loss and all gradients on two packed
@@ -58,8 +58,23 @@ METHODS = {
 LORAPLUS_RATIO = 4.0
 
 
+def gemma3(**options) -> Gemma3ForCausalLM:
+    return Gemma3ForCausalLM(Gemma3TextConfig(
+        **SHAPE,
+        head_dim=16,
+        query_pre_attn_scalar=24,
+        sliding_window=7,
+        layer_types=["sliding_attention", "full_attention"],
+        rope_parameters={
+            "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+            "full_attention": {"rope_type": "linear", "factor": 4.0, "rope_theta": 1000000.0},
+        },
+        **options,
+    ))
+
+
 def models() -> dict:
-    """A tiny model of each family; windows shorter than the documents, so that they count."""
+    """A tiny model of each family; windows shorter than the documents, and a cap within the logits, so that they count."""
     return {
         "llama": LlamaForCausalLM(LlamaConfig(**SHAPE, rope_parameters={
             "rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0,
@@ -67,17 +82,8 @@ def models() -> dict:
         "mistral": MistralForCausalLM(MistralConfig(**SHAPE, sliding_window=7)),
         "qwen2": Qwen2ForCausalLM(Qwen2Config(**SHAPE, tie_word_embeddings=True)),
         "qwen3": Qwen3ForCausalLM(Qwen3Config(**SHAPE, head_dim=16)),
-        "gemma3": Gemma3ForCausalLM(Gemma3TextConfig(
-            **SHAPE,
-            head_dim=16,
-            query_pre_attn_scalar=24,
-            sliding_window=7,
-            layer_types=["sliding_attention", "full_attention"],
-            rope_parameters={
-                "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
-                "full_attention": {"rope_type": "linear", "factor": 4.0, "rope_theta": 1000000.0},
-            },
-        )),
+        "gemma3": gemma3(),
+        "gemma3-capped": gemma3(final_logit_softcapping=4.0),
     }
 
 
@@ -208,6 +214,8 @@ def main() -> None:
     torch.set_num_threads(1)
     logging.disable_progress_bar()
     for family, model in models().items():
+        if sys.argv[2:] and family not in sys.argv[2:]:
+            continue
         torch.manual_seed(SEED)
         randomise(model)
         folder = target / family

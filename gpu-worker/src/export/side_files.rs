@@ -157,6 +157,7 @@ fn gemma_keys(base: &ModelConfig, activation: &str) -> Vec<(String, Value)> {
         ("layer_types".to_owned(), json!(layers.collect::<Vec<_>>())),
         ("rope_local_base_freq".to_owned(), base.variant.windowed_rope_theta.map_or(Value::Null, decimal)),
         ("sliding_window".to_owned(), json!(base.variant.window)),
+        ("final_logit_softcapping".to_owned(), base.variant.logit_cap.map_or(Value::Null, decimal)),
     ];
     keys.retain(|(_, value)| !value.is_null());
     keys

@@ -16,6 +16,7 @@ pub(super) struct Shape {
     pub(super) hidden_size: usize,
     pub(super) layers: usize,
     pub(super) window: Option<usize>,
+    pub(super) logit_cap: Option<f32>,
 }
 
 impl Architecture {
@@ -55,7 +56,7 @@ impl Architecture {
 
     /// In what the architecture differs from Llama. Norms of Gemma are stored whole, not less one as in its own files.
     #[expect(clippy::cast_precision_loss, reason = "a width is far below 2²⁴")]
-    pub(super) fn variant(self, Shape { hidden_size, layers, window }: Shape) -> Variant {
+    pub(super) fn variant(self, Shape { hidden_size, layers, window, logit_cap }: Shape) -> Variant {
         match self {
             Self::Llama => Variant::default(),
             Self::Qwen2 => Variant { query_key_value_bias: true, ..Variant::default() },
@@ -70,6 +71,7 @@ impl Architecture {
                 windowed_layers: window
                     .map_or_else(Vec::new, |_| (1..=layers).map(|layer| !layer.is_multiple_of(6)).collect()),
                 windowed_rope_theta: Some(10_000.0),
+                logit_cap,
                 ..Variant::default()
             },
         }

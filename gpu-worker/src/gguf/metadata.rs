@@ -51,6 +51,7 @@ impl<'a> Metadata<'a> {
             Some(_) => Some(self.size(&key("attention.sliding_window"))?),
             None => None,
         };
+        let logit_cap = self.float(&key("final_logit_softcapping")).filter(|cap| *cap > 0.0);
         let special = self.special_tokens()?;
         Ok(ModelConfig {
             hidden_size,
@@ -73,7 +74,7 @@ impl<'a> Metadata<'a> {
             tie_word_embeddings: !content.tensor_infos.contains_key("output.weight"),
             bos_token: special.bos,
             eos_tokens: special.eos,
-            variant: architecture.variant(Shape { hidden_size, layers, window }),
+            variant: architecture.variant(Shape { hidden_size, layers, window, logit_cap }),
         })
     }
 
@@ -92,6 +93,15 @@ impl<'a> Metadata<'a> {
             let advice =
                 "rescaled rotary frequencies (rope_freqs.weight) in a GGUF file; use its Hugging Face folder";
             return Err(ModelError::unsupported(self.path, advice));
+        }
+        for (option, refused) in [
+            ("attn_logit_softcapping", true),
+            ("final_logit_softcapping", architecture != Architecture::Gemma3),
+        ] {
+            let cap = self.float(&architecture.key(option)).filter(|cap| *cap > 0.0 && refused);
+            if let Some(cap) = cap {
+                return Err(ModelError::unsupported(self.path, format!("{option} = {cap}")));
+            }
         }
         let experts = architecture.key("expert_count");
         if self.number(&experts).is_some_and(|count| count > 0) {

@@ -22,7 +22,15 @@ fn rewritten(
     edit: impl FnOnce(&mut std::collections::HashMap<String, Value>),
     left_out: &str,
 ) -> tempfile::TempPath {
-    let path = fixture("tiny-llama.gguf");
+    rewritten_from("tiny-llama.gguf", edit, left_out)
+}
+
+fn rewritten_from(
+    name: &str,
+    edit: impl FnOnce(&mut std::collections::HashMap<String, Value>),
+    left_out: &str,
+) -> tempfile::TempPath {
+    let path = fixture(name);
     let mut file = File::open(&path).unwrap();
     let mut content = Content::read(&mut file).unwrap();
     edit(&mut content.metadata);
@@ -78,7 +86,7 @@ fn the_file_and_the_folder_of_each_family_hold_the_same_weights() {
 fn every_sixth_layer_of_a_gemma_3_sees_everything() {
     let config = model::inspect(&fixture("families/gemma3.gguf")).unwrap().config;
     assert_eq!((config.variant.window, config.variant.windowed_layers), (Some(7), vec![true, true]));
-    let shape = architecture::Shape { hidden_size: 32, layers: 7, window: Some(7) };
+    let shape = architecture::Shape { hidden_size: 32, layers: 7, window: Some(7), logit_cap: None };
     let seven = architecture::Architecture::Gemma3.variant(shape).windowed_layers;
     assert_eq!(seven, [true, true, true, true, true, false, true]);
 }
@@ -161,6 +169,28 @@ fn stretched_rotation_is_refused() {
         "",
     );
     assert!(matches!(refused(&path), ModelError::Unsupported { .. }));
+}
+
+#[test]
+fn a_gemma_may_cap_its_logits_and_nothing_else() {
+    let capped = |name: &str, key: &str| {
+        rewritten_from(
+            name,
+            |metadata| {
+                metadata.insert(key.to_owned(), Value::F32(30.0));
+            },
+            "",
+        )
+    };
+    let gemma = capped("families/gemma3.gguf", "gemma3.final_logit_softcapping");
+    assert_eq!(model::inspect(&gemma).unwrap().config.variant.logit_cap, Some(30.0));
+    for (name, key) in [
+        ("tiny-llama.gguf", "llama.final_logit_softcapping"),
+        ("families/gemma3.gguf", "gemma3.attn_logit_softcapping"),
+    ] {
+        let message = refused(&capped(name, key)).to_string();
+        assert!(message.contains("logit_softcapping = 30"), "{message}");
+    }
 }
 
 #[test]

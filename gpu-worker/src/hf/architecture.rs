@@ -96,6 +96,7 @@ impl Architecture {
                 embedding_scale: Some((raw.hidden_size as f32).sqrt()),
                 score_scale: Some(1.0 / raw.query_pre_attn_scalar.unwrap_or(256.0).sqrt()),
                 windowed_rope_theta: Some(raw.windowed_rope_theta().unwrap_or(10_000.0)),
+                logit_cap: raw.final_logit_softcapping,
                 ..llama
             },
         })
@@ -108,12 +109,16 @@ impl Architecture {
                 return Err(ModelError::unsupported(path, format!("{option} = true")));
             }
         }
-        for (option, value) in [
-            ("attn_logit_softcapping", raw.attn_logit_softcapping),
-            ("final_logit_softcapping", raw.final_logit_softcapping),
-        ] {
-            if let Some(value) = value {
-                return Err(ModelError::unsupported(path, format!("{option} = {value}")));
+        if let Some(cap) = raw.attn_logit_softcapping {
+            return Err(ModelError::unsupported(path, format!("attn_logit_softcapping = {cap}")));
+        }
+        if let Some(cap) = raw.final_logit_softcapping {
+            if self != Self::Gemma3 {
+                return Err(ModelError::unsupported(path, format!("final_logit_softcapping = {cap}")));
+            }
+            if !(cap.is_finite() && cap > 0.0) {
+                let reason = format!("final_logit_softcapping is {cap}; expected a number above 0, or null");
+                return Err(ModelError::config(path, reason));
             }
         }
         if raw.use_bidirectional_attention == Some(true) {

@@ -168,7 +168,8 @@ fn what_a_configuration_does_not_say_is_what_transformers_takes() {
 fn what_is_not_computed_is_refused_by_name() {
     let sliding = |kind: &str| serde_json::json!({"rope_type": kind, "rope_theta": 1e4, "factor": 2.0});
     for (family, with, part) in [
-        ("gemma3", serde_json::json!({"final_logit_softcapping": 30.0}), "final_logit_softcapping"),
+        ("llama", serde_json::json!({"final_logit_softcapping": 30.0}), "final_logit_softcapping"),
+        ("gemma3", serde_json::json!({"final_logit_softcapping": 0.0}), "expected a number above 0"),
         ("gemma3", serde_json::json!({"attn_logit_softcapping": 50.0}), "attn_logit_softcapping"),
         ("gemma3", serde_json::json!({"use_bidirectional_attention": true}), "use_bidirectional_attention"),
         ("gemma3", serde_json::json!({"hidden_activation": "relu"}), "relu"),

@@ -1,4 +1,4 @@
-//! Cross entropy on rows of logits, with the gradient made in place.
+//! Cross entropy on rows of logits, which may be capped, with the gradient made in place.
 
 pub mod cuda;
 
@@ -11,7 +11,21 @@ use super::{
 
 const OPERATION: &str = "head loss";
 
+/// Values that one task caps.
+const CAPPED: usize = 8192;
+
+/// Replaces each logit by `cap · tanh(logit / cap)`.
+pub fn cap_logits(logits: &mut [f32], cap: f32) {
+    logits.par_chunks_mut(CAPPED).for_each(|logits| {
+        for logit in logits {
+            *logit = cap * (*logit / cap).tanh();
+        }
+    });
+}
+
 /// Replaces each row of logits by `scale · (softmax - onehot)`, the gradient of `scale · loss`, and writes each row's loss.
+///
+/// With `cap` the logits are those of [`cap_logits`], and the gradient is for what it was given.
 ///
 /// Shapes: `logits [rows, vocab]`, `labels [rows]`, `losses [rows]` in nats.
 ///
@@ -21,12 +35,14 @@ pub fn cross_entropy_gradient(
     logits: &mut [f32],
     labels: &[u32],
     scale: f32,
+    cap: Option<f32>,
     losses: &mut [f64],
 ) -> Result<(), OpError> {
     let vocab = check(logits, labels, losses)?;
     logits.par_chunks_mut(vocab).zip(labels).zip(losses).for_each(|((row, label), loss)| {
         let label = *label as usize;
         let target = row.get(label).copied().unwrap_or(f32::NAN);
+        let slopes: Vec<f32> = cap.map_or_else(Vec::new, |cap| slopes(row, cap));
         let (largest, sum) = vectorised(
             #[inline(always)]
             || {
@@ -41,6 +57,9 @@ pub fn cross_entropy_gradient(
         );
         if let Some(value) = row.get_mut(label) {
             *value -= scale;
+        }
+        for (value, slope) in row.iter_mut().zip(slopes) {
+            *value *= slope;
         }
         *loss = negative_log_likelihood(target, largest, sum);
     });
@@ -72,6 +91,11 @@ pub fn cross_entropy(logits: &[f32], labels: &[u32], losses: &mut [f64]) -> Resu
         *loss = negative_log_likelihood(target, largest, sum);
     });
     Ok(())
+}
+
+/// How much a capped logit grows with what it was.
+fn slopes(capped: &[f32], cap: f32) -> Vec<f32> {
+    capped.iter().map(|logit| 1.0 - (logit / cap) * (logit / cap)).collect()
 }
 
 /// `ln Σ e^logit - logit[label]`, from the largest logit and the sum of exponentials relative to it.

@@ -79,7 +79,7 @@ pub fn training_memory(
     })
 }
 
-/// Whether there are kernels for a model's shape.
+/// Whether there are kernels for a model.
 pub(super) fn check_shape(config: &ModelConfig) -> Result<(), EngineError> {
     if !has_kernels(config.head_dim) {
         let reason =
@@ -93,6 +93,10 @@ pub(super) fn check_shape(config: &ModelConfig) -> Result<(), EngineError> {
             let reason = format!("{name} is {width}, which is no multiple of 8");
             return Err(EngineError::Unsupported { reason });
         }
+    }
+    if let Some(cap) = config.variant.logit_cap {
+        let reason = format!("its logits are capped at {cap}, for which there is no kernel");
+        return Err(EngineError::Unsupported { reason });
     }
     Ok(())
 }

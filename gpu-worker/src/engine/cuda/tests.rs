@@ -92,6 +92,21 @@ pub(super) fn gemma_config() -> ModelConfig {
     ModelConfig { variant, head_dim: 32, key_value_heads: 1, ..config() }
 }
 
+#[test]
+fn a_model_that_there_is_no_kernel_for_is_refused_with_the_reason() {
+    let capped = Variant { logit_cap: Some(30.0), ..config().variant };
+    for (model, part) in [
+        (ModelConfig { variant: capped, ..config() }, "capped at 30"),
+        (ModelConfig { head_dim: 24, ..config() }, "24 wide"),
+        (ModelConfig { hidden_size: 36, ..config() }, "hidden_size is 36"),
+    ] {
+        let refused = super::check(&model).unwrap_err();
+        assert!(matches!(refused, EngineError::Unsupported { .. }), "{refused}");
+        assert!(refused.to_string().contains(part), "{refused}");
+    }
+    super::check(&gemma_config()).unwrap();
+}
+
 fn distance(got: &BTreeMap<String, HostTensor>, expected: &BTreeMap<String, HostTensor>) -> f64 {
     assert_eq!(got.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
     let (mut error, mut size) = (0.0, 0.0);

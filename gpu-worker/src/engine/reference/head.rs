@@ -10,7 +10,7 @@ use crate::{
     ops::{
         OpError, ggml,
         ggml::BlockProduct,
-        head_loss::{cross_entropy, cross_entropy_gradient},
+        head_loss::{cap_logits, cross_entropy, cross_entropy_gradient},
         matmul::{Matrix, MatrixMut, Product, Term, multiply},
         rms_norm::{rms_norm, rms_norm_backward},
     },
@@ -71,16 +71,20 @@ pub(super) fn logits(
     rms_norm(raw, weights.norm, config.rms_norm_eps, picked)?;
     let logits = buffers.logits.write(rows.len() * config.vocab_size);
     let a = Matrix::new(picked, rows.len(), width)?;
-    let mut into = MatrixMut::new(logits, rows.len(), config.vocab_size)?;
+    let mut into = MatrixMut::new(&mut *logits, rows.len(), config.vocab_size)?;
     if let (true, Frozen::Blocks(blocks)) = (rounded, weights.head) {
-        return Ok(ggml::multiply(a, vec![BlockProduct { weights: blocks, into }], false)?);
+        ggml::multiply(a, vec![BlockProduct { weights: blocks, into }], false)?;
+    } else {
+        while into.columns() > 0 {
+            let tile = tile(weights.head, config.vocab_size - into.columns(), &mut buffers.weights)?;
+            let (part, rest) = into.split_columns(tile.rows())?;
+            let terms = vec![Term { a, b: tile.transposed(), scale: 1.0 }];
+            multiply(vec![Product { into: part, accumulate: false, terms }])?;
+            into = rest;
+        }
     }
-    while into.columns() > 0 {
-        let tile = tile(weights.head, config.vocab_size - into.columns(), &mut buffers.weights)?;
-        let (part, rest) = into.split_columns(tile.rows())?;
-        let terms = vec![Term { a, b: tile.transposed(), scale: 1.0 }];
-        multiply(vec![Product { into: part, accumulate: false, terms }])?;
-        into = rest;
+    if let Some(cap) = config.variant.logit_cap {
+        cap_logits(logits, cap);
     }
     Ok(())
 }
@@ -122,7 +126,7 @@ pub(super) fn loss_and_gradient(
         let HeadBuffers { picked, d_picked, logits, losses, weights: tile } = buffers;
         losses.resize(rows.len(), 0.0);
         let logits = logits.write(rows.len() * vocab);
-        cross_entropy_gradient(logits, labels, scale, losses)?;
+        cross_entropy_gradient(logits, labels, scale, config.variant.logit_cap, losses)?;
         sum += losses.iter().sum::<f64>();
         let d_normed = picked.write(rows.len() * width);
         let d_logits = Matrix::new(logits, rows.len(), vocab)?;
