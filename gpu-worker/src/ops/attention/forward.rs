@@ -13,6 +13,8 @@ use crate::ops::{
 const WORTH_SHARING: usize = 100_000;
 /// Queries for which turned keys are multiplied block by block; more are worth a copy of the keys.
 const FEW: usize = 8;
+/// Keys that the heads of one query read in one task; what several tasks give is joined by the sums of their scores.
+const CHUNK: usize = 4 * TURNED;
 
 /// `out = softmax(queries · keysᵀ / √dim) · values` for each head, each query seeing the keys up to its own,
 /// or as many of them as the window has room for.
@@ -148,6 +150,9 @@ impl Block<'_> {
     }
 
     fn compute(self, scale: f32) -> Result<(), OpError> {
+        if self.sight.step == 0 && self.values.rows() > CHUNK {
+            return self.compute_in_chunks(scale);
+        }
         let Self { queries, keys, values, sight, into, log_sums } = self;
         let rows = queries.rows();
         let width = keys.width(queries.columns());
@@ -164,6 +169,51 @@ impl Block<'_> {
             let a = Matrix::new(scores, rows, width)?.column_range(0, values.rows())?;
             multiply_here(into, false, Term { a, b: values, scale: 1.0 })
         })
+    }
+}
+
+impl Block<'_> {
+    /// The heads of one query over many keys, some at a time.
+    fn compute_in_chunks(self, scale: f32) -> Result<(), OpError> {
+        let Self { queries, keys, values, sight, mut into, log_sums } = self;
+        let (heads, dim) = (queries.rows(), queries.columns());
+        let until = sight.first + 1;
+        let seen_from = sight.window.map_or(0, |window| until.saturating_sub(window));
+        let chunks =
+            (seen_from / CHUNK..until.div_ceil(CHUNK)).into_par_iter().with_max_len(1).map(|chunk| {
+                let (start, end) = (chunk * CHUNK, until.min((chunk + 1) * CHUNK));
+                let (mut out, mut sums) = (vec![0.0; heads * dim], vec![0.0; heads]);
+                let part = Block {
+                    queries,
+                    keys: keys.seen(dim, start, end)?.0,
+                    values: values.row_range(start, end - start)?,
+                    sight: Sight {
+                        first: end - 1 - start,
+                        step: 0,
+                        window: Some(end - seen_from.max(start)),
+                    },
+                    into: MatrixMut::new(&mut out, heads, dim)?,
+                    log_sums: vec![&mut sums],
+                };
+                part.compute(scale)?;
+                Ok((out, sums))
+            });
+        let chunks: Vec<(Vec<f32>, Vec<f32>)> = chunks.collect::<Result<_, OpError>>()?;
+        for (head, log_sum) in log_sums.into_iter().flatten().enumerate() {
+            let sum_of = |sums: &[f32]| sums.get(head).copied().unwrap_or(f32::NEG_INFINITY);
+            let largest = chunks.iter().fold(f32::NEG_INFINITY, |most, (_, sums)| most.max(sum_of(sums)));
+            let total: f32 = chunks.iter().map(|(_, sums)| (sum_of(sums) - largest).exp()).sum();
+            *log_sum = largest + total.ln();
+            let into = into.row_mut(head);
+            into.fill(0.0);
+            for (out, sums) in &chunks {
+                let share = (sum_of(sums) - *log_sum).exp();
+                for (into, out) in into.iter_mut().zip(out.iter().skip(head * dim)) {
+                    *into += share * out;
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -71,8 +71,23 @@ fn turned(rows: &[f32]) -> (Vec<f32>, usize) {
 
 #[test]
 fn heads_apart_from_each_other_give_what_heads_side_by_side_give() {
-    for (rows, seen) in [(1, 1), (1, 7), (3, 9), (70, 80), (1, 64), (1, 150), (8, 130), (9, 130), (70, 200)] {
-        for heads in [HEADS, WINDOWED, Heads { window: Some(70), ..HEADS }] {
+    for (rows, seen) in [
+        (1, 1),
+        (1, 7),
+        (3, 9),
+        (70, 80),
+        (1, 64),
+        (1, 150),
+        (8, 130),
+        (9, 130),
+        (70, 200),
+        (1, 256),
+        (1, 257),
+        (1, 700),
+    ] {
+        for heads in
+            [HEADS, WINDOWED, Heads { window: Some(70), ..HEADS }, Heads { window: Some(400), ..HEADS }]
+        {
             check_cached(heads, rows, seen);
         }
     }
@@ -291,8 +306,10 @@ fn heads_that_no_group_shares_are_refused() {
 
 #[test]
 fn a_query_alone_gives_what_it_gives_behind_others() {
-    let heads = Heads { query: 6, key_value: 2, dim: 64, scale: None, window: Some(29) };
-    for seen in [1, 5, 33] {
+    for (seen, window) in
+        [(1, Some(29)), (5, Some(29)), (33, Some(29)), (600, None), (600, Some(300)), (513, Some(2))]
+    {
+        let heads = Heads { query: 6, key_value: 2, dim: 64, scale: None, window };
         let (queries, keys) = (random(1, seen * 384), random(2, seen * 128));
         let values = random(3, seen * 128);
         let run = |rows: usize| {
@@ -301,8 +318,10 @@ fn a_query_alone_gives_what_it_gives_behind_others() {
             let span = Span { rows, keys: matrix(&keys), values: matrix(&values) };
             let (mut out, mut sums) = (vec![0.0; rows * 384], vec![0.0; rows * 6]);
             attention(heads, queries, &[span], &mut out, &mut sums).unwrap();
-            out
+            (out, sums.chunks(rows).map(|of_head| of_head[rows - 1]).collect::<Vec<f32>>())
         };
-        assert_close(&run(1), &run(seen)[(seen - 1) * 384..], 1e-5);
+        let ((alone, alone_sums), (behind, sums)) = (run(1), run(seen));
+        assert_close(&alone, &behind[(seen - 1) * 384..], 1e-5);
+        assert_close(&alone_sums, &sums, 1e-5);
     }
 }
