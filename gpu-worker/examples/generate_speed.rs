@@ -82,6 +82,7 @@ fn answer(
     Ok((rate(read, reading), rate(prompts.len() * ANSWER_TOKENS, saying)))
 }
 
+/// The first of the largest logits, in a loop that takes less time than the logits do.
 fn likeliest(logits: &[f32]) -> u32 {
     let mut best = (0, f32::NEG_INFINITY);
     for (token, logit) in (0..).zip(logits) {

@@ -213,9 +213,12 @@ def main() -> None:
     target.mkdir(exist_ok=True)
     torch.set_num_threads(1)
     logging.disable_progress_bar()
-    for family, model in models().items():
-        if sys.argv[2:] and family not in sys.argv[2:]:
-            continue
+    every = models()
+    wanted = sys.argv[2:] or list(every)
+    if unknown := sorted(set(wanted) - set(every)):
+        sys.exit(f"make_families: no family {', '.join(unknown)}; there are {', '.join(every)}")
+    for family in wanted:
+        model = every[family]
         torch.manual_seed(SEED)
         randomise(model)
         folder = target / family

@@ -24,7 +24,6 @@ use self::{
     bytes::float_bytes,
     frozen::Frozen,
     layout::Layout,
-    limits::check_shape,
     magnitudes::Magnitudes,
     passes::{Memory, Part},
     training::Training,
@@ -90,7 +89,7 @@ impl CudaEngine {
 
     fn build(device: Arc<dyn Device>, source: Source) -> Result<Self, EngineError> {
         let config = source.config();
-        check_shape(config)?;
+        check(config)?;
         let layout = Layout::new(None, config);
         let ropes = Ropes::new(config);
         let weights = DeviceWeights::load(&device, &source, &layout)?;

@@ -83,7 +83,7 @@ fn exact(request: &ExportRequest) -> ExportReport {
 
 #[test]
 fn a_merged_model_of_every_architecture_gives_the_logits_of_the_adapter() {
-    for family in ["llama", "mistral", "qwen2", "qwen3", "gemma3"] {
+    for family in ["llama", "mistral", "qwen2", "qwen3", "gemma3", "gemma3-capped"] {
         for (name, method) in [("lora", Method::Lora), ("dora", Method::Dora), ("qlora", Method::Qlora)] {
             let place = tempfile::tempdir().unwrap();
             let request = family_request(&place, family, name, ExportFormat::Merged(WeightType::F32));

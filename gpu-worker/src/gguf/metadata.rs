@@ -51,7 +51,7 @@ impl<'a> Metadata<'a> {
             Some(_) => Some(self.size(&key("attention.sliding_window"))?),
             None => None,
         };
-        let logit_cap = self.float(&key("final_logit_softcapping")).filter(|cap| *cap > 0.0);
+        let logit_cap = self.cap(&key("final_logit_softcapping"))?;
         let special = self.special_tokens()?;
         Ok(ModelConfig {
             hidden_size,
@@ -78,6 +78,17 @@ impl<'a> Metadata<'a> {
         })
     }
 
+    /// A cap of logits; 0 is none.
+    fn cap(&self, key: &str) -> Result<Option<f32>, ModelError> {
+        match self.float(key) {
+            None | Some(0.0) => Ok(None),
+            Some(cap) if cap.is_finite() && cap > 0.0 => Ok(Some(cap)),
+            Some(cap) => {
+                Err(ModelError::config(self.path, format!("{key} is {cap}; expected a number above 0")))
+            }
+        }
+    }
+
     fn rope_scaling(&self, architecture: Architecture) -> Option<RopeScaling> {
         let factor = self.float(&architecture.key("rope.scaling.factor")).filter(|factor| *factor > 0.0)?;
         let kind = self.text(&architecture.key("rope.scaling.type"));
@@ -94,14 +105,13 @@ impl<'a> Metadata<'a> {
                 "rescaled rotary frequencies (rope_freqs.weight) in a GGUF file; use its Hugging Face folder";
             return Err(ModelError::unsupported(self.path, advice));
         }
-        for (option, refused) in [
-            ("attn_logit_softcapping", true),
-            ("final_logit_softcapping", architecture != Architecture::Gemma3),
-        ] {
-            let cap = self.float(&architecture.key(option)).filter(|cap| *cap > 0.0 && refused);
-            if let Some(cap) = cap {
-                return Err(ModelError::unsupported(self.path, format!("{option} = {cap}")));
-            }
+        if let Some(cap) = self.cap(&architecture.key("attn_logit_softcapping"))? {
+            return Err(ModelError::unsupported(self.path, format!("attn_logit_softcapping = {cap}")));
+        }
+        if architecture != Architecture::Gemma3
+            && let Some(cap) = self.cap(&architecture.key("final_logit_softcapping"))?
+        {
+            return Err(ModelError::unsupported(self.path, format!("final_logit_softcapping = {cap}")));
         }
         let experts = architecture.key("expert_count");
         if self.number(&experts).is_some_and(|count| count > 0) {

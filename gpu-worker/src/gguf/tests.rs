@@ -173,22 +173,28 @@ fn stretched_rotation_is_refused() {
 
 #[test]
 fn a_gemma_may_cap_its_logits_and_nothing_else() {
-    let capped = |name: &str, key: &str| {
+    let capped = |name: &str, key: &str, cap: f32| {
         rewritten_from(
             name,
             |metadata| {
-                metadata.insert(key.to_owned(), Value::F32(30.0));
+                metadata.insert(key.to_owned(), Value::F32(cap));
             },
             "",
         )
     };
-    let gemma = capped("families/gemma3.gguf", "gemma3.final_logit_softcapping");
-    assert_eq!(model::inspect(&gemma).unwrap().config.variant.logit_cap, Some(30.0));
+    let gemma = |cap| capped("families/gemma3.gguf", "gemma3.final_logit_softcapping", cap);
+    for (cap, expected) in [(30.0, Some(30.0)), (0.0, None)] {
+        assert_eq!(model::inspect(&gemma(cap)).unwrap().config.variant.logit_cap, expected);
+    }
+    for cap in [-1.0, f32::NAN, f32::INFINITY] {
+        let message = refused(&gemma(cap)).to_string();
+        assert!(message.contains("expected a number above 0"), "{message}");
+    }
     for (name, key) in [
         ("tiny-llama.gguf", "llama.final_logit_softcapping"),
         ("families/gemma3.gguf", "gemma3.attn_logit_softcapping"),
     ] {
-        let message = refused(&capped(name, key)).to_string();
+        let message = refused(&capped(name, key, 30.0)).to_string();
         assert!(message.contains("logit_softcapping = 30"), "{message}");
     }
 }

@@ -12,8 +12,8 @@ use super::{OpError, check_length, matmul::Matrix};
 const OPERATION: &str = "attention";
 /// Query rows that are handled together; keys after the last of them are never used.
 const BLOCK: usize = 64;
-/// Rows of a block of [`HeadRows::Turned`].
-pub const TURNED: usize = 64;
+/// Rows of a panel of [`HeadRows::Panels`].
+pub const PANEL: usize = 64;
 
 /// How the heads of a row are laid out, and what they see.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -82,12 +82,12 @@ pub enum HeadRows<'a> {
         /// Rows of each head.
         used: usize,
     },
-    /// As [`Self::Apart`], but [`TURNED`] rows at a time turned: a query meets all of them without adding up within a register.
-    /// For keys of a forward pass alone.
-    Turned {
-        /// `[key-value heads · room / TURNED · dim, TURNED]`; what lies behind the last row is never used, but read.
-        blocks: Matrix<'a>,
-        /// Rows from one head to the next, a multiple of [`TURNED`].
+    /// As [`Self::Apart`] with [`PANEL`] rows at a time transposed, so that scores of neighbouring keys lie side by side as they
+    /// are computed. For keys of a forward pass alone.
+    Panels {
+        /// `[key-value heads · room / PANEL · dim, PANEL]`; what lies behind the last row is read, but not used.
+        panels: Matrix<'a>,
+        /// Rows from one head to the next, a multiple of [`PANEL`].
         room: usize,
         /// Rows of each head.
         used: usize,
@@ -99,7 +99,7 @@ impl<'a> HeadRows<'a> {
     pub fn rows(self) -> usize {
         match self {
             Self::Together(rows) => rows.rows(),
-            Self::Apart { used, .. } | Self::Turned { used, .. } => used,
+            Self::Apart { used, .. } | Self::Panels { used, .. } => used,
         }
     }
 
@@ -108,25 +108,28 @@ impl<'a> HeadRows<'a> {
         Ok(match self {
             Self::Together(rows) => OneHead::Rows(rows.column_range(head * heads.dim, heads.dim)?),
             Self::Apart { rows, room, used } => OneHead::Rows(rows.row_range(head * room, used)?),
-            Self::Turned { blocks, room, used } => {
-                let first = head * room / TURNED * heads.dim;
-                OneHead::Turned(blocks.row_range(first, used.div_ceil(TURNED) * heads.dim)?)
+            Self::Panels { panels, room, used } => {
+                let first = head * room / PANEL * heads.dim;
+                OneHead::Panels(panels.row_range(first, used.div_ceil(PANEL) * heads.dim)?)
             }
         })
     }
 
-    /// Shape that its matrix has, and that it should have.
+    /// Shape that its matrix has, and that it should have; none fits where a head has more rows than room.
     fn shapes(self, heads: Heads) -> [(usize, usize); 2] {
-        match self {
-            Self::Together(all) => [(all.rows(), all.columns()), (all.rows(), heads.key_value_width())],
-            Self::Apart { rows: all, room, used } => {
-                [(all.rows(), all.columns()), (heads.key_value * room.max(used), heads.dim)]
+        let (rows, expected) = match self {
+            Self::Together(rows) => (rows, (rows.rows(), heads.key_value_width())),
+            Self::Apart { rows, room, used } => {
+                let per_head = if used > room { usize::MAX } else { room };
+                (rows, (heads.key_value.saturating_mul(per_head), heads.dim))
             }
-            Self::Turned { blocks: all, room, used } => {
-                let blocks = heads.key_value * room.max(used).div_ceil(TURNED);
-                [(all.rows(), all.columns()), (blocks * heads.dim, TURNED)]
+            Self::Panels { panels, room, used } => {
+                let is_whole = used <= room && room.is_multiple_of(PANEL);
+                let per_head = if is_whole { room / PANEL * heads.dim } else { usize::MAX };
+                (panels, (heads.key_value.saturating_mul(per_head), PANEL))
             }
-        }
+        };
+        [(rows.rows(), rows.columns()), expected]
     }
 }
 
@@ -135,38 +138,40 @@ impl<'a> HeadRows<'a> {
 enum OneHead<'a> {
     /// `[n, dim]`
     Rows(Matrix<'a>),
-    /// `[blocks · dim, TURNED]`
-    Turned(Matrix<'a>),
+    /// `[panels · dim, PANEL]`
+    Panels(Matrix<'a>),
 }
 
 impl<'a> OneHead<'a> {
-    /// `[n, dim]`; refused where they are turned.
-    fn rows(self, operand: &'static str) -> Result<Matrix<'a>, OpError> {
+    /// `[n, dim]`; refused where they are in panels.
+    fn rows(self, operand: &'static str, dim: usize) -> Result<Matrix<'a>, OpError> {
         match self {
             Self::Rows(rows) => Ok(rows),
-            Self::Turned(blocks) => {
-                let (got, dim) = ((blocks.rows(), blocks.columns()), blocks.rows());
-                Err(OpError::Shape { operation: OPERATION, operand, got, expected: (TURNED, dim) })
-            }
+            Self::Panels(panels) => Err(OpError::Shape {
+                operation: OPERATION,
+                operand,
+                got: (panels.rows(), panels.columns()),
+                expected: (self.width(dim), dim),
+            }),
         }
     }
 
-    /// Those from row `from` to before `until`, or from an earlier one where blocks begin; and which is their first.
+    /// Those from row `from` to before `until`, or from an earlier one where a panel begins; and which is their first.
     fn seen(self, dim: usize, from: usize, until: usize) -> Result<(Self, usize), OpError> {
         Ok(match self {
             Self::Rows(rows) => (Self::Rows(rows.row_range(from, until - from)?), from),
-            Self::Turned(blocks) => {
-                let (first, end) = (from / TURNED, until.div_ceil(TURNED));
-                (Self::Turned(blocks.row_range(first * dim, (end - first) * dim)?), first * TURNED)
+            Self::Panels(panels) => {
+                let (first, end) = (from / PANEL, until.div_ceil(PANEL));
+                (Self::Panels(panels.row_range(first * dim, (end - first) * dim)?), first * PANEL)
             }
         })
     }
 
-    /// How many there are, with those that fill the last block.
+    /// How many there are, with those that fill the last panel.
     fn width(self, dim: usize) -> usize {
         match self {
             Self::Rows(rows) => rows.rows(),
-            Self::Turned(blocks) => blocks.rows() / dim * TURNED,
+            Self::Panels(panels) => panels.rows() / dim.max(1) * PANEL,
         }
     }
 }

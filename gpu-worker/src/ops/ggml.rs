@@ -11,7 +11,7 @@ mod layout;
 use rayon::prelude::*;
 
 #[cfg(target_arch = "x86_64")]
-use self::isa::x86::Vnni;
+use self::isa::raw::Vnni;
 use self::{
     activations::Activations,
     isa::{Isa, Portable},
@@ -331,12 +331,13 @@ impl Task<'_> {
             let panel = self.weights.panel(self.panel + index);
             // Codes are taken apart once for all rows at hand; one row alone needs no memory for its sums.
             for row in (0..rows).step_by(ROWS) {
-                let x = x.rows(row, ROWS);
-                if x.len() == 1 {
+                let count = ROWS.min(rows - row);
+                let x = x.rows(row, count);
+                if count == 1 {
                     self.store(row, column, &kernel::panel::<I, 1>(isa, layout, panel, x));
                 } else {
                     let sums = kernel::panel::<I, ROWS>(isa, layout, panel, x);
-                    self.store(row, column, sums.get(..x.len()).unwrap_or_default());
+                    self.store(row, column, sums.get(..count).unwrap_or_default());
                 }
             }
         }

@@ -6,17 +6,17 @@ use rayon::prelude::*;
 
 use super::{
     OpError, check_length,
-    simd::{exp, exp_in_place, max, vectorised},
+    simd::{exp, exp_in_place, max, vectorised, with_scratch},
 };
 
 const OPERATION: &str = "head loss";
 
 /// Values that one task caps.
-const CAPPED: usize = 8192;
+const TASK: usize = 8192;
 
 /// Replaces each logit by `cap · tanh(logit / cap)`.
 pub fn cap_logits(logits: &mut [f32], cap: f32) {
-    logits.par_chunks_mut(CAPPED).for_each(|logits| {
+    logits.par_chunks_mut(TASK).for_each(|logits| {
         for logit in logits {
             *logit = cap * (*logit / cap).tanh();
         }
@@ -25,7 +25,7 @@ pub fn cap_logits(logits: &mut [f32], cap: f32) {
 
 /// Replaces each row of logits by `scale · (softmax - onehot)`, the gradient of `scale · loss`, and writes each row's loss.
 ///
-/// With `cap` the logits are those of [`cap_logits`], and the gradient is for what it was given.
+/// With `cap` the logits are capped by [`cap_logits`], and the gradient is for them as they were before.
 ///
 /// Shapes: `logits [rows, vocab]`, `labels [rows]`, `losses [rows]` in nats.
 ///
@@ -39,31 +39,46 @@ pub fn cross_entropy_gradient(
     losses: &mut [f64],
 ) -> Result<(), OpError> {
     let vocab = check(logits, labels, losses)?;
+    let kept = if cap.is_some() { vocab } else { 0 };
     logits.par_chunks_mut(vocab).zip(labels).zip(losses).for_each(|((row, label), loss)| {
-        let label = *label as usize;
-        let target = row.get(label).copied().unwrap_or(f32::NAN);
-        let slopes: Vec<f32> = cap.map_or_else(Vec::new, |cap| slopes(row, cap));
-        let (largest, sum) = vectorised(
-            #[inline(always)]
-            || {
-                let largest = max(row);
-                let sum = exp_in_place(row, largest);
-                let factor = scale / sum;
-                for value in row.iter_mut() {
-                    *value *= factor;
-                }
-                (largest, sum)
-            },
-        );
-        if let Some(value) = row.get_mut(label) {
-            *value -= scale;
-        }
-        for (value, slope) in row.iter_mut().zip(slopes) {
-            *value *= slope;
-        }
-        *loss = negative_log_likelihood(target, largest, sum);
+        with_scratch(kept, |capped| {
+            capped.copy_from_slice(row.get(..kept).unwrap_or_default());
+            *loss = gradient_of_row(row, *label as usize, scale);
+            if let Some(cap) = cap {
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        for (value, capped) in row.iter_mut().zip(capped.iter()) {
+                            let share = capped / cap;
+                            *value *= 1.0 - share * share;
+                        }
+                    },
+                );
+            }
+        });
     });
     Ok(())
+}
+
+/// Replaces a row of logits by the gradient of its loss, which it answers.
+fn gradient_of_row(row: &mut [f32], label: usize, scale: f32) -> f64 {
+    let target = row.get(label).copied().unwrap_or(f32::NAN);
+    let (largest, sum) = vectorised(
+        #[inline(always)]
+        || {
+            let largest = max(row);
+            let sum = exp_in_place(row, largest);
+            let factor = scale / sum;
+            for value in row.iter_mut() {
+                *value *= factor;
+            }
+            (largest, sum)
+        },
+    );
+    if let Some(value) = row.get_mut(label) {
+        *value -= scale;
+    }
+    negative_log_likelihood(target, largest, sum)
 }
 
 /// Writes each row's loss and leaves the logits alone.
@@ -91,11 +106,6 @@ pub fn cross_entropy(logits: &[f32], labels: &[u32], losses: &mut [f64]) -> Resu
         *loss = negative_log_likelihood(target, largest, sum);
     });
     Ok(())
-}
-
-/// How much a capped logit grows with what it was.
-fn slopes(capped: &[f32], cap: f32) -> Vec<f32> {
-    capped.iter().map(|logit| 1.0 - (logit / cap) * (logit / cap)).collect()
 }
 
 /// `ln Σ e^logit - logit[label]`, from the largest logit and the sum of exponentials relative to it.

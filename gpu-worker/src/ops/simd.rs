@@ -15,22 +15,6 @@ pub(super) fn vectorised<R>(work: impl FnOnce() -> R) -> R {
     pulp::Arch::new().dispatch(work)
 }
 
-/// Asks for the cache line `ahead` bytes behind the start of `values`, which may lie beyond them: where a page begins, the
-/// processor does not guess it.
-#[inline(always)]
-#[expect(unsafe_code, reason = "the standard library asks for it")]
-pub(super) fn prefetch<T>(values: &[T], ahead: usize) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        let line = values.as_ptr().cast::<i8>().wrapping_add(ahead);
-        // SAFETY: reads and writes nothing; an address that cannot be read is passed over.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line) };
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (values, ahead);
-}
-
 /// Lends `length` values of this thread's scratch memory, with unspecified content. Must not be nested.
 pub(super) fn with_scratch<R>(length: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
     SCRATCH.with_borrow_mut(|scratch| {

@@ -11,7 +11,7 @@ mod pass;
 use std::{collections::BTreeMap, sync::Arc};
 
 use self::{cache::Cache, model::Model, pass::Part};
-use super::{limits::check_shape, weights::Source};
+use super::{limits::check, weights::Source};
 use crate::{
     cuda::Device,
     engine::{
@@ -67,7 +67,7 @@ impl CudaDecoder {
     }
 
     fn build(device: Arc<dyn Device>, source: Source) -> Result<Self, EngineError> {
-        check_shape(source.config())?;
+        check(source.config())?;
         let model = Model::new(device, source);
         Ok(Self { model, sequences: Sequences::new(), pass_rows: PASS_ROWS })
     }

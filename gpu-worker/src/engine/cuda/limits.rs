@@ -17,14 +17,6 @@ use crate::{
 /// Memory that is left free for the driver and its libraries.
 const RESERVE: u64 = 512 << 20;
 
-/// Whether engine and decoder can work on such a model, by whatever method.
-///
-/// # Errors
-/// [`EngineError::Unsupported`] says why not.
-pub fn check(model: &ModelConfig) -> Result<(), EngineError> {
-    check_shape(model)
-}
-
 /// Of free memory what an engine may take.
 pub fn usable_bytes(free: u64) -> u64 {
     free.saturating_sub(RESERVE)
@@ -79,8 +71,11 @@ pub fn training_memory(
     })
 }
 
-/// Whether there are kernels for a model.
-pub(super) fn check_shape(config: &ModelConfig) -> Result<(), EngineError> {
+/// Whether there are kernels for a model, in engine and decoder, by whatever method.
+///
+/// # Errors
+/// [`EngineError::Unsupported`] says why not.
+pub fn check(config: &ModelConfig) -> Result<(), EngineError> {
     if !has_kernels(config.head_dim) {
         let reason =
             format!("its heads are {} wide; there are kernels for 16, 32, 64, 128 and 256", config.head_dim);

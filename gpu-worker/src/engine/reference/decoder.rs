@@ -20,7 +20,7 @@ use crate::{
     model::BaseModel,
     ops::{
         OpError,
-        attention::{HeadRows, Heads, Span, TURNED, attention},
+        attention::{HeadRows, Heads, PANEL, Span, attention},
         matmul::Matrix,
         rope::Ropes,
     },
@@ -58,19 +58,27 @@ struct Cache {
 
 impl Cache {
     fn new(layers: usize) -> Self {
-        let stores = |turned| vec![Store { turned, room: 0, values: Vec::new() }; layers];
-        Self { keys: stores(true), values: stores(false) }
+        let stores = |order| vec![Store { order, room: 0, values: Vec::new() }; layers];
+        Self { keys: stores(Order::Panels), values: stores(Order::Rows) }
     }
 }
 
 /// Rows of each head behind each other, so that a head's are read without gaps.
 #[derive(Debug, Clone)]
 struct Store {
-    /// Whether blocks of rows are turned, as keys are.
-    turned: bool,
-    /// Rows of a head that fit, in whole blocks.
+    order: Order,
+    /// Rows of a head that fit, in whole panels.
     room: usize,
     values: Vec<f32>,
+}
+
+/// How the rows of a head lie.
+#[derive(Debug, Clone, Copy)]
+enum Order {
+    /// As [`HeadRows::Apart`], for values.
+    Rows,
+    /// As [`HeadRows::Panels`], for keys.
+    Panels,
 }
 
 impl Store {
@@ -79,25 +87,28 @@ impl Store {
         let Heads { key_value, dim, .. } = heads;
         let used = length + new.len() / heads.key_value_width();
         if used > self.room {
-            self.grow(heads, length, used.max(2 * self.room).next_multiple_of(TURNED));
+            self.grow(heads, length, used.max(2 * self.room).next_multiple_of(PANEL));
         }
         let room = self.room;
         for (row, new) in (length..).zip(new.chunks_exact(heads.key_value_width())) {
             for (rows, new) in self.values.chunks_exact_mut(room * dim).zip(new.chunks_exact(dim)) {
-                if self.turned {
-                    let first = row / TURNED * TURNED * dim + row % TURNED;
-                    let places = rows.get_mut(first..).unwrap_or_default().iter_mut().step_by(TURNED);
-                    places.zip(new).for_each(|(place, new)| *place = *new);
-                } else if let Some(place) = rows.get_mut(row * dim..(row + 1) * dim) {
-                    place.copy_from_slice(new);
-                }
+                let (first, step) = match self.order {
+                    Order::Rows => (row * dim, 1),
+                    Order::Panels => (row / PANEL * PANEL * dim + row % PANEL, PANEL),
+                };
+                let places = rows.get_mut(first..).unwrap_or_default().iter_mut().step_by(step);
+                places.zip(new).for_each(|(place, new)| *place = *new);
             }
         }
-        if self.turned {
-            let blocks = Matrix::new(&self.values, key_value * room / TURNED * dim, TURNED)?;
-            return Ok(HeadRows::Turned { blocks, room, used });
-        }
-        Ok(HeadRows::Apart { rows: Matrix::new(&self.values, key_value * room, dim)?, room, used })
+        Ok(match self.order {
+            Order::Rows => {
+                HeadRows::Apart { rows: Matrix::new(&self.values, key_value * room, dim)?, room, used }
+            }
+            Order::Panels => {
+                let panels = Matrix::new(&self.values, key_value * room / PANEL * dim, PANEL)?;
+                HeadRows::Panels { panels, room, used }
+            }
+        })
     }
 
     fn grow(&mut self, Heads { key_value, dim, .. }: Heads, length: usize, room: usize) {
@@ -106,7 +117,7 @@ impl Store {
         let of_heads =
             values.chunks_exact_mut(room * dim).zip(self.values.chunks_exact((self.room * dim).max(1)));
         for (into, from) in of_heads {
-            for (into, value) in into.iter_mut().zip(from).take(length.next_multiple_of(TURNED) * dim) {
+            for (into, value) in into.iter_mut().zip(from).take(length.next_multiple_of(PANEL) * dim) {
                 *into = *value;
             }
         }
@@ -320,42 +331,49 @@ fn attend_with_cache(
     for Extension { sequence, tokens } in extensions {
         let rows = tokens.len();
         let Cache { keys, values } = &mut sequence.cache;
-        let (Some(keys), Some(values)) = (keys.get_mut(layer), values.get_mut(layer)) else { continue };
+        let limit = keys.len();
+        let (Some(keys), Some(values)) = (keys.get_mut(layer), values.get_mut(layer)) else {
+            return Err(OpError::Index { operation: "cache", operand: "layer", got: layer, limit });
+        };
         attending.push(Attending {
-            stores: [keys, values],
+            keys,
+            values,
             length: sequence.length,
             rows,
             query: query.split_off(..rows * heads.query_width()).unwrap_or_default(),
-            new: [&mut key, &mut value]
-                .map(|new| new.split_off(..rows * heads.key_value_width()).unwrap_or_default()),
+            new_keys: key.split_off(..rows * heads.key_value_width()).unwrap_or_default(),
+            new_values: value.split_off(..rows * heads.key_value_width()).unwrap_or_default(),
             out: out.split_off_mut(..rows * heads.query_width()).unwrap_or_default(),
             log_sums: log_sums.split_off_mut(..rows * heads.query).unwrap_or_default(),
         });
     }
+    if !query.is_empty() {
+        let got = query.len();
+        return Err(OpError::Length { operation: "cache", operand: "queries left", got, expected: 0 });
+    }
     attending.into_par_iter().with_max_len(1).try_for_each(|attending| attending.run(heads))
 }
 
-/// New rows of one sequence in a layer.
+/// New rows of one sequence in a layer. Slices that are too short are empty, which attention refuses.
 struct Attending<'a> {
-    /// Of its keys and values.
-    stores: [&'a mut Store; 2],
-    /// Rows that the stores hold.
+    keys: &'a mut Store,
+    values: &'a mut Store,
+    /// Rows that both hold.
     length: usize,
     rows: usize,
     query: &'a [f32],
-    /// Keys and values.
-    new: [&'a [f32]; 2],
+    new_keys: &'a [f32],
+    new_values: &'a [f32],
     out: &'a mut [f32],
     log_sums: &'a mut [f32],
 }
 
 impl Attending<'_> {
     fn run(self, heads: Heads) -> Result<(), OpError> {
-        let ([keys, values], [new_keys, new_values]) = (self.stores, self.new);
         let span = Span {
             rows: self.rows,
-            keys: keys.put(heads, self.length, new_keys)?,
-            values: values.put(heads, self.length, new_values)?,
+            keys: self.keys.put(heads, self.length, self.new_keys)?,
+            values: self.values.put(heads, self.length, self.new_values)?,
         };
         attention(heads, self.query, &[span], self.out, self.log_sums)
     }

@@ -122,8 +122,8 @@ fn cut<'a>(
             let (span_sums, later_sums) = log_sums.split_at(span.rows);
             tasks.push(Task {
                 queries: of_span(forward.queries)?,
-                keys: span.keys.head(heads, key_head)?.rows("keys")?,
-                values: span.values.head(heads, key_head)?.rows("values")?,
+                keys: span.keys.head(heads, key_head)?.rows("keys", heads.dim)?,
+                values: span.values.head(heads, key_head)?.rows("values", heads.dim)?,
                 out: of_span(forward.out)?,
                 d_out: of_span(forward.d_out)?,
                 log_sums: span_sums,

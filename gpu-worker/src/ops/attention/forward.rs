@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{BLOCK, Heads, OneHead, Span, TURNED, check_spans};
+use super::{BLOCK, Heads, OneHead, PANEL, Span, check_spans};
 use crate::ops::{
     OpError, check_length,
     matmul::{Matrix, MatrixMut, Term, multiply_here},
@@ -11,13 +11,16 @@ use crate::ops::{
 
 /// Multiplications below which one core is left to do them alone, as a query of a short text needs them.
 const WORTH_SHARING: usize = 100_000;
-/// Queries for which turned keys are multiplied block by block; more are worth a copy of the keys.
-const FEW: usize = 8;
-/// Keys that the heads of one query read in one task; what several tasks give is joined by the sums of their scores.
-const CHUNK: usize = 4 * TURNED;
+/// Queries that are multiplied with one panel of keys after another, as many as products with few rows take; for more the
+/// panels are put together first.
+const FEW_QUERIES: usize = 8;
+/// Keys that the heads of one query read in one task, so that threads which outnumber the heads, or do not divide them, have
+/// something to do.
+const CHUNK: usize = 4 * PANEL;
 
 /// `out = softmax(queries · keysᵀ / √dim) · values` for each head, each query seeing the keys up to its own,
-/// or as many of them as the window has room for.
+/// or as many of them as the window has room for. Rounding depends on how many queries of a sequence run together, not on
+/// what other sequences run beside them.
 ///
 /// Shapes: `queries`, `out` `[rows, query width]`, `log_sums [query heads, rows]` receives `ln Σ e^score` for the backward pass.
 ///
@@ -53,7 +56,7 @@ pub fn attention(
                     .row_range(row, span.rows)?
                     .column_range(key_head * group * heads.dim, group * heads.dim)?,
                 keys: span.keys.head(heads, key_head)?,
-                values: span.values.head(heads, key_head)?.rows("values")?,
+                values: span.values.head(heads, key_head)?.rows("values", heads.dim)?,
                 offset: span.offset(),
                 into: here,
                 sums,
@@ -156,9 +159,8 @@ impl Block<'_> {
         let Self { queries, keys, values, sight, into, log_sums } = self;
         let rows = queries.rows();
         let width = keys.width(queries.columns());
-        // For keys that are put together.
-        let aside =
-            if matches!(keys, OneHead::Turned(_)) && rows > FEW { width * queries.columns() } else { 0 };
+        let is_put_together = matches!(keys, OneHead::Panels(_)) && rows > FEW_QUERIES;
+        let aside = if is_put_together { width * queries.columns() } else { 0 };
         with_scratch(rows * width + aside, |scratch| {
             let (scores, aside) = scratch.split_at_mut(rows * width);
             scores_of(queries, keys, scale, MatrixMut::new(scores, rows, width)?, aside)?;
@@ -170,12 +172,10 @@ impl Block<'_> {
             multiply_here(into, false, Term { a, b: values, scale: 1.0 })
         })
     }
-}
 
-impl Block<'_> {
-    /// The heads of one query over many keys, some at a time.
+    /// The heads of one query over many keys, a chunk at a time.
     fn compute_in_chunks(self, scale: f32) -> Result<(), OpError> {
-        let Self { queries, keys, values, sight, mut into, log_sums } = self;
+        let Self { queries, keys, values, sight, into, log_sums } = self;
         let (heads, dim) = (queries.rows(), queries.columns());
         let until = sight.first + 1;
         let seen_from = sight.window.map_or(0, |window| until.saturating_sub(window));
@@ -199,25 +199,36 @@ impl Block<'_> {
                 Ok((out, sums))
             });
         let chunks: Vec<(Vec<f32>, Vec<f32>)> = chunks.collect::<Result<_, OpError>>()?;
-        for (head, log_sum) in log_sums.into_iter().flatten().enumerate() {
-            let sum_of = |sums: &[f32]| sums.get(head).copied().unwrap_or(f32::NEG_INFINITY);
-            let largest = chunks.iter().fold(f32::NEG_INFINITY, |most, (_, sums)| most.max(sum_of(sums)));
-            let total: f32 = chunks.iter().map(|(_, sums)| (sum_of(sums) - largest).exp()).sum();
-            *log_sum = largest + total.ln();
-            let into = into.row_mut(head);
-            into.fill(0.0);
-            for (out, sums) in &chunks {
-                let share = (sum_of(sums) - *log_sum).exp();
-                for (into, out) in into.iter_mut().zip(out.iter().skip(head * dim)) {
-                    *into += share * out;
-                }
-            }
-        }
+        join(&chunks, dim, into, log_sums.into_iter().flatten());
         Ok(())
     }
 }
 
-/// `into = scale · queries · keysᵀ`; `aside` has room for turned keys, or none where they are taken block by block.
+/// Writes what attention over all chunks gives, from each one's result `[heads, dim]` and `ln Σ e^score` of each head: results
+/// are weighted by `Σ e^score` of their chunk over that of all. Source: Dao et al., "Flash-Decoding", 2023.
+fn join<'a>(
+    chunks: &[(Vec<f32>, Vec<f32>)],
+    dim: usize,
+    mut into: MatrixMut<'_>,
+    log_sums: impl Iterator<Item = &'a mut f32>,
+) {
+    for (head, log_sum) in log_sums.enumerate() {
+        let of_head = |sums: &[f32]| sums.get(head).copied().unwrap_or(f32::NEG_INFINITY);
+        let largest = chunks.iter().fold(f32::NEG_INFINITY, |most, (_, sums)| most.max(of_head(sums)));
+        let total: f32 = chunks.iter().map(|(_, sums)| (of_head(sums) - largest).exp()).sum();
+        *log_sum = largest + total.ln();
+        let into = into.row_mut(head);
+        into.fill(0.0);
+        for (out, sums) in chunks {
+            let share = (of_head(sums) - *log_sum).exp();
+            for (into, out) in into.iter_mut().zip(out.iter().skip(head * dim)) {
+                *into += share * out;
+            }
+        }
+    }
+}
+
+/// `into = scale · queries · keysᵀ`; `aside` has room for the keys of all panels, or none where they are taken one by one.
 fn scores_of(
     queries: Matrix<'_>,
     keys: OneHead<'_>,
@@ -226,24 +237,24 @@ fn scores_of(
     aside: &mut [f32],
 ) -> Result<(), OpError> {
     let (dim, width) = (queries.columns(), into.columns());
-    let blocks = match keys {
+    let panels = match keys {
         OneHead::Rows(rows) => {
             return multiply_here(into, false, Term { a: queries, b: rows.transposed(), scale });
         }
-        OneHead::Turned(blocks) => blocks,
+        OneHead::Panels(panels) => panels,
     };
     if !aside.is_empty() {
         for (column, into) in aside.chunks_exact_mut(width).enumerate() {
-            for (block, into) in into.chunks_exact_mut(TURNED).enumerate() {
-                into.copy_from_slice(blocks.row(block * dim + column));
+            for (panel, into) in into.chunks_exact_mut(PANEL).enumerate() {
+                into.copy_from_slice(panels.row(panel * dim + column));
             }
         }
         return multiply_here(into, false, Term { a: queries, b: Matrix::new(aside, dim, width)?, scale });
     }
-    for block in 0..width / TURNED {
-        let (part, rest) = into.split_columns(TURNED)?;
+    for panel in 0..width / PANEL {
+        let (part, rest) = into.split_columns(PANEL)?;
         into = rest;
-        multiply_here(part, false, Term { a: queries, b: blocks.row_range(block * dim, dim)?, scale })?;
+        multiply_here(part, false, Term { a: queries, b: panels.row_range(panel * dim, dim)?, scale })?;
     }
     Ok(())
 }

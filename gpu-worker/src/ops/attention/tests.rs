@@ -4,8 +4,8 @@
 
 use super::{
     AttentionBackward,
-    HeadRows::{Apart, Together, Turned},
-    Heads, Span, TURNED, attention, attention_backward, partial_length,
+    HeadRows::{Apart, Panels, Together},
+    Heads, PANEL, Span, attention, attention_backward, partial_length,
 };
 use crate::ops::{
     OpError,
@@ -44,40 +44,42 @@ fn spans<'a>(keys: &'a [f32], values: &'a [f32], lengths: &[usize]) -> Vec<Span<
 }
 
 /// The rows of each head behind each other, with room for two more.
-fn apart(rows: &[f32]) -> (Vec<f32>, usize) {
-    let (width, dim) = (HEADS.key_value_width(), HEADS.dim);
+fn apart(heads: Heads, rows: &[f32]) -> (Vec<f32>, usize) {
+    let (width, dim) = (heads.key_value_width(), heads.dim);
     let room = rows.len() / width + 2;
     let mut moved = Vec::new();
-    for head in 0..HEADS.key_value {
+    for head in 0..heads.key_value {
         rows.chunks(width).for_each(|row| moved.extend_from_slice(&row[head * dim..(head + 1) * dim]));
         moved.resize((head + 1) * room * dim, f32::NAN);
     }
     (moved, room)
 }
 
-/// The same, blocks of rows turned, with room for another block.
-fn turned(rows: &[f32]) -> (Vec<f32>, usize) {
-    let (width, dim) = (HEADS.key_value_width(), HEADS.dim);
-    let room = (rows.len() / width).next_multiple_of(TURNED) + TURNED;
-    let mut moved = vec![f32::NAN; HEADS.key_value * room * dim];
+/// The same in panels, with room for another one.
+fn panels(heads: Heads, rows: &[f32]) -> (Vec<f32>, usize) {
+    let (width, dim) = (heads.key_value_width(), heads.dim);
+    let room = (rows.len() / width).next_multiple_of(PANEL) + PANEL;
+    let mut moved = vec![f32::NAN; heads.key_value * room * dim];
     for (row, values) in rows.chunks(width).enumerate() {
         for (at, value) in values.iter().enumerate() {
-            let block = (at / dim * room + row) / TURNED;
-            moved[(block * dim + at % dim) * TURNED + row % TURNED] = *value;
+            let panel = (at / dim * room + row) / PANEL;
+            moved[(panel * dim + at % dim) * PANEL + row % PANEL] = *value;
         }
     }
     (moved, room)
 }
 
 #[test]
-fn heads_apart_from_each_other_give_what_heads_side_by_side_give() {
+fn every_layout_of_keys_gives_what_heads_side_by_side_give() {
+    let many = Heads { query: 20, key_value: 2, dim: 64, scale: None, window: None };
     for (rows, seen) in [
         (1, 1),
         (1, 7),
         (3, 9),
         (70, 80),
+        (1, 63),
         (1, 64),
-        (1, 150),
+        (1, 65),
         (8, 130),
         (9, 130),
         (70, 200),
@@ -85,67 +87,91 @@ fn heads_apart_from_each_other_give_what_heads_side_by_side_give() {
         (1, 257),
         (1, 700),
     ] {
-        for heads in
-            [HEADS, WINDOWED, Heads { window: Some(70), ..HEADS }, Heads { window: Some(400), ..HEADS }]
-        {
-            check_cached(heads, rows, seen);
+        for heads in [HEADS, WINDOWED, many] {
+            check_layouts(heads, rows, seen);
+        }
+        for window in [63, 64, 65, 256, 257, 400] {
+            check_layouts(Heads { window: Some(window), ..HEADS }, rows, seen);
         }
     }
 }
 
-fn check_cached(heads: Heads, rows: usize, seen: usize) {
-    let inputs = inputs(seen);
-    let queries = &inputs.queries[..rows * HEADS.query_width()];
+fn check_layouts(heads: Heads, rows: usize, seen: usize) {
+    let queries: Vec<f32> = random(1, rows * heads.query_width());
+    let [keys, values] = [2, 3].map(|seed| random(seed, seen * heads.key_value_width()));
     let run = |keys, values| {
-        let (mut out, mut sums) = (vec![0.0; queries.len()], vec![0.0; rows * HEADS.query]);
-        attention(heads, queries, &[Span { rows, keys, values }], &mut out, &mut sums).unwrap();
+        let (mut out, mut sums) = (vec![0.0; queries.len()], vec![0.0; rows * heads.query]);
+        attention(heads, &queries, &[Span { rows, keys, values }], &mut out, &mut sums).unwrap();
         (out, sums)
     };
-    let together = |of| Together(Matrix::new(of, seen, HEADS.key_value_width()).unwrap());
-    let (expected, expected_sums) = run(together(&inputs.keys), together(&inputs.values));
-    let ((keys, room), (values, _)) = (apart(&inputs.keys), apart(&inputs.values));
-    let matrix = |of| Matrix::new(of, HEADS.key_value * room, HEADS.dim).unwrap();
-    let values = Apart { rows: matrix(&values), room, used: seen };
-    let (blocks, blocks_room) = turned(&inputs.keys);
-    let blocks = Matrix::new(&blocks, HEADS.key_value * blocks_room / TURNED * HEADS.dim, TURNED).unwrap();
-    for keys in
-        [Apart { rows: matrix(&keys), room, used: seen }, Turned { blocks, room: blocks_room, used: seen }]
-    {
-        let (out, sums) = run(keys, values);
+    let together = |of| Together(Matrix::new(of, seen, heads.key_value_width()).unwrap());
+    let (expected, expected_sums) = run(together(&keys), together(&values));
+    let ((apart_keys, room), (apart_values, _)) = (apart(heads, &keys), apart(heads, &values));
+    let apart = |of| {
+        let rows = Matrix::new(of, heads.key_value * room, heads.dim).unwrap();
+        Apart { rows, room, used: seen }
+    };
+    let (panels, room) = panels(heads, &keys);
+    let panels = Matrix::new(&panels, heads.key_value * room / PANEL * heads.dim, PANEL).unwrap();
+    for keys in [apart(&apart_keys), Panels { panels, room, used: seen }] {
+        let (out, sums) = run(keys, apart(&apart_values));
         assert_close(&out, &expected, 1e-6);
         assert_close(&sums, &expected_sums, 1e-6);
     }
 }
 
 #[test]
-fn turned_rows_are_taken_for_keys_of_a_forward_pass_alone() {
-    let inputs = inputs(2);
-    let (blocks, room) = turned(&inputs.keys);
-    let blocks = Matrix::new(&blocks, HEADS.key_value * room / TURNED * HEADS.dim, TURNED).unwrap();
-    let (rows, turned) = (
-        Together(Matrix::new(&inputs.keys, 2, HEADS.key_value_width()).unwrap()),
-        Turned { blocks, room, used: 2 },
+fn panels_are_taken_for_keys_of_a_forward_pass_alone() {
+    let inputs = inputs(70);
+    let (panels, room) = panels(HEADS, &inputs.keys);
+    let panels = Matrix::new(&panels, HEADS.key_value * room / PANEL * HEADS.dim, PANEL).unwrap();
+    let (rows, panels) = (
+        Together(Matrix::new(&inputs.keys, 70, HEADS.key_value_width()).unwrap()),
+        Panels { panels, room, used: 70 },
     );
-    let mut out = vec![f32::NAN; inputs.queries.len()];
-    let span = Span { rows: 2, keys: rows, values: turned };
-    let refused = attention(HEADS, &inputs.queries, &[span], &mut out, &mut [0.0; 8]).unwrap_err();
-    assert!(matches!(refused, OpError::Shape { operand: "values", got: (6, TURNED), .. }), "{refused}");
+    let (mut out, mut sums) = (vec![f32::NAN; inputs.queries.len()], vec![0.0; 70 * HEADS.query]);
+    let span = Span { rows: 70, keys: rows, values: panels };
+    let refused = attention(HEADS, &inputs.queries, &[span], &mut out, &mut sums).unwrap_err();
+    let is_right =
+        matches!(refused, OpError::Shape { operand: "values", got: (12, PANEL), expected: (128, 6), .. });
+    assert!(is_right, "{refused:?}");
     assert!(out.iter().all(|value| value.is_nan()), "nothing is written");
-    let mut gradients = [vec![0.0; out.len()], vec![0.0; inputs.keys.len()], vec![0.0; inputs.keys.len()]];
-    let [d_queries, d_keys, d_values] = &mut gradients;
+    let (mut d_queries, mut d_keys, mut d_values) =
+        (vec![0.0; out.len()], vec![0.0; inputs.keys.len()], vec![0.0; inputs.keys.len()]);
     let operands = AttentionBackward {
         queries: &inputs.queries,
         out: &out,
         d_out: &out,
-        log_sums: &[0.0; 8],
-        partial: &mut vec![0.0; partial_length(HEADS, 2)],
-        d_queries,
-        d_keys,
-        d_values,
+        log_sums: &sums,
+        partial: &mut vec![0.0; partial_length(HEADS, 70)],
+        d_queries: &mut d_queries,
+        d_keys: &mut d_keys,
+        d_values: &mut d_values,
     };
-    let span = Span { rows: 2, keys: turned, values: rows };
+    let span = Span { rows: 70, keys: panels, values: rows };
     let refused = attention_backward(HEADS, &[span], operands).unwrap_err();
-    assert!(matches!(refused, OpError::Shape { operand: "keys", got: (6, TURNED), .. }), "{refused}");
+    assert!(matches!(refused, OpError::Shape { operand: "keys", got: (12, PANEL), .. }), "{refused:?}");
+}
+
+#[test]
+fn heads_that_would_reach_into_each_other_are_refused() {
+    let inputs = inputs(70);
+    let rows = Together(Matrix::new(&inputs.keys, 70, HEADS.key_value_width()).unwrap());
+    let values = vec![0.0; 4 * HEADS.dim * PANEL];
+    let panels = Matrix::new(&values, 4 * HEADS.dim, PANEL).unwrap();
+    let apart = Matrix::new(&values, 4 * PANEL, HEADS.dim).unwrap();
+    for keys in [
+        Panels { panels, room: 65, used: 65 },
+        Panels { panels, room: 64, used: 70 },
+        Apart { rows: apart, room: 64, used: 70 },
+    ] {
+        let count = keys.rows();
+        let span = Span { rows: 1, keys, values: rows };
+        let span = if count == 70 { span } else { Span { values: keys, ..span } };
+        let (queries, mut out) = (vec![0.0; HEADS.query_width()], vec![0.0; HEADS.query_width()]);
+        let refused = attention(HEADS, &queries, &[span], &mut out, &mut [0.0; 4]).unwrap_err();
+        assert!(matches!(refused, OpError::Shape { operand: "keys", .. }), "{refused:?}");
+    }
 }
 
 fn run(inputs: &Inputs, lengths: &[usize]) -> (Vec<f32>, Vec<f32>) {
@@ -288,7 +314,7 @@ fn fewer_keys_than_queries_are_refused() {
         attention(HEADS, &inputs.queries, &[span], &mut vec![0.0; inputs.queries.len()], &mut [0.0; 8])
             .unwrap_err();
     assert!(matches!(refused, OpError::Shape { operand: "keys", got: (1, _), expected: (2, _), .. }));
-    let (rows, room) = apart(&inputs.keys);
+    let (rows, room) = apart(HEADS, &inputs.keys);
     let rows = Matrix::new(&rows, HEADS.key_value * room, HEADS.dim).unwrap();
     let span = Span { rows: 2, keys: Apart { rows, room, used: 1 }, values: Apart { rows, room, used: 2 } };
     let refused =

@@ -60,24 +60,16 @@ impl Activations {
         Self { runs, values }
     }
 
-    /// Rows from that index on, at most so many.
+    /// `count` rows from that index on.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "part of a kernel")]
-    pub(super) fn rows(&self, start: usize, most: usize) -> Rows<'_> {
-        let values = self.values.get(start * self.runs..).unwrap_or_default();
-        let values = values.get(..most * self.runs).unwrap_or(values);
+    pub(super) fn rows(&self, start: usize, count: usize) -> Rows<'_> {
+        let values = self.values.get(start * self.runs..(start + count) * self.runs).unwrap_or_default();
         Rows { runs: self.runs.max(1), values }
     }
 }
 
 impl<'a> Rows<'a> {
-    /// How many.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "part of a kernel")]
-    pub(super) fn len(self) -> usize {
-        self.values.len() / self.runs
-    }
-
     /// One after another.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "part of a kernel")]
@@ -95,14 +87,14 @@ impl<'a> Row<'a> {
     }
 }
 
-/// `x` as `scale · code` with codes from -127 to 127; no number as a scale where `x` holds none.
+/// `x` as `scale · code` with codes from -127 to 127; the scale is NaN where a value is not finite, and codes say nothing then.
 ///
 /// Loops instead of `map`, whose closures would be compiled without the caller's instruction set, over whole numbers that may
 /// wrap: checks would keep them from being vectorised.
 #[inline(always)]
-#[expect(clippy::cast_precision_loss, reason = "32 codes within ±127")]
+#[expect(clippy::cast_precision_loss, reason = "sums of 32 bytes")]
 fn round(x: &[f32; RUN]) -> Values {
-    /// Adding 1.5 · 2²³ rounds to the nearest whole number, which the lowest bits are then.
+    /// Adding 1.5 · 2²³ rounds to the nearest whole number, which the lowest byte is then.
     const ROUND: f32 = 12_582_912.0;
     // Without their signs, bits are ordered as numbers are, with infinity and what is no number above all.
     let mut largest = 0;
@@ -111,11 +103,12 @@ fn round(x: &[f32; RUN]) -> Values {
     }
     let largest = f32::from_bits(largest);
     let scale = if largest.is_finite() { largest / LARGEST } else { f32::NAN };
-    let inverse = if largest > 0.0 { LARGEST / largest } else { 0.0 };
+    // Not finite for zeros and for what is nearly zero, of which nothing is left.
+    let inverse = LARGEST / largest;
+    let inverse = if inverse.is_finite() { inverse } else { 0.0 };
     let mut codes = [0; RUN];
     for (code, value) in codes.iter_mut().zip(x) {
-        let rounded = (value * inverse + ROUND).to_bits().wrapping_sub(ROUND.to_bits());
-        *code = rounded.cast_signed();
+        *code = (value * inverse + ROUND).to_bits().cast_signed() << 24 >> 24;
     }
     let mut sums = [0_i32; 2];
     for (sum, half) in sums.iter_mut().zip(codes.as_chunks::<{ RUN / 2 }>().0) {

@@ -1,6 +1,9 @@
 //! What the block kernels need of a processor: sixteen rows at once, in one register of AVX-512 with VNNI, two of AVX2, or plain
 //! arrays.
 
+#[cfg(target_arch = "x86_64")]
+pub(super) mod raw;
+
 use std::array;
 
 /// Vectors of 64 codes, of sums of code products (words: one or two for each of 16 rows), and of 16 whole or real numbers.
@@ -10,6 +13,10 @@ pub(super) trait Isa: Copy {
     type Whole: Copy;
     type Real: Copy;
 
+    /// Asks for the cache line `ahead` bytes behind the start of `bytes`, where the instruction set can.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "must be compiled for the instruction set of its caller")]
+    fn prefetch(self, _bytes: &[u8], _ahead: usize) {}
     fn load(self, bytes: &[u8; 64]) -> Self::Codes;
     /// Those bits of each byte from `SHIFT` on that `mask` lets through; `SHIFT` bits below a byte's end must be in `mask` alone.
     fn bits<const SHIFT: u32>(self, bytes: Self::Codes, mask: u8) -> Self::Codes;
@@ -20,7 +27,8 @@ pub(super) trait Isa: Copy {
         None
     }
     fn zero_words(self) -> Self::Words;
-    /// Adds to each word the products of its codes, below 16 if [`Self::joined`] gives none, with as many of the four activations in `x`.
+    /// Adds to each word the products of its codes with as many of the four activations in `x`. Codes are below 16 where
+    /// [`Self::joined`] gives none.
     fn add_products(self, words: Self::Words, codes: Self::Codes, x: i32) -> Self::Words;
     /// Sums over the words of a row, times `factor`.
     fn whole(self, words: Self::Words, factor: i16) -> Self::Whole;
@@ -149,17 +157,15 @@ impl Isa for Portable {
 pub(super) mod x86 {
     //! The same in registers; the tokens of the SIMD library prove that the machine has them.
 
-    #![expect(unsafe_code, reason = "the SIMD library has no sums of byte products")]
+    use std::arch::x86_64::{__m256, __m256i, __m512, __m512i};
 
-    use std::arch::x86_64::{__m256, __m256i, __m512, __m512i, _mm512_dpbusd_epi32};
+    use pulp::{cast, x86::V3};
 
-    use pulp::{
-        NullaryFnOnce, cast,
-        core_arch::x86::Avx512vnni,
-        x86::{V3, V4},
+    use super::{
+        Isa,
+        raw::{self, Vnni},
+        widen_all,
     };
-
-    use super::{Isa, widen_all};
 
     /// Bytes in words of eight. Registers are made of these: without optimisation across functions, a cast of the whole would be a call.
     #[inline(always)]
@@ -172,33 +178,6 @@ pub(super) mod x86 {
         quads
     }
 
-    /// AVX-512 with the instruction that sums four products of bytes in 32 bits.
-    #[derive(Debug, Clone, Copy)]
-    pub(in crate::ops::ggml) struct Vnni(V4);
-
-    impl Vnni {
-        /// Nothing on a machine without it.
-        #[inline]
-        pub(in crate::ops::ggml) fn try_new() -> Option<Self> {
-            let isa = V4::try_new()?;
-            Avx512vnni::is_available().then_some(Self(isa))
-        }
-
-        /// Runs `work` compiled for this instruction set.
-        #[inline]
-        #[expect(clippy::unused_self, reason = "proves that the machine has it")]
-        pub(in crate::ops::ggml) fn vectorize<F: NullaryFnOnce>(self, work: F) -> F::Output {
-            #[target_feature(
-                enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vnni,bmi1,bmi2,lzcnt"
-            )]
-            fn with_vnni<F: NullaryFnOnce>(work: F) -> F::Output {
-                work.call()
-            }
-            // SAFETY: `try_new` found all of these.
-            unsafe { with_vnni(work) }
-        }
-    }
-
     #[expect(clippy::inline_always, reason = "must be compiled for the instruction set of its caller")]
     impl Isa for Vnni {
         type Codes = __m512i;
@@ -207,82 +186,86 @@ pub(super) mod x86 {
         type Real = __m512;
 
         #[inline(always)]
+        fn prefetch(self, bytes: &[u8], ahead: usize) {
+            raw::prefetch(bytes, ahead);
+        }
+
+        #[inline(always)]
         fn load(self, bytes: &[u8; 64]) -> __m512i {
             let q = quads::<8>(bytes);
-            self.0.avx512f._mm512_set_epi64(q[7], q[6], q[5], q[4], q[3], q[2], q[1], q[0])
+            self.v4.avx512f._mm512_set_epi64(q[7], q[6], q[5], q[4], q[3], q[2], q[1], q[0])
         }
 
         #[inline(always)]
         fn bits<const SHIFT: u32>(self, bytes: __m512i, mask: u8) -> __m512i {
-            let shifted = if SHIFT == 0 { bytes } else { self.0.avx512bw._mm512_srli_epi16::<SHIFT>(bytes) };
-            self.0.avx512f._mm512_and_si512(shifted, self.0.avx512f._mm512_set1_epi8(mask.cast_signed()))
+            let shifted = if SHIFT == 0 { bytes } else { self.v4.avx512bw._mm512_srli_epi16::<SHIFT>(bytes) };
+            self.v4.avx512f._mm512_and_si512(shifted, self.v4.avx512f._mm512_set1_epi8(mask.cast_signed()))
         }
 
         #[inline(always)]
         fn joined(self, mut lower: [__m512i; 8], upper: [__m512i; 8]) -> Option<[__m512i; 8]> {
             for (lower, upper) in lower.iter_mut().zip(upper) {
                 *lower =
-                    self.0.avx512f._mm512_or_si512(*lower, self.0.avx512bw._mm512_slli_epi16::<4>(upper));
+                    self.v4.avx512f._mm512_or_si512(*lower, self.v4.avx512bw._mm512_slli_epi16::<4>(upper));
             }
             Some(lower)
         }
 
         #[inline(always)]
         fn zero_words(self) -> __m512i {
-            self.0.avx512f._mm512_setzero_si512()
+            self.v4.avx512f._mm512_setzero_si512()
         }
 
         #[inline(always)]
         fn add_products(self, words: __m512i, codes: __m512i, x: i32) -> __m512i {
-            // SAFETY: `try_new` found the instruction.
-            unsafe { _mm512_dpbusd_epi32(words, codes, self.0.avx512f._mm512_set1_epi32(x)) }
+            Vnni::add_products(self, words, codes, self.v4.avx512f._mm512_set1_epi32(x))
         }
 
         #[inline(always)]
         fn whole(self, words: __m512i, factor: i16) -> __m512i {
-            self.0.avx512f._mm512_mullo_epi32(words, self.0.avx512f._mm512_set1_epi32(factor.into()))
+            self.v4.avx512f._mm512_mullo_epi32(words, self.v4.avx512f._mm512_set1_epi32(factor.into()))
         }
 
         #[inline(always)]
         fn splat_whole(self, value: i32) -> __m512i {
-            self.0.avx512f._mm512_set1_epi32(value)
+            self.v4.avx512f._mm512_set1_epi32(value)
         }
 
         #[inline(always)]
         fn add_whole(self, x: __m512i, y: __m512i) -> __m512i {
-            self.0.avx512f._mm512_add_epi32(x, y)
+            self.v4.avx512f._mm512_add_epi32(x, y)
         }
 
         #[inline(always)]
         fn real(self, x: __m512i) -> __m512 {
-            self.0.avx512f._mm512_cvtepi32_ps(x)
+            self.v4.avx512f._mm512_cvtepi32_ps(x)
         }
 
         #[inline(always)]
         fn splat(self, value: f32) -> __m512 {
-            self.0.avx512f._mm512_set1_ps(value)
+            self.v4.avx512f._mm512_set1_ps(value)
         }
 
         #[inline(always)]
         fn halves(self, bytes: &[u8; 32]) -> __m512 {
             let [a, b, c, d] = quads(bytes);
-            self.0.avx512f._mm512_cvtph_ps(self.0.avx._mm256_set_epi64x(d, c, b, a))
+            self.v4.avx512f._mm512_cvtph_ps(self.v4.avx._mm256_set_epi64x(d, c, b, a))
         }
 
         #[inline(always)]
         fn signed(self, bytes: &[u8; 16]) -> __m512 {
             let [a, b] = quads(bytes);
-            self.real(self.0.avx512f._mm512_cvtepi8_epi32(self.0.sse2._mm_set_epi64x(b, a)))
+            self.real(self.v4.avx512f._mm512_cvtepi8_epi32(self.v4.sse2._mm_set_epi64x(b, a)))
         }
 
         #[inline(always)]
         fn multiply(self, x: __m512, y: __m512) -> __m512 {
-            self.0.avx512f._mm512_mul_ps(x, y)
+            self.v4.avx512f._mm512_mul_ps(x, y)
         }
 
         #[inline(always)]
         fn multiply_add(self, x: __m512, y: __m512, z: __m512) -> __m512 {
-            self.0.avx512f._mm512_fmadd_ps(x, y, z)
+            self.v4.avx512f._mm512_fmadd_ps(x, y, z)
         }
 
         #[inline(always)]
@@ -297,6 +280,11 @@ pub(super) mod x86 {
         type Words = [__m256i; 2];
         type Whole = [__m256i; 2];
         type Real = [__m256; 2];
+
+        #[inline(always)]
+        fn prefetch(self, bytes: &[u8], ahead: usize) {
+            raw::prefetch(bytes, ahead);
+        }
 
         #[inline(always)]
         fn load(self, bytes: &[u8; 64]) -> [__m256i; 2] {

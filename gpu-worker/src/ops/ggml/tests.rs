@@ -178,20 +178,17 @@ fn a_row_gives_the_same_bytes_alone_and_among_others() {
         let (matrix, _) = weights(format, [48, 512]);
         let x = random(5, 19 * 512);
         let run = |x: &[f32]| {
-            let rows = x.len() / 512;
-            let mut values = vec![0.0; rows * 48];
-            let into = MatrixMut::new(&mut values, rows, 48).unwrap();
-            multiply(
-                Matrix::new(x, rows, 512).unwrap(),
-                vec![BlockProduct { weights: &matrix, into }],
-                false,
-            )
-            .unwrap();
-            values
+            let results = std::cell::RefCell::new(Vec::new());
+            on_each_instruction_set(&matrix, Matrix::new(x, x.len() / 512, 512).unwrap(), |_, values| {
+                results.borrow_mut().push(values.to_vec());
+            });
+            results.into_inner()
         };
         let together = run(&x);
         for (row, x) in x.chunks(512).enumerate() {
-            assert_eq!(together[row * 48..(row + 1) * 48], run(x), "{format:?}, row {row}");
+            for (together, alone) in together.iter().zip(run(x)) {
+                assert_eq!(together[row * 48..(row + 1) * 48], alone, "{format:?}, row {row}");
+            }
         }
     }
 }
@@ -207,11 +204,29 @@ fn inputs_that_do_not_fit_are_refused() {
 }
 
 #[test]
-fn what_is_no_number_does_not_become_zero() {
-    for bad in [f32::NAN, f32::INFINITY] {
-        let mut x = [0.5; 32];
-        x[3] = bad;
-        let activations = activations::Activations::new(Matrix::new(&x, 1, 32).unwrap());
-        assert!(activations.rows(0, 1).iter().next().unwrap().run(0).scale.is_nan(), "{bad}");
+fn what_is_not_finite_gives_no_number_and_what_is_nearly_zero_gives_zero() {
+    for format in FORMATS {
+        let (matrix, _) = weights(format, [16, 256]);
+        for rows in [1, 2] {
+            for (bad, is_lost) in [(f32::NAN, true), (f32::NEG_INFINITY, true), (1e-38, false)] {
+                let mut x = vec![0.0; rows * 256];
+                x[rows * 256 - 3] = bad;
+                on_each_instruction_set(&matrix, Matrix::new(&x, rows, 256).unwrap(), |name, values| {
+                    let of_last = &values[(rows - 1) * 16..];
+                    let is_right = |value: &f32| if is_lost { value.is_nan() } else { value.abs() < 1e-30 };
+                    assert!(of_last.iter().all(is_right), "{bad} in {format:?} on {name}: {of_last:?}");
+                });
+            }
+        }
+    }
+}
+
+#[test]
+fn a_product_over_no_columns_is_zero() {
+    let matrix = BlockMatrix::new(BlockFormat::Q4_0, [16, 0], &[], |row| row).unwrap();
+    for rows in [1, 3] {
+        on_each_instruction_set(&matrix, Matrix::new(&[], rows, 0).unwrap(), |name, values| {
+            assert_eq!(values, vec![0.0; rows * 16], "{name}");
+        });
     }
 }

@@ -63,6 +63,34 @@ fn extending_in_pieces_equals_extending_at_once() {
 }
 
 #[test]
+fn caches_that_grow_with_a_panel_begun_lose_nothing() {
+    let mut decoder = decoder();
+    let text = tokens(3, 270);
+    let expected = once(&mut decoder, Some("one"), &text);
+    let id = decoder.open(Some("one")).unwrap();
+    let mut last = Vec::new();
+    // Room for 128, 256 and 512 rows, one after another.
+    for piece in [&text[..100], &text[100..160], &text[160..254]] {
+        decoder.extend(&[(id, piece)]).unwrap();
+    }
+    for token in text[254..].chunks(1) {
+        last = decoder.extend(&[(id, token)]).unwrap().remove(0);
+    }
+    assert_close(&last, &expected, 1e-4);
+}
+
+#[test]
+fn capped_logits_stay_below_the_cap_and_in_order() {
+    let mut config = tiny_config();
+    let bare = once(&mut ReferenceDecoder::new(random_model(config.clone())).unwrap(), None, &tokens(1, 9));
+    config.variant.logit_cap = Some(0.5);
+    let capped = once(&mut ReferenceDecoder::new(random_model(config)).unwrap(), None, &tokens(1, 9));
+    assert!(bare.iter().any(|logit| logit.abs() > 0.5), "the cap counts");
+    let expected: Vec<f32> = bare.iter().map(|logit| 0.5 * (logit / 0.5).tanh()).collect();
+    assert_close(&capped, &expected, 1e-6);
+}
+
+#[test]
 fn sequences_of_one_pass_do_not_touch_each_other() {
     let mut decoder = decoder();
     let cases = [(Some("one"), 5), (None, 40), (Some("two"), 1), (Some("two"), 66), (Some("one"), 3)];
