@@ -15,7 +15,6 @@ pub(super) trait Isa: Copy {
 
     /// Asks for the cache line `ahead` bytes behind the start of `bytes`, where the instruction set can.
     #[inline(always)]
-    #[expect(clippy::inline_always, reason = "must be compiled for the instruction set of its caller")]
     fn prefetch(self, _bytes: &[u8], _ahead: usize) {}
     fn load(self, bytes: &[u8; 64]) -> Self::Codes;
     /// Those bits of each byte from `SHIFT` on that `mask` lets through; `SHIFT` bits below a byte's end must be in `mask` alone.
