@@ -5,7 +5,7 @@ mod tests;
 
 use std::time::Duration;
 
-use clara_lifecycle::time::Timestamp;
+use clara_lifecycle::{adapter::Family, time::Timestamp};
 
 /// What stands for a value that is not there.
 pub const NONE: &str = "–";
@@ -13,6 +13,11 @@ pub const NONE: &str = "–";
 /// A number with some decimals, or a dash.
 pub fn number(value: Option<f64>, decimals: usize) -> String {
     value.map_or_else(|| NONE.to_owned(), |value| format!("{value:.decimals$}"))
+}
+
+/// Decimals of a metric of a version: what is counted has none.
+pub fn decimals(metric: &str) -> usize {
+    if metric == Family::EVALUATIONS { 0 } else { 3 }
 }
 
 /// A share (0–1) in per cent, or a dash.

@@ -239,18 +239,13 @@ fn or_none(text: String) -> String {
     if text.is_empty() { NONE.to_owned() } else { text }
 }
 
-/// Decimals of a metric for people: what is counted has none.
-fn decimals(metric: &str) -> usize {
-    if metric == Family::EVALUATIONS { 0 } else { 3 }
-}
-
 /// One version for people.
 pub(crate) fn described(adapter: &AdapterDocument) -> Vec<(&'static str, String)> {
     let version = &adapter.version;
     let aliases: String =
         adapter.aliases.iter().map(|alias| format!(", {alias}")).collect::<Vec<_>>().concat();
     let metric = |(name, value): (&String, &f64)| {
-        let decimals = decimals(name);
+        let decimals = figures::decimals(name);
         format!("{name} {value:.decimals$}")
     };
     let metrics: Vec<_> = version.metrics.iter().map(metric).collect();

@@ -12,6 +12,12 @@ fn a_missing_number_is_a_dash_and_never_a_zero() {
 }
 
 #[test]
+fn what_is_counted_has_no_decimals() {
+    assert_eq!(number(Some(2.0), decimals("golden_evaluations")), "2");
+    assert_eq!(number(Some(2.0), decimals("llm_judge_score")), "2.000");
+}
+
+#[test]
 fn spans_name_at_most_two_units() {
     assert_eq!(span(Duration::from_secs(59)), "59 s");
     assert_eq!(span(Duration::from_secs(61)), "1 min 1 s");

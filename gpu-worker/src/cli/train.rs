@@ -1,6 +1,7 @@
 //! `gpu-worker train`: trains an adapter from files, without a coordinator.
 
 mod log;
+mod start;
 
 use std::{
     fs,
@@ -78,10 +79,10 @@ pub(super) struct TrainArgs {
 
 impl TrainArgs {
     pub(super) fn run(self) -> anyhow::Result<()> {
-        let options = self.options()?;
+        let (options, named) = self.options()?;
         if self.dry_run {
             let devices = Devices::open(self.device)?;
-            let (base, input) = self.read_input(options)?;
+            let (base, input) = self.read_input(options, &named)?;
             describe(&input, &base);
             let (forecast, place) = self.forecast(&devices, &input, &base)?;
             eprintln!("would take {forecast}, on {place}");
@@ -93,7 +94,7 @@ impl TrainArgs {
             return print_file(&out.report());
         }
         let devices = Devices::open(self.device)?;
-        let (base, input) = self.read_input(options)?;
+        let (base, input) = self.read_input(options, &named)?;
         describe(&input, &base);
         let (forecast, place) = self.forecast(&devices, &input, &base)?;
         eprintln!("will take {forecast}, on {place}");
@@ -105,7 +106,9 @@ impl TrainArgs {
         let mut log = StepLog::open(&out.file(METRICS_FILE), before, out.checkpoints())?;
         let mut engine = place.engine(&base, forecast.recompute)?;
         match train(engine.as_mut(), &input, checkpoint, &mut log, &stop_on_signal()?)? {
-            Outcome::Stopped(_) => bail!("stopped; a checkpoint is kept, continue with --resume"),
+            Outcome::Stopped(_) => {
+                bail!("stopped; a checkpoint is kept, continue with the same options and --resume")
+            }
             Outcome::Finished(trained) => write_results(&out, &input, (&base, &forecast), &trained),
         }
     }
@@ -121,21 +124,27 @@ impl TrainArgs {
         Ok((Forecast::new(input, base, &place, machine)?, place))
     }
 
-    fn options(&self) -> anyhow::Result<TrainingOptions> {
-        let mut options = match &self.config {
-            None => TrainingOptions::default(),
+    /// Options, and those that the configuration names.
+    fn options(&self) -> anyhow::Result<(TrainingOptions, toml::Table)> {
+        let (mut options, named) = match &self.config {
+            None => (TrainingOptions::default(), toml::Table::new()),
             Some(path) => {
                 let text =
                     fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-                toml::from_str(&text)
-                    .with_context(|| format!("{} is not a training configuration", path.display()))?
+                let not_one = || format!("{} is not a training configuration", path.display());
+                let options = toml::from_str(&text).with_context(not_one)?;
+                (options, toml::from_str(&text).with_context(not_one)?)
             }
         };
         options.shuffle &= !self.no_shuffle;
-        Ok(options)
+        Ok((options, named))
     }
 
-    fn read_input(&self, options: TrainingOptions) -> anyhow::Result<(Arc<BaseModel>, TrainingInput)> {
+    fn read_input(
+        &self,
+        mut options: TrainingOptions,
+        named: &toml::Table,
+    ) -> anyhow::Result<(Arc<BaseModel>, TrainingInput)> {
         let train = read_records(&self.data)?;
         let validation: Vec<TrainingRecord> =
             self.validation.as_deref().map(read_records).transpose()?.unwrap_or_default();
@@ -143,8 +152,14 @@ impl TrainArgs {
         if model.chat_template.is_fallback() {
             eprintln!("{} has no chat template; conversations are written as ChatML", model.base.name);
         }
-        let initial =
-            self.init_adapter.as_deref().map(|folder| peft::read(folder, &model.base.config)).transpose()?;
+        let initial = match self.init_adapter.as_deref() {
+            Some(folder) => {
+                let adapter = peft::read(folder, &model.base.config)?;
+                options = start::of_adapter(&options, named, (folder, &adapter.config))?;
+                Some(adapter)
+            }
+            None => None,
+        };
         let sources = TrainingSources {
             base: &model.base,
             tools: TextTools { tokenizer: &model.tokenizer, chat_template: &model.chat_template },
@@ -189,6 +204,7 @@ fn write_results(
     }
     let adapter = out.fresh_adapter()?;
     peft::write(&adapter, &trained.adapter, &base.name)?;
+    eprintln!("reading {} back and comparing its answers", adapter.display());
     let exports = [verify_adapter(&adapter, input, base, trained)?];
     for (name, content) in report_files(input, base, forecast, trained, &exports)? {
         write_file(&out.file(name), &content)?;

@@ -133,20 +133,19 @@ pub(super) fn check_adapter<T>(
     }
 }
 
-/// Spreads inputs of the given lengths over passes of at most `rows` rows: for each pass, which input and which tokens.
+/// Spreads inputs of the given lengths over passes of at most `rows` rows: for each pass, which input and which tokens. An
+/// input is cut where it would be cut alone, since its rounding depends on it.
 pub(super) fn passes(lengths: impl Iterator<Item = usize>, rows: usize) -> Vec<Vec<(usize, Range<usize>)>> {
     let (mut passes, mut current, mut room) = (Vec::new(), Vec::new(), rows);
     for (index, length) in lengths.enumerate() {
-        let mut start = 0;
-        while start < length {
-            let end = length.min(start + room);
-            current.push((index, start..end));
-            room -= end - start;
-            start = end;
-            if room == 0 {
+        for start in (0..length).step_by(rows) {
+            let part = start..length.min(start + rows);
+            if part.len() > room {
                 passes.push(std::mem::take(&mut current));
                 room = rows;
             }
+            room -= part.len();
+            current.push((index, part));
         }
     }
     if !current.is_empty() {

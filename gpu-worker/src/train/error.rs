@@ -51,8 +51,8 @@ pub enum TrainError {
     },
     /// A checkpoint of other data, options or base model.
     #[error(
-        "the checkpoint belongs to another training ({found}, this one is {expected}): options, data or base model \
-         changed; start again in another folder"
+        "the checkpoint belongs to another training ({found}, this one is {expected}): method, options, data or base \
+         model changed; give those that it began with, or start again in another folder"
     )]
     OtherTraining {
         /// This training.

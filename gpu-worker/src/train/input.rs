@@ -133,7 +133,7 @@ fn check(options: &TrainingOptions, lora: &LoraConfig, base: &BaseModel) -> Resu
     let (length, limit) = (options.sequence_length as usize, base.config.max_positions);
     if length > limit {
         return Err(format!(
-            "training.sequence_length is {length}, but base model {} was made for {limit} tokens",
+            "training.sequence_length is {length}, but base model {} was made for {limit} tokens; set it to at most {limit}",
             base.name
         ));
     }

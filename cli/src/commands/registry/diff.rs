@@ -10,7 +10,7 @@ use clara_lifecycle::{counted::counted, score::Evaluation};
 use clara_runtime::artifacts::ArtifactStore;
 use serde_json::Value;
 
-use super::{super::DONE, decimals};
+use super::super::DONE;
 use crate::{client::AdapterDocument, figures, output::Output, session::Session};
 
 /// How many samples and layers the table shows.
@@ -93,7 +93,7 @@ fn print(session: &Session, difference: &Difference) -> Result<()> {
         bounds.map(|(lower, upper)| format!(" ({lower:.1} to {upper:.1})")).unwrap_or_default()
     };
     let metrics = difference.metrics.iter().map(|change| {
-        let decimals = decimals(&change.metric);
+        let decimals = figures::decimals(&change.metric);
         [
             change.metric.clone(),
             figures::number(change.old, decimals) + &bounds(change.old_bounds),

@@ -131,9 +131,9 @@ fn paired(comparison: &Comparison) -> Markup {
 }
 
 fn metrics(changes: &[MetricChange]) -> Markup {
-    let value = |value: Option<f64>, bounds: Option<(f64, f64)>| {
+    let value = |value: Option<f64>, decimals: usize, bounds: Option<(f64, f64)>| {
         html! {
-            @if bounds.is_some() { (score_bar(value, bounds)) } @else { (figures::number(value, 3)) }
+            @if bounds.is_some() { (score_bar(value, bounds)) } @else { (figures::number(value, decimals)) }
             @if let Some((low, high)) = bounds { " " span.faint.small { (format!("{low:.1} to {high:.1}")) } }
         }
     };
@@ -142,12 +142,13 @@ fn metrics(changes: &[MetricChange]) -> Markup {
             thead { tr { th { "metric" } th { "old" } th { "new" } th.number { "delta" } th.number.hide-small { "delta %" } } }
             tbody {
                 @for metric in changes {
+                    @let decimals = figures::decimals(&metric.metric);
                     tr {
                         td { (metric.metric.replace('_', " ")) }
-                        td { (value(metric.old, metric.old_bounds)) }
-                        td { (value(metric.new, metric.new_bounds)) }
+                        td { (value(metric.old, decimals, metric.old_bounds)) }
+                        td { (value(metric.new, decimals, metric.new_bounds)) }
                         // Of a loss less is better, so that no colour is given here.
-                        td.number { (metric.delta.map_or_else(|| figures::NONE.to_owned(), |delta| format!("{delta:+.3}"))) }
+                        td.number { (metric.delta.map_or_else(|| figures::NONE.to_owned(), |delta| format!("{delta:+.decimals$}"))) }
                         td.number.hide-small { (figures::percent(metric.delta_percent.map(|percent| percent / 100.0))) }
                     }
                 }

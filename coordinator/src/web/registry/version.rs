@@ -84,7 +84,7 @@ fn described(view: &AdapterView) -> Markup {
         ]))
         h3 { "Metrics" }
         table { tbody {
-            @for (name, value) in &version.metrics { tr { td { (name.replace('_', " ")) } td.number { (format!("{value:.3}")) } } }
+            @for (name, value) in &version.metrics { tr { td { (name.replace('_', " ")) } td.number { (figures::number(Some(*value), figures::decimals(name))) } } }
         } }
         @if !version.review_notes.is_empty() {
             h3 { "Notes" }

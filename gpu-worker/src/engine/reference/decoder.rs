@@ -293,27 +293,20 @@ fn run_pass(
     Ok(())
 }
 
-/// Who adapts which rows; neighbours under the same adapter are joined, so that it takes one product for all of them.
+/// Who adapts which rows. Sequences stay apart even under one adapter: a product of more rows is rounded otherwise, and then
+/// an answer would depend on what else is answered.
 fn adapted_rows<'a>(
     adapters: &'a BTreeMap<String, LoadedAdapter>,
     extensions: &[Extension<'_>],
 ) -> Vec<AdaptedRows<'a>> {
-    let mut names: Vec<(Option<&str>, usize)> = Vec::new();
-    for Extension { sequence, tokens } in extensions {
-        let name = sequence.adapter.as_deref();
-        match names.last_mut() {
-            Some((last, rows)) if *last == name => *rows += tokens.len(),
-            _ => names.push((name, tokens.len())),
-        }
-    }
-    let rows = names.into_iter().map(|(name, rows)| {
-        let loaded = name.and_then(|name| adapters.get(name));
+    let rows = extensions.iter().map(|Extension { sequence, tokens }| {
+        let loaded = sequence.adapter.as_deref().and_then(|name| adapters.get(name));
         let adapter = loaded.map(|LoadedAdapter { layout, values, magnitudes }| Adapter {
             layout,
             values,
             magnitudes: magnitudes.as_ref(),
         });
-        AdaptedRows { rows, adapter }
+        AdaptedRows { rows: tokens.len(), adapter }
     });
     rows.collect()
 }

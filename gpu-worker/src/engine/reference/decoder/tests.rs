@@ -4,16 +4,25 @@
 
 use std::sync::Arc;
 
+use candle_core::{
+    Device, Tensor,
+    quantized::{GgmlDType, QTensor},
+};
+
 use super::{PASS_ROWS, ReferenceDecoder, passes};
 use crate::{
     engine::{
-        AdapterWeights, Batch, Decoder, Engine, IGNORED, SequenceId,
+        AdapterWeights, Batch, Decoder, Engine, IGNORED, SequenceId, TargetModule,
         reference::{
             ReferenceEngine,
             testing::{lora, random_model, refuses_the_impossible, tiny_config},
         },
     },
-    ops::testing::{assert_close, random},
+    model::{BaseModel, HostTensor, ModelConfig, Quantised},
+    ops::{
+        ggml::{BlockFormat, BlockMatrix},
+        testing::{assert_close, random},
+    },
 };
 
 fn tokens(seed: u64, count: usize) -> Vec<u32> {
@@ -60,6 +69,60 @@ fn extending_in_pieces_equals_extending_at_once() {
     }
     assert_eq!(decoder.length(id).unwrap(), 90);
     assert_close(&last, &expected, 1e-4);
+}
+
+/// A model whose linear layers are in blocks, as most GGUF files have them.
+fn blocks_model() -> Arc<BaseModel> {
+    let config = ModelConfig { hidden_size: 64, intermediate_size: 192, head_dim: 16, ..tiny_config() };
+    let mut model = Arc::unwrap_or_clone(random_model(config));
+    for layer in 0..model.config.layers {
+        for module in TargetModule::ALL {
+            let name = module.weight_name(layer);
+            let HostTensor { shape, values } = model.tensors.remove(&name).unwrap();
+            let shape = [shape[0], shape[1]];
+            let values = Tensor::from_vec(values, shape.as_slice(), &Device::Cpu).unwrap();
+            let stored = QTensor::quantize(&values, GgmlDType::Q4_1).unwrap();
+            let blocks =
+                BlockMatrix::new(BlockFormat::Q4_1, shape, &stored.data().unwrap(), |row| row).unwrap();
+            model.quantised.insert(name, Quantised::Blocks(blocks));
+        }
+    }
+    Arc::new(model)
+}
+
+#[test]
+fn answers_over_blocks_do_not_depend_on_what_is_answered_beside_them() {
+    let base = blocks_model();
+    let mut engine = ReferenceEngine::new(Arc::clone(&base)).unwrap();
+    engine.init_adapter(&lora(), 1).unwrap();
+    let mut adapter = engine.save().unwrap().adapter;
+    for (seed, tensor) in (50..).zip(adapter.tensors.values_mut()) {
+        tensor.values = random(seed, tensor.values.len());
+    }
+    let mut decoder = ReferenceDecoder::new(base).unwrap();
+    decoder.add_adapter("one", &adapter).unwrap();
+    let texts: Vec<Vec<u32>> = (0..9).map(|seed| tokens(seed, 90 + 10 * seed as usize)).collect();
+    let prompt = |text: &[u32]| text.len() - 4;
+    let run = |decoder: &mut ReferenceDecoder, texts: &[&Vec<u32>]| {
+        let ids: Vec<SequenceId> = texts.iter().map(|_| decoder.open(Some("one")).unwrap()).collect();
+        let prompts = ids.iter().zip(texts).map(|(id, text)| (*id, &text[..prompt(text)]));
+        let mut logits = vec![decoder.extend(&prompts.collect::<Vec<_>>()).unwrap()];
+        for step in 0..4 {
+            let next = ids.iter().zip(texts).map(|(id, text)| (*id, &text[prompt(text) + step..][..1]));
+            logits.push(decoder.extend(&next.collect::<Vec<_>>()).unwrap());
+        }
+        ids.iter().for_each(|id| decoder.close(*id).unwrap());
+        logits
+    };
+    let together = run(&mut decoder, &texts.iter().collect::<Vec<_>>());
+    for (index, text) in texts.iter().enumerate() {
+        let alone = run(&mut decoder, &[text]);
+        for (step, (together, alone)) in together.iter().zip(&alone).enumerate() {
+            // The head is not in blocks here; its rounding does depend on them.
+            assert_close(&together[index], &alone[0], 1e-6);
+            assert!(alone[0].iter().any(|logit| *logit != 0.0), "text {index}, step {step}");
+        }
+    }
 }
 
 #[test]
@@ -118,6 +181,11 @@ fn long_inputs_take_several_passes_with_the_same_result() {
     assert_eq!(
         passes([600, 30].into_iter(), PASS_ROWS),
         [vec![(0, 0..512)], vec![(0, 512..600), (1, 0..30)]]
+    );
+    assert_eq!(
+        passes([40, 500, 0, 20].into_iter(), PASS_ROWS),
+        [vec![(0, 0..40)], vec![(1, 0..500)], vec![(3, 0..20)]],
+        "cut as it would be alone"
     );
 }
 
