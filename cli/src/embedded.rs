@@ -112,7 +112,7 @@ impl Embedded {
             handlers.push(Arc::new(GenerateHandler::new(generate)));
             handlers.push(Arc::new(OwnJudge::new(&self.settings.judge, models)));
         }
-        let coordinator = Arc::new(GrpcCoordinator::new(&self.url())?);
+        let coordinator = Arc::new(GrpcCoordinator::new(&self.url(), &self.services)?);
         let ports =
             WorkerPorts { broker: Arc::clone(&self.broker), coordinator, artifacts: self.artifacts.clone() };
         let loops = spawn_workers("clara", handlers, &ports, &self.settings, &self.workers)?;

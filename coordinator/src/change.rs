@@ -51,7 +51,7 @@ impl<'a> Change<'a> {
     pub(crate) async fn begin(driver: &'a Driver) -> Result<Self, DriverError> {
         let Driver { records, relay, registry, .. } = driver;
         let now = records.state.now().await?;
-        let commit = Commit { id: Uuid::new_v4().to_string(), ..Commit::default() };
+        let commit = Commit { id: commit_id(), ..Commit::default() };
         Ok(Self {
             records,
             relay: relay.as_ref(),
@@ -83,8 +83,7 @@ impl<'a> Change<'a> {
         if !self.families.contains_key(&family_id) {
             // What happens to a family is noted in its chain.
             let chain = audit_chain(&family_id);
-            let (stored, head) =
-                futures::try_join!(self.records.family(&family_id), self.records.audit_head(&chain))?;
+            let (stored, head) = self.records.family_and_head(&family_id, &chain).await?;
             self.loaded_chains.insert(chain, head);
             let empty = || Stored { version: None, value: Family::new(domain.clone(), method) };
             self.families.insert(family_id.clone(), stored.unwrap_or_else(empty));
@@ -116,7 +115,9 @@ impl<'a> Change<'a> {
         stored: &Stored<&Job>,
     ) -> Result<(), DriverError> {
         self.commit.indexes.extend(indexes::changes(before, stored.value));
-        self.commit.writes.extend(stored_job::writes(stored)?);
+        let (write, parts) = stored_job::write(before, stored)?;
+        self.commit.writes.push(write);
+        self.commit.parts.extend(parts);
         Ok(())
     }
 
@@ -124,7 +125,8 @@ impl<'a> Change<'a> {
     pub(crate) async fn remove_job(&mut self, stored: &Stored<Job>) -> Result<(), DriverError> {
         let job = &stored.value;
         self.commit.indexes.extend(indexes::removal(job));
-        self.commit.writes.extend(stored_job::removal(&job.id, stored.version));
+        let (key, expected) = (job_key(&job.id), stored.version);
+        self.commit.writes.push(Write { key, expected, body: Body::Remove });
         let (writes, indexes) = job_log::removal(self.records, &job.id).await?;
         self.commit.writes.extend(writes);
         self.commit.indexes.extend(indexes);
@@ -155,8 +157,7 @@ impl<'a> Change<'a> {
     }
 
     pub(crate) fn publish(&mut self, task: Task, not_before: Timestamp) {
-        let Task { job, stage, attempt, .. } = &task;
-        self.commit.outbox.push(OutboxEntry { id: format!("{job}/{stage}/{attempt}"), task, not_before });
+        self.commit.outbox.push(OutboxEntry { task, not_before });
     }
 
     pub(crate) fn watch(&mut self, job: &JobId, at: Option<Timestamp>) {
@@ -206,6 +207,11 @@ impl<'a> Change<'a> {
         }
         Ok(())
     }
+}
+
+/// A name for a commit, which its records remember: short, and no other one of the same record has it.
+fn commit_id() -> String {
+    format!("{:x}", Uuid::new_v4().as_u64_pair().0)
 }
 
 /// A point in time as RFC 3339.

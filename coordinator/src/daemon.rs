@@ -70,6 +70,7 @@ async fn serve_over(
     health.set("artifacts", Ok(()));
     let url = format!("http://{}", coordinator.address());
     tracing::info!("coordinator serves workers and users at {url}");
-    let ports = WorkerPorts { broker, coordinator: Arc::new(GrpcCoordinator::new(&url)?), artifacts };
+    let workers = Arc::new(GrpcCoordinator::new(&url, tasks)?);
+    let ports = WorkerPorts { broker, coordinator: workers, artifacts };
     Ok((coordinator, ports))
 }

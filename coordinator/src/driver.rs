@@ -4,13 +4,13 @@ mod follow;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use clara_lifecycle::{
     adapter::{
         AdapterStatus, AliasError, FourEyesError, ImportError, RegistrationError, RollbackError, StatusError,
     },
-    attempt::ChampionInput,
+    attempt::{ChampionInput, GoldenInput},
     audit::AuditNote,
     id::JobId,
     job::{Event, Job, JobState, Rejected},
@@ -25,6 +25,7 @@ use clara_runtime::{
     config::CalibrationSettings,
     state::{Limit, StateError, StateStore},
 };
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::{
@@ -160,6 +161,8 @@ pub struct Driver {
     pub(crate) wake: Arc<Notify>,
     /// Takes what this coordinator committed and should publish at once.
     pub(crate) relay: Option<Relay>,
+    /// Golden datasets that jobs named, by version: a version never changes, and may be large.
+    pub(crate) pinned: Arc<Mutex<HashMap<String, GoldenInput>>>,
     /// When a judge counts as calibrated.
     pub(crate) calibration: CalibrationSettings,
     /// Servers that versions are rolled out to.
@@ -182,6 +185,7 @@ impl Driver {
             registry,
             wake,
             relay: None,
+            pinned: Arc::default(),
             targets,
             calibration,
         }

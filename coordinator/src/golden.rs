@@ -177,12 +177,21 @@ impl Driver {
         &self,
         reference: &GoldenReference,
     ) -> Result<GoldenInput, DriverError> {
+        let name = reference.to_string();
+        if let Some(pinned) = self.pinned.lock().get(&name) {
+            return Ok(pinned.clone());
+        }
         let frozen = self.frozen_golden(reference).await?;
-        Ok(GoldenInput {
+        let pinned = GoldenInput {
             reference: frozen.dataset.reference().to_string(),
             digest: frozen.digest,
             artifact: frozen.artifact,
-        })
+        };
+        // A name without a version means another one later.
+        if pinned.reference == name {
+            self.pinned.lock().insert(name, pinned.clone());
+        }
+        Ok(pinned)
     }
 
     /// How many evaluations of the job's family with its golden dataset led to a decision before, repeats of its own version included.

@@ -115,7 +115,7 @@ impl Driver {
             let id = record.id.strip_prefix(&of_job)?.to_owned();
             Some(Record { id, ..record })
         };
-        Ok(records.into_iter().filter_map(by_member).collect())
+        Ok(records.into_iter().flatten().filter_map(by_member).collect())
     }
 
     /// The next parts of a log, from at most `limit` records, and whether there may be more at once.
@@ -130,7 +130,7 @@ impl Driver {
         cursor.member.clone_from(last);
         let keys: Vec<RecordKey> = members.iter().map(|member| record_key(&cursor.job, member)).collect();
         let mut parts = Vec::new();
-        for record in self.records.state.load_all(&keys).await? {
+        for record in self.records.state.load_all(&keys).await?.into_iter().flatten() {
             parts.extend(cursor.advance(from_json(&format!("{LOG}/{}", record.id), &record.body)?));
         }
         Ok((parts, members.len() == limit))
@@ -148,7 +148,7 @@ pub(crate) async fn removal(
     loop {
         let members = records.state.members(&index(job), &page).await?;
         let keys: Vec<RecordKey> = members.iter().map(|member| record_key(job, member)).collect();
-        for Record { id, version, .. } in records.state.load_all(&keys).await? {
+        for Record { id, version, .. } in records.state.load_all(&keys).await?.into_iter().flatten() {
             let member = id.strip_prefix(&of_job).unwrap_or(&id).to_owned();
             let key = record_key(job, &member);
             writes.push(Write { key, expected: Some(version), body: Body::Remove });

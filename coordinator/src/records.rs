@@ -7,7 +7,7 @@ use clara_lifecycle::{
     audit::AuditHead,
     id::{GoldenDatasetId, GoldenReference, JobId},
 };
-use clara_runtime::state::{RecordKey, StateError, StateStore};
+use clara_runtime::state::{Record, RecordKey, StateError, StateStore};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::driver::DriverError;
@@ -82,13 +82,21 @@ pub(crate) fn from_json<T: DeserializeOwned>(key: &str, body: &str) -> Result<T,
         .map_err(|error| DriverError::Record { key: key.to_owned(), reason: error.to_string() })
 }
 
+fn typed<T: DeserializeOwned>(key: &RecordKey, record: &Record) -> Result<Stored<T>, DriverError> {
+    Ok(Stored { version: Some(record.version), value: from_json(&key.to_string(), &record.body)? })
+}
+
+/// The head of a chain without entries.
+fn no_head() -> Stored<AuditHead> {
+    Stored { version: None, value: AuditHead::default() }
+}
+
 impl Records {
     pub(crate) async fn load<T: DeserializeOwned>(
         &self,
         key: &RecordKey,
     ) -> Result<Option<Stored<T>>, DriverError> {
-        let Some(record) = self.state.load(key).await? else { return Ok(None) };
-        Ok(Some(Stored { version: Some(record.version), value: from_json(&key.to_string(), &record.body)? }))
+        self.state.load(key).await?.map(|record| typed(key, &record)).transpose()
     }
 
     /// All records of a kind, in order of their ids.
@@ -112,9 +120,21 @@ impl Records {
         self.load(&family_key(family_id)).await
     }
 
+    /// A family, and the head of the chain that notes what happens to it.
+    pub(crate) async fn family_and_head(
+        &self,
+        family_id: &str,
+        chain: &str,
+    ) -> Result<(Option<Stored<Family>>, Stored<AuditHead>), DriverError> {
+        let (family, head) = (family_key(family_id), audit_key(chain));
+        let mut found = self.state.load_all(&[family.clone(), head.clone()]).await?.into_iter();
+        let stored = found.next().flatten().map(|record| typed(&family, &record)).transpose()?;
+        let head = found.next().flatten().map(|record| typed(&head, &record)).transpose()?;
+        Ok((stored, head.unwrap_or_else(no_head)))
+    }
+
     pub(crate) async fn audit_head(&self, chain: &str) -> Result<Stored<AuditHead>, DriverError> {
-        let stored = self.load(&audit_key(chain)).await?;
-        Ok(stored.unwrap_or(Stored { version: None, value: AuditHead::default() }))
+        Ok(self.load(&audit_key(chain)).await?.unwrap_or_else(no_head))
     }
 
     /// All events of a stream after a number.

@@ -146,7 +146,9 @@ impl Coordinator {
         };
         let rollouts = Rollouts::new(driver.clone(), artifacts.clone());
         rollout::watch(&rollouts, tasks);
-        let workers = WorkerServiceServer::new(Workers { driver: driver.clone(), terms: options.lease });
+        let workers =
+            Workers { driver: driver.clone(), terms: options.lease, shutdown: tasks.shutdown().clone() };
+        let workers = WorkerServiceServer::new(workers);
         let control = Control {
             driver: driver.clone(),
             broker: Arc::clone(&broker),

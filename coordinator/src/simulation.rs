@@ -115,13 +115,14 @@ impl SimulatedCoordinator {
         let driver = Driver { relay: Some(relay), ..Driver::new(Arc::clone(&state), schedule) };
         // Nothing ends in order here.
         let never = CancellationToken::new();
+        let shutdown = never.clone();
         let relaying = outbox::relay(state, Arc::clone(&broker), committed, never.clone());
         tasks.spawn_until_shutdown("coordinator.relay", relaying);
         let scheduling = scheduler::schedule(driver.clone(), never.clone());
         tasks.spawn_until_shutdown("coordinator.schedule", scheduling);
         let reaping = reaper::reap(driver.clone(), broker, never);
         tasks.spawn_until_shutdown("coordinator.reap", reaping);
-        let service = WorkerServiceServer::new(Workers { driver: driver.clone(), terms: lease });
+        let service = WorkerServiceServer::new(Workers { driver: driver.clone(), terms: lease, shutdown });
         let workers = Arc::new(GrpcCoordinator::in_process(name, service));
         Self { users: Users { driver }, workers }
     }

@@ -1,44 +1,38 @@
-//! A job in two records: what was asked for, written once, and how it goes, written with every event.
+//! A job as it is stored: how it goes, written with every event, and two kinds of parts, written once: what was asked for,
+//! and the result of each stage.
 
 use std::{borrow::Cow, sync::Arc};
 
 use clara_lifecycle::{
     attempt::GoldenInput,
     id::{Fence, JobId},
-    job::{Job, JobState, StageTable},
+    job::{Job, StageState},
+    results::StageResult,
     spec::JobSpec,
-    time::Timestamp,
+    stage::Stage,
 };
-use clara_runtime::state::{Body, Record, RecordKey, Write};
+use clara_runtime::state::{Body, Part, Record, RecordKey, Write};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     driver::DriverError,
     records::{Records, Stored, from_json, to_json},
 };
+use course::Course;
+
+mod course;
+#[cfg(test)]
+mod tests;
 
 const JOB: &str = "job";
-const ASKED: &str = "job_spec";
+/// The part that has what was asked for.
+const ASKED: &str = "asked";
 
-/// What was asked for; it never changes, and is the larger part. A budget that was raised since stands in [`Course`].
+/// What was asked for; it never changes. A budget that was raised since stands in [`Course`].
 #[derive(Debug, Serialize, Deserialize)]
 struct Asked<'a> {
     spec: Cow<'a, JobSpec>,
     golden: Cow<'a, GoldenInput>,
-}
-
-/// How the job goes.
-#[derive(Debug, Serialize, Deserialize)]
-struct Course<'a> {
-    submitted_at: Timestamp,
-    changed_at: Timestamp,
-    state: Cow<'a, JobState>,
-    stages: Cow<'a, StageTable>,
-    fence: Fence,
-    adapter_id: Cow<'a, Option<String>>,
-    /// What the judge may spend, where a budget was asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    judge_budget: Option<f64>,
 }
 
 /// The record that has a job's version.
@@ -46,36 +40,43 @@ pub(crate) fn job_key(job: &JobId) -> RecordKey {
     RecordKey::new(JOB, job.as_str())
 }
 
-/// The writes that store a job over the version that it was loaded with.
-pub(crate) fn writes(stored: &Stored<&Job>) -> Result<Vec<Write>, DriverError> {
+/// What stores a job, which was `before`, over the version that it was loaded with.
+pub(crate) fn write(before: Option<&Job>, stored: &Stored<&Job>) -> Result<(Write, Vec<Part>), DriverError> {
     let Stored { version, value: job } = *stored;
-    let course = Course {
-        submitted_at: job.submitted_at,
-        changed_at: job.changed_at,
-        state: Cow::Borrowed(&job.state),
-        stages: Cow::Borrowed(&job.stages),
-        fence: job.fence,
-        adapter_id: Cow::Borrowed(&job.adapter_id),
-        judge_budget: job.spec.judge.budget.as_ref().and_then(|budget| budget.most),
-    };
-    let mut writes = vec![put(job_key(&job.id), version, &course)?];
-    if version.is_none() {
+    let key = job_key(&job.id);
+    let body = Body::Put(to_json(&key, &Course::of(job))?);
+    let mut parts = Vec::new();
+    if before.is_none() {
         let asked = Asked { spec: Cow::Borrowed(&job.spec), golden: Cow::Borrowed(&job.golden) };
-        writes.push(put(RecordKey::new(ASKED, job.id.as_str()), None, &asked)?);
+        parts.push((ASKED.to_owned(), to_json(&key, &asked)?));
     }
-    Ok(writes)
+    for stage in Stage::ALL {
+        if let Some((fence, result)) = committed(job, stage)
+            && before.and_then(|before| committed(before, stage)).is_none_or(|(earlier, _)| earlier != fence)
+        {
+            parts.push((part_of(stage), to_json(&key, result)?));
+        }
+    }
+    let part = |(name, body)| Part { record: key.clone(), name, body };
+    let parts = parts.into_iter().map(part).collect();
+    Ok((Write { key: key.clone(), expected: version, body }, parts))
 }
 
-/// The writes that remove a job that was loaded with `version`.
-pub(crate) fn removal(job: &JobId, version: Option<u64>) -> Vec<Write> {
-    // What was asked for is written once and never again.
-    let asked = Write { key: RecordKey::new(ASKED, job.as_str()), expected: Some(1), body: Body::Remove };
-    vec![Write { key: job_key(job), expected: version, body: Body::Remove }, asked]
+/// The result of a stage, and the fence of the attempt that it is from.
+fn committed(job: &Job, stage: Stage) -> Option<(Fence, &StageResult)> {
+    match &job.stages.get(stage).state {
+        StageState::Succeeded { fence, result, .. } => Some((*fence, result)),
+        StageState::Waiting
+        | StageState::Queued { .. }
+        | StageState::Leased(_)
+        | StageState::Failed
+        | StageState::Cancelled => None,
+    }
 }
 
-fn put<T: Serialize>(key: RecordKey, expected: Option<u64>, value: &T) -> Result<Write, DriverError> {
-    let body = Body::Put(to_json(&key, value)?);
-    Ok(Write { key, expected, body })
+/// The part that has the newest result of a stage.
+fn part_of(stage: Stage) -> String {
+    format!("result.{stage}")
 }
 
 impl Records {
@@ -90,42 +91,37 @@ impl Records {
         &self,
         ids: &[String],
     ) -> Result<Vec<Result<Stored<Job>, DriverError>>, DriverError> {
-        let keys: Vec<RecordKey> =
-            ids.iter().flat_map(|id| [RecordKey::new(JOB, id), RecordKey::new(ASKED, id)]).collect();
-        let mut records = self.state.load_all(&keys).await?.into_iter().peekable();
-        let mut jobs = Vec::with_capacity(ids.len());
-        while let Some(course) = records.next() {
-            let asked = records.next_if(|asked| asked.id == course.id);
-            jobs.push(job_of(&course, asked.as_ref()));
-        }
-        Ok(jobs)
+        let keys: Vec<RecordKey> = ids.iter().map(|id| RecordKey::new(JOB, id)).collect();
+        Ok(self.state.load_all(&keys).await?.iter().flatten().map(job_of).collect())
     }
 }
 
-fn job_of(course: &Record, asked: Option<&Record>) -> Result<Stored<Job>, DriverError> {
-    let key = format!("{JOB}/{}", course.id);
+fn job_of(record: &Record) -> Result<Stored<Job>, DriverError> {
+    let key = format!("{JOB}/{}", record.id);
     let damaged = |reason: String| DriverError::Record { key: key.clone(), reason };
-    let asked = asked.ok_or_else(|| damaged(format!("its record {ASKED}/{} is missing", course.id)))?;
-    let Asked { spec, golden } = from_json(&format!("{ASKED}/{}", course.id), &asked.body)?;
-    let Course { submitted_at, changed_at, state, stages, fence, adapter_id, judge_budget } =
-        from_json(&key, &course.body)?;
+    let part = |name: &str| {
+        let missing = || damaged(format!("its part `{name}` is missing"));
+        record.parts.get(name).ok_or_else(missing)
+    };
+    let Asked { spec, golden } = from_json(&key, part(ASKED)?)?;
+    let mut course: Course = from_json(&key, &record.body)?;
+    let result = |stage: Stage| from_json(&key, part(&part_of(stage))?).map(Arc::new);
     let mut spec = spec.into_owned();
-    if let Some((budget, most)) = spec.judge.budget.as_mut().zip(judge_budget) {
+    if let Some((budget, most)) = spec.judge.budget.as_mut().zip(course.judge_budget) {
         budget.most = Some(most);
     }
-    let job = Job {
-        id: course
-            .id
-            .parse()
-            .map_err(|error: clara_lifecycle::id::InvalidName| damaged(error.to_string()))?,
+    let id =
+        record.id.parse().map_err(|error: clara_lifecycle::id::InvalidName| damaged(error.to_string()))?;
+    let value = Job {
+        id,
         spec: Arc::new(spec),
         golden: Arc::new(golden.into_owned()),
-        submitted_at,
-        changed_at,
-        state: state.into_owned(),
-        stages: stages.into_owned(),
-        fence,
-        adapter_id: adapter_id.into_owned(),
+        submitted_at: course.submitted_at,
+        changed_at: course.changed_at,
+        fence: course.fence,
+        stages: course.take_stages(result)?,
+        state: course.state.into_owned(),
+        adapter_id: course.adapter_id.map(Cow::into_owned),
     };
-    Ok(Stored { version: Some(course.version), value: job })
+    Ok(Stored { version: Some(record.version), value })
 }

@@ -83,13 +83,13 @@ impl Driver {
         problems.extend(
             unknown.map(|error| SpecProblem { field: "rollout_targets", message: error.to_string() }),
         );
-        let family = spec.family();
-        let (family, golden) =
-            futures::join!(self.records.family(&family), self.pinned_golden(&spec.golden_dataset));
-        if let Some(Err(error)) = family?.map(|family| family.value.check_version(spec.version.as_ref())) {
+        if let Some(version) = &spec.version
+            && let Some(family) = self.records.family(&spec.family()).await?
+            && let Err(error) = family.value.check_version(version)
+        {
             problems.push(SpecProblem { field: "version", message: error.to_string() });
         }
-        let golden = match golden {
+        let golden = match self.pinned_golden(&spec.golden_dataset).await {
             Ok(golden) => Some(golden),
             Err(error @ (DriverError::UnknownGolden { .. } | DriverError::Invalid(_))) => {
                 problems.push(SpecProblem { field: "golden_dataset", message: error.to_string() });

@@ -17,10 +17,12 @@ use clara_lifecycle::{
 };
 use clara_proto::{
     convert::{ConvertError, claim_key, welcome_to_wire},
-    v1::{self, worker_service_server::WorkerService},
+    v1::{self, call::Call, reply::Reply, worker_service_server::WorkerService},
 };
 use clara_runtime::metrics;
-use tonic::{Request, Response, Status};
+use futures::{StreamExt as _, future::ready, stream::BoxStream};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
 use tracing::{info, warn};
 
 use crate::{
@@ -33,7 +35,12 @@ use crate::{
 pub(crate) struct Workers {
     pub(crate) driver: Driver,
     pub(crate) terms: LeaseTerms,
+    /// When it begins, exchanges take no more calls.
+    pub(crate) shutdown: CancellationToken,
 }
+
+/// Calls of one exchange that are carried out at the same time; the others wait.
+const CALLS_AT_ONCE: usize = 1024;
 
 /// What an attempt needs beside its job: each stage some of it.
 #[derive(Debug, Default)]
@@ -171,6 +178,36 @@ impl Workers {
     }
 }
 
+impl Workers {
+    /// Carries out one call of an exchange.
+    async fn reply_to(&self, v1::Call { number, call }: v1::Call) -> v1::Reply {
+        let reply = match call {
+            Some(Call::Claim(request)) => {
+                self.claim(Request::new(request)).await.map(|answer| Reply::Claim(answer.into_inner()))
+            }
+            Some(Call::Heartbeat(request)) => self
+                .heartbeat(Request::new(request))
+                .await
+                .map(|answer| Reply::Heartbeat(answer.into_inner())),
+            Some(Call::Complete(request)) => {
+                self.complete(Request::new(request)).await.map(|answer| Reply::Complete(answer.into_inner()))
+            }
+            Some(Call::Fail(request)) => {
+                self.fail(Request::new(request)).await.map(|answer| Reply::Fail(answer.into_inner()))
+            }
+            Some(Call::HandBack(request)) => {
+                self.hand_back(Request::new(request)).await.map(|answer| Reply::HandBack(answer.into_inner()))
+            }
+            None => Err(Status::unimplemented("this coordinator does not know the call")),
+        };
+        let reply = reply.unwrap_or_else(|status| {
+            let (code, message) = (status.code().into(), status.message().to_owned());
+            Reply::Failure(v1::Failure { code, message })
+        });
+        v1::Reply { number, reply: Some(reply) }
+    }
+}
+
 fn key_of(key: Option<v1::AttemptKey>) -> Result<(JobId, AttemptKey), DriverError> {
     Ok(key.ok_or(DriverError::Invalid("field `key` is missing".into()))?.try_into()?)
 }
@@ -232,6 +269,20 @@ impl WorkerService for Workers {
             .await
             .map_err(|error| status_of(&error))?;
         Ok(Response::new(v1::HandBackResponse { outcome: outcome.into() }))
+    }
+
+    type ExchangeStream = BoxStream<'static, Result<v1::Reply, Status>>;
+
+    async fn exchange(&self, calls: Request<Streaming<v1::Call>>) -> Answer<Self::ExchangeStream> {
+        let workers = self.clone();
+        let calls = calls.into_inner().take_until(self.shutdown.clone().cancelled_owned());
+        // The first error is the end of the worker, or of the way to it.
+        let calls = calls.scan((), |(), call| ready(call.ok()));
+        let replies = calls.map(move |call| {
+            let workers = workers.clone();
+            async move { Ok(workers.reply_to(call).await) }
+        });
+        Ok(Response::new(replies.buffer_unordered(CALLS_AT_ONCE).boxed()))
     }
 
     async fn append_log(&self, request: Request<v1::AppendLogRequest>) -> Answer<v1::AppendLogResponse> {

@@ -94,7 +94,7 @@ pub enum Outcome {
 }
 
 /// The stages of a job, in order.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct StageTable {
     ingest: StageRecord,
     train: StageRecord,
@@ -189,6 +189,21 @@ impl JobState {
 }
 
 impl StageTable {
+    /// The table whose stages `record` tells.
+    ///
+    /// # Errors
+    /// The first of its errors.
+    pub fn of<E>(mut record: impl FnMut(Stage) -> Result<StageRecord, E>) -> Result<Self, E> {
+        Ok(Self {
+            ingest: record(Stage::Ingest)?,
+            train: record(Stage::Train)?,
+            generate: record(Stage::Generate)?,
+            judge: record(Stage::Judge)?,
+            gate: record(Stage::Gate)?,
+            rollout: record(Stage::Rollout)?,
+        })
+    }
+
     /// One stage.
     pub fn get(&self, stage: Stage) -> &StageRecord {
         match stage {
@@ -236,7 +251,6 @@ impl Job {
 
     /// A new job, to be admitted.
     pub fn submit(id: JobId, spec: JobSpec, golden: GoldenInput, now: Timestamp) -> (Self, Vec<Command>) {
-        let waiting = StageRecord::default;
         let job = Self {
             id,
             spec: Arc::new(spec),
@@ -244,14 +258,7 @@ impl Job {
             submitted_at: now,
             changed_at: now,
             state: JobState::Waiting { stage: Stage::Ingest },
-            stages: StageTable {
-                ingest: waiting(),
-                train: waiting(),
-                generate: waiting(),
-                judge: waiting(),
-                gate: waiting(),
-                rollout: waiting(),
-            },
+            stages: StageTable::default(),
             fence: Fence::default(),
             adapter_id: None,
         };

@@ -109,18 +109,21 @@ where
     Capture.with_filter(wanted())
 }
 
-/// Our own spans and lines from `info` on, and what libraries warn of.
+/// Attempts, our own lines from `info` on, and what libraries warn of.
 fn wanted<S>() -> impl Filter<S>
 where
     S: Subscriber,
 {
     let is_wanted = |metadata: &Metadata<'_>| {
+        // Every span costs each time that work goes on inside it.
+        if metadata.is_span() {
+            return metadata.name() == ATTEMPT_SPAN;
+        }
         let ours = metadata.target().starts_with("clara");
         let limit = if ours { Level::INFO } else { Level::WARN };
         // That an attempt began and ended say the events of its job.
-        let told = metadata.is_event()
-            && *metadata.level() == Level::INFO
-            && metadata.target() == "clara_runtime::worker_loop::attempt";
+        let told =
+            *metadata.level() == Level::INFO && metadata.target() == "clara_runtime::worker_loop::attempt";
         *metadata.level() <= limit && !told
     };
     FilterFn::new(is_wanted).with_max_level_hint(Level::INFO)

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::Clock;
 
 /// Layout of the tables below; a file with another one is refused.
-const LAYOUT: i64 = 3;
+const LAYOUT: i64 = 4;
 
 /// How long a writer waits for another process to finish its transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,6 +25,10 @@ CREATE TABLE records (
     kind TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, body TEXT NOT NULL,
     PRIMARY KEY (kind, id)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE parts (
+    kind TEXT NOT NULL, id TEXT NOT NULL, name TEXT NOT NULL, body TEXT NOT NULL,
+    PRIMARY KEY (kind, id, name)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE events (
     position INTEGER PRIMARY KEY AUTOINCREMENT,
     stream TEXT NOT NULL, number INTEGER NOT NULL, at INTEGER NOT NULL, body TEXT NOT NULL,
@@ -32,7 +36,7 @@ CREATE TABLE events (
 ) STRICT;
 CREATE TABLE outbox (
     position INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE, task TEXT NOT NULL, not_before INTEGER NOT NULL
+    task TEXT NOT NULL UNIQUE, not_before INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX outbox_by_time ON outbox (not_before, position);
 CREATE TABLE deadlines (

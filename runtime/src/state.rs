@@ -1,6 +1,6 @@
 //! The state store port: versioned records, event streams, outbox and deadlines, changed by one atomic commit.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use async_trait::async_trait;
 use clara_lifecycle::time::Timestamp;
@@ -47,6 +47,8 @@ pub struct Record {
     pub version: u64,
     /// JSON.
     pub body: String,
+    /// What was written beside the body, by name: JSON.
+    pub parts: BTreeMap<String, String>,
 }
 
 /// One change of one record.
@@ -69,6 +71,17 @@ pub enum Body {
     Put(String),
     /// It is removed; written again it starts at version 1.
     Remove,
+}
+
+/// A part of a record, for what changes more rarely than its body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The record, which the same commit puts.
+    pub record: RecordKey,
+    /// Which part: letters, digits and `.`.
+    pub name: String,
+    /// It has this body (JSON) until it is written again or its record is removed.
+    pub body: String,
 }
 
 /// One change of an index: an ordered set of names.
@@ -123,9 +136,7 @@ pub struct Deadline {
 /// A task to be published, not before a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxEntry {
-    /// Unique; writing an entry twice keeps the first.
-    pub id: String,
-    /// The task.
+    /// The task. Written again before it is settled, the first entry stays.
     pub task: Task,
     /// Earliest time of publication.
     pub not_before: Timestamp,
@@ -151,6 +162,8 @@ pub struct Commit {
     pub id: String,
     /// Records, each with the version it must have.
     pub writes: Vec<Write>,
+    /// Parts of records that are put.
+    pub parts: Vec<Part>,
     /// Events to append: stream and JSON body.
     pub events: Vec<(String, String)>,
     /// Tasks to publish.
@@ -247,8 +260,8 @@ pub trait StateStore: Send + Sync + fmt::Debug {
     /// One record.
     async fn load(&self, key: &RecordKey) -> Result<Option<Record>, StateError>;
 
-    /// Many records of one moment or of several; those that are missing are left out.
-    async fn load_all(&self, keys: &[RecordKey]) -> Result<Vec<Record>, StateError>;
+    /// Many records of one moment or of several, in the order of their keys; nothing for those that are missing.
+    async fn load_all(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>, StateError>;
 
     /// Records of a kind in order of their ids, after `after` (exclusive), at most `limit`.
     async fn list(
@@ -267,8 +280,8 @@ pub trait StateStore: Send + Sync + fmt::Debug {
     /// Outbox entries to be published by `until`, earliest first, at most `limit`.
     async fn outbox(&self, until: Timestamp, limit: usize) -> Result<Vec<OutboxEntry>, StateError>;
 
-    /// Removes outbox entries after their publication. Settling twice is harmless.
-    async fn settle(&self, entries: &[String]) -> Result<(), StateError>;
+    /// Removes tasks from the outbox after their publication. Settling twice is harmless.
+    async fn settle(&self, tasks: &[Task]) -> Result<(), StateError>;
 
     /// Members of an index.
     async fn members(&self, index: &str, page: &Page) -> Result<Vec<String>, StateError>;

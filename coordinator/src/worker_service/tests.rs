@@ -7,7 +7,7 @@ use super::*;
 use crate::testing::{House, TERMS, claim, complete, complete_until, result};
 
 fn workers(house: &House) -> Workers {
-    Workers { driver: house.driver.clone(), terms: TERMS }
+    Workers { driver: house.driver.clone(), terms: TERMS, shutdown: CancellationToken::new() }
 }
 
 fn claim_request(job: &Job, attempt: u32, claim_id: &str) -> Request<v1::ClaimRequest> {
@@ -205,7 +205,7 @@ async fn a_worker_is_told_the_classes_that_its_resources_and_its_wish_allow() {
         class("h100", 0, Some("h100")),
     ];
     let driver = Driver { classes: classes.into(), ..house.driver.clone() };
-    let workers = Workers { driver, terms: TERMS };
+    let workers = Workers { driver, terms: TERMS, shutdown: CancellationToken::new() };
     assert_eq!(welcomed(&workers, hello(1, 2)).await.classes, ["default", "gpu40", "gpu80"]);
     let mut choosy = hello(1, 2);
     choosy.classes = vec!["gpu80".to_owned(), "gpu96".to_owned()];

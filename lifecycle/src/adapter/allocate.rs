@@ -62,7 +62,9 @@ impl Family {
         if let Some(version) = self.versions.iter().find(same_job) {
             return Ok(Registered { adapter_id: version.adapter_id.clone(), created: false });
         }
-        self.check_version(new.version.as_ref())?;
+        if let Some(asked) = &new.version {
+            self.check_version(asked)?;
+        }
         let version = new.version.clone().unwrap_or_else(|| self.next_version(&new));
         let adapter_id = format!("{}-v{version}", self.family_id);
         let losses = [
@@ -110,14 +112,14 @@ impl Family {
     ///
     /// # Errors
     /// [`RegistrationError::NotGreater`] when it is not the greatest.
-    pub fn check_version(&self, asked: Option<&Version>) -> Result<(), RegistrationError> {
-        match (asked, self.newest()) {
-            (Some(asked), Some(newest)) if *asked <= newest.version => Err(RegistrationError::NotGreater {
+    pub fn check_version(&self, asked: &Version) -> Result<(), RegistrationError> {
+        match self.newest() {
+            Some(newest) if *asked <= newest.version => Err(RegistrationError::NotGreater {
                 asked: asked.clone(),
                 newest: newest.version.clone(),
                 family_id: self.family_id.clone(),
             }),
-            (Some(_) | None, Some(_) | None) => Ok(()),
+            Some(_) | None => Ok(()),
         }
     }
 

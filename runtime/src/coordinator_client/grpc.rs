@@ -13,7 +13,7 @@ use clara_lifecycle::{
 };
 use clara_proto::{
     convert::key_to_wire,
-    v1::{self, worker_service_client::WorkerServiceClient},
+    v1::{self, call::Call, reply::Reply, worker_service_client::WorkerServiceClient},
 };
 use tonic::{
     Code, Response, Status,
@@ -27,7 +27,10 @@ use super::{
     Claim, ClaimAnswer, ClaimedAttempt, Coordinator, CoordinatorError, Directive, ReportOutcome,
     peers::{self, Failed, Peers},
 };
-use crate::trace::TraceContext;
+use crate::{task::Tasks, trace::TraceContext};
+use exchange::Exchange;
+
+mod exchange;
 
 /// How long a call may take; well below every lease.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -37,15 +40,24 @@ const LARGEST_MESSAGE_BYTES: usize = 64 << 20;
 /// The coordinators at some URLs; connects when one is first needed, and again after every loss.
 #[derive(Debug, Clone)]
 pub struct GrpcCoordinator<T = Channel> {
-    peers: Peers<WorkerServiceClient<T>>,
+    peers: Peers<Peer<T>>,
+}
+
+/// One coordinator.
+#[derive(Debug, Clone)]
+struct Peer<T> {
+    client: WorkerServiceClient<T>,
+    /// None where there is no wire to share.
+    exchange: Option<Exchange>,
 }
 
 impl GrpcCoordinator {
     /// The coordinators at `urls`, e.g. `http://127.0.0.1:7400`, several with commas between them. Nothing is sent yet.
+    /// What reads their replies is one of `tasks`.
     ///
     /// # Errors
     /// [`CoordinatorError::Invalid`] when one is no URL.
-    pub fn new(urls: &str) -> Result<Self, CoordinatorError> {
+    pub fn new(urls: &str, tasks: &Tasks) -> Result<Self, CoordinatorError> {
         let invalid = |url: &str, reason: String| CoordinatorError::Invalid {
             url: url.to_owned(),
             call: "a connection",
@@ -54,7 +66,8 @@ impl GrpcCoordinator {
         let mut clients = Vec::new();
         for url in peers::urls(urls) {
             let endpoint = peers::endpoint(url).map_err(|error| invalid(url, error.to_string()))?;
-            clients.push((url.to_owned(), client(endpoint.timeout(ANSWER_WITHIN).connect_lazy())));
+            let client = client(endpoint.timeout(ANSWER_WITHIN).connect_lazy());
+            clients.push((url.to_owned(), Peer { client, exchange: Some(Exchange::new(tasks)) }));
         }
         let peers = Peers::of(clients).ok_or_else(|| invalid(urls, "no URL is given".to_owned()))?;
         Ok(Self { peers })
@@ -69,7 +82,7 @@ impl<T: GrpcService<Body> + Clone> GrpcCoordinator<T> {
         T::ResponseBody: HttpBody<Data = Bytes> + Send + 'static,
         <T::ResponseBody as HttpBody>::Error: Into<StdError> + Send,
     {
-        Self { peers: Peers::one(name, client(service)) }
+        Self { peers: Peers::one(name, Peer { client: client(service), exchange: None }) }
     }
 }
 
@@ -82,32 +95,62 @@ where
     WorkerServiceClient::new(service).max_decoding_message_size(LARGEST_MESSAGE_BYTES)
 }
 
-impl<T: Clone> GrpcCoordinator<T> {
+impl<T> GrpcCoordinator<T>
+where
+    T: GrpcService<Body> + Clone,
+    T::Error: Into<StdError>,
+    T::ResponseBody: HttpBody<Data = Bytes> + Send + 'static,
+    <T::ResponseBody as HttpBody>::Error: Into<StdError> + Send,
+{
     /// Makes a call, `send`, of whatever coordinator answers.
     async fn call<R, F>(
         &self,
-        call: &'static str,
+        name: &'static str,
         send: impl Fn(WorkerServiceClient<T>) -> F,
     ) -> Result<R, CoordinatorError>
     where
         F: Future<Output = Result<Response<R>, Status>>,
     {
-        self.peers.call(send).await.map_err(|failed| error_of(call, failed))
+        self.peers.call(|peer| send(peer.client)).await.map_err(|failed| error_of(name, failed))
     }
 
-    fn malformed(&self, call: &'static str, reason: &dyn std::fmt::Display) -> CoordinatorError {
-        CoordinatorError::Invalid { url: self.peers.url().to_owned(), call, reason: reason.to_string() }
+    /// Makes a call about an attempt of `job`: over the exchange, or alone where the coordinator has none.
+    async fn ask(&self, name: &'static str, job: &JobId, call: Call) -> Result<Reply, CoordinatorError> {
+        let send = |Peer { client, exchange }: Peer<T>| {
+            let call = call.clone();
+            async move {
+                if let Some(exchange) = exchange {
+                    let mut opener = client.clone();
+                    let open = |calls| async move { opener.exchange(calls).await };
+                    if let Some(reply) = exchange.ask(call.clone(), open).await? {
+                        return Ok(Response::new(reply));
+                    }
+                }
+                alone(client, job, call).await
+            }
+        };
+        self.peers.call(send).await.map_err(|failed| error_of(name, failed))
     }
 
-    fn outcome(&self, call: &'static str, number: i32) -> Result<ReportOutcome, CoordinatorError> {
+    fn outcome(&self, name: &'static str, number: i32) -> Result<ReportOutcome, CoordinatorError> {
         match v1::ReportOutcome::try_from(number) {
             Ok(v1::ReportOutcome::Accepted) => Ok(ReportOutcome::Accepted),
             Ok(v1::ReportOutcome::Duplicate) => Ok(ReportOutcome::Duplicate),
             Ok(v1::ReportOutcome::Stale) => Ok(ReportOutcome::Stale),
             Ok(v1::ReportOutcome::Unspecified) | Err(_) => {
-                Err(self.malformed(call, &format!("it answered the unknown outcome {number}")))
+                Err(self.malformed(name, &format!("it answered the unknown outcome {number}")))
             }
         }
+    }
+}
+
+impl<T: Clone> GrpcCoordinator<T> {
+    fn malformed(&self, call: &'static str, reason: &dyn std::fmt::Display) -> CoordinatorError {
+        CoordinatorError::Invalid { url: self.peers.url().to_owned(), call, reason: reason.to_string() }
+    }
+
+    fn of_another_kind(&self, call: &'static str) -> CoordinatorError {
+        self.malformed(call, &"it answered something else")
     }
 }
 
@@ -118,6 +161,27 @@ fn error_of(call: &'static str, Failed { url, status }: Failed) -> CoordinatorEr
     } else {
         CoordinatorError::Invalid { url, call, reason }
     }
+}
+
+/// Makes a call about an attempt of `job` by itself.
+async fn alone<T>(
+    mut client: WorkerServiceClient<T>,
+    job: &JobId,
+    call: Call,
+) -> Result<Response<Reply>, Status>
+where
+    T: GrpcService<Body>,
+    T::Error: Into<StdError>,
+    T::ResponseBody: HttpBody<Data = Bytes> + Send + 'static,
+    <T::ResponseBody as HttpBody>::Error: Into<StdError> + Send,
+{
+    Ok(match call {
+        Call::Claim(request) => client.claim(traced(job, request)).await?.map(Reply::Claim),
+        Call::Heartbeat(request) => client.heartbeat(traced(job, request)).await?.map(Reply::Heartbeat),
+        Call::Complete(request) => client.complete(traced(job, request)).await?.map(Reply::Complete),
+        Call::Fail(request) => client.fail(traced(job, request)).await?.map(Reply::Fail),
+        Call::HandBack(request) => client.hand_back(traced(job, request)).await?.map(Reply::HandBack),
+    })
 }
 
 /// A request in the trace of its job.
@@ -144,7 +208,7 @@ where
             let request = v1::HelloRequest::from(hello.clone());
             async move { client.hello(request).await }
         };
-        match self.peers.call(send).await {
+        match self.peers.call(|peer| send(peer.client)).await {
             Ok(welcome) => welcome.try_into().map_err(|error| self.malformed(CALL, &error)),
             // Coordinators of the release before cannot answer it, and can do all the rest.
             Err(failed) if failed.status.code() == Code::Unimplemented => Ok(Welcome::before_hello()),
@@ -154,18 +218,16 @@ where
 
     async fn claim(&self, claim: &Claim) -> Result<ClaimAnswer, CoordinatorError> {
         const CALL: &str = "a claim";
-        let send = |mut client: WorkerServiceClient<T>| {
-            let request = v1::ClaimRequest {
-                job_id: claim.task.job.to_string(),
-                stage: v1::Stage::from(claim.task.stage).into(),
-                attempt: claim.task.attempt.0,
-                worker_id: claim.worker.to_string(),
-                claim_id: claim.claim_id.clone(),
-            };
-            let request = traced(&claim.task.job, request);
-            async move { client.claim(request).await }
+        let request = v1::ClaimRequest {
+            job_id: claim.task.job.to_string(),
+            stage: v1::Stage::from(claim.task.stage).into(),
+            attempt: claim.task.attempt.0,
+            worker_id: claim.worker.to_string(),
+            claim_id: claim.claim_id.clone(),
         };
-        match self.call(CALL, send).await?.answer {
+        let reply = self.ask(CALL, &claim.task.job, Call::Claim(request)).await?;
+        let Reply::Claim(reply) = reply else { return Err(self.of_another_kind(CALL)) };
+        match reply.answer {
             Some(v1::claim_response::Answer::Refusal(refusal)) => {
                 Ok(ClaimAnswer::Refused { reason: refusal.reason })
             }
@@ -188,12 +250,12 @@ where
         progress: &Progress,
     ) -> Result<Directive, CoordinatorError> {
         const CALL: &str = "a heartbeat";
-        let send = |mut client: WorkerServiceClient<T>| {
-            let progress = Some(progress.clone().into());
-            let request = traced(&attempt.job, v1::HeartbeatRequest { key: Some(key(attempt)), progress });
-            async move { client.heartbeat(request).await }
+        let request =
+            v1::HeartbeatRequest { key: Some(key(attempt)), progress: Some(progress.clone().into()) };
+        let reply = self.ask(CALL, &attempt.job, Call::Heartbeat(request)).await?;
+        let Reply::Heartbeat(v1::HeartbeatResponse { directive: number }) = reply else {
+            return Err(self.of_another_kind(CALL));
         };
-        let number = self.call(CALL, send).await?.directive;
         match v1::Directive::try_from(number) {
             Ok(v1::Directive::Continue) => Ok(Directive::Continue),
             Ok(v1::Directive::Cancel) => Ok(Directive::Cancel),
@@ -211,14 +273,11 @@ where
         result: &StageResult,
     ) -> Result<ReportOutcome, CoordinatorError> {
         const CALL: &str = "a result";
-        let send = |mut client: WorkerServiceClient<T>| {
-            let request =
-                v1::CompleteRequest { key: Some(key(attempt)), result: Some(result.clone().into()) };
-            let request = traced(&attempt.job, request);
-            async move { client.complete(request).await }
-        };
-        let answer = self.call(CALL, send).await?;
-        self.outcome(CALL, answer.outcome)
+        let request = v1::CompleteRequest { key: Some(key(attempt)), result: Some(result.clone().into()) };
+        match self.ask(CALL, &attempt.job, Call::Complete(request)).await? {
+            Reply::Complete(answer) => self.outcome(CALL, answer.outcome),
+            _ => Err(self.of_another_kind(CALL)),
+        }
     }
 
     async fn fail(
@@ -228,24 +287,20 @@ where
         retryable: bool,
     ) -> Result<ReportOutcome, CoordinatorError> {
         const CALL: &str = "a failure";
-        let send = |mut client: WorkerServiceClient<T>| {
-            let request = v1::FailRequest { key: Some(key(attempt)), message: message.to_owned(), retryable };
-            let request = traced(&attempt.job, request);
-            async move { client.fail(request).await }
-        };
-        let answer = self.call(CALL, send).await?;
-        self.outcome(CALL, answer.outcome)
+        let request = v1::FailRequest { key: Some(key(attempt)), message: message.to_owned(), retryable };
+        match self.ask(CALL, &attempt.job, Call::Fail(request)).await? {
+            Reply::Fail(answer) => self.outcome(CALL, answer.outcome),
+            _ => Err(self.of_another_kind(CALL)),
+        }
     }
 
     async fn hand_back(&self, attempt: &ClaimedAttempt) -> Result<ReportOutcome, CoordinatorError> {
         const CALL: &str = "a hand-back";
-        let send = |mut client: WorkerServiceClient<T>| {
-            let request = v1::HandBackRequest { key: Some(key(attempt)) };
-            let request = traced(&attempt.job, request);
-            async move { client.hand_back(request).await }
-        };
-        let answer = self.call(CALL, send).await?;
-        self.outcome(CALL, answer.outcome)
+        let request = v1::HandBackRequest { key: Some(key(attempt)) };
+        match self.ask(CALL, &attempt.job, Call::HandBack(request)).await? {
+            Reply::HandBack(answer) => self.outcome(CALL, answer.outcome),
+            _ => Err(self.of_another_kind(CALL)),
+        }
     }
 
     async fn append_log(&self, attempt: &ClaimedAttempt, lines: &[LogLine]) -> Result<(), CoordinatorError> {

@@ -128,7 +128,7 @@ async fn work(
         );
     }
     let url = settings.worker.coordinator_url.clone();
-    let coordinator = Arc::new(GrpcCoordinator::new(&url)?);
+    let coordinator = Arc::new(GrpcCoordinator::new(&url, tasks)?);
     service.watch("coordinator", move || reachable(url.clone()));
     let artifacts = ArtifactStore::local(settings.artifact_folder())?;
     health.set("artifacts", Ok(()));

@@ -1,6 +1,11 @@
 //! The rules that every state store obeys; each implementation runs them, plain and under faults.
 
-use std::{collections::BTreeSet, future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    sync::Arc,
+    time::Duration,
+};
 
 use clara_lifecycle::{
     id::{Attempt, ClassName, JobId},
@@ -10,7 +15,7 @@ use clara_lifecycle::{
 use uuid::Uuid;
 
 use super::{
-    Body, Commit, Deadline, OutboxEntry, Record, RecordKey, StateError, StateStore, StoredEvent, Write,
+    Body, Commit, Deadline, OutboxEntry, Part, Record, RecordKey, StateError, StateStore, StoredEvent, Write,
 };
 use crate::{
     broker::Task,
@@ -37,6 +42,7 @@ pub async fn check(store: Arc<dyn StateStore>) -> Result<(), Broken> {
     judge("of many writers of one version one wins", one_writer_wins(&store).await)?;
     judge("records are listed in order of their ids, page by page", listing(&store).await)?;
     judge("a removed record is gone and can be written anew", removal(&store).await)?;
+    judge("parts of a record stay until they are written again", parts(&store).await)?;
     judge("many records are loaded at once", loading(&store).await)?;
     judge("an index is an ordered set of names", indexes::order(&store).await)?;
     judge("an index changes with its commit or not at all", indexes::atomicity(&store).await)?;
@@ -82,8 +88,8 @@ impl Patient {
         self.again(|| self.0.outbox(Timestamp(until), limit)).await.map_err(unexpected)
     }
 
-    async fn settle(&self, entries: &[String]) -> Result<(), String> {
-        self.again(|| self.0.settle(entries)).await.map_err(unexpected)
+    async fn settle(&self, tasks: &[Task]) -> Result<(), String> {
+        self.again(|| self.0.settle(tasks)).await.map_err(unexpected)
     }
 
     async fn events(&self, stream: &str, after: u64, limit: usize) -> Result<Vec<StoredEvent>, String> {
@@ -102,6 +108,10 @@ fn fresh_name() -> String {
 fn write(key: &RecordKey, expected: Option<u64>, body: Option<&str>) -> Write {
     let body = body.map_or(Body::Keep, |body| Body::Put(body.to_owned()));
     Write { key: key.clone(), expected, body }
+}
+
+fn part(record: &RecordKey, name: &str, body: &str) -> Part {
+    Part { record: record.clone(), name: name.to_owned(), body: body.to_owned() }
 }
 
 fn commit_of(writes: Vec<Write>) -> Commit {
@@ -123,7 +133,7 @@ async fn versions_grow_by_one(store: &Patient) -> Finding {
         let expected = (version > 1).then_some(version - 1);
         store.commit(&commit_of(vec![write(&key, expected, Some(&body))])).await.map_err(unexpected)?;
         let stored = store.load(&key).await?;
-        let wanted = Record { id: key.id.clone(), version, body };
+        let wanted = Record { id: key.id.clone(), version, body, parts: BTreeMap::new() };
         ensure(stored.as_ref() == Some(&wanted), || format!("stored {stored:?}, wanted {wanted:?}"))?;
     }
     Ok(())
@@ -194,7 +204,8 @@ async fn atomicity(store: &Patient) -> Finding {
     let stream = fresh_name();
     let mut commit = Commit {
         events: vec![(stream.clone(), "{}".to_owned())],
-        outbox: vec![OutboxEntry { id: fresh_name(), task: task("atomic")?, not_before: Timestamp(1) }],
+        outbox: vec![OutboxEntry { task: task(&fresh_name())?, not_before: Timestamp(1) }],
+        parts: vec![part(&good, "extra", "1")],
         deadlines: vec![Deadline { key: good.clone(), at: Some(Timestamp(1)) }],
         ..commit_of(vec![write(&good, None, Some("1")), write(&bad, Some(7), Some("1"))])
     };
@@ -207,11 +218,13 @@ async fn atomicity(store: &Patient) -> Finding {
     ensure(nothing, || format!("left {record:?}, {events:?}, outbox: {outbox}, deadline: {due}"))?;
     // Refused under this id, it is no repetition once it can be applied.
     commit.writes.pop();
+    commit.parts.clear();
     commit.outbox.clear();
     commit.deadlines.clear();
     store.commit(&commit).await.map_err(unexpected)?;
     let record = store.load(&good).await?;
-    ensure(record.is_some(), || "a refused commit was taken for applied".to_owned())
+    let holds = record.as_ref().is_some_and(|record| record.parts.is_empty());
+    ensure(holds, || format!("after a refused commit the next one stored {record:?}"))
 }
 
 async fn one_writer_wins(store: &Patient) -> Finding {
@@ -258,6 +271,35 @@ async fn removal(store: &Patient) -> Finding {
     ensure(again.as_ref().is_some_and(|record| record.version == 1), || format!("written anew: {again:?}"))
 }
 
+async fn parts(store: &Patient) -> Finding {
+    let key = RecordKey::new(KIND, fresh_name());
+    let steps: [(&[(&str, &str)], &[(&str, &str)]); 3] = [
+        (&[("a", "1"), ("b.c", "2")], &[("a", "1"), ("b.c", "2")]),
+        (&[], &[("a", "1"), ("b.c", "2")]),
+        (&[("b.c", "3"), ("d", "4")], &[("a", "1"), ("b.c", "3"), ("d", "4")]),
+    ];
+    for (version, (written, wanted)) in (0_u64..).zip(steps) {
+        let parts = written.iter().map(|(name, body)| part(&key, name, body)).collect();
+        let put = write(&key, (version > 0).then_some(version), Some("{}"));
+        let commit = Commit { parts, ..commit_of(vec![put]) };
+        store.commit(&commit).await.map_err(unexpected)?;
+        let wanted: BTreeMap<_, _> =
+            wanted.iter().map(|(name, body)| ((*name).to_owned(), (*body).to_owned())).collect();
+        let one = store.load(&key).await?;
+        let many = store.again(|| store.0.load_all(std::slice::from_ref(&key))).await.map_err(unexpected)?;
+        for found in [one.as_ref(), many.first().and_then(Option::as_ref)] {
+            let holds = found.is_some_and(|record| record.parts == wanted && record.body == "{}");
+            ensure(holds, || format!("after {written:?} was written there is {found:?}"))?;
+        }
+    }
+    let remove = Write { key: key.clone(), expected: Some(3), body: Body::Remove };
+    store.commit(&commit_of(vec![remove])).await.map_err(unexpected)?;
+    store.commit(&commit_of(vec![write(&key, None, Some("{}"))])).await.map_err(unexpected)?;
+    let anew = store.load(&key).await?;
+    let holds = anew.as_ref().is_some_and(|record| record.parts.is_empty());
+    ensure(holds, || format!("removed and written anew it is {anew:?}"))
+}
+
 async fn loading(store: &Patient) -> Finding {
     let keys: Vec<RecordKey> = (0..3).map(|_| RecordKey::new(KIND, fresh_name())).collect();
     let [first, missing, last] = keys.as_slice() else { return Err("three keys".to_owned()) };
@@ -265,28 +307,27 @@ async fn loading(store: &Patient) -> Finding {
     store.commit(&commit_of(writes)).await.map_err(unexpected)?;
     let asked = [last.clone(), missing.clone(), first.clone()];
     let found = store.again(|| store.0.load_all(&asked)).await.map_err(unexpected)?;
-    let ids: Vec<&str> = found.iter().map(|record| record.id.as_str()).collect();
-    ensure(ids == [&last.id, &first.id], || format!("asked for {asked:?}, found {found:?}"))
+    let ids: Vec<Option<&str>> =
+        found.iter().map(|record| record.as_ref().map(|record| record.id.as_str())).collect();
+    let wanted = [Some(last.id.as_str()), None, Some(first.id.as_str())];
+    ensure(ids == wanted, || format!("asked for {asked:?}, found {found:?}"))
 }
 
 async fn outbox(store: &Patient) -> Finding {
     let prefix = fresh_name();
     // Times long past, so that entries of others do not come in between.
     let entry = |name: &str, at: i64| -> Result<OutboxEntry, String> {
-        Ok(OutboxEntry { id: format!("{prefix}-{name}"), task: task(name)?, not_before: Timestamp(at) })
+        Ok(OutboxEntry { task: task(&format!("{prefix}-{name}"))?, not_before: Timestamp(at) })
     };
     let commit = Commit {
         outbox: vec![entry("late", 30)?, entry("early", 10)?, entry("middle", 20)?],
         ..commit_of(Vec::new())
     };
     store.commit(&commit).await.map_err(unexpected)?;
-    let again = Commit {
-        outbox: vec![OutboxEntry { task: task("changed")?, ..entry("early", 15)? }],
-        ..commit_of(Vec::new())
-    };
+    let again = Commit { outbox: vec![entry("early", 15)?], ..commit_of(Vec::new()) };
     store.commit(&again).await.map_err(unexpected)?;
     let ours = |entries: Vec<OutboxEntry>| -> Vec<OutboxEntry> {
-        entries.into_iter().filter(|entry| entry.id.starts_with(&prefix)).collect()
+        entries.into_iter().filter(|entry| entry.task.job.as_str().contains(&prefix)).collect()
     };
     let (early, middle) = (entry("early", 10)?, entry("middle", 20)?);
     let found = ours(store.outbox(20, 1000).await?);
@@ -295,11 +336,11 @@ async fn outbox(store: &Patient) -> Finding {
     ensure(limited.len() == 1, || format!("a limit of 1 gives {limited:?}"))?;
     store.settle(&[]).await?;
     for _ in 0..2 {
-        store.settle(std::slice::from_ref(&early.id)).await?;
+        store.settle(std::slice::from_ref(&early.task)).await?;
     }
     let left = ours(store.outbox(30, 1000).await?);
     ensure(left == [middle.clone(), entry("late", 30)?], || format!("after settling there are {left:?}"))?;
-    let left: Vec<String> = left.into_iter().map(|entry| entry.id).collect();
+    let left: Vec<Task> = left.into_iter().map(|entry| entry.task).collect();
     store.settle(&left).await?;
     let left = ours(store.outbox(30, 1000).await?);
     ensure(left.is_empty(), || format!("after settling the rest there are {left:?}"))

@@ -1,7 +1,7 @@
 //! A state store in memory, for simulations and tests: the same rules, no file, any clock, nothing kept.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ops::Bound,
     sync::Arc,
 };
@@ -12,10 +12,10 @@ use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
 use super::{
-    Body, Commit, Limit, Order, OutboxEntry, Page, Record, RecordKey, StateError, StateStore, StoredEvent,
-    Write,
+    Body, Commit, Limit, Order, OutboxEntry, Page, Part, Record, RecordKey, StateError, StateStore,
+    StoredEvent, Write,
 };
-use crate::clock::Clock;
+use crate::{broker::Task, clock::Clock};
 
 /// A state store in memory; clones are the same store.
 #[derive(Debug, Clone)]
@@ -31,7 +31,7 @@ struct Tables {
     records: BTreeMap<RecordKey, Record>,
     events: BTreeMap<String, Vec<StoredEvent>>,
     /// With the position at which each entry came.
-    outbox: BTreeMap<String, (u64, OutboxEntry)>,
+    outbox: HashMap<Task, (u64, OutboxEntry)>,
     outbox_entries: u64,
     deadlines: BTreeMap<RecordKey, Timestamp>,
     indexes: BTreeMap<String, BTreeSet<String>>,
@@ -63,8 +63,8 @@ impl StateStore for MemoryState {
         Ok(self.at(|tables, _| tables.records.get(key).cloned()))
     }
 
-    async fn load_all(&self, keys: &[RecordKey]) -> Result<Vec<Record>, StateError> {
-        Ok(self.at(|tables, _| keys.iter().filter_map(|key| tables.records.get(key).cloned()).collect()))
+    async fn load_all(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>, StateError> {
+        Ok(self.at(|tables, _| keys.iter().map(|key| tables.records.get(key).cloned()).collect()))
     }
 
     async fn list(
@@ -113,10 +113,10 @@ impl StateStore for MemoryState {
         }))
     }
 
-    async fn settle(&self, entries: &[String]) -> Result<(), StateError> {
+    async fn settle(&self, tasks: &[Task]) -> Result<(), StateError> {
         self.at(|tables, _| {
-            for entry in entries {
-                tables.outbox.remove(entry);
+            for task in tasks {
+                tables.outbox.remove(task);
             }
         });
         Ok(())
@@ -180,15 +180,25 @@ impl Tables {
     }
 
     fn write(&mut self, commit: &Commit, now: Timestamp) {
-        for Write { key, expected, body } in &commit.writes {
+        for Write { key, body, .. } in &commit.writes {
             match body {
                 Body::Keep => {}
                 Body::Put(body) => {
-                    let version = expected.unwrap_or_default() + 1;
-                    let record = Record { id: key.id.clone(), version, body: body.clone() };
-                    self.records.insert(key.clone(), record);
+                    let record = self.records.entry(key.clone()).or_insert_with(|| Record {
+                        id: key.id.clone(),
+                        version: 0,
+                        body: String::new(),
+                        parts: BTreeMap::new(),
+                    });
+                    record.version += 1;
+                    record.body.clone_from(body);
                 }
                 Body::Remove => drop(self.records.remove(key)),
+            }
+        }
+        for Part { record, name, body } in &commit.parts {
+            if let Some(record) = self.records.get_mut(record) {
+                record.parts.insert(name.clone(), body.clone());
             }
         }
         for change in &commit.indexes {
@@ -206,7 +216,7 @@ impl Tables {
         for entry in &commit.outbox {
             self.outbox_entries += 1;
             let position = self.outbox_entries;
-            self.outbox.entry(entry.id.clone()).or_insert_with(|| (position, entry.clone()));
+            self.outbox.entry(entry.task.clone()).or_insert_with(|| (position, entry.clone()));
         }
         for deadline in &commit.deadlines {
             match deadline.at {

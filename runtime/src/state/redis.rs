@@ -3,7 +3,7 @@
 //! Acknowledged means: in the server's memory, and in its append-only file as `appendfsync` says. With `always` nothing
 //! acknowledged is lost in a crash, with `everysec` at most the last second of it.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use clara_lifecycle::time::Timestamp;
@@ -14,7 +14,7 @@ use tracing::Instrument;
 use super::{
     Commit, OutboxEntry, Page, Record, RecordKey, StateError, StateStore, StoredEvent, kinds::known_kind,
 };
-use crate::{config::Secret, daemon::with_causes, task::Tasks, tls::TlsFiles};
+use crate::{broker::Task, config::Secret, daemon::with_causes, task::Tasks, tls::TlsFiles};
 use clock::StoreClock;
 use watch::Growth;
 
@@ -134,6 +134,18 @@ impl RedisState {
         values.map(redis::from_redis_value).collect::<Result<_, _>>().map_err(wrong)
     }
 
+    /// Runs the script of commits, which a server that was started anew has to learn first.
+    async fn run(&self, call: &redis::Cmd) -> Result<Vec<String>, redis::RedisError> {
+        let mut connection = self.connection.clone();
+        match call.query_async(&mut connection).await {
+            Err(error) if error.kind() == redis::ErrorKind::Server(redis::ServerErrorKind::NoScript) => {
+                self.commit.load_async(&mut connection).await?;
+                call.query_async(&mut connection).await
+            }
+            answer => answer,
+        }
+    }
+
     async fn read_one<T: redis::FromRedisValue + Default>(&self, query: redis::Cmd) -> Result<T, StateError> {
         let answers = self
             .read(|pipeline| {
@@ -143,39 +155,27 @@ impl RedisState {
         Ok(answers.into_iter().next().unwrap_or_default())
     }
 
-    fn record_query(&self, key: &RecordKey) -> redis::Cmd {
-        let mut query = redis::cmd("HMGET");
-        query.arg(self.key(&format!("r:{}/{}", key.kind, key.id))).arg("v").arg("b");
-        query
-    }
-
-    async fn records(&self, keys: &[RecordKey]) -> Result<Vec<Record>, StateError> {
+    async fn records(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>, StateError> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let rows: Vec<(Option<u64>, Option<String>)> = self
+        let rows: Vec<BTreeMap<String, String>> = self
             .read(|pipeline| {
                 for key in keys {
-                    pipeline.add_command(self.record_query(key));
+                    pipeline.hgetall(self.key(&format!("r:{}/{}", key.kind, key.id)));
                 }
             })
             .await?;
-        let record = |(key, row): (&RecordKey, (Option<u64>, Option<String>))| match row {
-            (Some(version), Some(body)) => Some(Record { id: key.id.clone(), version, body }),
-            (_, _) => None,
+        let record = |(key, fields): (&RecordKey, BTreeMap<_, _>)| {
+            let is_there = !fields.is_empty();
+            is_there.then(|| answers::record(&key.id, fields, &self.server)).transpose()
         };
-        Ok(keys.iter().zip(rows).filter_map(record).collect())
+        keys.iter().zip(rows).map(record).collect()
     }
 
     /// Members of the sorted set at `key`, whose scores are all 0.
     async fn ordered(&self, key: String, page: &Page) -> Result<Vec<String>, StateError> {
         self.read_one(encode::range(key, page)).await
-    }
-
-    async fn up_to(&self, key: &str, until: Timestamp, limit: usize) -> Result<Vec<String>, StateError> {
-        let mut query = redis::cmd("ZRANGE");
-        query.arg(self.key(key)).arg("-inf").arg(until.0).arg("BYSCORE").arg("LIMIT").arg(0).arg(limit);
-        self.read_one(query).await
     }
 }
 
@@ -190,10 +190,10 @@ impl StateStore for RedisState {
     }
 
     async fn load(&self, key: &RecordKey) -> Result<Option<Record>, StateError> {
-        Ok(self.records(std::slice::from_ref(key)).await?.into_iter().next())
+        Ok(self.records(std::slice::from_ref(key)).await?.into_iter().next().flatten())
     }
 
-    async fn load_all(&self, keys: &[RecordKey]) -> Result<Vec<Record>, StateError> {
+    async fn load_all(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>, StateError> {
         self.records(keys).await
     }
 
@@ -206,24 +206,22 @@ impl StateStore for RedisState {
         let page = Page { after: after.map(str::to_owned), limit, order: super::Order::Ascending };
         let ids = self.ordered(self.key(&format!("k:{kind}")), &page).await?;
         let keys: Vec<RecordKey> = ids.into_iter().map(|id| RecordKey { kind, id }).collect();
-        self.records(&keys).await
+        Ok(self.records(&keys).await?.into_iter().flatten().collect())
     }
 
     async fn commit(&self, commit: &Commit) -> Result<(), StateError> {
-        let mut connection = self.connection.clone();
-        let mut call = self.commit.prepare_invoke();
-        call.arg(&*self.prefix).arg(&*self.generation);
+        let mut call = redis::cmd("EVALSHA");
+        call.arg(self.commit.get_hash()).arg(0).arg(&*self.prefix).arg(&*self.generation);
         encode::commit(&mut call, commit).map_err(|error| self.failed(&error))?;
         let span = tracing::debug_span!("state.commit", commit.id = %commit.id);
-        let answer: Vec<String> =
-            call.invoke_async(&mut connection).instrument(span).await.map_err(|error| self.failed(&error))?;
+        let answer = self.run(&call).instrument(span).await.map_err(|error| self.failed(&error))?;
         let (time, outcome) = answers::outcome(&answer, commit, &self.server);
         self.clock.observe(time);
         outcome
     }
 
     async fn due(&self, until: Timestamp, limit: usize) -> Result<Vec<RecordKey>, StateError> {
-        let members = self.up_to("due", until, limit).await?;
+        let members: Vec<String> = self.read_one(encode::up_to(self.key("due"), until, limit)).await?;
         let key = |member: String| {
             let (kind, id) = member.split_once('/')?;
             Some(RecordKey { kind: known_kind(kind), id: id.to_owned() })
@@ -232,41 +230,21 @@ impl StateStore for RedisState {
     }
 
     async fn outbox(&self, until: Timestamp, limit: usize) -> Result<Vec<OutboxEntry>, StateError> {
-        let ids = self.up_to("outbox", until, limit).await?;
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (mut tasks, mut times) = (redis::cmd("HMGET"), redis::cmd("ZMSCORE"));
-        tasks.arg(self.key("tasks")).arg(&ids);
-        times.arg(self.key("outbox")).arg(&ids);
-        let mut rows = self
-            .read::<Vec<Option<String>>>(|pipeline| {
-                pipeline.add_command(tasks).add_command(times);
-            })
-            .await?
-            .into_iter();
-        let (tasks, times) = (rows.next().unwrap_or_default(), rows.next().unwrap_or_default());
-        let mut entries = Vec::with_capacity(ids.len());
-        for (id, (task, time)) in ids.into_iter().zip(tasks.into_iter().zip(times)) {
-            // Settled by another relay meanwhile.
-            let Some((task, time)) = task.zip(time) else { continue };
-            entries.push(answers::outbox_entry(id, &task, &time, &self.server)?);
-        }
-        Ok(entries)
+        let mut query = encode::up_to(self.key("outbox"), until, limit);
+        query.arg("WITHSCORES");
+        let entries: Vec<(String, String)> = self.read_one(query).await?;
+        entries.iter().map(|(task, time)| answers::outbox_entry(task, time, &self.server)).collect()
     }
 
-    async fn settle(&self, entries: &[String]) -> Result<(), StateError> {
-        if entries.is_empty() {
+    async fn settle(&self, tasks: &[Task]) -> Result<(), StateError> {
+        if tasks.is_empty() {
             return Ok(());
         }
-        let (mut score, mut task) = (redis::cmd("ZREM"), redis::cmd("HDEL"));
-        score.arg(self.key("outbox")).arg(entries);
-        task.arg(self.key("tasks")).arg(entries);
-        let mut pipeline = redis::pipe();
-        // Both or neither, so that an entry is never half there.
-        pipeline.atomic().add_command(score).add_command(task);
+        let tasks: Result<Vec<String>, _> = tasks.iter().map(encode::task).collect();
+        let tasks = tasks.map_err(|error| self.failed(&error))?;
         let mut connection = self.connection.clone();
-        let settled: Result<(u64, u64), _> = pipeline.query_async(&mut connection).await;
+        let settled: Result<u64, _> =
+            redis::cmd("ZREM").arg(self.key("outbox")).arg(tasks).query_async(&mut connection).await;
         settled.map(drop).map_err(|error| self.failed(&error))
     }
 

@@ -13,10 +13,11 @@ use tokio::sync::broadcast;
 use tracing::Instrument;
 
 use super::{
-    Body, Commit, OutboxEntry, Page, Record, RecordKey, StateError, StateStore, StoredEvent, Write,
+    Body, Commit, OutboxEntry, Page, Part, Record, RecordKey, StateError, StateStore, StoredEvent, Write,
     kinds::known_kind,
 };
 use crate::{
+    broker::Task,
     clock::{Clock, SystemClock},
     sqlite::{self, Database, DatabaseError, WeakDatabase, sql_limit},
 };
@@ -104,29 +105,14 @@ impl StateStore for SqliteState {
     async fn load(&self, key: &RecordKey) -> Result<Option<Record>, StateError> {
         let key = key.clone();
         self.read(move |connection| {
-            connection
-                .query_row(
-                    "SELECT id, version, body FROM records WHERE kind = ?1 AND id = ?2",
-                    params![key.kind, key.id],
-                    read_record,
-                )
-                .optional()
+            Ok(records(connection, std::slice::from_ref(&key))?.into_iter().next().flatten())
         })
         .await
     }
 
-    async fn load_all(&self, keys: &[RecordKey]) -> Result<Vec<Record>, StateError> {
+    async fn load_all(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>, StateError> {
         let keys = keys.to_vec();
-        self.read(move |connection| {
-            let mut one =
-                connection.prepare("SELECT id, version, body FROM records WHERE kind = ?1 AND id = ?2")?;
-            let mut found = Vec::with_capacity(keys.len());
-            for key in &keys {
-                found.extend(one.query_row(params![key.kind, key.id], read_record).optional()?);
-            }
-            Ok(found)
-        })
-        .await
+        self.read(move |connection| records(connection, &keys)).await
     }
 
     async fn list(
@@ -137,13 +123,15 @@ impl StateStore for SqliteState {
     ) -> Result<Vec<Record>, StateError> {
         let after = after.map(str::to_owned);
         self.read(move |connection| {
-            connection
+            let keys: Vec<RecordKey> = connection
                 .prepare(
-                    "SELECT id, version, body FROM records WHERE kind = ?1 AND (?2 IS NULL OR id > ?2)
-                     ORDER BY id LIMIT ?3",
+                    "SELECT id FROM records WHERE kind = ?1 AND (?2 IS NULL OR id > ?2) ORDER BY id LIMIT ?3",
                 )?
-                .query_map(params![kind, after, sql_limit(limit)], read_record)?
-                .collect()
+                .query_map(params![kind, after, sql_limit(limit)], |row| {
+                    Ok(RecordKey { kind, id: row.get(0)? })
+                })?
+                .collect::<Result<_, _>>()?;
+            Ok(records(connection, &keys)?.into_iter().flatten().collect())
         })
         .await
     }
@@ -186,33 +174,33 @@ impl StateStore for SqliteState {
         self.read(move |connection| {
             connection
                 .prepare(
-                    "SELECT id, task, not_before FROM outbox WHERE not_before <= ?1
+                    "SELECT task, not_before FROM outbox WHERE not_before <= ?1
                      ORDER BY not_before, position LIMIT ?2",
                 )?
                 .query_map(params![until.0, sql_limit(limit)], |row| {
-                    let task: String = row.get(1)?;
+                    let task: String = row.get(0)?;
                     let task = serde_json::from_str(&task).map_err(|error| {
                         rusqlite::Error::FromSqlConversionFailure(
-                            1,
+                            0,
                             rusqlite::types::Type::Text,
                             error.into(),
                         )
                     })?;
-                    Ok(OutboxEntry { id: row.get(0)?, task, not_before: Timestamp(row.get(2)?) })
+                    Ok(OutboxEntry { task, not_before: Timestamp(row.get(1)?) })
                 })?
                 .collect()
         })
         .await
     }
 
-    async fn settle(&self, entries: &[String]) -> Result<(), StateError> {
-        let entries = entries.to_vec();
+    async fn settle(&self, tasks: &[Task]) -> Result<(), StateError> {
+        let tasks = tasks.to_vec();
         self.database
             .call(move |session| {
                 session.write(|transaction, _| {
-                    let mut settle = transaction.prepare("DELETE FROM outbox WHERE id = ?1")?;
-                    for entry in entries {
-                        settle.execute([entry])?;
+                    let mut settle = transaction.prepare("DELETE FROM outbox WHERE task = ?1")?;
+                    for task in &tasks {
+                        settle.execute([text_of(task)?])?;
                     }
                     Ok(())
                 })
@@ -280,6 +268,13 @@ fn apply(transaction: &Transaction<'_>, commit: &Commit, now: Timestamp) -> Resu
     for write in &commit.writes {
         write_record(transaction, write)?;
     }
+    for Part { record, name, body } in &commit.parts {
+        transaction.execute(
+            "INSERT INTO parts (kind, id, name, body) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (kind, id, name) DO UPDATE SET body = excluded.body",
+            params![record.kind, record.id, name, body],
+        )?;
+    }
     index::change(transaction, &commit.indexes)?;
     for (stream, body) in &commit.events {
         transaction.execute(
@@ -289,11 +284,9 @@ fn apply(transaction: &Transaction<'_>, commit: &Commit, now: Timestamp) -> Resu
         )?;
     }
     for entry in &commit.outbox {
-        let task = serde_json::to_string(&entry.task)
-            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
         transaction.execute(
-            "INSERT OR IGNORE INTO outbox (id, task, not_before) VALUES (?1, ?2, ?3)",
-            params![entry.id, task, entry.not_before.0],
+            "INSERT OR IGNORE INTO outbox (task, not_before) VALUES (?1, ?2)",
+            params![text_of(&entry.task)?, entry.not_before.0],
         )?;
     }
     for deadline in &commit.deadlines {
@@ -335,8 +328,10 @@ fn write_record(transaction: &Transaction<'_>, write: &Write) -> Result<(), Comm
             )?;
         }
         Body::Remove => {
-            transaction
-                .execute("DELETE FROM records WHERE kind = ?1 AND id = ?2", params![key.kind, key.id])?;
+            for table in ["records", "parts"] {
+                let remove = format!("DELETE FROM {table} WHERE kind = ?1 AND id = ?2");
+                transaction.execute(&remove, params![key.kind, key.id])?;
+            }
         }
     }
     Ok(())
@@ -389,8 +384,28 @@ fn streams_after(connection: &Connection, position: i64) -> Result<Vec<String>, 
         .collect()
 }
 
-fn read_record(row: &rusqlite::Row<'_>) -> Result<Record, rusqlite::Error> {
-    Ok(Record { id: row.get(0)?, version: row.get(1)?, body: row.get(2)? })
+/// The records with these keys and their parts; nothing for those that are missing.
+fn records(connection: &Connection, keys: &[RecordKey]) -> Result<Vec<Option<Record>>, rusqlite::Error> {
+    let mut one = connection.prepare("SELECT version, body FROM records WHERE kind = ?1 AND id = ?2")?;
+    let mut its_parts = connection.prepare("SELECT name, body FROM parts WHERE kind = ?1 AND id = ?2")?;
+    let mut found = Vec::with_capacity(keys.len());
+    for key in keys {
+        let named = params![key.kind, key.id];
+        let record = one.query_row(named, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let Some((version, body)) = record else {
+            found.push(None);
+            continue;
+        };
+        let parts = its_parts.query_map(named, |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let parts = parts.collect::<Result<_, _>>()?;
+        found.push(Some(Record { id: key.id.clone(), version, body, parts }));
+    }
+    Ok(found)
+}
+
+/// A task in the outbox.
+fn text_of(task: &Task) -> Result<String, rusqlite::Error> {
+    serde_json::to_string(task).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
 
 fn sql_number(number: u64) -> i64 {

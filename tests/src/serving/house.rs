@@ -109,7 +109,8 @@ impl House {
         let coordinator =
             Coordinator::start(options, state, Arc::clone(&broker), artifacts.clone(), &services).await?;
         let url = format!("http://{}", coordinator.address());
-        let ports = WorkerPorts { broker, coordinator: Arc::new(GrpcCoordinator::new(&url)?), artifacts };
+        let caller = Arc::new(GrpcCoordinator::new(&url, &services)?);
+        let ports = WorkerPorts { broker, coordinator: caller, artifacts };
         let workers = Tasks::new(CancellationToken::new());
         let mut handlers = coordinator.handlers();
         let trainings = Arc::new(AtomicU64::new(0));

@@ -7,8 +7,9 @@ use std::sync::{
 
 use async_trait::async_trait;
 use clara_lifecycle::time::Timestamp;
-use clara_runtime::state::{
-    Commit, OutboxEntry, Page, Record, RecordKey, StateError, StateStore, StoredEvent,
+use clara_runtime::{
+    broker::Task,
+    state::{Commit, OutboxEntry, Page, Record, RecordKey, StateError, StateStore, StoredEvent},
 };
 use tokio::sync::broadcast;
 
@@ -51,7 +52,7 @@ impl StateStore for Dying {
         self.through(self.inner.load(key)).await
     }
 
-    async fn load_all(&self, keys: &[RecordKey]) -> Result<Vec<Record>, StateError> {
+    async fn load_all(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>, StateError> {
         self.through(self.inner.load_all(keys)).await
     }
 
@@ -76,8 +77,8 @@ impl StateStore for Dying {
         self.through(self.inner.outbox(until, limit)).await
     }
 
-    async fn settle(&self, entries: &[String]) -> Result<(), StateError> {
-        self.through(self.inner.settle(entries)).await
+    async fn settle(&self, tasks: &[Task]) -> Result<(), StateError> {
+        self.through(self.inner.settle(tasks)).await
     }
 
     async fn members(&self, index: &str, page: &Page) -> Result<Vec<String>, StateError> {

@@ -1,6 +1,12 @@
 //! Calls over real sockets: to coordinators that are gone, silent, or there.
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use clara_lifecycle::{
     hello::ProtocolRange,
@@ -10,10 +16,15 @@ use clara_lifecycle::{
     stage::Stage,
 };
 use clara_proto::v1::worker_service_server::{WorkerService, WorkerServiceServer};
+use futures::{
+    StreamExt as _,
+    future::ready,
+    stream::{self, BoxStream},
+};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{
-    Request,
+    Request, Streaming,
     transport::{Server, server::TcpIncoming},
 };
 
@@ -23,7 +34,39 @@ use crate::task::Tasks;
 type Answer<T> = Result<Response<T>, Status>;
 
 /// Lets every lease go on, and knows nothing else.
-struct Going;
+#[derive(Debug, Clone, Default)]
+struct Going {
+    exchanges: Exchanges,
+    opened: Arc<AtomicUsize>,
+}
+
+/// How a coordinator exchanges.
+#[derive(Debug, Clone, Copy, Default)]
+enum Exchanges {
+    /// Not at all, as that of the release before.
+    #[default]
+    Never,
+    /// It answers so many calls together, the last first: those with an even fence go on, the others are cancelled.
+    Backwards(usize),
+    /// The first exchange ends at its first call, later ones answer.
+    EndsOnce,
+    /// Every call fails.
+    Fails,
+}
+
+impl Going {
+    fn with(exchanges: Exchanges) -> Self {
+        Self { exchanges, opened: Arc::default() }
+    }
+}
+
+fn going_on(v1::Call { number, call }: v1::Call) -> v1::Reply {
+    let Some(Call::Heartbeat(v1::HeartbeatRequest { key: Some(key), .. })) = call else {
+        panic!("expected a heartbeat, got {call:?}");
+    };
+    let directive = if key.fence % 2 == 0 { v1::Directive::Continue } else { v1::Directive::Cancel };
+    v1::Reply { number, reply: Some(Reply::Heartbeat(v1::HeartbeatResponse { directive: directive.into() })) }
+}
 
 #[tonic::async_trait]
 impl WorkerService for Going {
@@ -51,6 +94,30 @@ impl WorkerService for Going {
         Err(Status::failed_precondition("not here"))
     }
 
+    type ExchangeStream = BoxStream<'static, Result<v1::Reply, Status>>;
+
+    async fn exchange(&self, calls: Request<Streaming<v1::Call>>) -> Answer<Self::ExchangeStream> {
+        let opened = self.opened.fetch_add(1, Ordering::Relaxed);
+        let calls = calls.into_inner().map(Result::unwrap);
+        let replies = match self.exchanges {
+            Exchanges::Never => return Err(Status::unimplemented("not here")),
+            Exchanges::EndsOnce if opened == 0 => calls.take(1).filter_map(|_| ready(None)).boxed(),
+            Exchanges::EndsOnce => calls.map(going_on).boxed(),
+            Exchanges::Backwards(many) => {
+                let backwards = |calls: Vec<_>| stream::iter(calls.into_iter().rev().map(going_on));
+                calls.chunks(many).flat_map(backwards).boxed()
+            }
+            Exchanges::Fails => {
+                let failure = |v1::Call { number, .. }| {
+                    let (code, message) = (Code::InvalidArgument.into(), "no such stage".to_owned());
+                    v1::Reply { number, reply: Some(Reply::Failure(v1::Failure { code, message })) }
+                };
+                calls.map(failure).boxed()
+            }
+        };
+        Ok(Response::new(replies.map(Ok).boxed()))
+    }
+
     async fn append_log(&self, _: Request<v1::AppendLogRequest>) -> Answer<v1::AppendLogResponse> {
         Err(Status::failed_precondition("not here"))
     }
@@ -63,14 +130,22 @@ async fn listener() -> (TcpListener, SocketAddr) {
 }
 
 fn serve(listener: TcpListener, shutdown: &CancellationToken) {
-    let server = Server::builder().add_service(WorkerServiceServer::new(Going));
+    serve_going(Going::default(), listener, shutdown);
+}
+
+fn serve_going(going: Going, listener: TcpListener, shutdown: &CancellationToken) {
+    let server = Server::builder().add_service(WorkerServiceServer::new(going));
     let ended = shutdown.clone().cancelled_owned();
     let serving = server.serve_with_incoming_shutdown(TcpIncoming::from(listener), ended);
     Tasks::new(shutdown.clone()).spawn("test.serve", serving);
 }
 
 async fn beat(coordinator: &GrpcCoordinator) -> Result<Directive, CoordinatorError> {
-    let key = AttemptKey { stage: Stage::Train, attempt: Attempt::FIRST, fence: Fence(1) };
+    beat_of(coordinator, 2).await
+}
+
+async fn beat_of(coordinator: &GrpcCoordinator, fence: u64) -> Result<Directive, CoordinatorError> {
+    let key = AttemptKey { stage: Stage::Train, attempt: Attempt::FIRST, fence: Fence(fence) };
     let attempt = ClaimedAttempt { job: "job-1".parse().unwrap(), key };
     coordinator.heartbeat(&attempt, &Progress::default()).await
 }
@@ -82,7 +157,9 @@ async fn a_coordinator_that_is_gone_is_left_for_one_that_is_there() {
     let (there, there_at) = listener().await;
     let shutdown = CancellationToken::new();
     serve(there, &shutdown);
-    let coordinator = GrpcCoordinator::new(&format!("http://{gone_at}, http://{there_at}")).unwrap();
+    let coordinator =
+        GrpcCoordinator::new(&format!("http://{gone_at}, http://{there_at}"), &Tasks::new(shutdown.clone()))
+            .unwrap();
     for _ in 0..3 {
         assert_eq!(beat(&coordinator).await, Ok(Directive::Continue));
     }
@@ -95,7 +172,9 @@ async fn a_coordinator_that_takes_connections_and_says_nothing_is_left_within_a_
     let (there, there_at) = listener().await;
     let shutdown = CancellationToken::new();
     serve(there, &shutdown);
-    let coordinator = GrpcCoordinator::new(&format!("http://{silent_at},http://{there_at}")).unwrap();
+    let coordinator =
+        GrpcCoordinator::new(&format!("http://{silent_at},http://{there_at}"), &Tasks::new(shutdown.clone()))
+            .unwrap();
     let began = std::time::Instant::now();
     assert_eq!(beat(&coordinator).await, Ok(Directive::Continue));
     // A worker gives itself up after 12 s of the usual lease of 15 s.
@@ -110,7 +189,8 @@ async fn without_any_coordinator_the_error_names_every_url_and_may_be_retried() 
     let (first, first_at) = listener().await;
     let (second, second_at) = listener().await;
     drop((first, second));
-    let coordinator = GrpcCoordinator::new(&format!("http://{first_at},http://{second_at}")).unwrap();
+    let tasks = Tasks::new(CancellationToken::new());
+    let coordinator = GrpcCoordinator::new(&format!("http://{first_at},http://{second_at}"), &tasks).unwrap();
     let error = beat(&coordinator).await.unwrap_err();
     assert!(error.is_retryable());
     let text = error.to_string();
@@ -126,7 +206,8 @@ async fn a_coordinator_that_knows_no_greeting_is_worked_with_as_protocol_1() {
     let ended = shutdown.clone().cancelled_owned();
     let serving = server.serve_with_incoming_shutdown(TcpIncoming::from(there), ended);
     Tasks::new(shutdown.clone()).spawn("test.serve", serving);
-    let coordinator = GrpcCoordinator::new(&format!("http://{there_at}")).unwrap();
+    let tasks = Tasks::new(shutdown.clone());
+    let coordinator = GrpcCoordinator::new(&format!("http://{there_at}"), &tasks).unwrap();
     let hello = Hello {
         worker: "worker-1".parse().unwrap(),
         stage: Stage::Train,
@@ -143,6 +224,58 @@ async fn a_coordinator_that_knows_no_greeting_is_worked_with_as_protocol_1() {
 
 #[tokio::test]
 async fn a_list_with_something_that_is_no_url_is_refused() {
-    let refused = GrpcCoordinator::new("http://127.0.0.1:7400,not a url").unwrap_err();
+    let tasks = Tasks::new(CancellationToken::new());
+    let refused = GrpcCoordinator::new("http://127.0.0.1:7400,not a url", &tasks).unwrap_err();
     assert!(refused.to_string().contains("not a url") && !refused.is_retryable(), "{refused}");
+}
+
+/// A coordinator that exchanges so, and a worker's way to it.
+async fn exchanging(exchanges: Exchanges) -> (Going, GrpcCoordinator, CancellationToken) {
+    let (there, there_at) = listener().await;
+    let shutdown = CancellationToken::new();
+    let going = Going::with(exchanges);
+    serve_going(going.clone(), there, &shutdown);
+    let tasks = Tasks::new(shutdown.clone());
+    (going, GrpcCoordinator::new(&format!("http://{there_at}"), &tasks).unwrap(), shutdown)
+}
+
+#[tokio::test]
+async fn a_coordinator_without_an_exchange_is_asked_call_by_call_and_for_an_exchange_once() {
+    let (going, coordinator, shutdown) = exchanging(Exchanges::Never).await;
+    for _ in 0..3 {
+        assert_eq!(beat(&coordinator).await, Ok(Directive::Continue));
+    }
+    assert_eq!(going.opened.load(Ordering::Relaxed), 1);
+    shutdown.cancel();
+}
+
+#[tokio::test]
+async fn replies_find_their_calls_in_whatever_order_they_come_over_one_exchange() {
+    let (going, coordinator, shutdown) = exchanging(Exchanges::Backwards(8)).await;
+    let coordinator = &coordinator;
+    let beats = (0..8).map(|fence| async move { (fence, beat_of(coordinator, fence).await) });
+    for (fence, directive) in futures::future::join_all(beats).await {
+        let wanted = if fence % 2 == 0 { Directive::Continue } else { Directive::Cancel };
+        assert_eq!(directive, Ok(wanted), "{fence}");
+    }
+    assert_eq!(going.opened.load(Ordering::Relaxed), 1);
+    shutdown.cancel();
+}
+
+#[tokio::test]
+async fn calls_that_wait_when_an_exchange_ends_may_be_made_again_over_another() {
+    let (going, coordinator, shutdown) = exchanging(Exchanges::EndsOnce).await;
+    let lost = beat(&coordinator).await.unwrap_err();
+    assert!(lost.is_retryable() && lost.to_string().contains("ended the exchange"), "{lost}");
+    assert_eq!(beat(&coordinator).await, Ok(Directive::Continue));
+    assert_eq!(going.opened.load(Ordering::Relaxed), 2);
+    shutdown.cancel();
+}
+
+#[tokio::test]
+async fn a_call_that_fails_in_an_exchange_is_refused_as_it_would_be_alone() {
+    let (_, coordinator, shutdown) = exchanging(Exchanges::Fails).await;
+    let refused = beat(&coordinator).await.unwrap_err();
+    assert!(!refused.is_retryable() && refused.to_string().contains("no such stage"), "{refused}");
+    shutdown.cancel();
 }

@@ -1,8 +1,10 @@
 //! What Redis answers, as the port has it.
 
+use std::collections::BTreeMap;
+
 use clara_lifecycle::time::Timestamp;
 
-use crate::state::{Commit, OutboxEntry, StateError, StoredEvent};
+use crate::state::{Commit, OutboxEntry, Record, StateError, StoredEvent};
 
 /// What became of a commit, and when.
 pub(super) fn outcome(
@@ -42,16 +44,25 @@ pub(super) fn event(row: &str, number: u64, server: &str) -> Result<StoredEvent,
     Ok(StoredEvent { number, at: Timestamp(at), body: body.to_owned() })
 }
 
-pub(super) fn outbox_entry(
-    id: String,
-    task: &str,
-    not_before: &str,
+/// A record as the script stores it: its version, its body, and its parts.
+pub(super) fn record(
+    id: &str,
+    mut fields: BTreeMap<String, String>,
     server: &str,
-) -> Result<OutboxEntry, StateError> {
+) -> Result<Record, StateError> {
+    let version = fields.remove("v").and_then(|version| version.parse().ok());
+    let (version, body) = version
+        .zip(fields.remove("b"))
+        .ok_or_else(|| unreadable(server, "a record without a version or body"))?;
+    let part = |(field, body): (String, String)| Some((field.strip_prefix("p:")?.to_owned(), body));
+    Ok(Record { id: id.to_owned(), version, body, parts: fields.into_iter().filter_map(part).collect() })
+}
+
+pub(super) fn outbox_entry(task: &str, not_before: &str, server: &str) -> Result<OutboxEntry, StateError> {
     let task = serde_json::from_str(task).map_err(|error| unreadable(server, &error.to_string()))?;
     let not_before: f64 = not_before.parse().map_err(|_| unreadable(server, "a time that is no number"))?;
     #[expect(clippy::cast_possible_truncation, reason = "whole milliseconds, far below 2^53")]
-    Ok(OutboxEntry { id, task, not_before: Timestamp(not_before as i64) })
+    Ok(OutboxEntry { task, not_before: Timestamp(not_before as i64) })
 }
 
 fn unreadable(server: &str, what: &str) -> StateError {

@@ -2,10 +2,10 @@
 -- KEYS: none; keys are made from the prefix, since the store is one server and no cluster.
 -- ARGV: prefix, generation, commit id, seconds to remember it, then six counted lists:
 --   limits      (index, below)
---   writes      (kind, id, expected version or "", "keep" | "put" | "remove", body)
+--   writes      (kind, id, expected version or "", "keep" | "put" | "remove", body, parts (field, body))
 --   indexes     (index, member, "1" | "0")
 --   events      (stream, body)
---   outbox      (id, task, not before)
+--   outbox      (task, not before)
 --   deadlines   (kind/id, time or "")
 -- Answers {time, "ok"}, {time, "emptied"}, {time, "conflict", kind, id, found version or ""} or {time, "limit", index, below}.
 local call, prefix, commit_id, at = redis.call, ARGV[1], ARGV[3], 4
@@ -14,11 +14,12 @@ local call, prefix, commit_id, at = redis.call, ARGV[1], ARGV[3], 4
 -- until the clock has caught up; when it is set back by less, that second may be told again.
 local seconds = call('TIME')
 local now = seconds[1] * 1000 + math.floor(seconds[2] / 1000)
-local reserved = tonumber(call('GET', prefix .. 'clock') or '0')
+local kept = call('MGET', prefix .. 'clock', prefix .. 'generation')
+local reserved = tonumber(kept[1] or '0')
 if now < reserved - 1000 then now = reserved end
 local now_text = string.format('%.0f', now)
 
-if call('GET', prefix .. 'generation') ~= ARGV[2] then
+if kept[2] ~= ARGV[2] then
   return {now_text, 'emptied'}
 end
 
@@ -35,7 +36,9 @@ end
 local writes, put = {}, nil
 for n = 1, tonumber(next_argument()) do
   local write = {kind = next_argument(), id = next_argument(), expected = next_argument()}
-  write.change, write.body = next_argument(), next_argument()
+  write.change = next_argument()
+  write.fields = {'b', next_argument()}
+  for field = 3, 2 + 2 * tonumber(next_argument()) do write.fields[field] = next_argument() end
   write.key = prefix .. 'r:' .. write.kind .. '/' .. write.id
   if write.change == 'put' and not put then put = write end
   writes[n] = write
@@ -80,8 +83,8 @@ end
 
 for _, write in ipairs(writes) do
   if write.change == 'put' then
-    local commits = commit_id .. ' ' .. string.sub(newest[write.key], 1, 184)
-    call('HSET', write.key, 'v', write.version, 'b', write.body, 'c', commits)
+    local commits = commit_id .. ' ' .. string.sub(newest[write.key], 1, 5 * (#commit_id + 1) - 1)
+    call('HSET', write.key, 'v', write.version, 'c', commits, unpack(write.fields))
     if write.is_new then call('ZADD', prefix .. 'k:' .. write.kind, 0, write.id) end
   elseif write.change == 'remove' then
     call('DEL', write.key)
@@ -98,20 +101,27 @@ for _ = 1, tonumber(next_argument()) do
   end
 end
 
-local announced
+-- Events of one stream mostly stand together.
+local growing, events = nil, {}
+local function append()
+  if growing then
+    call('RPUSH', prefix .. 'e:' .. growing, unpack(events))
+    call('PUBLISH', prefix .. 'grew', growing)
+  end
+end
 for _ = 1, tonumber(next_argument()) do
   local stream, body = next_argument(), next_argument()
-  call('RPUSH', prefix .. 'e:' .. stream, now_text .. '|' .. body)
-  -- Events of one stream mostly stand together.
-  if stream ~= announced then call('PUBLISH', prefix .. 'grew', stream) end
-  announced = stream
+  if stream ~= growing then
+    append()
+    growing, events = stream, {}
+  end
+  events[#events + 1] = now_text .. '|' .. body
 end
+append()
 
 for _ = 1, tonumber(next_argument()) do
-  local id, task, not_before = next_argument(), next_argument(), next_argument()
-  if call('HSETNX', prefix .. 'tasks', id, task) == 1 then
-    call('ZADD', prefix .. 'outbox', not_before, id)
-  end
+  local task, not_before = next_argument(), next_argument()
+  call('ZADD', prefix .. 'outbox', 'NX', not_before, task)
 end
 
 for _ = 1, tonumber(next_argument()) do

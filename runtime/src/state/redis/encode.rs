@@ -1,12 +1,16 @@
 //! Commits and pages as arguments of Redis.
 
-use redis::{RedisError, ScriptInvocation};
+use clara_lifecycle::time::Timestamp;
+use redis::RedisError;
 
 use super::REMEMBER_COMMITS;
-use crate::state::{Body, Commit, Order, Page};
+use crate::{
+    broker::Task,
+    state::{Body, Commit, Order, Page},
+};
 
 /// The arguments that `commit.lua` lists, from the commit's id on.
-pub(super) fn commit(call: &mut ScriptInvocation<'_>, commit: &Commit) -> Result<(), RedisError> {
+pub(super) fn commit(call: &mut redis::Cmd, commit: &Commit) -> Result<(), RedisError> {
     call.arg(&commit.id).arg(REMEMBER_COMMITS.as_secs());
     call.arg(commit.limits.len());
     for limit in &commit.limits {
@@ -21,6 +25,11 @@ pub(super) fn commit(call: &mut ScriptInvocation<'_>, commit: &Commit) -> Result
         };
         let expected = write.expected.map(|version| version.to_string()).unwrap_or_default();
         call.arg(write.key.kind).arg(&write.key.id).arg(expected).arg(change).arg(body);
+        let parts: Vec<_> = commit.parts.iter().filter(|part| part.record == write.key).collect();
+        call.arg(parts.len());
+        for part in parts {
+            call.arg(format!("p:{}", part.name)).arg(&part.body);
+        }
     }
     call.arg(commit.indexes.len());
     for change in &commit.indexes {
@@ -32,10 +41,7 @@ pub(super) fn commit(call: &mut ScriptInvocation<'_>, commit: &Commit) -> Result
     }
     call.arg(commit.outbox.len());
     for entry in &commit.outbox {
-        let task = serde_json::to_string(&entry.task).map_err(|error| {
-            RedisError::from((redis::ErrorKind::Client, "a task cannot be written", error.to_string()))
-        })?;
-        call.arg(&entry.id).arg(task).arg(entry.not_before.0);
+        call.arg(task(&entry.task)?).arg(entry.not_before.0);
     }
     call.arg(commit.deadlines.len());
     for deadline in &commit.deadlines {
@@ -43,6 +49,20 @@ pub(super) fn commit(call: &mut ScriptInvocation<'_>, commit: &Commit) -> Result
         call.arg(deadline.key.to_string()).arg(at);
     }
     Ok(())
+}
+
+/// A task in the outbox.
+pub(super) fn task(task: &Task) -> Result<String, RedisError> {
+    serde_json::to_string(task).map_err(|error| {
+        RedisError::from((redis::ErrorKind::Client, "a task cannot be written", error.to_string()))
+    })
+}
+
+/// Reads members of a sorted set with scores up to `until`, the smallest first.
+pub(super) fn up_to(key: String, until: Timestamp, limit: usize) -> redis::Cmd {
+    let mut query = redis::cmd("ZRANGE");
+    query.arg(key).arg("-inf").arg(until.0).arg("BYSCORE").arg("LIMIT").arg(0).arg(limit);
+    query
 }
 
 /// Reads a page of a sorted set whose scores are all 0.

@@ -15,7 +15,6 @@ use clara_lifecycle::{
 
 use super::*;
 use crate::{
-    broker::Task,
     clock::TestClock,
     faults::{Fault, Faulty},
     state::{Deadline, contract},
@@ -46,7 +45,8 @@ fn whole_commit(n: u64) -> Commit {
             },
         ],
         events: vec![("killed".to_owned(), n.to_string())],
-        outbox: vec![OutboxEntry { id: format!("entry-{n}"), task, not_before: Timestamp(1) }],
+        parts: vec![Part { record: key.clone(), name: "part".to_owned(), body: n.to_string() }],
+        outbox: vec![OutboxEntry { task, not_before: Timestamp(1) }],
         deadlines: vec![Deadline { key, at: Some(Timestamp(1)) }],
         ..Commit::default()
     }
@@ -248,9 +248,11 @@ async fn all_or_nothing(store: &SqliteState, acknowledged: u64) {
     let total = store.load(&RecordKey::new("killed", "total")).await.unwrap().unwrap().version;
     assert!(total >= acknowledged, "{acknowledged} commits were acknowledged, {total} are stored");
     let limit = usize::MAX;
+    let records = store.list("killed", None, limit).await.unwrap();
     let counts = [
         // The total is a record of the same kind.
-        store.list("killed", None, limit).await.unwrap().len() - 1,
+        records.len() - 1,
+        records.iter().map(|record| record.parts.len()).sum(),
         store.events("killed", 0, limit).await.unwrap().len(),
         store.outbox(Timestamp(1), limit).await.unwrap().len(),
         store.due(Timestamp(1), limit).await.unwrap().len(),

@@ -66,7 +66,7 @@ async fn measure(args: &LoadArgs, service: &Service) -> Result<serde_json::Value
     let Service { settings, health, tasks, drain, .. } = service;
     let (last, mut done) = mpsc::unbounded_channel();
     let broker = ports::broker(settings, tasks, health, drain).await?;
-    let coordinator = std::sync::Arc::new(GrpcCoordinator::new(&args.coordinator)?);
+    let coordinator = std::sync::Arc::new(GrpcCoordinator::new(&args.coordinator, tasks)?);
     let artifacts = ArtifactStore::local(settings.artifact_folder())?;
     let workers = Tasks::new(drain.child_token());
     let ports = WorkerPorts { broker, coordinator, artifacts };

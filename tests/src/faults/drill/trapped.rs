@@ -144,7 +144,7 @@ impl StateStore for TrappedState {
         self.inner.load(key).await
     }
 
-    async fn load_all(&self, keys: &[RecordKey]) -> Result<Vec<Record>, StateError> {
+    async fn load_all(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>, StateError> {
         self.inner.load_all(keys).await
     }
 
@@ -175,8 +175,8 @@ impl StateStore for TrappedState {
         self.inner.outbox(until, limit).await
     }
 
-    async fn settle(&self, entries: &[String]) -> Result<(), StateError> {
-        self.inner.settle(entries).await
+    async fn settle(&self, tasks: &[Task]) -> Result<(), StateError> {
+        self.inner.settle(tasks).await
     }
 
     async fn members(&self, index: &str, page: &Page) -> Result<Vec<String>, StateError> {
