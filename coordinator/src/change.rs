@@ -98,7 +98,7 @@ impl<'a> Change<'a> {
         key: RecordKey,
         stored: &Stored<T>,
     ) -> Result<(), DriverError> {
-        let body = Body::Put(to_json(&key, &stored.value)?);
+        let body = Body::put(to_json(&key, &stored.value)?);
         self.commit.writes.push(Write { key, expected: stored.version, body });
         Ok(())
     }
@@ -115,9 +115,7 @@ impl<'a> Change<'a> {
         stored: &Stored<&Job>,
     ) -> Result<(), DriverError> {
         self.commit.indexes.extend(indexes::changes(before, stored.value));
-        let (write, parts) = stored_job::write(before, stored)?;
-        self.commit.writes.push(write);
-        self.commit.parts.extend(parts);
+        self.commit.writes.push(stored_job::write(before, stored)?);
         Ok(())
     }
 
@@ -156,8 +154,13 @@ impl<'a> Change<'a> {
         self.event(job_stream(job), event)
     }
 
-    pub(crate) fn publish(&mut self, task: Task, not_before: Timestamp) {
-        self.commit.outbox.push(OutboxEntry { task, not_before });
+    pub(crate) fn publish(&mut self, task: Task, not_before: Timestamp) -> Result<(), DriverError> {
+        let unwritable = |error: serde_json::Error| DriverError::Record {
+            key: "outbox".to_owned(),
+            reason: error.to_string(),
+        };
+        self.commit.outbox.push(OutboxEntry::new(task, not_before).map_err(unwritable)?);
+        Ok(())
     }
 
     pub(crate) fn watch(&mut self, job: &JobId, at: Option<Timestamp>) {
@@ -209,9 +212,9 @@ impl<'a> Change<'a> {
     }
 }
 
-/// A name for a commit, which its records remember: short, and no other one of the same record has it.
+/// A name for a commit, which its records remember, so it is short: 60 random bits.
 fn commit_id() -> String {
-    format!("{:x}", Uuid::new_v4().as_u64_pair().0)
+    format!("{:016x}", Uuid::new_v4().as_u64_pair().0)
 }
 
 /// A point in time as RFC 3339.

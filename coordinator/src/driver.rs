@@ -161,7 +161,7 @@ pub struct Driver {
     pub(crate) wake: Arc<Notify>,
     /// Takes what this coordinator committed and should publish at once.
     pub(crate) relay: Option<Relay>,
-    /// Golden datasets that jobs named, by version: a version never changes, and may be large.
+    /// What jobs pin of golden datasets that they name with a version, which never changes; as few as such versions are.
     pub(crate) pinned: Arc<Mutex<HashMap<String, GoldenInput>>>,
     /// When a judge counts as calibrated.
     pub(crate) calibration: CalibrationSettings,

@@ -71,7 +71,7 @@ impl Driver {
         let member = member(LogPosition { fence: key.fence, line: last });
         let part = LogPart { stage: key.stage, attempt: key.attempt, fence: key.fence, lines };
         let record = record_key(job, &member);
-        let body = Body::Put(to_json(&record, &part)?);
+        let body = Body::put(to_json(&record, &part)?);
         let mut commit = Commit::default();
         commit.writes.push(Write { key: record.clone(), expected: None, body });
         commit.indexes.push(IndexChange { index: index(job), member, present: true });

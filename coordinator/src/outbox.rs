@@ -73,7 +73,7 @@ pub(crate) async fn relay(
     shutdown: CancellationToken,
 ) {
     let mut in_flight = FuturesUnordered::new();
-    let mut published: Vec<Task> = Vec::new();
+    let mut published: Vec<String> = Vec::new();
     let mut settle_at = Instant::now();
     let mut settling = FuturesUnordered::new();
     let mut looking = Outage::of("looking into the outbox");
@@ -87,17 +87,17 @@ pub(crate) async fn relay(
                 return settle(state.as_ref(), &published).await;
             }
             // What failed is found in the outbox later, and told then.
-            Some(task) = in_flight.next() => {
+            Some(entry) = in_flight.next() => {
                 if published.is_empty() {
                     settle_at = Instant::now() + SETTLE_WITHIN;
                 }
-                published.extend::<Option<Task>>(Result::ok(task));
+                published.extend::<Option<String>>(Result::ok(entry));
             }
             Some(()) = settling.next() => {}
             () = tokio::time::sleep_until(settle_at), if !published.is_empty() && settling.is_empty() => {}
             Some(entry) = committed.recv(), if in_flight.len() < IN_FLIGHT => {
                 let broker = Arc::clone(&broker);
-                in_flight.push(async move { publish(broker.as_ref(), entry.task).await });
+                in_flight.push(async move { publish(broker.as_ref(), &entry).await });
             }
             _ = look.tick() => {
                 looking.see(publish_due(state.as_ref(), broker.as_ref(), &mut publishing).await);
@@ -105,8 +105,8 @@ pub(crate) async fn relay(
         }
         let is_due = published.len() >= SETTLE_AT_ONCE || settle_at <= Instant::now();
         if settling.is_empty() && !published.is_empty() && is_due {
-            let (state, tasks) = (Arc::clone(&state), std::mem::take(&mut published));
-            settling.push(async move { settle(state.as_ref(), &tasks).await });
+            let (state, entries) = (Arc::clone(&state), std::mem::take(&mut published));
+            settling.push(async move { settle(state.as_ref(), &entries).await });
         }
     }
 }
@@ -121,12 +121,11 @@ async fn publish_due(
     let waiting = state.outbox(now, BATCH).await?;
     let oldest = waiting.iter().map(|entry| now.since(entry.not_before)).max();
     metrics::outbox_age(oldest.unwrap_or_default());
-    let outcomes =
-        futures::future::join_all(waiting.iter().map(|entry| publish(broker, entry.task.clone()))).await;
+    let outcomes = futures::future::join_all(waiting.iter().map(|entry| publish(broker, entry))).await;
     let (mut published, mut failure) = (Vec::with_capacity(outcomes.len()), Ok(()));
     for outcome in outcomes {
         match outcome {
-            Ok(task) => published.push(task),
+            Ok(entry) => published.push(entry),
             Err(error) => failure = Err(error),
         }
     }
@@ -137,17 +136,17 @@ async fn publish_due(
     Ok(())
 }
 
-/// Publishes a task and answers it; when that fails it stays in the outbox.
-async fn publish(broker: &dyn Broker, task: Task) -> Result<Task, BrokerError> {
-    broker.publish(&task).await.inspect_err(|error| {
-        let (job, of) = (&task.job, task.stage);
+/// Publishes one entry and answers its text; when that fails it stays in the outbox.
+async fn publish(broker: &dyn Broker, entry: &OutboxEntry) -> Result<String, BrokerError> {
+    let Task { job, stage: of, .. } = &entry.task;
+    broker.publish(&entry.task).await.inspect_err(|error| {
         debug!(job.id = %job, "the task of stage {of} could not be published: {error}; trying again");
     })?;
-    metrics::outbox_published(task.stage);
-    Ok(task)
+    metrics::outbox_published(*of);
+    Ok(entry.text.clone())
 }
 
-async fn settle(state: &dyn StateStore, published: &[Task]) {
+async fn settle(state: &dyn StateStore, published: &[String]) {
     if published.is_empty() {
         return;
     }

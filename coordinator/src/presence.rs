@@ -61,7 +61,7 @@ impl Driver {
             classes: classes.to_vec(),
             heard_at: self.records.state.now().await?,
         };
-        let body = Body::Put(to_json(&key, &presence)?);
+        let body = Body::put(to_json(&key, &presence)?);
         let write = Write { key, expected: stored.and_then(|stored| stored.version), body };
         match self.commit_alone(write).await {
             // The same worker was heard of elsewhere at the same moment.

@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// Documents such as evaluations travel in one message; the default of 4 MiB is too small for them.
-const LARGEST_MESSAGE_BYTES: usize = 64 << 20;
+pub(crate) const LARGEST_MESSAGE_BYTES: usize = 64 << 20;
 
 /// How often open connections are probed, so that those who follow a job and are gone are noticed.
 const PROBE_EVERY: Duration = Duration::from_secs(20);

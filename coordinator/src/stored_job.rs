@@ -1,5 +1,4 @@
-//! A job as it is stored: how it goes, written with every event, and two kinds of parts, written once: what was asked for,
-//! and the result of each stage.
+//! Stores a job: how it goes with every event; what was asked for, and the result of each stage, once, as parts.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -11,8 +10,8 @@ use clara_lifecycle::{
     spec::JobSpec,
     stage::Stage,
 };
-use clara_runtime::state::{Body, Part, Record, RecordKey, Write};
-use serde::{Deserialize, Serialize};
+use clara_runtime::state::{Body, Record, RecordKey, Write};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     driver::DriverError,
@@ -41,10 +40,10 @@ pub(crate) fn job_key(job: &JobId) -> RecordKey {
 }
 
 /// What stores a job, which was `before`, over the version that it was loaded with.
-pub(crate) fn write(before: Option<&Job>, stored: &Stored<&Job>) -> Result<(Write, Vec<Part>), DriverError> {
+pub(crate) fn write(before: Option<&Job>, stored: &Stored<&Job>) -> Result<Write, DriverError> {
     let Stored { version, value: job } = *stored;
     let key = job_key(&job.id);
-    let body = Body::Put(to_json(&key, &Course::of(job))?);
+    let body = to_json(&key, &Course::of(job))?;
     let mut parts = Vec::new();
     if before.is_none() {
         let asked = Asked { spec: Cow::Borrowed(&job.spec), golden: Cow::Borrowed(&job.golden) };
@@ -57,9 +56,7 @@ pub(crate) fn write(before: Option<&Job>, stored: &Stored<&Job>) -> Result<(Writ
             parts.push((part_of(stage), to_json(&key, result)?));
         }
     }
-    let part = |(name, body)| Part { record: key.clone(), name, body };
-    let parts = parts.into_iter().map(part).collect();
-    Ok((Write { key: key.clone(), expected: version, body }, parts))
+    Ok(Write { key, expected: version, body: Body::Put { body, parts } })
 }
 
 /// The result of a stage, and the fence of the attempt that it is from.
@@ -96,16 +93,18 @@ impl Records {
     }
 }
 
+fn part<T: DeserializeOwned>(record: &Record, name: &str) -> Result<T, DriverError> {
+    let key = format!("{JOB}/{} (its part `{name}`)", record.id);
+    let missing = || DriverError::Record { key: key.clone(), reason: "it is missing".to_owned() };
+    from_json(&key, record.parts.get(name).ok_or_else(missing)?)
+}
+
 fn job_of(record: &Record) -> Result<Stored<Job>, DriverError> {
     let key = format!("{JOB}/{}", record.id);
     let damaged = |reason: String| DriverError::Record { key: key.clone(), reason };
-    let part = |name: &str| {
-        let missing = || damaged(format!("its part `{name}` is missing"));
-        record.parts.get(name).ok_or_else(missing)
-    };
-    let Asked { spec, golden } = from_json(&key, part(ASKED)?)?;
+    let Asked { spec, golden } = part(record, ASKED)?;
     let mut course: Course = from_json(&key, &record.body)?;
-    let result = |stage: Stage| from_json(&key, part(&part_of(stage))?).map(Arc::new);
+    let result = |stage: Stage| part(record, &part_of(stage)).map(Arc::new);
     let mut spec = spec.into_owned();
     if let Some((budget, most)) = spec.judge.budget.as_mut().zip(course.judge_budget) {
         budget.most = Some(most);

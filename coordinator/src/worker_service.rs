@@ -1,6 +1,6 @@
 //! What workers say, over gRPC: claim, heartbeat, report.
 
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use clara_lifecycle::{
     adapter::AliasError,
@@ -17,18 +17,23 @@ use clara_lifecycle::{
 };
 use clara_proto::{
     convert::{ConvertError, claim_key, welcome_to_wire},
-    v1::{self, call::Call, reply::Reply, worker_service_server::WorkerService},
+    v1::{self, exchange_request::Call, exchange_response::Reply, worker_service_server::WorkerService},
 };
 use clara_runtime::metrics;
-use futures::{StreamExt as _, future::ready, stream::BoxStream};
+use futures::{FutureExt as _, StreamExt as _, future::ready, stream::BoxStream};
+use prost::Message as _;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
     driver::{Driver, DriverError},
     records::Stored,
+    server::LARGEST_MESSAGE_BYTES,
 };
+
+/// Calls of one exchange that are carried out at the same time; the others wait.
+const CALLS_AT_ONCE: usize = 1024;
 
 /// The coordinator as workers see it.
 #[derive(Debug, Clone)]
@@ -38,9 +43,6 @@ pub(crate) struct Workers {
     /// When it begins, exchanges take no more calls.
     pub(crate) shutdown: CancellationToken,
 }
-
-/// Calls of one exchange that are carried out at the same time; the others wait.
-const CALLS_AT_ONCE: usize = 1024;
 
 /// What an attempt needs beside its job: each stage some of it.
 #[derive(Debug, Default)]
@@ -176,35 +178,42 @@ impl Workers {
             outcome => outcome,
         }
     }
-}
 
-impl Workers {
-    /// Carries out one call of an exchange.
-    async fn reply_to(&self, v1::Call { number, call }: v1::Call) -> v1::Reply {
-        let reply = match call {
-            Some(Call::Claim(request)) => {
-                self.claim(Request::new(request)).await.map(|answer| Reply::Claim(answer.into_inner()))
-            }
-            Some(Call::Heartbeat(request)) => self
-                .heartbeat(Request::new(request))
-                .await
-                .map(|answer| Reply::Heartbeat(answer.into_inner())),
-            Some(Call::Complete(request)) => {
-                self.complete(Request::new(request)).await.map(|answer| Reply::Complete(answer.into_inner()))
-            }
-            Some(Call::Fail(request)) => {
-                self.fail(Request::new(request)).await.map(|answer| Reply::Fail(answer.into_inner()))
-            }
-            Some(Call::HandBack(request)) => {
-                self.hand_back(Request::new(request)).await.map(|answer| Reply::HandBack(answer.into_inner()))
-            }
-            None => Err(Status::unimplemented("this coordinator does not know the call")),
-        };
-        let reply = reply.unwrap_or_else(|status| {
+    /// Carries out one call of an exchange. A panic, or an answer that is too large, concerns this call alone.
+    async fn reply_to(
+        &self,
+        v1::ExchangeRequest { number, call }: v1::ExchangeRequest,
+    ) -> v1::ExchangeResponse {
+        let failed = |status: Status| {
             let (code, message) = (status.code().into(), status.message().to_owned());
-            Reply::Failure(v1::Failure { code, message })
-        });
-        v1::Reply { number, reply: Some(reply) }
+            Reply::Failure(v1::CallFailure { code, message })
+        };
+        let reply = AssertUnwindSafe(self.carry_out(call)).catch_unwind().await;
+        let panicked = |_| Err(Status::internal("the coordinator panicked; this is a fault in Clara"));
+        let reply = reply.unwrap_or_else(panicked).unwrap_or_else(failed);
+        let response = v1::ExchangeResponse { number, reply: Some(reply) };
+        if response.encoded_len() < LARGEST_MESSAGE_BYTES {
+            return response;
+        }
+        let status = Status::out_of_range("the answer is larger than a message may be");
+        v1::ExchangeResponse { number, reply: Some(failed(status)) }
+    }
+
+    async fn carry_out(&self, call: Option<Call>) -> Result<Reply, Status> {
+        Ok(match call {
+            Some(Call::Claim(request)) => Reply::Claim(self.claim(Request::new(request)).await?.into_inner()),
+            Some(Call::Heartbeat(request)) => {
+                Reply::Heartbeat(self.heartbeat(Request::new(request)).await?.into_inner())
+            }
+            Some(Call::Complete(request)) => {
+                Reply::Complete(self.complete(Request::new(request)).await?.into_inner())
+            }
+            Some(Call::Fail(request)) => Reply::Fail(self.fail(Request::new(request)).await?.into_inner()),
+            Some(Call::HandBack(request)) => {
+                Reply::HandBack(self.hand_back(Request::new(request)).await?.into_inner())
+            }
+            None => return Err(Status::unimplemented("this coordinator does not know the call")),
+        })
     }
 }
 
@@ -271,13 +280,15 @@ impl WorkerService for Workers {
         Ok(Response::new(v1::HandBackResponse { outcome: outcome.into() }))
     }
 
-    type ExchangeStream = BoxStream<'static, Result<v1::Reply, Status>>;
+    type ExchangeStream = BoxStream<'static, Result<v1::ExchangeResponse, Status>>;
 
-    async fn exchange(&self, calls: Request<Streaming<v1::Call>>) -> Answer<Self::ExchangeStream> {
+    async fn exchange(&self, calls: Request<Streaming<v1::ExchangeRequest>>) -> Answer<Self::ExchangeStream> {
         let workers = self.clone();
         let calls = calls.into_inner().take_until(self.shutdown.clone().cancelled_owned());
-        // The first error is the end of the worker, or of the way to it.
-        let calls = calls.scan((), |(), call| ready(call.ok()));
+        // An error is the end of the worker, or of the way to it.
+        let calls = calls.scan((), |(), call| {
+            ready(call.inspect_err(|status| debug!("an exchange with a worker ended: {status}")).ok())
+        });
         let replies = calls.map(move |call| {
             let workers = workers.clone();
             async move { Ok(workers.reply_to(call).await) }

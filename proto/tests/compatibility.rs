@@ -65,8 +65,9 @@ fn describe_enum(surface: &mut Surface, scope: &str, enumeration: &EnumDescripto
 
 fn describe_service(surface: &mut Surface, service: &ServiceDescriptorProto) {
     for method in &service.method {
-        let stream = if method.server_streaming() { "stream " } else { "" };
-        let described = format!("{} -> {stream}{}", method.input_type(), method.output_type());
+        let streams = |is_stream| if is_stream { "stream " } else { "" };
+        let (input, output) = (streams(method.client_streaming()), streams(method.server_streaming()));
+        let described = format!("{input}{} -> {output}{}", method.input_type(), method.output_type());
         surface.insert(format!("call {}.{}", service.name(), method.name()), described);
     }
 }

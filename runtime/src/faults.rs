@@ -145,8 +145,8 @@ impl StateStore for Faulty<dyn StateStore> {
         self.through(self.inner.outbox(until, limit), no_state).await
     }
 
-    async fn settle(&self, tasks: &[Task]) -> Result<(), StateError> {
-        self.through(self.inner.settle(tasks), no_state).await
+    async fn settle(&self, entries: &[String]) -> Result<(), StateError> {
+        self.through(self.inner.settle(entries), no_state).await
     }
 
     async fn members(&self, index: &str, page: &Page) -> Result<Vec<String>, StateError> {

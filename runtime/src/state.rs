@@ -67,21 +67,23 @@ pub struct Write {
 pub enum Body {
     /// Nothing: only the version is checked.
     Keep,
-    /// It has this body (JSON) from now on.
-    Put(String),
+    /// It has this body from now on.
+    Put {
+        /// JSON.
+        body: String,
+        /// Parts that it has from now on beside those of before, by name (letters, digits and `.`): JSON. For what changes
+        /// more rarely than the body; each stays until it is written again or the record is removed.
+        parts: Vec<(String, String)>,
+    },
     /// It is removed; written again it starts at version 1.
     Remove,
 }
 
-/// A part of a record, for what changes more rarely than its body.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
-    /// The record, which the same commit puts.
-    pub record: RecordKey,
-    /// Which part: letters, digits and `.`.
-    pub name: String,
-    /// It has this body (JSON) until it is written again or its record is removed.
-    pub body: String,
+impl Body {
+    /// A body without parts.
+    pub fn put(body: String) -> Self {
+        Self::Put { body, parts: Vec::new() }
+    }
 }
 
 /// One change of an index: an ordered set of names.
@@ -136,10 +138,22 @@ pub struct Deadline {
 /// A task to be published, not before a time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutboxEntry {
-    /// The task. Written again before it is settled, the first entry stays.
+    /// The task as it is stored, which names the entry: written again before it is settled, the first one stays.
+    pub text: String,
+    /// The task.
     pub task: Task,
     /// Earliest time of publication.
     pub not_before: Timestamp,
+}
+
+impl OutboxEntry {
+    /// An entry for `task`.
+    ///
+    /// # Errors
+    /// When the task cannot be written as JSON.
+    pub fn new(task: Task, not_before: Timestamp) -> Result<Self, serde_json::Error> {
+        Ok(Self { text: serde_json::to_string(&task)?, task, not_before })
+    }
 }
 
 /// One event of a stream.
@@ -162,8 +176,6 @@ pub struct Commit {
     pub id: String,
     /// Records, each with the version it must have.
     pub writes: Vec<Write>,
-    /// Parts of records that are put.
-    pub parts: Vec<Part>,
     /// Events to append: stream and JSON body.
     pub events: Vec<(String, String)>,
     /// Tasks to publish.
@@ -260,7 +272,7 @@ pub trait StateStore: Send + Sync + fmt::Debug {
     /// One record.
     async fn load(&self, key: &RecordKey) -> Result<Option<Record>, StateError>;
 
-    /// Many records of one moment or of several, in the order of their keys; nothing for those that are missing.
+    /// Many records of one moment or of several, in the order of their keys; `None` for those that are missing.
     async fn load_all(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>, StateError>;
 
     /// Records of a kind in order of their ids, after `after` (exclusive), at most `limit`.
@@ -280,8 +292,8 @@ pub trait StateStore: Send + Sync + fmt::Debug {
     /// Outbox entries to be published by `until`, earliest first, at most `limit`.
     async fn outbox(&self, until: Timestamp, limit: usize) -> Result<Vec<OutboxEntry>, StateError>;
 
-    /// Removes tasks from the outbox after their publication. Settling twice is harmless.
-    async fn settle(&self, tasks: &[Task]) -> Result<(), StateError>;
+    /// Removes entries, named by their texts, after their publication. Settling twice is harmless.
+    async fn settle(&self, entries: &[String]) -> Result<(), StateError>;
 
     /// Members of an index.
     async fn members(&self, index: &str, page: &Page) -> Result<Vec<String>, StateError>;

@@ -29,7 +29,7 @@ pub(crate) async fn follow(
     while let Some(command) = commands.pop_front() {
         match command {
             Command::Publish { stage, attempt, not_before } => {
-                change.publish(task_of(&job, stage, attempt), not_before);
+                change.publish(task_of(&job, stage, attempt), not_before)?;
             }
             Command::Watch(at) => change.watch(&job.id, at),
             Command::Record(event) => change.job_event(&job.id, &event)?,

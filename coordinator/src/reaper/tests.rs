@@ -59,7 +59,7 @@ async fn published(house: &House) -> usize {
     let now = house.state.now().await.unwrap();
     let entries = house.state.outbox(now, 9).await.unwrap();
     for entry in &entries {
-        house.state.settle(std::slice::from_ref(&entry.task)).await.unwrap();
+        house.state.settle(std::slice::from_ref(&entry.text)).await.unwrap();
     }
     entries.len()
 }

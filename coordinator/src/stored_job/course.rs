@@ -1,4 +1,4 @@
-//! How a job goes, as small as it can be: stages that have not begun and what is not there are left out, results stand apart.
+//! Writes how a job goes as shortly as it can be: without stages that have not begun and without results.
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 

@@ -67,7 +67,7 @@ async fn failures_are_kept_and_a_stage_that_is_done_again_has_its_new_result() {
 }
 
 #[tokio::test]
-async fn a_job_without_one_of_its_parts_is_refused_by_name() {
+async fn a_job_with_a_part_that_is_missing_or_damaged_is_refused_by_name() {
     let house = House::new().await;
     let job = house.submit(samples::spec()).await.id;
     let key = claim(&house.driver, &job, Stage::Ingest).await;
@@ -75,9 +75,36 @@ async fn a_job_without_one_of_its_parts_is_refused_by_name() {
     house.driver.apply(&job, done).await.unwrap();
     let record = house.driver.records.state.load(&job_key(&job)).await.unwrap().unwrap();
     for part in [ASKED.to_owned(), part_of(Stage::Ingest)] {
-        let mut damaged = record.clone();
-        damaged.parts.remove(&part);
-        let error = job_of(&damaged).unwrap_err().to_string();
-        assert!(error.contains(&format!("`{part}`")) && error.contains(job.as_str()), "{error}");
+        let (mut missing, mut damaged) = (record.clone(), record.clone());
+        missing.parts.remove(&part);
+        damaged.parts.insert(part.clone(), "{".to_owned());
+        for broken in [missing, damaged] {
+            let error = job_of(&broken).unwrap_err().to_string();
+            assert!(error.contains(&format!("`{part}`")) && error.contains(job.as_str()), "{error}");
+        }
     }
+}
+
+/// The names of the parts that an event has written.
+fn written(before: Option<&Job>, after: &Job) -> Vec<String> {
+    let write = write(before, &Stored { version: Some(1), value: after }).unwrap();
+    let Body::Put { parts, .. } = write.body else { panic!("{write:?}") };
+    parts.into_iter().map(|(name, _)| name).collect()
+}
+
+#[tokio::test]
+async fn a_part_is_written_once() {
+    let house = House::new().await;
+    let submitted = house.submit(samples::spec()).await;
+    let job = submitted.id.clone();
+    assert_eq!(written(None, &submitted), [ASKED]);
+    let key = claim(&house.driver, &job, Stage::Ingest).await;
+    let claimed = house.job(&job).await;
+    assert_eq!(written(Some(&submitted), &claimed), [""; 0]);
+    let done = Event::Completed { key, result: Arc::new(result(Stage::Ingest, Decision::Approve)) };
+    let done = house.driver.apply(&job, done).await.unwrap();
+    assert_eq!(written(Some(&claimed), &done), [part_of(Stage::Ingest)]);
+    let cancelled = house.driver.apply(&job, Event::CancelRequested).await.unwrap();
+    assert_eq!(written(Some(&done), &cancelled), [""; 0]);
+    assert_eq!(house.job(&job).await, *cancelled);
 }

@@ -1,7 +1,13 @@
 //! What workers hear: grants, refusals, duplicates, and a registration that cannot be.
 
-use clara_lifecycle::{gate::Decision, job::JobState, resources::Resources, samples, spec::JobSpec};
-use clara_proto::convert::key_to_wire;
+use clara_lifecycle::{
+    gate::Decision, id::Fence, job::JobState, resources::Resources, samples, spec::JobSpec,
+};
+use clara_proto::{
+    convert::key_to_wire,
+    v1::{worker_service_client::WorkerServiceClient, worker_service_server::WorkerServiceServer},
+};
+use tonic::Code;
 
 use super::*;
 use crate::testing::{House, TERMS, claim, complete, complete_until, result};
@@ -47,6 +53,51 @@ async fn a_repeated_claim_is_granted_again_and_another_one_is_refused() {
     assert_eq!(fence(asked(&workers, &job, 1, "claim-1").await), first);
     assert!(reason(asked(&workers, &job, 1, "claim-2").await).contains("already claimed by worker worker-1"));
     assert!(!reason(asked(&workers, &job, 2, "claim-3").await).is_empty());
+}
+
+#[tokio::test]
+async fn an_exchange_answers_every_kind_of_call_and_ends_with_the_coordinator() {
+    let house = House::new().await;
+    let workers = workers(&house);
+    let shutdown = workers.shutdown.clone();
+    let job = house.submit(samples::spec()).await;
+    let mut client = WorkerServiceClient::new(WorkerServiceServer::new(workers));
+    let (calls, sent) = futures::channel::mpsc::unbounded();
+    let mut replies = client.exchange(sent).await.unwrap().into_inner();
+    let mut number = 6;
+    let mut ask = async |call: Option<Call>| {
+        number += 1;
+        calls.unbounded_send(v1::ExchangeRequest { number, call }).unwrap();
+        let response = replies.message().await.unwrap().unwrap();
+        assert_eq!(response.number, number);
+        response.reply.unwrap()
+    };
+    let request = claim_request(&job, 1, "claim-1").into_inner();
+    let Reply::Claim(granted) = ask(Some(Call::Claim(request))).await else { panic!("no answer to a claim") };
+    let fence = Fence(fence(granted.answer.unwrap()));
+    let key = AttemptKey { stage: Stage::Ingest, attempt: Attempt::FIRST, fence };
+    let key = || Some(key_to_wire(&job.id, key));
+    let beat = v1::HeartbeatRequest { key: key(), progress: Some(v1::Progress::default()) };
+    let directive = v1::Directive::Continue.into();
+    let going_on = Reply::Heartbeat(v1::HeartbeatResponse { directive });
+    assert_eq!(ask(Some(Call::Heartbeat(beat))).await, going_on);
+    let outcome = v1::ReportOutcome::Accepted.into();
+    let handed_back = Reply::HandBack(v1::HandBackResponse { outcome });
+    assert_eq!(ask(Some(Call::HandBack(v1::HandBackRequest { key: key() }))).await, handed_back);
+    let outcome = v1::ReportOutcome::Stale.into();
+    let fail = v1::FailRequest { key: key(), message: "late".to_owned(), retryable: true };
+    assert_eq!(ask(Some(Call::Fail(fail))).await, Reply::Fail(v1::FailResponse { outcome }));
+    let result = Some(result(Stage::Ingest, Decision::Approve).into());
+    let complete = v1::CompleteRequest { key: key(), result };
+    assert_eq!(ask(Some(Call::Complete(complete))).await, Reply::Complete(v1::CompleteResponse { outcome }));
+    for (call, code) in
+        [(None, Code::Unimplemented), (Some(Call::Fail(v1::FailRequest::default())), Code::InvalidArgument)]
+    {
+        let Reply::Failure(failure) = ask(call).await else { panic!("no failure") };
+        assert_eq!(Code::from(failure.code), code, "{}", failure.message);
+    }
+    shutdown.cancel();
+    assert_eq!(replies.message().await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -13,7 +13,9 @@ use clara_lifecycle::{
 };
 use clara_proto::{
     convert::key_to_wire,
-    v1::{self, call::Call, reply::Reply, worker_service_client::WorkerServiceClient},
+    v1::{
+        self, exchange_request::Call, exchange_response::Reply, worker_service_client::WorkerServiceClient,
+    },
 };
 use tonic::{
     Code, Response, Status,

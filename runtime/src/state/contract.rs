@@ -15,7 +15,7 @@ use clara_lifecycle::{
 use uuid::Uuid;
 
 use super::{
-    Body, Commit, Deadline, OutboxEntry, Part, Record, RecordKey, StateError, StateStore, StoredEvent, Write,
+    Body, Commit, Deadline, OutboxEntry, Record, RecordKey, StateError, StateStore, StoredEvent, Write,
 };
 use crate::{
     broker::Task,
@@ -88,8 +88,8 @@ impl Patient {
         self.again(|| self.0.outbox(Timestamp(until), limit)).await.map_err(unexpected)
     }
 
-    async fn settle(&self, tasks: &[Task]) -> Result<(), String> {
-        self.again(|| self.0.settle(tasks)).await.map_err(unexpected)
+    async fn settle(&self, entries: &[String]) -> Result<(), String> {
+        self.again(|| self.0.settle(entries)).await.map_err(unexpected)
     }
 
     async fn events(&self, stream: &str, after: u64, limit: usize) -> Result<Vec<StoredEvent>, String> {
@@ -106,12 +106,14 @@ fn fresh_name() -> String {
 }
 
 fn write(key: &RecordKey, expected: Option<u64>, body: Option<&str>) -> Write {
-    let body = body.map_or(Body::Keep, |body| Body::Put(body.to_owned()));
+    let body = body.map_or(Body::Keep, |body| Body::put(body.to_owned()));
     Write { key: key.clone(), expected, body }
 }
 
-fn part(record: &RecordKey, name: &str, body: &str) -> Part {
-    Part { record: record.clone(), name: name.to_owned(), body: body.to_owned() }
+/// Puts an empty body, and parts.
+fn with_parts(key: &RecordKey, expected: Option<u64>, parts: &[(&str, &str)]) -> Write {
+    let parts = parts.iter().map(|(name, body)| ((*name).to_owned(), (*body).to_owned())).collect();
+    Write { key: key.clone(), expected, body: Body::Put { body: "{}".to_owned(), parts } }
 }
 
 fn commit_of(writes: Vec<Write>) -> Commit {
@@ -204,10 +206,9 @@ async fn atomicity(store: &Patient) -> Finding {
     let stream = fresh_name();
     let mut commit = Commit {
         events: vec![(stream.clone(), "{}".to_owned())],
-        outbox: vec![OutboxEntry { task: task(&fresh_name())?, not_before: Timestamp(1) }],
-        parts: vec![part(&good, "extra", "1")],
+        outbox: vec![OutboxEntry::new(task(&fresh_name())?, Timestamp(1)).map_err(unexpected)?],
         deadlines: vec![Deadline { key: good.clone(), at: Some(Timestamp(1)) }],
-        ..commit_of(vec![write(&good, None, Some("1")), write(&bad, Some(7), Some("1"))])
+        ..commit_of(vec![with_parts(&good, None, &[("extra", "1")]), write(&bad, Some(7), Some("1"))])
     };
     expect_conflict(store.commit(&commit).await, &bad, Some(7), None)?;
     let record = store.load(&good).await?;
@@ -217,8 +218,7 @@ async fn atomicity(store: &Patient) -> Finding {
     let nothing = record.is_none() && events.is_empty() && !outbox && !due;
     ensure(nothing, || format!("left {record:?}, {events:?}, outbox: {outbox}, deadline: {due}"))?;
     // Refused under this id, it is no repetition once it can be applied.
-    commit.writes.pop();
-    commit.parts.clear();
+    commit.writes = vec![write(&good, None, Some("1"))];
     commit.outbox.clear();
     commit.deadlines.clear();
     store.commit(&commit).await.map_err(unexpected)?;
@@ -273,18 +273,12 @@ async fn removal(store: &Patient) -> Finding {
 
 async fn parts(store: &Patient) -> Finding {
     let key = RecordKey::new(KIND, fresh_name());
-    let steps: [(&[(&str, &str)], &[(&str, &str)]); 3] = [
-        (&[("a", "1"), ("b.c", "2")], &[("a", "1"), ("b.c", "2")]),
-        (&[], &[("a", "1"), ("b.c", "2")]),
-        (&[("b.c", "3"), ("d", "4")], &[("a", "1"), ("b.c", "3"), ("d", "4")]),
-    ];
-    for (version, (written, wanted)) in (0_u64..).zip(steps) {
-        let parts = written.iter().map(|(name, body)| part(&key, name, body)).collect();
-        let put = write(&key, (version > 0).then_some(version), Some("{}"));
-        let commit = Commit { parts, ..commit_of(vec![put]) };
-        store.commit(&commit).await.map_err(unexpected)?;
-        let wanted: BTreeMap<_, _> =
-            wanted.iter().map(|(name, body)| ((*name).to_owned(), (*body).to_owned())).collect();
+    let steps: [&[(&str, &str)]; 3] = [&[("a", "1"), ("b.c", "2")], &[], &[("b.c", "3"), ("d", "4")]];
+    let mut wanted = BTreeMap::new();
+    for (version, written) in (0_u64..).zip(steps) {
+        let put = with_parts(&key, (version > 0).then_some(version), written);
+        store.commit(&commit_of(vec![put])).await.map_err(unexpected)?;
+        wanted.extend(written.iter().map(|(name, body)| ((*name).to_owned(), (*body).to_owned())));
         let one = store.load(&key).await?;
         let many = store.again(|| store.0.load_all(std::slice::from_ref(&key))).await.map_err(unexpected)?;
         for found in [one.as_ref(), many.first().and_then(Option::as_ref)] {
@@ -317,7 +311,7 @@ async fn outbox(store: &Patient) -> Finding {
     let prefix = fresh_name();
     // Times long past, so that entries of others do not come in between.
     let entry = |name: &str, at: i64| -> Result<OutboxEntry, String> {
-        Ok(OutboxEntry { task: task(&format!("{prefix}-{name}"))?, not_before: Timestamp(at) })
+        OutboxEntry::new(task(&format!("{prefix}-{name}"))?, Timestamp(at)).map_err(unexpected)
     };
     let commit = Commit {
         outbox: vec![entry("late", 30)?, entry("early", 10)?, entry("middle", 20)?],
@@ -336,11 +330,11 @@ async fn outbox(store: &Patient) -> Finding {
     ensure(limited.len() == 1, || format!("a limit of 1 gives {limited:?}"))?;
     store.settle(&[]).await?;
     for _ in 0..2 {
-        store.settle(std::slice::from_ref(&early.task)).await?;
+        store.settle(std::slice::from_ref(&early.text)).await?;
     }
     let left = ours(store.outbox(30, 1000).await?);
     ensure(left == [middle.clone(), entry("late", 30)?], || format!("after settling there are {left:?}"))?;
-    let left: Vec<Task> = left.into_iter().map(|entry| entry.task).collect();
+    let left: Vec<String> = left.into_iter().map(|entry| entry.text).collect();
     store.settle(&left).await?;
     let left = ours(store.outbox(30, 1000).await?);
     ensure(left.is_empty(), || format!("after settling the rest there are {left:?}"))

@@ -1,7 +1,7 @@
 //! A state store in memory, for simulations and tests: the same rules, no file, any clock, nothing kept.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     ops::Bound,
     sync::Arc,
 };
@@ -12,10 +12,10 @@ use parking_lot::Mutex;
 use tokio::sync::broadcast;
 
 use super::{
-    Body, Commit, Limit, Order, OutboxEntry, Page, Part, Record, RecordKey, StateError, StateStore,
-    StoredEvent, Write,
+    Body, Commit, Limit, Order, OutboxEntry, Page, Record, RecordKey, StateError, StateStore, StoredEvent,
+    Write,
 };
-use crate::{broker::Task, clock::Clock};
+use crate::clock::Clock;
 
 /// A state store in memory; clones are the same store.
 #[derive(Debug, Clone)]
@@ -31,7 +31,7 @@ struct Tables {
     records: BTreeMap<RecordKey, Record>,
     events: BTreeMap<String, Vec<StoredEvent>>,
     /// With the position at which each entry came.
-    outbox: HashMap<Task, (u64, OutboxEntry)>,
+    outbox: BTreeMap<String, (u64, OutboxEntry)>,
     outbox_entries: u64,
     deadlines: BTreeMap<RecordKey, Timestamp>,
     indexes: BTreeMap<String, BTreeSet<String>>,
@@ -113,10 +113,10 @@ impl StateStore for MemoryState {
         }))
     }
 
-    async fn settle(&self, tasks: &[Task]) -> Result<(), StateError> {
+    async fn settle(&self, entries: &[String]) -> Result<(), StateError> {
         self.at(|tables, _| {
-            for task in tasks {
-                tables.outbox.remove(task);
+            for entry in entries {
+                tables.outbox.remove(entry);
             }
         });
         Ok(())
@@ -183,7 +183,7 @@ impl Tables {
         for Write { key, body, .. } in &commit.writes {
             match body {
                 Body::Keep => {}
-                Body::Put(body) => {
+                Body::Put { body, parts } => {
                     let record = self.records.entry(key.clone()).or_insert_with(|| Record {
                         id: key.id.clone(),
                         version: 0,
@@ -192,13 +192,9 @@ impl Tables {
                     });
                     record.version += 1;
                     record.body.clone_from(body);
+                    record.parts.extend(parts.iter().cloned());
                 }
                 Body::Remove => drop(self.records.remove(key)),
-            }
-        }
-        for Part { record, name, body } in &commit.parts {
-            if let Some(record) = self.records.get_mut(record) {
-                record.parts.insert(name.clone(), body.clone());
             }
         }
         for change in &commit.indexes {
@@ -216,7 +212,7 @@ impl Tables {
         for entry in &commit.outbox {
             self.outbox_entries += 1;
             let position = self.outbox_entries;
-            self.outbox.entry(entry.task.clone()).or_insert_with(|| (position, entry.clone()));
+            self.outbox.entry(entry.text.clone()).or_insert_with(|| (position, entry.clone()));
         }
         for deadline in &commit.deadlines {
             match deadline.at {

@@ -14,7 +14,7 @@ use tracing::Instrument;
 use super::{
     Commit, OutboxEntry, Page, Record, RecordKey, StateError, StateStore, StoredEvent, kinds::known_kind,
 };
-use crate::{broker::Task, config::Secret, daemon::with_causes, task::Tasks, tls::TlsFiles};
+use crate::{config::Secret, daemon::with_causes, task::Tasks, tls::TlsFiles};
 use clock::StoreClock;
 use watch::Growth;
 
@@ -212,7 +212,7 @@ impl StateStore for RedisState {
     async fn commit(&self, commit: &Commit) -> Result<(), StateError> {
         let mut call = redis::cmd("EVALSHA");
         call.arg(self.commit.get_hash()).arg(0).arg(&*self.prefix).arg(&*self.generation);
-        encode::commit(&mut call, commit).map_err(|error| self.failed(&error))?;
+        encode::commit(&mut call, commit);
         let span = tracing::debug_span!("state.commit", commit.id = %commit.id);
         let answer = self.run(&call).instrument(span).await.map_err(|error| self.failed(&error))?;
         let (time, outcome) = answers::outcome(&answer, commit, &self.server);
@@ -233,18 +233,16 @@ impl StateStore for RedisState {
         let mut query = encode::up_to(self.key("outbox"), until, limit);
         query.arg("WITHSCORES");
         let entries: Vec<(String, String)> = self.read_one(query).await?;
-        entries.iter().map(|(task, time)| answers::outbox_entry(task, time, &self.server)).collect()
+        entries.into_iter().map(|(text, time)| answers::outbox_entry(text, &time, &self.server)).collect()
     }
 
-    async fn settle(&self, tasks: &[Task]) -> Result<(), StateError> {
-        if tasks.is_empty() {
+    async fn settle(&self, entries: &[String]) -> Result<(), StateError> {
+        if entries.is_empty() {
             return Ok(());
         }
-        let tasks: Result<Vec<String>, _> = tasks.iter().map(encode::task).collect();
-        let tasks = tasks.map_err(|error| self.failed(&error))?;
         let mut connection = self.connection.clone();
         let settled: Result<u64, _> =
-            redis::cmd("ZREM").arg(self.key("outbox")).arg(tasks).query_async(&mut connection).await;
+            redis::cmd("ZREM").arg(self.key("outbox")).arg(entries).query_async(&mut connection).await;
         settled.map(drop).map_err(|error| self.failed(&error))
     }
 

@@ -13,11 +13,9 @@ use tokio::sync::broadcast;
 use tracing::Instrument;
 
 use super::{
-    Body, Commit, OutboxEntry, Page, Part, Record, RecordKey, StateError, StateStore, StoredEvent, Write,
-    kinds::known_kind,
+    Commit, OutboxEntry, Page, Record, RecordKey, StateError, StateStore, StoredEvent, kinds::known_kind,
 };
 use crate::{
-    broker::Task,
     clock::{Clock, SystemClock},
     sqlite::{self, Database, DatabaseError, WeakDatabase, sql_limit},
 };
@@ -42,6 +40,7 @@ struct Growth {
 }
 
 mod index;
+mod records;
 
 /// Why a commit was not applied.
 enum CommitRefused {
@@ -105,14 +104,14 @@ impl StateStore for SqliteState {
     async fn load(&self, key: &RecordKey) -> Result<Option<Record>, StateError> {
         let key = key.clone();
         self.read(move |connection| {
-            Ok(records(connection, std::slice::from_ref(&key))?.into_iter().next().flatten())
+            Ok(records::load(connection, std::slice::from_ref(&key))?.into_iter().next().flatten())
         })
         .await
     }
 
     async fn load_all(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>, StateError> {
         let keys = keys.to_vec();
-        self.read(move |connection| records(connection, &keys)).await
+        self.read(move |connection| records::load(connection, &keys)).await
     }
 
     async fn list(
@@ -131,7 +130,7 @@ impl StateStore for SqliteState {
                     Ok(RecordKey { kind, id: row.get(0)? })
                 })?
                 .collect::<Result<_, _>>()?;
-            Ok(records(connection, &keys)?.into_iter().flatten().collect())
+            Ok(records::load(connection, &keys)?.into_iter().flatten().collect())
         })
         .await
     }
@@ -178,29 +177,29 @@ impl StateStore for SqliteState {
                      ORDER BY not_before, position LIMIT ?2",
                 )?
                 .query_map(params![until.0, sql_limit(limit)], |row| {
-                    let task: String = row.get(0)?;
-                    let task = serde_json::from_str(&task).map_err(|error| {
+                    let text: String = row.get(0)?;
+                    let task = serde_json::from_str(&text).map_err(|error| {
                         rusqlite::Error::FromSqlConversionFailure(
                             0,
                             rusqlite::types::Type::Text,
                             error.into(),
                         )
                     })?;
-                    Ok(OutboxEntry { task, not_before: Timestamp(row.get(1)?) })
+                    Ok(OutboxEntry { text, task, not_before: Timestamp(row.get(1)?) })
                 })?
                 .collect()
         })
         .await
     }
 
-    async fn settle(&self, tasks: &[Task]) -> Result<(), StateError> {
-        let tasks = tasks.to_vec();
+    async fn settle(&self, entries: &[String]) -> Result<(), StateError> {
+        let entries = entries.to_vec();
         self.database
             .call(move |session| {
                 session.write(|transaction, _| {
                     let mut settle = transaction.prepare("DELETE FROM outbox WHERE task = ?1")?;
-                    for task in &tasks {
-                        settle.execute([text_of(task)?])?;
+                    for entry in entries {
+                        settle.execute([entry])?;
                     }
                     Ok(())
                 })
@@ -266,14 +265,7 @@ fn apply(transaction: &Transaction<'_>, commit: &Commit, now: Timestamp) -> Resu
     }
     index::check(transaction, &commit.limits)?;
     for write in &commit.writes {
-        write_record(transaction, write)?;
-    }
-    for Part { record, name, body } in &commit.parts {
-        transaction.execute(
-            "INSERT INTO parts (kind, id, name, body) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT (kind, id, name) DO UPDATE SET body = excluded.body",
-            params![record.kind, record.id, name, body],
-        )?;
+        records::write(transaction, write)?;
     }
     index::change(transaction, &commit.indexes)?;
     for (stream, body) in &commit.events {
@@ -286,7 +278,7 @@ fn apply(transaction: &Transaction<'_>, commit: &Commit, now: Timestamp) -> Resu
     for entry in &commit.outbox {
         transaction.execute(
             "INSERT OR IGNORE INTO outbox (task, not_before) VALUES (?1, ?2)",
-            params![text_of(&entry.task)?, entry.not_before.0],
+            params![entry.text, entry.not_before.0],
         )?;
     }
     for deadline in &commit.deadlines {
@@ -301,38 +293,6 @@ fn apply(transaction: &Transaction<'_>, commit: &Commit, now: Timestamp) -> Resu
                 transaction.execute("DELETE FROM deadlines WHERE kind = ?1 AND id = ?2", params![kind, id])?
             }
         };
-    }
-    Ok(())
-}
-
-fn write_record(transaction: &Transaction<'_>, write: &Write) -> Result<(), CommitRefused> {
-    let key = &write.key;
-    let found: Option<u64> = transaction
-        .query_row(
-            "SELECT version FROM records WHERE kind = ?1 AND id = ?2",
-            params![key.kind, key.id],
-            |row| row.get(0),
-        )
-        .optional()?;
-    if found != write.expected {
-        let conflict = StateError::Conflict { key: key.clone(), expected: write.expected, found };
-        return Err(CommitRefused::State(conflict));
-    }
-    match &write.body {
-        Body::Keep => {}
-        Body::Put(body) => {
-            transaction.execute(
-                "INSERT INTO records (kind, id, version, body) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (kind, id) DO UPDATE SET version = excluded.version, body = excluded.body",
-                params![key.kind, key.id, sql_number(found.unwrap_or(0).saturating_add(1)), body],
-            )?;
-        }
-        Body::Remove => {
-            for table in ["records", "parts"] {
-                let remove = format!("DELETE FROM {table} WHERE kind = ?1 AND id = ?2");
-                transaction.execute(&remove, params![key.kind, key.id])?;
-            }
-        }
     }
     Ok(())
 }
@@ -382,30 +342,6 @@ fn streams_after(connection: &Connection, position: i64) -> Result<Vec<String>, 
         .prepare("SELECT DISTINCT stream FROM events WHERE position > ?1")?
         .query_map([position], |row| row.get(0))?
         .collect()
-}
-
-/// The records with these keys and their parts; nothing for those that are missing.
-fn records(connection: &Connection, keys: &[RecordKey]) -> Result<Vec<Option<Record>>, rusqlite::Error> {
-    let mut one = connection.prepare("SELECT version, body FROM records WHERE kind = ?1 AND id = ?2")?;
-    let mut its_parts = connection.prepare("SELECT name, body FROM parts WHERE kind = ?1 AND id = ?2")?;
-    let mut found = Vec::with_capacity(keys.len());
-    for key in keys {
-        let named = params![key.kind, key.id];
-        let record = one.query_row(named, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        let Some((version, body)) = record else {
-            found.push(None);
-            continue;
-        };
-        let parts = its_parts.query_map(named, |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let parts = parts.collect::<Result<_, _>>()?;
-        found.push(Some(Record { id: key.id.clone(), version, body, parts }));
-    }
-    Ok(found)
-}
-
-/// A task in the outbox.
-fn text_of(task: &Task) -> Result<String, rusqlite::Error> {
-    serde_json::to_string(task).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))
 }
 
 fn sql_number(number: u64) -> i64 {

@@ -79,8 +79,8 @@ impl StateStore for SimulatedState {
         self.through(self.inner.outbox(until, limit)).await
     }
 
-    async fn settle(&self, tasks: &[Task]) -> Result<(), StateError> {
-        self.through(self.inner.settle(tasks)).await
+    async fn settle(&self, entries: &[String]) -> Result<(), StateError> {
+        self.through(self.inner.settle(entries)).await
     }
 
     async fn members(&self, index: &str, page: &Page) -> Result<Vec<String>, StateError> {

@@ -7,9 +7,8 @@ use std::sync::{
 
 use async_trait::async_trait;
 use clara_lifecycle::time::Timestamp;
-use clara_runtime::{
-    broker::Task,
-    state::{Commit, OutboxEntry, Page, Record, RecordKey, StateError, StateStore, StoredEvent},
+use clara_runtime::state::{
+    Commit, OutboxEntry, Page, Record, RecordKey, StateError, StateStore, StoredEvent,
 };
 use tokio::sync::broadcast;
 
@@ -77,8 +76,8 @@ impl StateStore for Dying {
         self.through(self.inner.outbox(until, limit)).await
     }
 
-    async fn settle(&self, tasks: &[Task]) -> Result<(), StateError> {
-        self.through(self.inner.settle(tasks)).await
+    async fn settle(&self, entries: &[String]) -> Result<(), StateError> {
+        self.through(self.inner.settle(entries)).await
     }
 
     async fn members(&self, index: &str, page: &Page) -> Result<Vec<String>, StateError> {

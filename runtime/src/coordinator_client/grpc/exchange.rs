@@ -7,19 +7,26 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
-use clara_proto::v1::{self, call::Call, reply::Reply};
-use futures::{
-    StreamExt as _,
-    channel::mpsc::{self, UnboundedReceiver, UnboundedSender},
-};
+use clara_proto::v1::{self, exchange_request::Call, exchange_response::Reply};
+use futures::{StreamExt as _, channel::mpsc};
 use parking_lot::Mutex;
+use prost::Message as _;
 use tokio::{sync::oneshot, time::Instant};
 use tonic::{Code, Response, Status, Streaming};
 
-use super::ANSWER_WITHIN;
+use super::{ANSWER_WITHIN, LARGEST_MESSAGE_BYTES};
 use crate::task::Tasks;
+
+/// How long a coordinator without an exchange is not asked for one again: it may be replaced by a newer one.
+const ASK_AGAIN_AFTER: Duration = Duration::from_mins(1);
+
+/// Calls on their way to a coordinator.
+pub(super) type Calls = mpsc::UnboundedReceiver<v1::ExchangeRequest>;
+/// How the opening of an exchange went.
+type Opened = Result<Response<Streaming<v1::ExchangeResponse>>, Status>;
 
 /// The exchange with one coordinator; clones are the same one. Made when it is first needed, and anew after every loss.
 #[derive(Debug, Clone)]
@@ -34,25 +41,25 @@ enum State {
     Open(Line),
     /// It could not be opened, and when that was known.
     Failed(Status, Instant),
-    /// The coordinator has none: it is of the release before.
-    Unknown,
+    /// The coordinator had none then: it is of the release before.
+    Unknown(Instant),
 }
 
 /// An open exchange.
 #[derive(Debug, Clone)]
 struct Line {
-    calls: UnboundedSender<v1::Call>,
+    calls: mpsc::UnboundedSender<v1::ExchangeRequest>,
     waiting: Arc<Waiting>,
 }
 
-type Expected = oneshot::Sender<Result<Reply, Status>>;
-
-/// Calls that wait for their replies, by number; nothing once the exchange has ended.
+/// Calls that wait for their replies, by number; or why the exchange has ended.
 #[derive(Debug)]
 struct Waiting {
-    calls: Mutex<Option<HashMap<u64, Expected>>>,
+    calls: Mutex<Result<HashMap<u64, Expected>, Status>>,
     numbers: AtomicU64,
 }
+
+type Expected = oneshot::Sender<Result<Reply, Status>>;
 
 /// A call that waits; forgotten when it is dropped.
 struct Expecting<'a> {
@@ -62,7 +69,7 @@ struct Expecting<'a> {
 
 impl Drop for Expecting<'_> {
     fn drop(&mut self) {
-        if let Some(calls) = self.waiting.calls.lock().as_mut() {
+        if let Ok(calls) = self.waiting.calls.lock().as_mut() {
             calls.remove(&self.number);
         }
     }
@@ -74,60 +81,99 @@ impl Exchange {
         Self { state: Arc::new(tokio::sync::Mutex::new(State::Closed)), tasks: tasks.clone() }
     }
 
-    /// Makes a call over the stream that `open` opens when there is none. `None` when the coordinator has no exchange.
+    /// Makes a call over the stream that `open` opens when there is none. `None` when the coordinator has no exchange, or
+    /// the call is too large to share one.
     pub(super) async fn ask<F>(
         &self,
         call: Call,
-        open: impl FnOnce(UnboundedReceiver<v1::Call>) -> F,
+        open: impl FnOnce(Calls) -> F,
     ) -> Result<Option<Reply>, Status>
     where
-        F: Future<Output = Result<Response<Streaming<v1::Reply>>, Status>>,
+        F: Future<Output = Opened>,
     {
-        let Some(line) = self.line(open).await? else { return Ok(None) };
-        let number = line.waiting.numbers.fetch_add(1, Ordering::Relaxed);
-        let (sender, reply) = oneshot::channel();
-        let ended = || Status::unavailable("the coordinator ended the exchange");
-        match line.waiting.calls.lock().as_mut() {
-            Some(calls) => drop(calls.insert(number, sender)),
-            None => return Err(ended()),
+        let mut used = None;
+        let asked = tokio::time::timeout(ANSWER_WITHIN, self.ask_over(&mut used, call, open)).await;
+        asked.unwrap_or_else(|_| {
+            self.leave(used);
+            Err(Status::unavailable(format!("no answer within {ANSWER_WITHIN:?}")))
+        })
+    }
+
+    /// Makes a call over the line that it tells in `used`.
+    async fn ask_over<F>(
+        &self,
+        used: &mut Option<Line>,
+        call: Call,
+        open: impl FnOnce(Calls) -> F,
+    ) -> Result<Option<Reply>, Status>
+    where
+        F: Future<Output = Opened>,
+    {
+        let mut request = v1::ExchangeRequest { number: 0, call: Some(call) };
+        if request.encoded_len() + u64::BITS as usize >= LARGEST_MESSAGE_BYTES {
+            return Ok(None);
         }
-        let _expecting = Expecting { waiting: &line.waiting, number };
-        line.calls.unbounded_send(v1::Call { number, call: Some(call) }).map_err(|_| ended())?;
-        match tokio::time::timeout(ANSWER_WITHIN, reply).await {
-            Ok(Ok(reply)) => reply.map(Some),
-            Ok(Err(_)) => Err(ended()),
-            Err(_) => Err(Status::unavailable(format!("no answer within {ANSWER_WITHIN:?}"))),
+        let Some(line) = self.line(open).await? else { return Ok(None) };
+        let Line { calls, waiting } = &*used.insert(line);
+        request.number = waiting.numbers.fetch_add(1, Ordering::Relaxed);
+        let (sender, reply) = oneshot::channel();
+        match waiting.calls.lock().as_mut() {
+            Ok(expected) => drop(expected.insert(request.number, sender)),
+            Err(ended) => return Err(ended.clone()),
+        }
+        let _expecting = Expecting { waiting, number: request.number };
+        // Unsent, it is not answered either.
+        drop(calls.unbounded_send(request));
+        match reply.await {
+            Ok(reply) => reply.map(Some),
+            Err(_) => {
+                Err(waiting.calls.lock().as_ref().err().cloned().unwrap_or_else(|| ended("it was dropped")))
+            }
+        }
+    }
+
+    /// Lets later calls open another line than `used`, which does not answer.
+    fn leave(&self, used: Option<Line>) {
+        // Somebody who holds it is opening one.
+        let Ok(mut state) = self.state.try_lock() else { return };
+        if let (State::Open(line), Some(used)) = (&*state, used)
+            && Arc::ptr_eq(&line.waiting, &used.waiting)
+        {
+            *state = State::Closed;
         }
     }
 
     /// The open exchange; opened by the first of those who ask at the same time, and all of them learn how that went.
-    async fn line<F>(
-        &self,
-        open: impl FnOnce(UnboundedReceiver<v1::Call>) -> F,
-    ) -> Result<Option<Line>, Status>
+    async fn line<F>(&self, open: impl FnOnce(Calls) -> F) -> Result<Option<Line>, Status>
     where
-        F: Future<Output = Result<Response<Streaming<v1::Reply>>, Status>>,
+        F: Future<Output = Opened>,
     {
         let asked_at = Instant::now();
         let mut state = self.state.lock().await;
         match &*state {
-            State::Open(line) if line.waiting.calls.lock().is_some() => return Ok(Some(line.clone())),
+            State::Open(line) if line.waiting.calls.lock().is_ok() => return Ok(Some(line.clone())),
             State::Failed(status, at) if *at >= asked_at => return Err(status.clone()),
-            State::Unknown => return Ok(None),
-            State::Open(_) | State::Failed(..) | State::Closed => {}
+            State::Unknown(at) if at.elapsed() < ASK_AGAIN_AFTER => return Ok(None),
+            State::Open(_) | State::Failed(..) | State::Unknown(_) | State::Closed => {}
         }
-        let (calls, sent) = mpsc::unbounded();
-        match open(sent).await {
+        // Those who ask bound it: each has one call in it, and leaves it when that is not answered in time.
+        let (calls, unsent) = mpsc::unbounded();
+        match open(unsent).await {
             Ok(replies) => {
-                let waiting = Waiting { calls: Mutex::new(Some(HashMap::new())), numbers: AtomicU64::new(1) };
+                let waiting = Waiting { calls: Mutex::new(Ok(HashMap::new())), numbers: AtomicU64::new(1) };
                 let line = Line { calls, waiting: Arc::new(waiting) };
                 let reading = read(replies.into_inner(), Arc::clone(&line.waiting));
-                self.tasks.spawn_until_shutdown("coordinator.exchange", reading);
+                // Not part of the attempt that happens to be the first.
+                tracing::info_span!(parent: None, "exchange")
+                    .in_scope(|| self.tasks.spawn_until_shutdown("coordinator.exchange", reading));
                 *state = State::Open(line.clone());
                 Ok(Some(line))
             }
             Err(status) if status.code() == Code::Unimplemented => {
-                *state = State::Unknown;
+                if !matches!(*state, State::Unknown(_)) {
+                    tracing::info!("the coordinator is older than this worker: each call goes by itself");
+                }
+                *state = State::Unknown(Instant::now());
                 Ok(None)
             }
             Err(status) => {
@@ -138,14 +184,22 @@ impl Exchange {
     }
 }
 
+fn ended(why: &str) -> Status {
+    Status::unavailable(format!("the exchange ended: {why}"))
+}
+
 /// Hands replies to those who wait for them, until the exchange ends.
-async fn read(mut replies: Streaming<v1::Reply>, waiting: Arc<Waiting>) {
-    // Whoever still waits when this is dropped learns that from its sender.
-    let _ended = Ended(&waiting);
-    while let Some(Ok(v1::Reply { number, reply })) = replies.next().await {
-        let expected = waiting.calls.lock().as_mut().and_then(|calls| calls.remove(&number));
+async fn read(mut replies: Streaming<v1::ExchangeResponse>, waiting: Arc<Waiting>) {
+    let mut ending = Ending { waiting: &waiting, why: ended("this worker ends") };
+    ending.why = loop {
+        let v1::ExchangeResponse { number, reply } = match replies.next().await {
+            Some(Ok(response)) => response,
+            Some(Err(status)) => break ended(status.message()),
+            None => break ended("the coordinator closed it"),
+        };
+        let expected = waiting.calls.lock().as_mut().ok().and_then(|calls| calls.remove(&number));
         let reply = match reply {
-            Some(Reply::Failure(v1::Failure { code, message })) => Err(Status::new(code.into(), message)),
+            Some(Reply::Failure(v1::CallFailure { code, message })) => Err(Status::new(code.into(), message)),
             Some(reply) => Ok(reply),
             None => Err(Status::unimplemented("the coordinator sent a reply that this worker does not know")),
         };
@@ -153,14 +207,19 @@ async fn read(mut replies: Streaming<v1::Reply>, waiting: Arc<Waiting>) {
             // The caller may have gone away.
             drop(expected.send(reply));
         }
-    }
+    };
+    tracing::debug!("{}", ending.why.message());
 }
 
 /// Ends what waits when the reader ends, however it does.
-struct Ended<'a>(&'a Waiting);
+struct Ending<'a> {
+    waiting: &'a Waiting,
+    why: Status,
+}
 
-impl Drop for Ended<'_> {
+impl Drop for Ending<'_> {
     fn drop(&mut self) {
-        self.0.calls.lock().take();
+        // Whoever still waits learns it from its sender.
+        *self.waiting.calls.lock() = Err(self.why.clone());
     }
 }

@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Instant,
 };
 
 use clara_lifecycle::{
@@ -50,6 +51,10 @@ enum Exchanges {
     Backwards(usize),
     /// The first exchange ends at its first call, later ones answer.
     EndsOnce,
+    /// The first exchange takes calls and says nothing, later ones answer.
+    SilentOnce,
+    /// It cannot be opened.
+    Busy,
     /// Every call fails.
     Fails,
 }
@@ -60,12 +65,15 @@ impl Going {
     }
 }
 
-fn going_on(v1::Call { number, call }: v1::Call) -> v1::Reply {
+fn going_on(v1::ExchangeRequest { number, call }: v1::ExchangeRequest) -> v1::ExchangeResponse {
     let Some(Call::Heartbeat(v1::HeartbeatRequest { key: Some(key), .. })) = call else {
         panic!("expected a heartbeat, got {call:?}");
     };
     let directive = if key.fence % 2 == 0 { v1::Directive::Continue } else { v1::Directive::Cancel };
-    v1::Reply { number, reply: Some(Reply::Heartbeat(v1::HeartbeatResponse { directive: directive.into() })) }
+    v1::ExchangeResponse {
+        number,
+        reply: Some(Reply::Heartbeat(v1::HeartbeatResponse { directive: directive.into() })),
+    }
 }
 
 #[tonic::async_trait]
@@ -94,23 +102,28 @@ impl WorkerService for Going {
         Err(Status::failed_precondition("not here"))
     }
 
-    type ExchangeStream = BoxStream<'static, Result<v1::Reply, Status>>;
+    type ExchangeStream = BoxStream<'static, Result<v1::ExchangeResponse, Status>>;
 
-    async fn exchange(&self, calls: Request<Streaming<v1::Call>>) -> Answer<Self::ExchangeStream> {
+    async fn exchange(&self, calls: Request<Streaming<v1::ExchangeRequest>>) -> Answer<Self::ExchangeStream> {
         let opened = self.opened.fetch_add(1, Ordering::Relaxed);
         let calls = calls.into_inner().map(Result::unwrap);
         let replies = match self.exchanges {
             Exchanges::Never => return Err(Status::unimplemented("not here")),
+            Exchanges::Busy => return Err(Status::unavailable("not now")),
             Exchanges::EndsOnce if opened == 0 => calls.take(1).filter_map(|_| ready(None)).boxed(),
-            Exchanges::EndsOnce => calls.map(going_on).boxed(),
+            Exchanges::SilentOnce if opened == 0 => calls.filter_map(|_| ready(None)).boxed(),
+            Exchanges::EndsOnce | Exchanges::SilentOnce => calls.map(going_on).boxed(),
             Exchanges::Backwards(many) => {
                 let backwards = |calls: Vec<_>| stream::iter(calls.into_iter().rev().map(going_on));
                 calls.chunks(many).flat_map(backwards).boxed()
             }
             Exchanges::Fails => {
-                let failure = |v1::Call { number, .. }| {
+                let failure = |v1::ExchangeRequest { number, .. }| {
                     let (code, message) = (Code::InvalidArgument.into(), "no such stage".to_owned());
-                    v1::Reply { number, reply: Some(Reply::Failure(v1::Failure { code, message })) }
+                    v1::ExchangeResponse {
+                        number,
+                        reply: Some(Reply::Failure(v1::CallFailure { code, message })),
+                    }
                 };
                 calls.map(failure).boxed()
             }
@@ -266,9 +279,46 @@ async fn replies_find_their_calls_in_whatever_order_they_come_over_one_exchange(
 async fn calls_that_wait_when_an_exchange_ends_may_be_made_again_over_another() {
     let (going, coordinator, shutdown) = exchanging(Exchanges::EndsOnce).await;
     let lost = beat(&coordinator).await.unwrap_err();
-    assert!(lost.is_retryable() && lost.to_string().contains("ended the exchange"), "{lost}");
+    assert!(lost.is_retryable() && lost.to_string().contains("the exchange ended"), "{lost}");
     assert_eq!(beat(&coordinator).await, Ok(Directive::Continue));
     assert_eq!(going.opened.load(Ordering::Relaxed), 2);
+    shutdown.cancel();
+}
+
+#[tokio::test]
+async fn a_call_that_waits_when_an_exchange_ends_is_made_again_at_another_coordinator() {
+    let ((one, one_at), (two, two_at)) = (listener().await, listener().await);
+    let shutdown = CancellationToken::new();
+    let (ending, other) = (Going::with(Exchanges::EndsOnce), Going::with(Exchanges::Backwards(1)));
+    serve_going(ending.clone(), one, &shutdown);
+    serve_going(other.clone(), two, &shutdown);
+    let tasks = Tasks::new(shutdown.clone());
+    let coordinator = GrpcCoordinator::new(&format!("http://{one_at},http://{two_at}"), &tasks).unwrap();
+    assert_eq!(beat(&coordinator).await, Ok(Directive::Continue));
+    assert_eq!(ending.opened.load(Ordering::Relaxed) + other.opened.load(Ordering::Relaxed), 2);
+    shutdown.cancel();
+}
+
+#[tokio::test]
+async fn an_exchange_that_says_nothing_is_left_for_another_after_the_time_of_one_call() {
+    let (going, coordinator, shutdown) = exchanging(Exchanges::SilentOnce).await;
+    let began = Instant::now();
+    let silent = beat(&coordinator).await.unwrap_err();
+    assert!(silent.is_retryable() && silent.to_string().contains("no answer"), "{silent}");
+    assert!(began.elapsed() < 2 * ANSWER_WITHIN, "{:?}", began.elapsed());
+    assert_eq!(beat(&coordinator).await, Ok(Directive::Continue));
+    assert_eq!(going.opened.load(Ordering::Relaxed), 2);
+    shutdown.cancel();
+}
+
+#[tokio::test]
+async fn those_who_open_an_exchange_together_learn_from_one_try() {
+    let (going, coordinator, shutdown) = exchanging(Exchanges::Busy).await;
+    let coordinator = &coordinator;
+    let beats = (0..8).map(|fence| async move { beat_of(coordinator, fence).await });
+    let refused = futures::future::join_all(beats).await;
+    assert!(refused.iter().all(|refused| refused.as_ref().is_err_and(CoordinatorError::is_retryable)));
+    assert_eq!(going.opened.load(Ordering::Relaxed), 1);
     shutdown.cancel();
 }
 

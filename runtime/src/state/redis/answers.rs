@@ -58,11 +58,11 @@ pub(super) fn record(
     Ok(Record { id: id.to_owned(), version, body, parts: fields.into_iter().filter_map(part).collect() })
 }
 
-pub(super) fn outbox_entry(task: &str, not_before: &str, server: &str) -> Result<OutboxEntry, StateError> {
-    let task = serde_json::from_str(task).map_err(|error| unreadable(server, &error.to_string()))?;
+pub(super) fn outbox_entry(text: String, not_before: &str, server: &str) -> Result<OutboxEntry, StateError> {
+    let task = serde_json::from_str(&text).map_err(|error| unreadable(server, &error.to_string()))?;
     let not_before: f64 = not_before.parse().map_err(|_| unreadable(server, "a time that is no number"))?;
     #[expect(clippy::cast_possible_truncation, reason = "whole milliseconds, far below 2^53")]
-    Ok(OutboxEntry { task, not_before: Timestamp(not_before as i64) })
+    Ok(OutboxEntry { text, task, not_before: Timestamp(not_before as i64) })
 }
 
 fn unreadable(server: &str, what: &str) -> StateError {

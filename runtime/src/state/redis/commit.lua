@@ -83,7 +83,8 @@ end
 
 for _, write in ipairs(writes) do
   if write.change == 'put' then
-    local commits = commit_id .. ' ' .. string.sub(newest[write.key], 1, 5 * (#commit_id + 1) - 1)
+    local commits = newest[write.key]
+    if commit_id ~= '' then commits = commit_id .. ' ' .. string.sub(commits, 1, 5 * (#commit_id + 1) - 1) end
     call('HSET', write.key, 'v', write.version, 'c', commits, unpack(write.fields))
     if write.is_new then call('ZADD', prefix .. 'k:' .. write.kind, 0, write.id) end
   elseif write.change == 'remove' then
@@ -101,7 +102,7 @@ for _ = 1, tonumber(next_argument()) do
   end
 end
 
--- Events of one stream mostly stand together.
+-- Events of one stream mostly stand together; a thousand of them are far from what one call can take.
 local growing, events = nil, {}
 local function append()
   if growing then
@@ -111,7 +112,7 @@ local function append()
 end
 for _ = 1, tonumber(next_argument()) do
   local stream, body = next_argument(), next_argument()
-  if stream ~= growing then
+  if stream ~= growing or #events == 1000 then
     append()
     growing, events = stream, {}
   end

@@ -1,16 +1,12 @@
 //! Commits and pages as arguments of Redis.
 
 use clara_lifecycle::time::Timestamp;
-use redis::RedisError;
 
 use super::REMEMBER_COMMITS;
-use crate::{
-    broker::Task,
-    state::{Body, Commit, Order, Page},
-};
+use crate::state::{Body, Commit, Order, Page};
 
 /// The arguments that `commit.lua` lists, from the commit's id on.
-pub(super) fn commit(call: &mut redis::Cmd, commit: &Commit) -> Result<(), RedisError> {
+pub(super) fn commit(call: &mut redis::Cmd, commit: &Commit) {
     call.arg(&commit.id).arg(REMEMBER_COMMITS.as_secs());
     call.arg(commit.limits.len());
     for limit in &commit.limits {
@@ -18,17 +14,16 @@ pub(super) fn commit(call: &mut redis::Cmd, commit: &Commit) -> Result<(), Redis
     }
     call.arg(commit.writes.len());
     for write in &commit.writes {
-        let (change, body) = match &write.body {
-            Body::Keep => ("keep", ""),
-            Body::Put(body) => ("put", body.as_str()),
-            Body::Remove => ("remove", ""),
+        let (change, body, parts) = match &write.body {
+            Body::Keep => ("keep", "", [].as_slice()),
+            Body::Put { body, parts } => ("put", body.as_str(), parts.as_slice()),
+            Body::Remove => ("remove", "", [].as_slice()),
         };
         let expected = write.expected.map(|version| version.to_string()).unwrap_or_default();
         call.arg(write.key.kind).arg(&write.key.id).arg(expected).arg(change).arg(body);
-        let parts: Vec<_> = commit.parts.iter().filter(|part| part.record == write.key).collect();
         call.arg(parts.len());
-        for part in parts {
-            call.arg(format!("p:{}", part.name)).arg(&part.body);
+        for (name, body) in parts {
+            call.arg(format!("p:{name}")).arg(body);
         }
     }
     call.arg(commit.indexes.len());
@@ -41,21 +36,13 @@ pub(super) fn commit(call: &mut redis::Cmd, commit: &Commit) -> Result<(), Redis
     }
     call.arg(commit.outbox.len());
     for entry in &commit.outbox {
-        call.arg(task(&entry.task)?).arg(entry.not_before.0);
+        call.arg(&entry.text).arg(entry.not_before.0);
     }
     call.arg(commit.deadlines.len());
     for deadline in &commit.deadlines {
         let at = deadline.at.map(|at| at.0.to_string()).unwrap_or_default();
         call.arg(deadline.key.to_string()).arg(at);
     }
-    Ok(())
-}
-
-/// A task in the outbox.
-pub(super) fn task(task: &Task) -> Result<String, RedisError> {
-    serde_json::to_string(task).map_err(|error| {
-        RedisError::from((redis::ErrorKind::Client, "a task cannot be written", error.to_string()))
-    })
 }
 
 /// Reads members of a sorted set with scores up to `until`, the smallest first.

@@ -106,7 +106,7 @@ fn put(id: &str, expected: Option<u64>, body: &str) -> Commit {
     let key = RecordKey::new("job", id);
     Commit {
         id: uuid::Uuid::new_v4().to_string(),
-        writes: vec![Write { key, expected, body: Body::Put(body.to_owned()) }],
+        writes: vec![Write { key, expected, body: Body::put(body.to_owned()) }],
         ..Commit::default()
     }
 }

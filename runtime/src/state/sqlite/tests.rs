@@ -15,9 +15,10 @@ use clara_lifecycle::{
 
 use super::*;
 use crate::{
+    broker::Task,
     clock::TestClock,
     faults::{Fault, Faulty},
-    state::{Deadline, contract},
+    state::{Body, Deadline, Write, contract},
 };
 
 fn open(folder: &tempfile::TempDir) -> SqliteState {
@@ -37,16 +38,19 @@ fn whole_commit(n: u64) -> Commit {
     Commit {
         id: format!("commit-{n}"),
         writes: vec![
-            Write { key: key.clone(), expected: None, body: Body::Put(n.to_string()) },
+            Write {
+                key: key.clone(),
+                expected: None,
+                body: Body::Put { body: n.to_string(), parts: vec![("part".to_owned(), n.to_string())] },
+            },
             Write {
                 key: RecordKey::new("killed", "total"),
                 expected: (n > 1).then_some(n - 1),
-                body: Body::Put(n.to_string()),
+                body: Body::put(n.to_string()),
             },
         ],
         events: vec![("killed".to_owned(), n.to_string())],
-        parts: vec![Part { record: key.clone(), name: "part".to_owned(), body: n.to_string() }],
-        outbox: vec![OutboxEntry { task, not_before: Timestamp(1) }],
+        outbox: vec![OutboxEntry::new(task, Timestamp(1)).unwrap()],
         deadlines: vec![Deadline { key, at: Some(Timestamp(1)) }],
         ..Commit::default()
     }
