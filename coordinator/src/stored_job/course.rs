@@ -22,7 +22,7 @@ pub(super) struct Course<'a> {
     stages: BTreeMap<Stage, StageCourse<'a>>,
     pub(super) fence: Fence,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) adapter_id: Option<Cow<'a, String>>,
+    pub(super) adapter_id: Option<Cow<'a, str>>,
     /// What the judge may spend, where a budget was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) judge_budget: Option<f64>,
@@ -47,6 +47,7 @@ struct StageCourse<'a> {
 /// A [`StageState`] without its result.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "it lives only while a job is written or read")]
 enum StateCourse<'a> {
     Waiting,
     Queued { not_before: Timestamp, republish_at: Timestamp },
@@ -71,7 +72,7 @@ impl<'a> Course<'a> {
             state: Cow::Borrowed(&job.state),
             stages: begun.map(|(stage, record)| (stage, StageCourse::of(record))).collect(),
             fence: job.fence,
-            adapter_id: job.adapter_id.as_ref().map(Cow::Borrowed),
+            adapter_id: job.adapter_id.as_deref().map(Cow::Borrowed),
             judge_budget: job.spec.judge.budget.as_ref().and_then(|budget| budget.most),
         }
     }
