@@ -117,19 +117,16 @@ where
     }
 
     /// Makes a call about an attempt of `job`: over the exchange, or alone where the coordinator has none.
-    async fn ask(&self, name: &'static str, job: &JobId, call: Call) -> Result<Reply, CoordinatorError> {
-        let send = |Peer { client, exchange }: Peer<T>| {
-            let call = call.clone();
-            async move {
-                if let Some(exchange) = exchange {
-                    let mut opener = client.clone();
-                    let open = |calls| async move { opener.exchange(calls).await };
-                    if let Some(reply) = exchange.ask(call.clone(), open).await? {
-                        return Ok(Response::new(reply));
-                    }
+    async fn ask(&self, name: &'static str, job: &JobId, call: &Call) -> Result<Reply, CoordinatorError> {
+        let send = |Peer { client, exchange }: Peer<T>| async move {
+            if let Some(exchange) = exchange {
+                let mut opener = client.clone();
+                let open = |calls| async move { opener.exchange(calls).await };
+                if let Some(reply) = exchange.ask(call, open).await? {
+                    return Ok(Response::new(reply));
                 }
-                alone(client, job, call).await
             }
+            alone(client, job, call.clone()).await
         };
         self.peers.call(send).await.map_err(|failed| error_of(name, failed))
     }
@@ -227,7 +224,7 @@ where
             worker_id: claim.worker.to_string(),
             claim_id: claim.claim_id.clone(),
         };
-        let reply = self.ask(CALL, &claim.task.job, Call::Claim(request)).await?;
+        let reply = self.ask(CALL, &claim.task.job, &Call::Claim(request)).await?;
         let Reply::Claim(reply) = reply else { return Err(self.of_another_kind(CALL)) };
         match reply.answer {
             Some(v1::claim_response::Answer::Refusal(refusal)) => {
@@ -254,7 +251,7 @@ where
         const CALL: &str = "a heartbeat";
         let request =
             v1::HeartbeatRequest { key: Some(key(attempt)), progress: Some(progress.clone().into()) };
-        let reply = self.ask(CALL, &attempt.job, Call::Heartbeat(request)).await?;
+        let reply = self.ask(CALL, &attempt.job, &Call::Heartbeat(request)).await?;
         let Reply::Heartbeat(v1::HeartbeatResponse { directive: number }) = reply else {
             return Err(self.of_another_kind(CALL));
         };
@@ -276,7 +273,7 @@ where
     ) -> Result<ReportOutcome, CoordinatorError> {
         const CALL: &str = "a result";
         let request = v1::CompleteRequest { key: Some(key(attempt)), result: Some(result.clone().into()) };
-        match self.ask(CALL, &attempt.job, Call::Complete(request)).await? {
+        match self.ask(CALL, &attempt.job, &Call::Complete(request)).await? {
             Reply::Complete(answer) => self.outcome(CALL, answer.outcome),
             _ => Err(self.of_another_kind(CALL)),
         }
@@ -290,7 +287,7 @@ where
     ) -> Result<ReportOutcome, CoordinatorError> {
         const CALL: &str = "a failure";
         let request = v1::FailRequest { key: Some(key(attempt)), message: message.to_owned(), retryable };
-        match self.ask(CALL, &attempt.job, Call::Fail(request)).await? {
+        match self.ask(CALL, &attempt.job, &Call::Fail(request)).await? {
             Reply::Fail(answer) => self.outcome(CALL, answer.outcome),
             _ => Err(self.of_another_kind(CALL)),
         }
@@ -299,7 +296,7 @@ where
     async fn hand_back(&self, attempt: &ClaimedAttempt) -> Result<ReportOutcome, CoordinatorError> {
         const CALL: &str = "a hand-back";
         let request = v1::HandBackRequest { key: Some(key(attempt)) };
-        match self.ask(CALL, &attempt.job, Call::HandBack(request)).await? {
+        match self.ask(CALL, &attempt.job, &Call::HandBack(request)).await? {
             Reply::HandBack(answer) => self.outcome(CALL, answer.outcome),
             _ => Err(self.of_another_kind(CALL)),
         }

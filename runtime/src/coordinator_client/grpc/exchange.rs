@@ -85,7 +85,7 @@ impl Exchange {
     /// the call is too large to share one.
     pub(super) async fn ask<F>(
         &self,
-        call: Call,
+        call: &Call,
         open: impl FnOnce(Calls) -> F,
     ) -> Result<Option<Reply>, Status>
     where
@@ -103,13 +103,13 @@ impl Exchange {
     async fn ask_over<F>(
         &self,
         used: &mut Option<Line>,
-        call: Call,
+        call: &Call,
         open: impl FnOnce(Calls) -> F,
     ) -> Result<Option<Reply>, Status>
     where
         F: Future<Output = Opened>,
     {
-        let mut request = v1::ExchangeRequest { number: 0, call: Some(call) };
+        let mut request = v1::ExchangeRequest { number: 0, call: Some(call.clone()) };
         if request.encoded_len() + u64::BITS as usize >= LARGEST_MESSAGE_BYTES {
             return Ok(None);
         }
