@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::clock::Clock;
 
 /// Layout of the tables below; a file with another one is refused.
-const LAYOUT: i64 = 4;
+const LAYOUT: i64 = 5;
 
 /// How long a writer waits for another process to finish its transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);

@@ -71,7 +71,7 @@ pub enum Body {
     Put {
         /// JSON.
         body: String,
-        /// Parts that it has from now on beside those of before, by name (letters, digits and `.`): JSON. For what changes
+        /// Parts that it has from now on beside those of before, by name (letters, digits, `.`, `-`, `+`): JSON. For what changes
         /// more rarely than the body; each stays until it is written again or the record is removed.
         parts: Vec<(String, String)>,
     },

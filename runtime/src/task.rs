@@ -36,6 +36,8 @@ impl Tasks {
         F::Output: Send + 'static,
     {
         let span = tracing::info_span!("task", task.name = name);
+        // Each layer around it would move all of it once more, and some work is large.
+        let work = Box::pin(work);
         let watched = async move {
             match AssertUnwindSafe(work).catch_unwind().await {
                 Ok(output) => output,

@@ -50,6 +50,7 @@ pub async fn check(store: Arc<dyn StateStore>) -> Result<(), Broken> {
     judge("outbox entries come earliest first and leave when settled", outbox(&store).await)?;
     judge("due keys come earliest first", due(&store).await)?;
     judge("events are numbered from 1 without gaps", streams::numbering(&store).await)?;
+    judge("thousands of events in one commit stay in order", streams::many_at_once(&store).await)?;
     judge("events are read page by page", streams::paging(&store).await)?;
     judge("time does not go back", streams::time(&store).await)?;
     judge("watchers wake when a stream grows", streams::watching(&store).await)

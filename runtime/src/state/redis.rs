@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use clara_lifecycle::time::Timestamp;
-use redis::{Pipeline, Script, aio::ConnectionManager};
+use redis::{Pipeline, aio::ConnectionManager};
 use tokio::sync::broadcast;
 use tracing::Instrument;
 
@@ -16,18 +16,17 @@ use super::{
 };
 use crate::{config::Secret, daemon::with_causes, task::Tasks, tls::TlsFiles};
 use clock::StoreClock;
+use group_commit::GroupCommit;
 use watch::Growth;
 
 mod answers;
 mod clock;
 mod connect;
 mod encode;
+mod group_commit;
 #[cfg(test)]
 mod tests;
 mod watch;
-
-/// How long the id of a commit that puts no record is remembered: far longer than anyone repeats a call.
-const REMEMBER_COMMITS: Duration = Duration::from_mins(2);
 
 /// Which Redis, and how it is reached.
 #[derive(Debug, Clone)]
@@ -59,7 +58,7 @@ pub struct RedisState {
     prefix: Arc<str>,
     /// Written when the store was empty; another one means that the data is not what it was.
     generation: Arc<str>,
-    commit: Arc<Script>,
+    commits: Arc<GroupCommit>,
     clock: Arc<StoreClock>,
     growth: Growth,
 }
@@ -86,13 +85,23 @@ impl RedisState {
         let growth = Growth::new();
         let channel = format!("{}grew", options.prefix);
         tasks.spawn_until_shutdown("state.watch", growth.clone().follow(server.client, channel));
+        let (prefix, generation): (Arc<str>, Arc<str>) =
+            (options.prefix.as_str().into(), server.generation.into());
+        let clock: Arc<StoreClock> = Arc::default();
+        let commits = GroupCommit::new(
+            server.connection.clone(),
+            Arc::clone(&prefix),
+            Arc::clone(&generation),
+            Arc::clone(&clock),
+            tasks.clone(),
+        );
         Ok(Self {
             server: server.name.into(),
             connection: server.connection,
-            prefix: options.prefix.as_str().into(),
-            generation: server.generation.into(),
-            commit: Arc::new(Script::new(include_str!("redis/commit.lua"))),
-            clock: Arc::default(),
+            prefix,
+            generation,
+            commits: Arc::new(commits),
+            clock,
             growth,
         })
     }
@@ -132,18 +141,6 @@ impl RedisState {
             redis::from_redis_value(time.unwrap_or(redis::Value::Nil)).map_err(wrong)?;
         self.clock.observe(Timestamp(seconds * 1000 + micros / 1000));
         values.map(redis::from_redis_value).collect::<Result<_, _>>().map_err(wrong)
-    }
-
-    /// Runs the script of commits, which a server that was started anew has to learn first.
-    async fn run(&self, call: &redis::Cmd) -> Result<Vec<String>, redis::RedisError> {
-        let mut connection = self.connection.clone();
-        match call.query_async(&mut connection).await {
-            Err(error) if error.kind() == redis::ErrorKind::Server(redis::ServerErrorKind::NoScript) => {
-                self.commit.load_async(&mut connection).await?;
-                call.query_async(&mut connection).await
-            }
-            answer => answer,
-        }
     }
 
     async fn read_one<T: redis::FromRedisValue + Default>(&self, query: redis::Cmd) -> Result<T, StateError> {
@@ -210,14 +207,9 @@ impl StateStore for RedisState {
     }
 
     async fn commit(&self, commit: &Commit) -> Result<(), StateError> {
-        let mut call = redis::cmd("EVALSHA");
-        call.arg(self.commit.get_hash()).arg(0).arg(&*self.prefix).arg(&*self.generation);
-        encode::commit(&mut call, commit);
         let span = tracing::debug_span!("state.commit", commit.id = %commit.id);
-        let answer = self.run(&call).instrument(span).await.map_err(|error| self.failed(&error))?;
-        let (time, outcome) = answers::outcome(&answer, commit, &self.server);
-        self.clock.observe(time);
-        outcome
+        let answer = self.commits.commit(encode::commit(commit)).instrument(span).await;
+        answers::outcome(&answer.map_err(|error| self.failed(&error))?, commit, &self.server)
     }
 
     async fn due(&self, until: Timestamp, limit: usize) -> Result<Vec<RecordKey>, StateError> {

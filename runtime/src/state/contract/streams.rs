@@ -44,6 +44,24 @@ pub(super) async fn numbering(store: &Patient) -> Finding {
     Ok(())
 }
 
+pub(super) async fn many_at_once(store: &Patient) -> Finding {
+    const EVENTS: u64 = 2500;
+    let (stream, other) = (fresh_name(), fresh_name());
+    let mut commit = commit_of(Vec::new());
+    for n in 1..=EVENTS {
+        commit.events.push((stream.clone(), n.to_string()));
+    }
+    commit.events.push((other.clone(), "1".to_owned()));
+    store.commit(&commit).await.map_err(unexpected)?;
+    let events = store.events(&stream, 0, 10_000).await?;
+    let is_in_order = events.iter().all(|event| event.body == event.number.to_string());
+    ensure(events.len() as u64 == EVENTS && is_in_order, || {
+        format!("{EVENTS} events of one commit became {}, in order: {is_in_order}", events.len())
+    })?;
+    let others = store.events(&other, 0, 10).await?.len();
+    ensure(others == 1, || format!("the stream beside them has {others} events"))
+}
+
 pub(super) async fn paging(store: &Patient) -> Finding {
     let stream = fresh_name();
     for n in 1..=5 {

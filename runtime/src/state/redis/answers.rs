@@ -6,23 +6,18 @@ use clara_lifecycle::time::Timestamp;
 
 use crate::state::{Commit, OutboxEntry, Record, StateError, StoredEvent};
 
-/// What became of a commit, and when.
-pub(super) fn outcome(
-    answer: &[String],
-    commit: &Commit,
-    server: &str,
-) -> (Timestamp, Result<(), StateError>) {
+/// What became of a commit.
+pub(super) fn outcome(answer: &[String], commit: &Commit, server: &str) -> Result<(), StateError> {
     let parts: Vec<&str> = answer.iter().map(String::as_str).collect();
-    let time = parts.first().and_then(|time| time.parse().ok()).map_or(Timestamp::default(), Timestamp);
-    let outcome = match parts.get(1..) {
-        Some(["ok"]) => Ok(()),
-        Some(["emptied"]) => Err(StateError::Emptied { store: server.to_owned() }),
-        Some(["limit", index, below]) => {
+    match parts[..] {
+        ["ok"] => Ok(()),
+        ["emptied"] => Err(StateError::Emptied { store: server.to_owned() }),
+        ["limit", index, below] => {
             let below = below.parse().unwrap_or_default();
-            Err(StateError::LimitReached { index: (*index).to_owned(), below })
+            Err(StateError::LimitReached { index: index.to_owned(), below })
         }
-        Some(["conflict", kind, id, found]) => {
-            let refused = commit.writes.iter().find(|write| write.key.kind == *kind && write.key.id == *id);
+        ["conflict", kind, id, found] => {
+            let refused = commit.writes.iter().find(|write| write.key.kind == kind && write.key.id == id);
             match refused {
                 Some(write) => Err(StateError::Conflict {
                     key: write.key.clone(),
@@ -32,9 +27,11 @@ pub(super) fn outcome(
                 None => Err(unreadable(server, "a conflict of another record")),
             }
         }
+        ["failed", reason] => {
+            Err(StateError::Unavailable { store: server.to_owned(), reason: reason.to_owned() })
+        }
         _ => Err(unreadable(server, "an answer of another form")),
-    };
-    (time, outcome)
+    }
 }
 
 /// An event as the script stores it: its time, then its body.

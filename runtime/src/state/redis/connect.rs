@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Layout of the keys; a server with another one is refused.
-const LAYOUT: i64 = 3;
+const LAYOUT: i64 = 4;
 /// When a silent connection is probed, how often, and when it is taken for lost: the other end may be gone without
 /// having said so.
 const PROBE_AFTER: Duration = Duration::from_secs(10);

@@ -1,47 +1,98 @@
 //! Commits and pages as arguments of Redis.
 
 use clara_lifecycle::time::Timestamp;
+use rmp::encode::ByteBuf;
 
-use super::REMEMBER_COMMITS;
-use crate::state::{Body, Commit, Order, Page};
+use crate::state::{Body, Commit, Order, Page, Write};
 
-/// The arguments that `commit.lua` lists, from the commit's id on.
-pub(super) fn commit(call: &mut redis::Cmd, commit: &Commit) {
-    call.arg(&commit.id).arg(REMEMBER_COMMITS.as_secs());
-    call.arg(commit.limits.len());
+/// A commit as `commit.lua` takes it: the packed lists that it names, then the bodies.
+pub(super) fn commit(commit: &Commit) -> Vec<Vec<u8>> {
+    let mut packed = Packed { lists: ByteBuf::new(), arguments: vec![Vec::new()] };
+    packed.list(7);
+    packed.text(&commit.id);
+    packed.list(2 * commit.limits.len());
     for limit in &commit.limits {
-        call.arg(&limit.index).arg(limit.below);
+        packed.text(&limit.index);
+        packed.text(&limit.below.to_string());
     }
-    call.arg(commit.writes.len());
+    packed.list(commit.writes.len());
     for write in &commit.writes {
-        let (change, body, parts) = match &write.body {
-            Body::Keep => ("keep", "", [].as_slice()),
-            Body::Put { body, parts } => ("put", body.as_str(), parts.as_slice()),
-            Body::Remove => ("remove", "", [].as_slice()),
-        };
-        let expected = write.expected.map(|version| version.to_string()).unwrap_or_default();
-        call.arg(write.key.kind).arg(&write.key.id).arg(expected).arg(change).arg(body);
-        call.arg(parts.len());
-        for (name, body) in parts {
-            call.arg(format!("p:{name}")).arg(body);
-        }
+        packed.write(write);
     }
-    call.arg(commit.indexes.len());
+    packed.list(3 * commit.indexes.len());
     for change in &commit.indexes {
-        call.arg(&change.index).arg(&change.member).arg(u8::from(change.present));
+        packed.text(&change.index);
+        packed.text(&change.member);
+        packed.text(if change.present { "1" } else { "0" });
     }
-    call.arg(commit.events.len());
+    packed.list(2 * commit.events.len());
     for (stream, body) in &commit.events {
-        call.arg(stream).arg(body);
+        packed.text(stream);
+        packed.body(body);
     }
-    call.arg(commit.outbox.len());
+    packed.list(2 * commit.outbox.len());
     for entry in &commit.outbox {
-        call.arg(&entry.text).arg(entry.not_before.0);
+        packed.text(&entry.not_before.0.to_string());
+        packed.text(&entry.text);
     }
-    call.arg(commit.deadlines.len());
+    packed.list(2 * commit.deadlines.len());
     for deadline in &commit.deadlines {
-        let at = deadline.at.map(|at| at.0.to_string()).unwrap_or_default();
-        call.arg(deadline.key.to_string()).arg(at);
+        packed.text(&deadline.key.to_string());
+        packed.text(&deadline.at.map(|at| at.0.to_string()).unwrap_or_default());
+    }
+    let Packed { lists, mut arguments } = packed;
+    if let Some(first) = arguments.first_mut() {
+        *first = lists.into_vec();
+    }
+    arguments
+}
+
+/// A commit's arguments in the making.
+struct Packed {
+    lists: ByteBuf,
+    /// Room for the lists, then the bodies: Lua hashes every byte of a text each time that it makes one, so they are not
+    /// packed, too.
+    arguments: Vec<Vec<u8>>,
+}
+
+impl Packed {
+    /// Begins a list of so many items.
+    #[expect(clippy::cast_possible_truncation, reason = "a commit of 2^32 items does not fit into memory")]
+    fn list(&mut self, items: usize) {
+        let Ok(_) = rmp::encode::write_array_len(&mut self.lists, items as u32);
+    }
+
+    fn text(&mut self, text: &str) {
+        let Ok(()) = rmp::encode::write_str(&mut self.lists, text);
+    }
+
+    fn body(&mut self, body: &str) {
+        let Ok(_) = rmp::encode::write_uint(&mut self.lists, self.arguments.len() as u64);
+        self.arguments.push(body.as_bytes().to_vec());
+    }
+
+    fn write(&mut self, write: &Write) {
+        let Write { key, expected, body } = write;
+        let (change, fields) = match body {
+            Body::Keep => ("keep", None),
+            Body::Put { body, parts } => ("put", Some((body, parts))),
+            Body::Remove => ("remove", None),
+        };
+        self.list(5);
+        self.text(key.kind);
+        self.text(&key.id);
+        self.text(&expected.map(|version| version.to_string()).unwrap_or_default());
+        self.text(change);
+        let Some((body, parts)) = fields else { return self.list(0) };
+        self.list(6 + 2 * parts.len());
+        for text in ["v", "", "c", "", "b"] {
+            self.text(text);
+        }
+        self.body(body);
+        for (name, body) in parts {
+            self.text(&format!("p:{name}"));
+            self.body(body);
+        }
     }
 }
 

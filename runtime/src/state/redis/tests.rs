@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::{
     faults::{Fault, Faulty},
-    state::{Body, Write, contract},
+    state::{Body, Deadline, Write, contract},
 };
 
 mod certificates;
@@ -231,7 +231,8 @@ async fn commits_of_another_coordinator_wake_the_watchers() {
     let server = Server::start(&[]).await;
     let (one, other) = (server.connect().await, server.connect().await);
     let mut grown = one.watch();
-    let event = Commit { events: vec![("job/a".to_owned(), "{}".to_owned())], ..put("a", None, "1") };
+    let events = ["job/a", "audit/a"].map(|stream| (stream.to_owned(), "{}".to_owned())).into();
+    let event = Commit { events, ..put("a", None, "1") };
     let (mut woken, mut version) = (None, None);
     // The subscription may begin after the first commit.
     for n in 0_u32.. {
@@ -245,4 +246,95 @@ async fn commits_of_another_coordinator_wake_the_watchers() {
         }
     }
     assert_eq!(woken.unwrap().unwrap(), "job/a");
+    assert_eq!(grown.recv().await.unwrap(), "audit/a");
+}
+
+#[tokio::test]
+async fn commits_that_come_together_share_calls_and_each_has_its_own_outcome() {
+    let server = Server::start(&[]).await;
+    let store = server.connect().await;
+    server.command(&["SET", "clara:r:job/odd", "no record"]).await;
+    let mut commits: Vec<Commit> = (0..200).map(|n| put(&format!("job-{n}"), None, "{}")).collect();
+    // The last word on a deadline counts, as if they had come one after another.
+    let deadline = |at| vec![Deadline { key: RecordKey::new("job", "job-0"), at }];
+    commits[0].deadlines = deadline(Some(Timestamp(7)));
+    commits[50].deadlines = deadline(None);
+    commits[100] = put("job-0", None, "second");
+    commits[150] = put("odd", None, "{}");
+    for commit in &mut commits {
+        commit.events.push(("job/all".to_owned(), commit.writes[0].key.id.clone()));
+    }
+    let outcomes = futures::future::join_all(commits.iter().map(|commit| store.commit(commit))).await;
+    let refused: Vec<_> = outcomes.iter().enumerate().filter(|(_, outcome)| outcome.is_err()).collect();
+    let [
+        (100, Err(StateError::Conflict { found: Some(1), .. })),
+        (150, Err(odd @ StateError::Unavailable { .. })),
+    ] = refused[..]
+    else {
+        panic!("{refused:?}")
+    };
+    assert!(odd.to_string().contains("WRONGTYPE"), "{odd}");
+    assert_eq!(store.events("job/all", 0, 1000).await.unwrap().len(), 198);
+    assert_eq!(store.due(Timestamp(100), 10).await.unwrap(), []);
+    let statistics = server.command(&["INFO", "commandstats"]).await;
+    let calls = statistics.split("cmdstat_evalsha:calls=").nth(1).and_then(|rest| rest.split(',').next());
+    let calls: u32 = calls.unwrap().parse().unwrap();
+    assert!(calls < 10, "{calls} calls for 200 commits");
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_takes_no_commit_of_another_one_along() {
+    let server = Server::start(&[]).await;
+    let store = server.connect().await;
+    let (first, second) = (put("a", None, "{}"), put("b", None, "{}"));
+    let mut gone = Box::pin(store.commit(&first));
+    assert!(futures::poll!(gone.as_mut()).is_pending());
+    drop(gone);
+    store.commit(&second).await.unwrap();
+    assert!(store.load(&RecordKey::new("job", "b")).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn commits_too_large_for_one_call_come_one_after_another_and_none_is_too_large_for_its_own() {
+    let server = Server::start(&[]).await;
+    let store = server.connect().await;
+    let bodies = [700_000, 700_000, 2_000_000, 10].map(|bytes| "x".repeat(bytes));
+    let commits: Vec<_> = (0..).zip(&bodies).map(|(n, body)| put(&format!("job-{n}"), None, body)).collect();
+    for outcome in futures::future::join_all(commits.iter().map(|commit| store.commit(commit))).await {
+        outcome.unwrap();
+    }
+    for commit in &commits {
+        let key = &commit.writes[0].key;
+        let stored = store.load(key).await.unwrap().unwrap();
+        assert_eq!(commit.writes[0].body, Body::put(stored.body), "{key}");
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_is_repeated_within_its_call_is_made_once() {
+    let server = Server::start(&[]).await;
+    let store = server.connect().await;
+    let commit = Commit { events: vec![("job/a".to_owned(), "{}".to_owned())], ..put("a", None, "{}") };
+    let outcomes = futures::join!(store.commit(&commit), store.commit(&commit), store.commit(&commit));
+    assert!(matches!(outcomes, (Ok(()), Ok(()), Ok(()))), "{outcomes:?}");
+    assert_eq!(store.events("job/a", 0, 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn all_commits_of_a_call_hear_of_a_server_that_was_emptied_or_is_gone() {
+    let mut server = Server::start(&[]).await;
+    let store = server.connect().await;
+    let commits: Vec<Commit> = (0..100).map(|n| put(&format!("job-{n}"), None, "{}")).collect();
+    let all = || futures::future::join_all(commits.iter().map(|commit| store.commit(commit)));
+    server.command(&["FLUSHALL"]).await;
+    for outcome in all().await {
+        assert!(matches!(outcome, Err(StateError::Emptied { .. })), "{outcome:?}");
+    }
+    server.kill();
+    let began_at = tokio::time::Instant::now();
+    for outcome in all().await {
+        assert!(matches!(outcome, Err(StateError::Unavailable { .. })), "{outcome:?}");
+    }
+    let took = began_at.elapsed();
+    assert!(took < server.options().timeout * 2, "the last of them waited {took:?}");
 }

@@ -70,8 +70,11 @@ impl Growth {
             tokio::select! {
                 message = messages.next() => {
                     let Some(message) = message else { return Ok(()) };
-                    // The last watcher may just have gone away.
-                    drop(self.streams.send(message.get_payload()?));
+                    let grown: String = message.get_payload()?;
+                    for stream in grown.lines() {
+                        // The last watcher may just have gone away.
+                        drop(self.streams.send(stream.to_owned()));
+                    }
                 }
                 () = self.wanted.notified(), if !subscribed => {}
                 // Each announcement costs every coordinator that hears it, so nobody listens in vain.
