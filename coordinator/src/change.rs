@@ -1,6 +1,6 @@
 //! One change in the making: records, events, tasks and audit entries of one atomic commit.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use clara_lifecycle::{
     adapter::Family,
@@ -21,16 +21,25 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{
+    copies::{Copies, FamilyAndHead},
     driver::{Driver, DriverError},
     indexes, job_log,
     outbox::Relay,
     records::{
-        AUDIT_CHAINS, Records, Stored, audit_chain, audit_key, audit_stream, family_key, job_stream,
-        submission_key, to_json,
+        AUDIT_CHAINS, Records, Stored, audit_chain, audit_key, audit_stream, job_stream, submission_key,
+        to_json,
     },
     registry::RegistryPolicy,
+    stored_family,
     stored_job::{self, job_key},
 };
+
+/// A family before and after a change.
+#[derive(Debug)]
+struct Changing {
+    before: Option<Arc<FamilyAndHead>>,
+    after: Stored<Family>,
+}
 
 /// Collects what shall happen together.
 #[derive(Debug)]
@@ -40,7 +49,9 @@ pub(crate) struct Change<'a> {
     pub(crate) registry: &'a RegistryPolicy,
     now: Timestamp,
     commit: Commit,
-    families: BTreeMap<String, Stored<Family>>,
+    families: BTreeMap<String, Changing>,
+    copies: &'a Copies,
+    may_use_copies: bool,
     grown_chains: BTreeMap<String, Stored<AuditHead>>,
     /// Chains that were loaded and got no entry yet.
     loaded_chains: BTreeMap<String, Stored<AuditHead>>,
@@ -49,7 +60,7 @@ pub(crate) struct Change<'a> {
 impl<'a> Change<'a> {
     /// An empty change at the store's time.
     pub(crate) async fn begin(driver: &'a Driver) -> Result<Self, DriverError> {
-        let Driver { records, relay, registry, .. } = driver;
+        let Driver { records, relay, registry, copies, .. } = driver;
         let now = records.state.now().await?;
         let commit = Commit { id: commit_id(), ..Commit::default() };
         Ok(Self {
@@ -59,9 +70,17 @@ impl<'a> Change<'a> {
             now,
             commit,
             families: BTreeMap::new(),
+            may_use_copies: false,
+            copies,
             grown_chains: BTreeMap::new(),
             loaded_chains: BTreeMap::new(),
         })
+    }
+
+    /// Decides on copies of families where there are some. They may be old: who is refused decides anew without them.
+    pub(crate) fn on_copies(mut self) -> Self {
+        self.may_use_copies = true;
+        self
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -81,15 +100,38 @@ impl<'a> Change<'a> {
     ) -> Result<&mut Family, DriverError> {
         let family_id = format!("{domain}-{method}");
         if !self.families.contains_key(&family_id) {
-            // What happens to a family is noted in its chain.
-            let chain = audit_chain(&family_id);
-            let (stored, head) = self.records.family_and_head(&family_id, &chain).await?;
-            self.loaded_chains.insert(chain, head);
-            let empty = || Stored { version: None, value: Family::new(domain.clone(), method) };
-            self.families.insert(family_id.clone(), stored.unwrap_or_else(empty));
+            let copy = self.copies.families.get(&family_id).filter(|_| self.may_use_copies);
+            let stored = match copy {
+                Some(copy) => Some(copy),
+                None => self.load_family(&family_id).await?,
+            };
+            let changing = if let Some(Stored { version, value: before }) = stored {
+                // What happens to a family is noted in its chain.
+                self.loaded_chains.insert(audit_chain(&family_id), before.head.clone());
+                let after = Stored { version, value: before.family.clone() };
+                Changing { before: Some(before), after }
+            } else {
+                let value = Family::new(domain.clone(), method);
+                Changing { before: None, after: Stored { version: None, value } }
+            };
+            self.families.insert(family_id.clone(), changing);
         }
         let missing = || DriverError::Record { key: family_id.clone(), reason: "is not loaded".to_owned() };
-        Ok(&mut self.families.get_mut(&family_id).ok_or_else(missing)?.value)
+        Ok(&mut self.families.get_mut(&family_id).ok_or_else(missing)?.after.value)
+    }
+
+    /// A stored family; where there is none, the head of its chain is known nevertheless.
+    async fn load_family(
+        &mut self,
+        family_id: &str,
+    ) -> Result<Option<Stored<Arc<FamilyAndHead>>>, DriverError> {
+        let chain = audit_chain(family_id);
+        let (stored, head) = self.records.family_and_head(family_id, &chain).await?;
+        let Some(Stored { version, value: family }) = stored else {
+            self.loaded_chains.insert(chain, head);
+            return Ok(None);
+        };
+        Ok(Some(Stored { version, value: Arc::new(FamilyAndHead { family, head }) }))
     }
 
     /// Writes a record that must have the version under which it was loaded.
@@ -137,6 +179,11 @@ impl<'a> Change<'a> {
             }
         }
         Ok(())
+    }
+
+    /// A record must still have this version for the change to happen.
+    pub(crate) fn unless_changed(&mut self, key: RecordKey, version: Option<u64>) {
+        self.commit.writes.push(Write { key, expected: version, body: Body::Keep });
     }
 
     /// What must hold for the change to happen.
@@ -187,11 +234,15 @@ impl<'a> Change<'a> {
 
     /// Makes it happen, all of it or nothing.
     pub(crate) async fn commit(mut self) -> Result<(), DriverError> {
-        for (family_id, family) in std::mem::take(&mut self.families) {
-            self.write(family_key(&family_id), &family)?;
+        let families = std::mem::take(&mut self.families);
+        for Changing { before, after } in families.values() {
+            let before = before.as_ref().map(|before| &before.family);
+            self.commit.writes.push(stored_family::write(before, after)?);
         }
+        let mut heads = std::mem::take(&mut self.loaded_chains);
         for (chain, head) in std::mem::take(&mut self.grown_chains) {
             self.write(audit_key(&chain), &head)?;
+            heads.insert(chain, head.committed());
         }
         let published = self.relay.map(|_| Relay::reserve(&mut self.commit.outbox, self.now));
         let began = Instant::now();
@@ -199,12 +250,27 @@ impl<'a> Change<'a> {
         // The commit's id makes the repetition harmless when only the answer was lost.
         for _ in 0..3 {
             match &result {
-                Err(error) if error.is_retryable() => result = self.records.state.commit(&self.commit).await,
+                Err(error) if error.is_retryable() => {
+                    // A store that crashed may come back without its last second.
+                    self.copies.clear();
+                    result = self.records.state.commit(&self.commit).await;
+                }
                 _ => break,
             }
         }
         metrics::committed(began.elapsed(), matches!(result, Err(StateError::Conflict { .. })));
+        if let Err(StateError::Conflict { key, .. }) = &result {
+            self.copies.forget(key);
+        }
         result?;
+        for (family_id, Changing { after, .. }) in families {
+            let Stored { version, value: family } = after.committed();
+            if let Some(head) = heads.remove(&audit_chain(&family_id)) {
+                let copy = FamilyAndHead { family, head };
+                let weight = copy.weight();
+                self.copies.families.put(&family_id, Stored { version, value: Arc::new(copy) }, weight);
+            }
+        }
         if let Some((relay, entries)) = self.relay.zip(published) {
             relay.publish(entries);
         }

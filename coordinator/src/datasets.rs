@@ -25,7 +25,6 @@ use clara_runtime::{
 use crate::{
     driver::{Driver, DriverError},
     indexes,
-    records::FAMILY,
 };
 
 pub(crate) use view::DatasetView;
@@ -137,7 +136,7 @@ impl Driver {
                 break;
             }
         }
-        let families: Vec<Family> = self.records.all(FAMILY).await?;
+        let families: Vec<Family> = self.records.families().await?;
         for version in families.iter().flat_map(|family| &family.versions) {
             let Some(lineage) = version.lineage.as_ref().filter(|_| wants(&version.domain)) else { continue };
             let digest = lineage.dataset.digest();

@@ -8,7 +8,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use clara_lifecycle::{
     adapter::{
-        AdapterStatus, AliasError, FourEyesError, ImportError, RegistrationError, RollbackError, StatusError,
+        AdapterStatus, AliasError, Deciding, Family, FourEyesError, ImportError, RegistrationError,
+        RollbackError, StatusError,
     },
     attempt::{ChampionInput, GoldenInput},
     audit::AuditNote,
@@ -30,9 +31,9 @@ use tokio::sync::Notify;
 
 use crate::{
     change::Change,
-    job_cache::JobCache,
+    copies::{Copies, FamilyAndHead},
     outbox::Relay,
-    records::{Records, Stored, is_conflict},
+    records::{Records, Stored, family_key, is_conflict},
     registry::{RegistryPolicy, signature::SignatureError},
     rollout::Targets,
     scheduler::Schedule,
@@ -151,7 +152,7 @@ fn listed(problems: &[SpecProblem]) -> String {
 #[derive(Debug, Clone)]
 pub struct Driver {
     pub(crate) records: Records,
-    pub(crate) cache: JobCache,
+    pub(crate) copies: Copies,
     pub(crate) schedule: Arc<Schedule>,
     /// The resource classes that jobs may ask for.
     pub(crate) classes: Arc<[ResourceClass]>,
@@ -174,12 +175,12 @@ impl Driver {
     /// outbox.
     pub fn new(state: Arc<dyn StateStore>, schedule: Schedule) -> Self {
         let (schedule, classes) = (Arc::new(schedule), Arc::new([ResourceClass::default_class()]));
-        let (cache, wake) = (JobCache::default(), Arc::new(Notify::new()));
+        let (copies, wake) = (Copies::default(), Arc::new(Notify::new()));
         let (registry, targets, calibration) =
             (Arc::default(), Arc::default(), CalibrationSettings::default());
         Self {
             records: Records { state },
-            cache,
+            copies,
             schedule,
             classes,
             registry,
@@ -209,21 +210,47 @@ impl Driver {
         event: Event,
         limits: Vec<Limit>,
     ) -> Result<Arc<Job>, DriverError> {
-        if let Some(copy) = self.cache.get(job) {
-            match Box::pin(self.apply_to(&copy, event.clone(), limits.clone())).await {
-                // The copy may be older than what the refusal is about.
-                Err(DriverError::Rejected(_) | DriverError::Status(_) | DriverError::Registration(_)) => {}
-                Err(error) if is_conflict(&error) => {}
-                done => return done,
-            }
+        if let Some(copy) = self.copies.jobs.get(job.as_str())
+            && let Some(done) = self.apply_on_copies(&copy, event.clone(), limits.clone(), None).await
+        {
+            return done;
         }
         let mut races = 0;
         loop {
             let stored = self.records.job(job).await?;
             let stored = Stored { version: stored.version, value: Arc::new(stored.value) };
-            match Box::pin(self.apply_to(&stored, event.clone(), limits.clone())).await {
+            let change = Change::begin(self).await?;
+            match Box::pin(self.apply_to(&stored, event.clone(), limits.clone(), change)).await {
                 Err(error) if is_conflict(&error) && races < RACES => races += 1,
                 done => return done,
+            }
+        }
+    }
+
+    /// Lets `event` happen to the copy of a job, unless the family that it was decided with has changed. `None` after a
+    /// conflict or a refusal, which must be decided anew on what is stored: the copies, now forgotten, may be old.
+    pub(crate) async fn apply_on_copies(
+        &self,
+        copy: &Stored<Arc<Job>>,
+        event: Event,
+        limits: Vec<Limit>,
+        family: Option<&Stored<Arc<FamilyAndHead>>>,
+    ) -> Option<Result<Arc<Job>, DriverError>> {
+        let tried = async {
+            let mut change = Change::begin(self).await?.on_copies();
+            if let Some(Stored { version, value }) = family {
+                change.unless_changed(family_key(&value.family.family_id), *version);
+            }
+            Box::pin(self.apply_to(copy, event, limits, change)).await
+        };
+        match tried.await {
+            Ok(job) => Some(Ok(job)),
+            Err(error) if is_conflict(&error) => None,
+            Err(error @ DriverError::State(_)) => Some(Err(error)),
+            Err(_) => {
+                self.copies.jobs.forget(copy.value.id.as_str());
+                self.copies.families.forget(&copy.value.spec.family());
+                None
             }
         }
     }
@@ -250,8 +277,8 @@ impl Driver {
         Stored { version, value: before }: &Stored<Arc<Job>>,
         event: Event,
         limits: Vec<Limit>,
+        mut change: Change<'_>,
     ) -> Result<Arc<Job>, DriverError> {
-        let mut change = Change::begin(self).await?;
         let (job, commands) = before.apply(event, change.now())?;
         let job = follow(&mut change, job, commands).await?;
         change.within(limits);
@@ -277,32 +304,40 @@ impl Driver {
         let job = Arc::new(job);
         match job.state {
             JobState::Active { .. } => {
-                let version = Some(version.unwrap_or_default() + 1);
-                self.cache.put(Stored { version, value: Arc::clone(&job) });
+                let stored = Stored { version, value: Arc::clone(&job) }.committed();
+                self.copies.jobs.put(job.id.as_str(), stored, 1);
             }
             JobState::Waiting { .. }
             | JobState::Stuck { .. }
             | JobState::InReview
             | JobState::Finished { .. }
-            | JobState::Cancelled => self.cache.forget(&job.id),
+            | JobState::Cancelled => self.copies.jobs.forget(job.id.as_str()),
         }
         job
     }
+}
 
-    /// The version in production that a job's candidate is compared with.
-    pub(crate) async fn champion_for(&self, job: &Job) -> Result<Option<ChampionInput>, DriverError> {
-        let Some(StageResult::Train(training)) = job.result(Stage::Train) else { return Ok(None) };
-        let Some(family) = self.records.family(&job.spec.family()).await? else { return Ok(None) };
-        // An adapter of another base model cannot answer on this one.
-        let champion = family.value.champion_version().filter(|version| {
-            Some(&version.adapter_id) != job.adapter_id.as_ref()
-                && version.base_model_hash == training.base_model_digest.as_str()
-        });
-        Ok(champion.and_then(|version| {
-            let lineage = version.lineage.as_ref()?;
-            Some(ChampionInput { adapter_id: version.adapter_id.clone(), adapter: lineage.adapter.clone() })
-        }))
-    }
+/// The version in production that a job's candidate is compared with.
+pub(crate) fn champion_for(job: &Job, family: &Family) -> Option<ChampionInput> {
+    let Some(StageResult::Train(training)) = job.result(Stage::Train) else { return None };
+    // An adapter of another base model cannot answer on this one.
+    let champion = family.champion_version().filter(|version| {
+        Some(&version.adapter_id) != job.adapter_id.as_ref()
+            && version.base_model_hash == training.base_model_digest.as_str()
+    })?;
+    let lineage = champion.lineage.as_ref()?;
+    Some(ChampionInput { adapter_id: champion.adapter_id.clone(), adapter: lineage.adapter.clone() })
+}
+
+/// How many evaluations of the job's family with its golden dataset led to a decision before, repeats of its own version
+/// included.
+pub(crate) fn evaluations_before(job: &Job, family: &Family) -> u32 {
+    let evaluation = match job.result(Stage::Judge) {
+        Some(StageResult::Judge(judged)) => Some(&judged.evaluation),
+        _ => None,
+    };
+    let deciding = job.adapter_id.as_deref().map(|adapter_id| Deciding { adapter_id, evaluation });
+    family.evaluations_with(&job.golden.digest, deciding)
 }
 
 /// The audit action of a new status.

@@ -18,7 +18,7 @@ use crate::{
     change::Change,
     driver::{Driver, DriverError, audit},
     evidence,
-    records::{FAMILY, Stored, is_conflict},
+    records::{Stored, is_conflict},
     submit::{Submission, SubmissionCheck},
 };
 
@@ -131,7 +131,7 @@ impl Driver {
     }
 
     async fn families_of(&self, query: &GapQuery) -> Result<Vec<Family>, DriverError> {
-        let mut families: Vec<Family> = self.records.all(FAMILY).await?;
+        let mut families: Vec<Family> = self.records.families().await?;
         if let Some(domain) = &query.domain {
             families.retain(|family| family.domain.as_str() == domain);
         }

@@ -1,15 +1,12 @@
 //! Golden datasets: drafts that change, versions that never do.
 
 use clara_lifecycle::{
-    adapter::{Deciding, Family},
+    adapter::Family,
     artifact::ArtifactRef,
     attempt::GoldenInput,
     digest::Digest,
     golden::{GoldenDataset, Severity},
     id::{GoldenDatasetId, GoldenReference},
-    job::Job,
-    results::StageResult,
-    stage::Stage,
 };
 use clara_runtime::artifacts::ArtifactStore;
 use serde::{Deserialize, Serialize};
@@ -17,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     change::Change,
     driver::{Driver, DriverError, audit},
-    records::{FAMILY, GOLDEN, GOLDEN_DRAFT, Stored, draft_key, golden_key, is_conflict},
+    records::{GOLDEN, GOLDEN_DRAFT, Stored, draft_key, golden_key, is_conflict},
 };
 
 /// A frozen version.
@@ -194,22 +191,9 @@ impl Driver {
         Ok(pinned)
     }
 
-    /// How many evaluations of the job's family with its golden dataset led to a decision before, repeats of its own version included.
-    pub(crate) async fn evaluations_before(&self, job: &Job) -> Result<u32, DriverError> {
-        let family = Family::new(job.spec.domain.clone(), job.spec.method);
-        let stored = self.records.family(&family.family_id).await?;
-        let family = stored.map_or(family, |stored| stored.value);
-        let evaluation = match job.result(Stage::Judge) {
-            Some(StageResult::Judge(judged)) => Some(&judged.evaluation),
-            _ => None,
-        };
-        let deciding = job.adapter_id.as_deref().map(|adapter_id| Deciding { adapter_id, evaluation });
-        Ok(family.evaluations_with(&job.golden.digest, deciding))
-    }
-
     /// How many evaluations of all families with a frozen golden dataset led to a decision.
     pub(crate) async fn evaluations_with(&self, golden: &Digest) -> Result<u32, DriverError> {
-        let families: Vec<Family> = self.records.all(FAMILY).await?;
+        let families: Vec<Family> = self.records.families().await?;
         Ok(families.iter().map(|family| family.evaluations_with(golden, None)).sum())
     }
 

@@ -91,8 +91,9 @@ pub(crate) fn changes(before: Option<&Job>, after: &Job) -> Vec<IndexChange> {
     if before.is_some_and(|before| state_name(&before.state) == state_name(&after.state)) {
         return Vec::new();
     }
-    let old = before.map(memberships).unwrap_or_default();
-    let new = memberships(after);
+    let old = before.map(of_state).unwrap_or_default();
+    let mut new = if before.is_none() { lasting(after) } else { Vec::new() };
+    new.extend(of_state(after));
     let gone =
         old.iter().filter(|membership| !new.contains(membership)).map(|membership| (membership, false));
     let come = new.iter().filter(|membership| !old.contains(membership)).map(|membership| (membership, true));
@@ -108,13 +109,20 @@ pub(crate) fn changes(before: Option<&Job>, after: &Job) -> Vec<IndexChange> {
 /// The changes that take a job out of all indexes.
 pub(crate) fn removal(job: &Job) -> Vec<IndexChange> {
     let gone = |(index, member)| IndexChange { index, member, present: false };
-    memberships(job).into_iter().map(gone).collect()
+    lasting(job).into_iter().chain(of_state(job)).map(gone).collect()
 }
 
-fn memberships(job: &Job) -> Vec<(String, String)> {
+/// Memberships that a job has as long as it is stored: indexes and members.
+fn lasting(job: &Job) -> Vec<(String, String)> {
+    let id = job.id.to_string();
+    let same_ingest = same_ingest(job).map(|index| (index, id.clone()));
+    [(JOBS.to_owned(), id)].into_iter().chain(same_ingest).collect()
+}
+
+/// Memberships that follow from a job's state.
+fn of_state(job: &Job) -> Vec<(String, String)> {
     let (id, tenant) = (job.id.to_string(), tenant(job));
-    let mut memberships = vec![(JOBS.to_owned(), id.clone()), (in_state(state_name(&job.state)), id.clone())];
-    memberships.extend(same_ingest(job).map(|index| (index, id.clone())));
+    let mut memberships = vec![(in_state(state_name(&job.state)), id.clone())];
     match &job.state {
         JobState::Waiting { .. } => {
             memberships.push((waiting(tenant), waiting_member(job)));

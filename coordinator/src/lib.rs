@@ -6,6 +6,7 @@ mod census;
 mod change;
 pub mod chart;
 mod control_service;
+mod copies;
 pub mod daemon;
 mod datasets;
 pub mod difference;
@@ -15,7 +16,6 @@ pub mod figures;
 mod gaps;
 mod golden;
 mod indexes;
-mod job_cache;
 mod job_log;
 mod labels;
 mod listing;
@@ -33,6 +33,7 @@ mod server;
 #[cfg(feature = "testing")]
 pub mod simulation;
 mod stages;
+mod stored_family;
 mod stored_job;
 mod submit;
 #[cfg(test)]

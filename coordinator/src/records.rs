@@ -10,9 +10,11 @@ use clara_lifecycle::{
 use clara_runtime::state::{Record, RecordKey, StateError, StateStore};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::driver::DriverError;
+use crate::{driver::DriverError, stored_family::family_of};
 
+pub(crate) const JOB: &str = "job";
 pub(crate) const FAMILY: &str = "family";
+pub(crate) const AUDIT: &str = "audit";
 pub(crate) const GOLDEN: &str = "golden";
 pub(crate) const GOLDEN_DRAFT: &str = "golden_draft";
 /// The index of the chains of the audit log.
@@ -24,6 +26,13 @@ pub(crate) struct Stored<T> {
     /// `None` when it is not stored yet.
     pub(crate) version: Option<u64>,
     pub(crate) value: T,
+}
+
+impl<T> Stored<T> {
+    /// As it is stored after it was written over its version.
+    pub(crate) fn committed(self) -> Self {
+        Self { version: Some(self.version.unwrap_or_default() + 1), ..self }
+    }
 }
 
 /// Typed access to the state store.
@@ -47,7 +56,7 @@ pub(crate) fn audit_chain(subject: &str) -> String {
 
 /// The record of a chain's newest entry.
 pub(crate) fn audit_key(chain: &str) -> RecordKey {
-    RecordKey::new("audit", chain)
+    RecordKey::new(AUDIT, chain)
 }
 
 /// The stream of a chain's entries.
@@ -73,13 +82,23 @@ pub(crate) fn job_stream(job: &JobId) -> String {
 }
 
 pub(crate) fn to_json<T: Serialize>(key: &RecordKey, value: &T) -> Result<String, DriverError> {
-    serde_json::to_string(value)
-        .map_err(|error| DriverError::Record { key: key.to_string(), reason: error.to_string() })
+    let unwritable = |reason: String| DriverError::Record { key: key.to_string(), reason };
+    // Most records fit without growing.
+    let mut json = Vec::with_capacity(1024);
+    serde_json::to_writer(&mut json, value).map_err(|error| unwritable(error.to_string()))?;
+    String::from_utf8(json).map_err(|error| unwritable(error.to_string()))
 }
 
 pub(crate) fn from_json<T: DeserializeOwned>(key: &str, body: &str) -> Result<T, DriverError> {
     serde_json::from_str(body)
         .map_err(|error| DriverError::Record { key: key.to_owned(), reason: error.to_string() })
+}
+
+/// Reads a part of a record.
+pub(crate) fn part<T: DeserializeOwned>(kind: &str, record: &Record, name: &str) -> Result<T, DriverError> {
+    let key = format!("{kind}/{} (its part `{name}`)", record.id);
+    let missing = || DriverError::Record { key: key.clone(), reason: "it is missing".to_owned() };
+    from_json(&key, record.parts.get(name).ok_or_else(missing)?)
 }
 
 fn typed<T: DeserializeOwned>(key: &RecordKey, record: &Record) -> Result<Stored<T>, DriverError> {
@@ -101,13 +120,21 @@ impl Records {
 
     /// All records of a kind, in order of their ids.
     pub(crate) async fn all<T: DeserializeOwned>(&self, kind: &'static str) -> Result<Vec<T>, DriverError> {
+        self.every(kind, |record| from_json(&format!("{kind}/{}", record.id), &record.body)).await
+    }
+
+    async fn every<T>(
+        &self,
+        kind: &'static str,
+        read: impl Fn(&Record) -> Result<T, DriverError>,
+    ) -> Result<Vec<T>, DriverError> {
         const PAGE: usize = 500;
         let mut found = Vec::new();
         let mut after: Option<String> = None;
         loop {
             let page = self.state.list(kind, after.as_deref(), PAGE).await?;
             for record in &page {
-                found.push(from_json(&format!("{kind}/{}", record.id), &record.body)?);
+                found.push(read(record)?);
             }
             match page.last() {
                 Some(last) if page.len() == PAGE => after = Some(last.id.clone()),
@@ -117,7 +144,12 @@ impl Records {
     }
 
     pub(crate) async fn family(&self, family_id: &str) -> Result<Option<Stored<Family>>, DriverError> {
-        self.load(&family_key(family_id)).await
+        self.state.load(&family_key(family_id)).await?.map(|record| family_of(&record)).transpose()
+    }
+
+    /// All families, in order of their ids.
+    pub(crate) async fn families(&self) -> Result<Vec<Family>, DriverError> {
+        self.every(FAMILY, |record| Ok(family_of(record)?.value)).await
     }
 
     /// A family, and the head of the chain that notes what happens to it.
@@ -126,9 +158,9 @@ impl Records {
         family_id: &str,
         chain: &str,
     ) -> Result<(Option<Stored<Family>>, Stored<AuditHead>), DriverError> {
-        let (family, head) = (family_key(family_id), audit_key(chain));
-        let mut found = self.state.load_all(&[family.clone(), head.clone()]).await?.into_iter();
-        let stored = found.next().flatten().map(|record| typed(&family, &record)).transpose()?;
+        let head = audit_key(chain);
+        let mut found = self.state.load_all(&[family_key(family_id), head.clone()]).await?.into_iter();
+        let stored = found.next().flatten().map(|record| family_of(&record)).transpose()?;
         let head = found.next().flatten().map(|record| typed(&head, &record)).transpose()?;
         Ok((stored, head.unwrap_or_else(no_head)))
     }

@@ -21,7 +21,7 @@ use semver::VersionReq;
 use crate::{
     change::Change,
     driver::{Driver, DriverError, audit},
-    records::{FAMILY, is_conflict},
+    records::is_conflict,
 };
 
 pub(crate) use alias::{AliasChange, Deprecate};
@@ -83,7 +83,7 @@ impl RegistryPolicy {
 
 impl Driver {
     pub(crate) async fn adapters(&self, filter: &AdapterFilter) -> Result<Vec<AdapterView>, DriverError> {
-        let families: Vec<Family> = self.records.all(FAMILY).await?;
+        let families: Vec<Family> = self.records.families().await?;
         let wanted = |family: &Family| {
             filter.domain.as_ref().is_none_or(|domain| family.domain == *domain)
                 && filter.method.is_none_or(|method| family.method == method)
@@ -149,7 +149,7 @@ impl Driver {
     }
 
     pub(crate) async fn export_registry(&self) -> Result<RegistryFile, DriverError> {
-        let families = self.records.all(FAMILY).await?;
+        let families = self.records.families().await?;
         let now = self.records.state.now().await?;
         Ok(RegistryFile::new(families, crate::change::time_text(now)))
     }

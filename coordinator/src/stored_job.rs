@@ -11,11 +11,11 @@ use clara_lifecycle::{
     stage::Stage,
 };
 use clara_runtime::state::{Body, Record, RecordKey, Write};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     driver::DriverError,
-    records::{Records, Stored, from_json, to_json},
+    records::{JOB, Records, Stored, from_json, part, to_json},
 };
 use course::Course;
 
@@ -23,7 +23,6 @@ mod course;
 #[cfg(test)]
 mod tests;
 
-const JOB: &str = "job";
 /// The part that has what was asked for.
 const ASKED: &str = "asked";
 
@@ -93,18 +92,12 @@ impl Records {
     }
 }
 
-fn part<T: DeserializeOwned>(record: &Record, name: &str) -> Result<T, DriverError> {
-    let key = format!("{JOB}/{} (its part `{name}`)", record.id);
-    let missing = || DriverError::Record { key: key.clone(), reason: "it is missing".to_owned() };
-    from_json(&key, record.parts.get(name).ok_or_else(missing)?)
-}
-
 fn job_of(record: &Record) -> Result<Stored<Job>, DriverError> {
     let key = format!("{JOB}/{}", record.id);
     let damaged = |reason: String| DriverError::Record { key: key.clone(), reason };
-    let Asked { spec, golden } = part(record, ASKED)?;
+    let Asked { spec, golden } = part(JOB, record, ASKED)?;
     let mut course: Course = from_json(&key, &record.body)?;
-    let result = |stage: Stage| part(record, &part_of(stage)).map(Arc::new);
+    let result = |stage: Stage| part(JOB, record, &part_of(stage)).map(Arc::new);
     let mut spec = spec.into_owned();
     if let Some((budget, most)) = spec.judge.budget.as_mut().zip(course.judge_budget) {
         budget.most = Some(most);

@@ -1,9 +1,9 @@
 //! What workers say, over gRPC: claim, heartbeat, report.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc};
 
 use clara_lifecycle::{
-    adapter::AliasError,
+    adapter::{AliasError, Family},
     attempt::{Assignment, ChampionInput, JudgeOffsets},
     calibration::KnownJudge,
     hello::{Hello, ProtocolRange, Welcome},
@@ -27,8 +27,8 @@ use tonic::{Request, Response, Status, Streaming};
 use tracing::{debug, info, warn};
 
 use crate::{
-    driver::{Driver, DriverError},
-    records::Stored,
+    copies::FamilyAndHead,
+    driver::{Driver, DriverError, champion_for, evaluations_before},
     server::LARGEST_MESSAGE_BYTES,
 };
 
@@ -54,6 +54,8 @@ struct Surroundings {
     calibrations: Vec<KnownJudge>,
 }
 
+/// A job whose stage was claimed, and what the attempt needs beside it.
+type Claimed = (Arc<Job>, Surroundings);
 type Answer<T> = Result<Response<T>, Status>;
 
 impl Workers {
@@ -73,22 +75,43 @@ impl Workers {
     }
 
     /// Looks up what an attempt of `stage` needs; of the job only what was asked for, its version and its results count.
-    async fn surroundings(&self, job: &Job, stage: Stage) -> Result<Surroundings, DriverError> {
+    /// `copy` is its family where that need not be read.
+    async fn surroundings(
+        &self,
+        job: &Job,
+        stage: Stage,
+        copy: Option<&FamilyAndHead>,
+    ) -> Result<Surroundings, DriverError> {
         let driver = &self.driver;
         let none = Surroundings::default();
         Ok(match stage {
             Stage::Ingest => Surroundings { earlier: driver.earlier_datasets(job).await?, ..none },
             Stage::Train => none,
             Stage::Generate | Stage::Rollout => {
-                Surroundings { champion: driver.champion_for(job).await?, ..none }
+                let family = self.family_of(job, copy).await?;
+                let champion = family.and_then(|family| champion_for(job, &family));
+                Surroundings { champion, ..none }
             }
             Stage::Judge => Surroundings { judge_offsets: driver.judge_offsets().await?, ..none },
             Stage::Gate => {
-                let (evaluations, calibrations) =
-                    futures::try_join!(driver.evaluations_before(job), driver.known_judges())?;
+                let (family, calibrations) =
+                    futures::try_join!(self.family_of(job, copy), driver.known_judges())?;
+                let evaluations = family.map_or(0, |family| evaluations_before(job, &family));
                 Surroundings { evaluations, calibrations, ..none }
             }
         })
+    }
+
+    async fn family_of<'a>(
+        &self,
+        job: &Job,
+        copy: Option<&'a FamilyAndHead>,
+    ) -> Result<Option<Cow<'a, Family>>, DriverError> {
+        if let Some(copy) = copy {
+            return Ok(Some(Cow::Borrowed(&copy.family)));
+        }
+        let stored = self.driver.records.family(&job.spec.family()).await?;
+        Ok(stored.map(|stored| Cow::Owned(stored.value)))
     }
 
     fn grant(&self, job: &Job, stage: Stage, found: Surroundings) -> Result<v1::Grant, DriverError> {
@@ -116,31 +139,45 @@ impl Workers {
             claim: request.claim_id,
             terms: self.terms,
         };
-        let is_claimable = |copy: &Stored<Arc<Job>>| {
-            let record = copy.value.stages.get(stage);
-            record.attempt == attempt && matches!(record.state, StageState::Queued { .. })
-        };
-        let (job, found) = match self.driver.cache.get(&job).filter(is_claimable) {
-            // Looked up beside the commit, which takes as long. Unless another claim came between, the copy has the
-            // results that the claimed job has.
-            Some(Stored { value: copy, .. }) => {
-                let (job, found) =
-                    futures::join!(self.driver.apply(&job, event), self.surroundings(&copy, stage));
-                let job = job?;
-                let is_current = job.fence == copy.fence.next();
-                (job, if is_current { Some(found?) } else { None })
-            }
-            None => (self.driver.apply(&job, event).await?, None),
-        };
-        let found = match found {
-            Some(found) => found,
-            None => self.surroundings(&job, stage).await?,
+        let claimed = self.claim_on_copies(&job, (stage, attempt), event.clone()).await;
+        let (job, found) = if let Some(claimed) = claimed {
+            claimed?
+        } else {
+            let job = self.driver.apply(&job, event).await?;
+            let found = self.surroundings(&job, stage, None).await?;
+            (job, found)
         };
         let record = job.stages.get(stage);
         if let Some((queued, claimed)) = record.queued_at.zip(record.claimed_at) {
             metrics::dispatched(stage, claimed.since(queued));
         }
         self.grant(&job, stage, found)
+    }
+
+    /// Claims on the copy of a job, and looks up what the attempt needs beside the commit, which takes as long; `None`
+    /// where there is no copy that can be claimed, or it is too old.
+    async fn claim_on_copies(
+        &self,
+        job: &JobId,
+        (stage, attempt): (Stage, Attempt),
+        event: Event,
+    ) -> Option<Result<Claimed, DriverError>> {
+        let copies = &self.driver.copies;
+        let copy = copies.jobs.get(job.as_str())?;
+        let record = copy.value.stages.get(stage);
+        if record.attempt != attempt || !matches!(record.state, StageState::Queued { .. }) {
+            return None;
+        }
+        let family = match stage {
+            Stage::Generate | Stage::Gate | Stage::Rollout => copies.families.get(&copy.value.spec.family()),
+            Stage::Ingest | Stage::Train | Stage::Judge => None,
+        };
+        let known = family.as_ref().map(|stored| &*stored.value);
+        let (claimed, found) = futures::join!(
+            self.driver.apply_on_copies(&copy, event, Vec::new(), family.as_ref()),
+            self.surroundings(&copy.value, stage, known),
+        );
+        Some(claimed?.and_then(|job| Ok((job, found?))))
     }
 
     async fn report(
@@ -291,7 +328,8 @@ impl WorkerService for Workers {
         });
         let replies = calls.map(move |call| {
             let workers = workers.clone();
-            async move { Ok(workers.reply_to(call).await) }
+            // Boxed, since what carries out a call is large and would be moved several times.
+            Box::pin(async move { Ok(workers.reply_to(call).await) })
         });
         Ok(Response::new(replies.buffer_unordered(CALLS_AT_ONCE).boxed()))
     }

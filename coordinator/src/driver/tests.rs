@@ -159,11 +159,11 @@ async fn the_champion_is_what_the_next_candidate_is_compared_with() {
     let first = house.submit(samples::spec()).await.id;
     complete_until(&house.driver, &first, None, Decision::Approve).await;
     let second = trained(&house, samples::spec(), training("tiny")).await.unwrap();
-    let champion = house.driver.champion_for(&second).await.unwrap();
-    assert_eq!(champion.unwrap().adapter_id, "law-lora-v1.0.0");
     let other_base = trained(&house, samples::spec(), training("small")).await.unwrap();
-    assert_eq!(house.driver.champion_for(&other_base).await.unwrap(), None);
-    assert_eq!(house.driver.champion_for(&house.job(&first).await).await.unwrap(), None);
+    let family = house.driver.records.family("law-lora").await.unwrap().unwrap().value;
+    assert_eq!(champion_for(&second, &family).unwrap().adapter_id, "law-lora-v1.0.0");
+    assert_eq!(champion_for(&other_base, &family), None);
+    assert_eq!(champion_for(&house.job(&first).await, &family), None);
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ fn a_new_job_appears_in_its_state_its_tenant_its_dataset_and_its_specification()
     let changes = changes(None, &job());
     let digest = unfinished(spec_digest(&job()).as_str());
     let dataset = same_ingest(&job()).unwrap();
-    let expected = ["jobs", "jobs.waiting", &dataset, "waiting.nord", "tenants.waiting", &digest];
+    let expected = ["jobs", &dataset, "jobs.waiting", "waiting.nord", "tenants.waiting", &digest];
     assert_eq!(indexes(&changes, true), expected);
     assert!(changes.iter().any(|change| change.index == "waiting.nord" && change.member == "1/job-1"));
 }

@@ -23,7 +23,7 @@ use crate::{
     evidence,
     golden::FrozenGolden,
     indexes,
-    records::{FAMILY, GOLDEN, is_conflict},
+    records::{GOLDEN, is_conflict},
 };
 
 /// What may be removed.
@@ -115,7 +115,7 @@ impl Driver {
         objects.extend(artifacts.objects("golden").await?);
         let now = self.records.state.now().await?;
         let jobs = self.all_jobs().await?;
-        let families: Vec<Family> = self.records.all(FAMILY).await?;
+        let families: Vec<Family> = self.records.families().await?;
         let mut surplus = surplus_versions(&families, now, options.grace);
         self.keep_compared(&families, &mut surplus, artifacts).await?;
         let mut report =

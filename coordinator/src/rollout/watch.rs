@@ -20,7 +20,7 @@ use super::{
     replica::Replica,
     target::{Form, News, OpenTarget},
 };
-use crate::{change::time_text, driver::DriverError, outage::Outage, records::FAMILY};
+use crate::{change::time_text, driver::DriverError, outage::Outage};
 
 /// What is seen is stored again after so long even where nothing changed.
 const KEEP_EVERY: Duration = Duration::from_mins(1);
@@ -191,7 +191,7 @@ impl Rollouts {
         }))
         .await;
         let deployments = self.driver.deployments(&target.name).await?;
-        let families: Vec<Family> = self.driver.records.all(FAMILY).await?;
+        let families: Vec<Family> = self.driver.records.families().await?;
         let looked_at = time_text(self.driver.records.state.now().await?);
         let sight = Sight {
             target: &target.name,

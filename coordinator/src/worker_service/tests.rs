@@ -1,7 +1,8 @@
 //! What workers hear: grants, refusals, duplicates, and a registration that cannot be.
 
 use clara_lifecycle::{
-    gate::Decision, id::Fence, job::JobState, resources::Resources, samples, spec::JobSpec,
+    adapter::AdapterStatus, gate::Decision, id::Fence, job::JobState, resources::Resources, samples,
+    spec::JobSpec,
 };
 use clara_proto::{
     convert::key_to_wire,
@@ -10,7 +11,11 @@ use clara_proto::{
 use tonic::Code;
 
 use super::*;
-use crate::testing::{House, TERMS, claim, complete, complete_until, result};
+use crate::{
+    scheduler::Schedule,
+    submit::Submission,
+    testing::{House, TERMS, claim, complete, complete_until, result},
+};
 
 fn workers(house: &House) -> Workers {
     Workers { driver: house.driver.clone(), terms: TERMS, shutdown: CancellationToken::new() }
@@ -53,6 +58,65 @@ async fn a_repeated_claim_is_granted_again_and_another_one_is_refused() {
     assert_eq!(fence(asked(&workers, &job, 1, "claim-1").await), first);
     assert!(reason(asked(&workers, &job, 1, "claim-2").await).contains("already claimed by worker worker-1"));
     assert!(!reason(asked(&workers, &job, 2, "claim-3").await).is_empty());
+}
+
+const FAMILY_ID: &str = "law-lora";
+
+/// Lets a job pass all stages.
+async fn approve_one(driver: &Driver) {
+    let submitted = driver.submit(samples::spec(), None, Submission::New).await.unwrap();
+    complete_until(driver, &submitted.job.unwrap().id, None, Decision::Approve).await;
+}
+
+/// The version of the family's copy that a coordinator has.
+fn copied(driver: &Driver) -> Option<u64> {
+    driver.copies.families.get(FAMILY_ID).and_then(|copy| copy.version)
+}
+
+/// A job whose next stage is `stage`, a coordinator with copies of the job and its family, and another coordinator that
+/// changed the family since.
+async fn behind_another_coordinator(stage: Stage) -> (House, Job) {
+    let house = House::new().await;
+    approve_one(&house.driver).await;
+    let job = house.submit(samples::spec()).await;
+    for before in Stage::ALL.into_iter().take_while(|before| *before != stage) {
+        complete(&house.driver, &job.id, result(before, Decision::Approve)).await.unwrap();
+    }
+    approve_one(&Driver::new(Arc::clone(&house.state) as _, Schedule::default())).await;
+    let stored = house.driver.records.family(FAMILY_ID).await.unwrap().unwrap().version;
+    assert!(copied(&house.driver).is_some_and(|copied| Some(copied) < stored));
+    (house, job)
+}
+
+#[tokio::test]
+async fn a_claim_over_an_old_copy_of_the_family_gets_the_champion_of_now() {
+    let (house, job) = behind_another_coordinator(Stage::Generate).await;
+    let mut request = claim_request(&job, 1, "claim-1");
+    request.get_mut().stage = v1::Stage::Generate.into();
+    let claimed = workers(&house).claim(request).await.unwrap().into_inner().answer.unwrap();
+    let v1::claim_response::Answer::Grant(grant) = claimed else { panic!("refused") };
+    assert_eq!(grant.assignment.unwrap().champion.unwrap().adapter_id, "law-lora-v1.0.2");
+    assert_eq!(copied(&house.driver), None);
+}
+
+#[tokio::test]
+async fn a_gate_claimed_over_an_old_copy_counts_the_evaluations_of_now() {
+    let (house, job) = behind_another_coordinator(Stage::Gate).await;
+    let mut request = claim_request(&job, 1, "claim-1");
+    request.get_mut().stage = v1::Stage::Gate.into();
+    let claimed = workers(&house).claim(request).await.unwrap().into_inner().answer.unwrap();
+    let v1::claim_response::Answer::Grant(grant) = claimed else { panic!("refused") };
+    assert_eq!(grant.assignment.unwrap().evaluations, 2);
+}
+
+#[tokio::test]
+async fn a_decision_over_an_old_copy_of_the_family_keeps_what_another_coordinator_stored() {
+    let (house, job) = behind_another_coordinator(Stage::Gate).await;
+    complete(&house.driver, &job.id, result(Stage::Gate, Decision::Approve)).await.unwrap();
+    let stored = house.driver.records.family(FAMILY_ID).await.unwrap().unwrap();
+    let statuses: Vec<_> = stored.value.versions.iter().map(|version| version.status).collect();
+    assert_eq!(statuses, [AdapterStatus::Approved; 3]);
+    assert_eq!(copied(&house.driver), stored.version);
 }
 
 #[tokio::test]

@@ -10,7 +10,6 @@ use clara_lifecycle::{
 use clara_runtime::config::{TargetKind, TargetSettings};
 
 use crate::{
-    records::FAMILY,
     rollout::Targets,
     testing::{House, complete_until},
     web::tests::Browser,
@@ -37,7 +36,7 @@ async fn house() -> House {
 
 /// Keeps what the watch would have seen there.
 async fn seen(house: &House, adapters: [Option<Result<Vec<ListedAdapter>, String>>; 3]) {
-    let families = house.driver.records.all(FAMILY).await.unwrap();
+    let families = house.driver.records.families().await.unwrap();
     let listings: Vec<_> = URLS
         .into_iter()
         .zip(adapters)
