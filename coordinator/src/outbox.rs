@@ -69,17 +69,28 @@ impl Relay {
 pub(crate) async fn relay(
     state: Arc<dyn StateStore>,
     broker: Arc<dyn Broker>,
-    Committed(mut committed): Committed,
+    committed: Committed,
     shutdown: CancellationToken,
+) {
+    // Side by side: a publication that stands still while another one is waited for may have the next turn at the
+    // broker's connection, and then both would wait for ever.
+    futures::join!(
+        pass_on(Arc::clone(&state), Arc::clone(&broker), committed, &shutdown),
+        look(state.as_ref(), broker.as_ref(), &shutdown)
+    );
+}
+
+/// Publishes what is handed over, and settles it.
+async fn pass_on(
+    state: Arc<dyn StateStore>,
+    broker: Arc<dyn Broker>,
+    Committed(mut committed): Committed,
+    shutdown: &CancellationToken,
 ) {
     let mut in_flight = FuturesUnordered::new();
     let mut published: Vec<String> = Vec::new();
     let mut settle_at = Instant::now();
     let mut settling = FuturesUnordered::new();
-    let mut looking = Outage::of("looking into the outbox");
-    let mut publishing = Outage::of("publishing tasks");
-    let mut look = tokio::time::interval(POLL);
-    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = shutdown.cancelled() => {
@@ -99,15 +110,23 @@ pub(crate) async fn relay(
                 let broker = Arc::clone(&broker);
                 in_flight.push(async move { publish(broker.as_ref(), &entry).await });
             }
-            _ = look.tick() => {
-                looking.see(publish_due(state.as_ref(), broker.as_ref(), &mut publishing).await);
-            }
         }
         let is_due = published.len() >= SETTLE_AT_ONCE || settle_at <= Instant::now();
         if settling.is_empty() && !published.is_empty() && is_due {
             let (state, entries) = (Arc::clone(&state), std::mem::take(&mut published));
             settling.push(async move { settle(state.as_ref(), &entries).await });
         }
+    }
+}
+
+/// Publishes what is due in the outbox, again and again.
+async fn look(state: &dyn StateStore, broker: &dyn Broker, shutdown: &CancellationToken) {
+    let mut looking = Outage::of("looking into the outbox");
+    let mut publishing = Outage::of("publishing tasks");
+    let mut next = tokio::time::interval(POLL);
+    next.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while shutdown.run_until_cancelled(next.tick()).await.is_some() {
+        looking.see(publish_due(state, broker, &mut publishing).await);
     }
 }
 

@@ -1,8 +1,11 @@
 //! The relay: what was committed is published, again when nobody knows whether it was.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
 use clara_lifecycle::{id::ClassName, job::Event, samples, stage::Stage};
 use clara_runtime::{
-    broker::{Delivery, QueueName},
+    broker::{Delivery, QueueDepth, QueueName},
     state::StateStore,
 };
 
@@ -90,4 +93,85 @@ async fn a_relay_publishes_what_it_is_handed_and_settles_it_together_and_when_it
     };
     tokio::join!(relaying, watching);
     assert!(house.state.outbox(now, 10).await.unwrap().is_empty());
+}
+
+/// A broker over one connection: who publishes waits for a turn at it, first come, first served.
+#[derive(Debug)]
+struct InTurn {
+    inner: Arc<dyn Broker>,
+    turn: tokio::sync::Mutex<()>,
+    waiting: AtomicUsize,
+}
+
+impl InTurn {
+    async fn until_waiting(&self, publications: usize) {
+        while self.waiting.load(Ordering::Relaxed) < publications {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+#[async_trait]
+impl Broker for InTurn {
+    async fn publish(&self, task: &Task) -> Result<(), BrokerError> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let _turn = self.turn.lock().await;
+        self.inner.publish(task).await
+    }
+
+    async fn receive(&self, queues: &[QueueName], wait: Duration) -> Result<Option<Delivery>, BrokerError> {
+        self.inner.receive(queues, wait).await
+    }
+
+    async fn acknowledge(&self, delivery: &Delivery) -> Result<bool, BrokerError> {
+        self.inner.acknowledge(delivery).await
+    }
+
+    async fn release(&self, delivery: &Delivery) -> Result<(), BrokerError> {
+        self.inner.release(delivery).await
+    }
+
+    async fn depth(&self, queue: &QueueName) -> Result<QueueDepth, BrokerError> {
+        self.inner.depth(queue).await
+    }
+
+    async fn dead_letters(&self) -> Result<u64, BrokerError> {
+        self.inner.dead_letters().await
+    }
+
+    fn blocked(&self) -> Option<BrokerError> {
+        self.inner.blocked()
+    }
+}
+
+#[tokio::test]
+async fn a_look_into_the_outbox_does_not_wait_behind_a_publication_that_stands_still() {
+    let house = House::new().await;
+    let inner = Arc::clone(&house.broker) as Arc<dyn Broker>;
+    let broker =
+        Arc::new(InTurn { inner, turn: tokio::sync::Mutex::default(), waiting: AtomicUsize::new(0) });
+    house.submit(samples::spec()).await;
+    let now = house.state.now().await.unwrap();
+    let mut entries = house.state.outbox(now, 1).await.unwrap();
+    // The first task is handed over alone, the second one is found alone.
+    house.state.settle(&[entries[0].text.clone()]).await.unwrap();
+    let (relay_of, committed) = Relay::new();
+    let end = CancellationToken::new();
+    let relaying = relay(Arc::clone(&house.state) as _, Arc::clone(&broker) as _, committed, end.clone());
+    let watching = async {
+        let held = broker.turn.lock().await;
+        relay_of.publish(Relay::reserve(&mut entries, now));
+        broker.until_waiting(1).await;
+        let second = house.submit(samples::spec()).await.id;
+        broker.until_waiting(2).await;
+        drop(held);
+        let mut received_of_second = false;
+        while !received_of_second {
+            received_of_second =
+                received(&house, Stage::Ingest).await.is_some_and(|delivery| delivery.task.job == second);
+        }
+        end.cancel();
+    };
+    let both = async { futures::join!(relaying, watching) };
+    tokio::time::timeout(Duration::from_secs(30), both).await.expect("the relay stands still");
 }

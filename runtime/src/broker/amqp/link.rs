@@ -298,9 +298,17 @@ impl Link {
             Err(_) => return Err(self.unavailable(&"it did not declare a queue in time")),
         };
         self.declared.lock().insert(queue.to_owned());
-        // The declaration stands; whether the channel closes well does not matter.
-        drop(channel.close(200, "done".into()).await);
+        self.close(&channel).await;
         Ok(messages)
+    }
+
+    /// Closes a channel that has done its work, which stands however that goes. A broker that does not answer even this
+    /// answers nothing over the connection any more: seen when a queue without a leader was removed (RabbitMQ 3.10).
+    async fn close(&self, channel: &Channel) {
+        let closed = channel.close(200, "done".into());
+        if tokio::time::timeout(self.timeout, closed).await.is_err() {
+            self.reset().await;
+        }
     }
 
     /// Deletes a queue with what is in it.
@@ -310,7 +318,7 @@ impl Link {
         match tokio::time::timeout(self.timeout, deleted).await {
             Ok(Ok(_)) => {
                 self.forget(queue);
-                drop(channel.close(200, "done".into()).await);
+                self.close(&channel).await;
                 Ok(())
             }
             Ok(Err(error)) => Err(self.unavailable(&error)),

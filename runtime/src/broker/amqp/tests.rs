@@ -19,6 +19,7 @@ use crate::{
 };
 
 mod certificates;
+mod unanswered;
 
 const VISIBILITY: Duration = Duration::from_millis(400);
 
@@ -118,6 +119,7 @@ async fn rabbitmq_is_a_broker_as_the_contract_wants_it() {
     a_deleted_queue_is_made_anew(&server).await;
     a_wrong_password_is_refused(&server).await;
     certificates::decide_who_talks_to_whom(&server).await;
+    unanswered::the_end_of_a_channel_holds_nobody_up(&server).await;
     a_broker_short_of_memory_says_so_and_loses_nothing(&server).await;
     a_killed_broker_loses_nothing(&server).await;
 }
