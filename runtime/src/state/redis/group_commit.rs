@@ -1,6 +1,6 @@
 //! Group commit: commits that come while the script runs go together in its next call.
 //!
-//! A call costs the server about as much as what one commit changes. Each commit of a call is made or refused by itself.
+//! They share the call, the clock, the announcement of streams and the common sets. Each is made or refused by itself.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
