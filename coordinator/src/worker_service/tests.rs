@@ -88,25 +88,29 @@ async fn behind_another_coordinator(stage: Stage) -> (House, Job) {
     (house, job)
 }
 
+/// What a worker is given that claims `stage`.
+async fn claimed(house: &House, job: &Job, stage: v1::Stage) -> v1::Assignment {
+    let mut request = claim_request(job, 1, "claim-1");
+    request.get_mut().stage = stage.into();
+    let answer = workers(house).claim(request).await.unwrap().into_inner().answer.unwrap();
+    let v1::claim_response::Answer::Grant(grant) = answer else { panic!("refused") };
+    grant.assignment.unwrap()
+}
+
 #[tokio::test]
 async fn a_claim_over_an_old_copy_of_the_family_gets_the_champion_of_now() {
     let (house, job) = behind_another_coordinator(Stage::Generate).await;
-    let mut request = claim_request(&job, 1, "claim-1");
-    request.get_mut().stage = v1::Stage::Generate.into();
-    let claimed = workers(&house).claim(request).await.unwrap().into_inner().answer.unwrap();
-    let v1::claim_response::Answer::Grant(grant) = claimed else { panic!("refused") };
-    assert_eq!(grant.assignment.unwrap().champion.unwrap().adapter_id, "law-lora-v1.0.2");
+    assert_eq!(
+        claimed(&house, &job, v1::Stage::Generate).await.champion.unwrap().adapter_id,
+        "law-lora-v1.0.2"
+    );
     assert_eq!(copied(&house.driver), None);
 }
 
 #[tokio::test]
 async fn a_gate_claimed_over_an_old_copy_counts_the_evaluations_of_now() {
     let (house, job) = behind_another_coordinator(Stage::Gate).await;
-    let mut request = claim_request(&job, 1, "claim-1");
-    request.get_mut().stage = v1::Stage::Gate.into();
-    let claimed = workers(&house).claim(request).await.unwrap().into_inner().answer.unwrap();
-    let v1::claim_response::Answer::Grant(grant) = claimed else { panic!("refused") };
-    assert_eq!(grant.assignment.unwrap().evaluations, 2);
+    assert_eq!(claimed(&house, &job, v1::Stage::Gate).await.evaluations, 2);
 }
 
 #[tokio::test]
